@@ -1,0 +1,42 @@
+//! The nouns of Mailkeep: typed ids, hosts and what was seen on them, the declared fleet, what
+//! feeds say, findings with their evidence, events.
+//!
+//! Entry types: [`HostFacts`] (what was seen), [`Fleet`] (what was declared), [`Statement`] and
+//! [`Signal`] (what feeds say), [`Verdict`] and [`Finding`] (the answer), [`Event`] (what happened).
+//!
+//! **Invariant:** this crate is pure. No IO, no clock, no environment, no async; it depends on no
+//! other room.
+
+mod advisory;
+mod ecosystem;
+mod event;
+mod facts;
+mod feed;
+mod finding;
+mod fleet;
+mod id;
+pub mod text;
+
+pub use advisory::{
+    Claim, ClaimKind, OpenState, PackageKind, RangeEnd, Signal, SsvcAutomatable, SsvcExploitation,
+    SsvcTechnicalImpact, Statement, Urgency, VersionRange, Voice,
+};
+pub use ecosystem::{Ecosystem, Platform, VersionScheme, debian_codename, debian_number};
+pub use event::{Event, EventKind, Realm, RecordedEvent};
+pub use facts::{
+    Candidate, FactsSource, HostFacts, InstalledPackage, Limitation, Listener, MailProcess,
+    MailRole, OsRelease, ScanFailure, ScanFailureKind, Seen, StaleFile,
+};
+pub use feed::{FeedKind, FeedState, FeedStatus, FetchState, Problem, UnknownFeedKind};
+pub use finding::{
+    Comparison, Decision, Evidence, Finding, HostAnswer, HostStatus, Lane, OtherWord, Rule,
+    Severity, Status, Surface, UnknownReason, Verdict,
+};
+pub use fleet::{
+    Access, Exposure, Fleet, Host, Lifecycle, MissionPrevalence, Region, Service, Team,
+    WellBeingImpact, Window,
+};
+pub use id::{
+    AdvisoryId, FeedId, HostName, InvalidId, RegionName, ServiceName, TeamName, ZoneName,
+};
+pub use jiff::Timestamp;

@@ -1,0 +1,144 @@
+//! What Mailkeep remembers: feeds, facts, findings, events.
+//!
+//! [`Store`] speaks in domain words and is narrow on purpose: a second implementation passes the
+//! same conformance suite. [`SqliteStore`] is the default.
+//!
+//! **Invariant:** knows no feed format and no verdict rule; advisory rows are opaque bytes under a
+//! key.
+
+use std::error::Error;
+
+use mailkeep_model::{
+    Event, FeedId, FeedStatus, FetchState, Finding, HostFacts, HostName, Problem, RecordedEvent,
+    ScanFailure, Timestamp,
+};
+
+/// Which rows: those about packages (key `Debian/exim4`) or those about vulnerability ids (key
+/// `CVE-2023-42115`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Space {
+    /// Rows about packages.
+    Package,
+    /// Rows about vulnerability ids.
+    Vulnerability,
+}
+
+/// Takes the rows of one feed while it is imported.
+pub trait FeedWriter {
+    /// Adds a row. The same key may come again: its rows are kept in order.
+    fn put(&mut self, space: Space, key: &str, body: &[u8]) -> Result<(), StoreError>;
+
+    /// Keeps a problem for `feeds problems`.
+    fn problem(&mut self, problem: &Problem) -> Result<(), StoreError>;
+}
+
+/// The newest outcome of scanning a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanState {
+    /// The newest facts ever seen.
+    pub facts: Option<HostFacts>,
+    /// The last scan's failure, where it failed: newer than `facts`.
+    pub failure: Option<ScanFailure>,
+}
+
+/// The findings of the last check of a scope.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// When that check was made.
+    pub at: Timestamp,
+    /// Its findings.
+    pub findings: Vec<Finding>,
+}
+
+/// The fallible work of an import, see [`Store::import_feed`].
+pub type ImportWork<'a> =
+    dyn FnMut(&mut dyn FeedWriter) -> Result<FeedStatus, Box<dyn Error + Send + Sync>> + 'a;
+
+/// What Mailkeep remembers.
+pub trait Store {
+    /// Every imported feed, by name.
+    fn feeds(&self) -> Result<Vec<FeedStatus>, StoreError>;
+
+    /// The problems of a feed's last import.
+    fn feed_problems(&self, feed: &FeedId) -> Result<Vec<Problem>, StoreError>;
+
+    /// Replaces everything a feed said by what `work` writes: wholly or, on any error, not at all.
+    /// Readers see the old rows until the end.
+    fn import_feed(
+        &mut self,
+        feed: &FeedId,
+        work: &mut ImportWork<'_>,
+    ) -> Result<FeedStatus, StoreError>;
+
+    /// Forgets a feed. Whether there was one.
+    fn remove_feed(&mut self, feed: &FeedId) -> Result<bool, StoreError>;
+
+    /// Notes that a feed was found unchanged at its source: its `as_of` moves to `as_of`.
+    fn confirm_feed(&mut self, feed: &FeedId, as_of: Timestamp) -> Result<(), StoreError>;
+
+    /// What the source said of the copy last fetched.
+    fn fetch_state(&self, feed: &FeedId) -> Result<Option<FetchState>, StoreError>;
+
+    /// Keeps what the source said of the copy just fetched.
+    fn record_fetch_state(&mut self, feed: &FeedId, state: &FetchState) -> Result<(), StoreError>;
+
+    /// Hands every row under each key, in the order of `keys`, then of feed name, then of arrival,
+    /// to `each` as (index of the key, feed, body).
+    fn rows(
+        &self,
+        space: Space,
+        keys: &[&str],
+        each: &mut dyn FnMut(usize, &FeedId, &[u8]),
+    ) -> Result<(), StoreError>;
+
+    /// Hands every row of a space to `each` as (key, feed, body), ordered by key, then feed name,
+    /// then arrival.
+    fn all_rows(
+        &self,
+        space: Space,
+        each: &mut dyn FnMut(&str, &FeedId, &[u8]),
+    ) -> Result<(), StoreError>;
+
+    /// Keeps new facts of a host, and clears a failure noted before.
+    fn record_facts(&mut self, facts: &HostFacts) -> Result<(), StoreError>;
+
+    /// Keeps a failed scan; facts seen before stay.
+    fn record_scan_failure(
+        &mut self,
+        host: &HostName,
+        failure: &ScanFailure,
+    ) -> Result<(), StoreError>;
+
+    /// The newest outcome of scanning a host.
+    fn scan_of(&self, host: &HostName) -> Result<ScanState, StoreError>;
+
+    /// Every host ever scanned, by name.
+    fn scanned_hosts(&self) -> Result<Vec<HostName>, StoreError>;
+
+    /// The findings of the last check of a scope (a fleet, a root directory).
+    fn findings_of(&self, scope: &str) -> Result<Option<Snapshot>, StoreError>;
+
+    /// Replaces the findings of a scope and appends the events that tell the difference, both or
+    /// neither.
+    fn record_check(
+        &mut self,
+        scope: &str,
+        snapshot: &Snapshot,
+        events: &[Event],
+    ) -> Result<(), StoreError>;
+
+    /// Appends an event; returns its place in the log.
+    fn append_event(&mut self, event: &Event) -> Result<u64, StoreError>;
+
+    /// At most `limit` events after a place in the log, oldest first.
+    fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<RecordedEvent>, StoreError>;
+}
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The work inside an import failed; nothing was changed.
+    #[error("the import failed, the feed stays as it was")]
+    Import(#[source] Box<dyn Error + Send + Sync>),
+}

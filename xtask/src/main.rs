@@ -1,0 +1,2 @@
+//! Repository programs.
+fn main() {}
