@@ -15,6 +15,7 @@ mod feed;
 mod finding;
 mod fleet;
 mod id;
+mod mail;
 pub mod text;
 
 pub use advisory::{
@@ -40,3 +41,4 @@ pub use id::{
     AdvisoryId, FeedId, HostName, InvalidId, RegionName, ServiceName, TeamName, ZoneName,
 };
 pub use jiff::Timestamp;
+pub use mail::{is_mail_software, mail_roles_of_port, mail_roles_of_process};
