@@ -6,6 +6,10 @@
 //!
 //! **Invariant:** no files, no network, no clock: the caller opens, this crate reads.
 
+#![warn(clippy::indexing_slicing, clippy::string_slice)]
+
+pub mod ids;
+
 use std::error::Error;
 
 use mailkeep_model::{AdvisoryId, Platform, Problem, Signal, Statement, Timestamp};
@@ -68,4 +72,40 @@ pub enum ReadError {
     /// The sink stopped.
     #[error(transparent)]
     Stopped(#[from] Stop),
+}
+
+/// A sink that keeps everything in memory, in the order it came; for small inputs and tests.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Collect {
+    /// Statements.
+    pub statements: Vec<Statement>,
+    /// Signals, each with the id it is about.
+    pub signals: Vec<(AdvisoryId, Signal)>,
+    /// Problems.
+    pub problems: Vec<Problem>,
+    /// Platforms covered, each once.
+    pub covers: Vec<Platform>,
+}
+
+impl Sink for Collect {
+    fn statement(&mut self, statement: Statement) -> Result<(), Stop> {
+        self.statements.push(statement);
+        Ok(())
+    }
+
+    fn signal(&mut self, advisory: &AdvisoryId, signal: Signal) -> Result<(), Stop> {
+        self.signals.push((advisory.clone(), signal));
+        Ok(())
+    }
+
+    fn problem(&mut self, problem: Problem) -> Result<(), Stop> {
+        self.problems.push(problem);
+        Ok(())
+    }
+
+    fn covers(&mut self, platform: Platform) {
+        if !self.covers.contains(&platform) {
+            self.covers.push(platform);
+        }
+    }
 }
