@@ -1,0 +1,58 @@
+//! The repository's own programs, run as `cargo xtask COMMAND`.
+//!
+//! - [`tidy`] checks what no compiler checks: which room may use which, and where things lie.
+//!
+//! Entry: [`run`]. Nothing here is part of the product: no room may depend on this crate, but the
+//! tests of `mailkeep`.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a program for developers: it owns its terminal, its files and its child processes"
+)]
+
+pub mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  tidy            check the rooms' edges, file heads and lengths, and what must not be committed
+
+Exit status: 0 done, 1 refused or failed, 2 wrong usage.
+";
+
+/// Runs one command line, without the program's name.
+pub fn run(args: Vec<String>) -> ExitCode {
+    let mut args = args.into_iter();
+    let command = args.next();
+    let rest: Vec<String> = args.collect();
+    match command.as_deref() {
+        Some("tidy") if rest.is_empty() => tidy::run(&workspace_root()),
+        Some("help" | "--help" | "-h") => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        Some(other) => usage(&format!("no such command: {other} {}", rest.join(" "))),
+        None => usage("which command?"),
+    }
+}
+
+fn usage(problem: &str) -> ExitCode {
+    eprintln!("xtask: {problem}\n\n{HELP}");
+    ExitCode::from(2)
+}
+
+/// The root of the workspace this program was built from.
+pub fn workspace_root() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_owned()
+}
+
+/// The cargo that started this program, else the one on the path.
+fn cargo() -> std::process::Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    std::process::Command::new(cargo)
+}
