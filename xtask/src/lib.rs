@@ -1,6 +1,7 @@
 //! The repository's own programs, run as `cargo xtask COMMAND`.
 //!
 //! - [`tidy`] checks what no compiler checks: which room may use which, and where things lie.
+//! - [`suite`] is the one command that runs every test (`cargo xtask test`).
 //!
 //! Entry: [`run`]. Nothing here is part of the product: no room may depend on this crate, but the
 //! tests of `mailkeep`.
@@ -11,6 +12,7 @@
     reason = "a program for developers: it owns its terminal, its files and its child processes"
 )]
 
+pub mod suite;
 pub mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +22,8 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   tidy            check the rooms' edges, file heads and lengths, and what must not be committed
+  test [--full]   run every check and test, cheapest first, after setting up what they need;
+                  --full also installs cargo-deny where it is missing (minutes of compiling)
 
 Exit status: 0 done, 1 refused or failed, 2 wrong usage.
 ";
@@ -31,6 +35,10 @@ pub fn run(args: Vec<String>) -> ExitCode {
     let rest: Vec<String> = args.collect();
     match command.as_deref() {
         Some("tidy") if rest.is_empty() => tidy::run(&workspace_root()),
+        Some("test") => match suite::Options::parse(&rest) {
+            Ok(options) => suite::run(&workspace_root(), options),
+            Err(problem) => usage(&problem),
+        },
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             ExitCode::SUCCESS
