@@ -1,6 +1,21 @@
 //! The patch filter: version order, the index of statements, verdicts with their evidence.
 //!
-//! **Invariant:** pure. Versions are turned into order-preserving keys once ([`version`]); rules only
-//! compare bytes.
+//! Entry types: [`RowBuilder`] packs statements into opaque rows at import; [`HostView`] arranges
+//! what was seen on a host by source package; [`judge_host`] gives each (source package, advisory)
+//! exactly one [`mailkeep_model::Verdict`].
+//!
+//! **Invariant:** pure. Versions are turned into order-preserving keys once ([`version`]), at import
+//! and when a host is viewed; rules only compare bytes.
 
 pub mod version;
+
+mod coverage;
+mod host;
+mod judge;
+mod row;
+mod surface;
+
+pub use coverage::{coverage_gaps, gap_sentence};
+pub use host::{HostView, SourcePackage, StaleRun};
+pub use judge::{FeedView, Judged, judge_host, judge_package};
+pub use row::{DecodedRow, PackageRows, RowBuilder, RowError, package_key, statement_key};

@@ -164,6 +164,8 @@ pub enum Rule {
     DistributorUndetermined,
     /// A backport, or a package newer than the release's own, judged by the newer release's data.
     NewerReleaseFixedVersion,
+    /// The distributor has no entry for the package in this release.
+    PackageNotInRelease,
     /// The changelog inside the package on offer names the CVE.
     ChangelogFixedVersion,
     /// The installed version lies in an affected range.
@@ -189,6 +191,7 @@ impl Rule {
             Self::DistributorEndOfLife => "distributor-end-of-life",
             Self::DistributorUndetermined => "distributor-undetermined",
             Self::NewerReleaseFixedVersion => "newer-release-fixed-version",
+            Self::PackageNotInRelease => "package-not-in-release",
             Self::ChangelogFixedVersion => "changelog-fixed-version",
             Self::RangeAffected => "range-affected",
             Self::RangeNotAffected => "range-not-affected",
@@ -291,6 +294,8 @@ pub enum UnknownReason {
     NoFacts,
     /// Only single documents, no whole feed, speak for this host's packages.
     NoWholeFeed,
+    /// The distributor has no entry for an installed package in this host's release.
+    PackageNotInRelease,
     /// os-release names a system no rule is known for.
     PlatformNotKnown,
     /// The last scan failed.
@@ -311,6 +316,7 @@ impl UnknownReason {
             Self::NoFeed => "no-feed",
             Self::NoFacts => "no-facts",
             Self::NoWholeFeed => "no-whole-feed",
+            Self::PackageNotInRelease => "package-not-in-release",
             Self::PlatformNotKnown => "platform-not-known",
             Self::ScanFailed => "scan-failed",
             Self::VersionNotComparable => "version-not-comparable",
@@ -417,6 +423,9 @@ pub struct Finding {
     pub lane: Option<Lane>,
     /// Last day, in the owner's region; `None` is the next regular upgrade.
     pub deadline: Option<Date>,
+    /// The day this fleet's checks first had it: deadlines count from there.
+    #[serde(default)]
+    pub first_seen: Option<Date>,
     /// The team that answers.
     pub owner: Option<TeamName>,
 }

@@ -94,6 +94,8 @@ pub struct Triaged {
     pub lane: Option<Lane>,
     /// Last day; `None` is the next regular upgrade.
     pub deadline: Option<Date>,
+    /// The day from which the deadline counts.
+    pub first_seen: Date,
     /// Whether the policy asks to search the host for traces of a break-in.
     pub forensics: bool,
     /// What decided, and every input that was assumed; each one printable line.
@@ -119,6 +121,7 @@ impl Triaged {
             decision: self.decision,
             lane: self.lane,
             deadline: self.deadline,
+            first_seen: Some(self.first_seen),
             owner,
         }
     }
@@ -147,6 +150,7 @@ pub fn triage(
         decision: None,
         lane: None,
         deadline: None,
+        first_seen: context.first_seen,
         forensics: false,
         notes: Vec::new(),
     };

@@ -54,6 +54,7 @@ pub(crate) fn finding(on: &str, advisory: &str) -> Finding {
         decision: None,
         lane: None,
         deadline: None,
+        first_seen: None,
         owner: None,
     }
 }

@@ -1,0 +1,188 @@
+//! Whose word decides, and how the names of one vulnerability become one advisory.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use mailkeep_model::{FeedKind, OpenState, Rule, Status, Voice};
+
+use super::FeedView;
+use super::finish::rank;
+use super::opinion::{Opinion, opinion};
+use crate::host::SourcePackage;
+use crate::row::{DecodedRow, RowKind};
+
+/// One advisory about one package: the word that decides, and the others.
+#[derive(Debug)]
+pub(super) struct Chosen<'a> {
+    /// The best-known name.
+    pub advisory: &'a str,
+    /// Numbers of every row about it, whatever the release.
+    pub rows: Vec<usize>,
+    /// The opinion that decides.
+    pub deciding: Opinion<'a>,
+    /// Opinions of other feeds.
+    pub others: Vec<Opinion<'a>>,
+}
+
+/// Groups the rows by advisory and lets one word decide for each. An advisory no row of which
+/// speaks about the package's release is left out: it does not concern this host.
+pub(super) fn choose<'a>(
+    package: &SourcePackage<'_>,
+    rows: &[(usize, DecodedRow<'a>)],
+    feeds: &[FeedView<'_>],
+) -> Vec<Chosen<'a>> {
+    let mut chosen = Vec::new();
+    for (advisory, numbers) in by_advisory(rows) {
+        let mut opinions: Vec<Opinion<'a>> = numbers
+            .iter()
+            .filter_map(|&number| {
+                let (feed, row) = rows.get(number)?;
+                opinion(package, row, number, *feed, feeds.get(*feed)?.kind)
+            })
+            .collect();
+        if opinions.is_empty() {
+            continue;
+        }
+        opinions.sort_by(|a, b| trust(a, b, rows, feeds));
+        let deciding = opinions.remove(published_fix(&opinions, rows).unwrap_or(0));
+        chosen.push(Chosen {
+            advisory,
+            rows: numbers,
+            deciding,
+            others: opinions,
+        });
+    }
+    chosen
+}
+
+/// Rows by advisory. A row under a name that other rows list as an alias joins those: a GHSA or a
+/// bulletin never makes a second finding beside its CVE.
+fn by_advisory<'a>(rows: &[(usize, DecodedRow<'a>)]) -> BTreeMap<&'a str, Vec<usize>> {
+    let mut groups: BTreeMap<&'a str, Vec<usize>> = BTreeMap::new();
+    for (number, (_, row)) in rows.iter().enumerate() {
+        groups.entry(row.advisory).or_default().push(number);
+    }
+    let lesser: Vec<&'a str> = groups
+        .keys()
+        .copied()
+        .filter(|name| !name.starts_with("CVE-"))
+        .collect();
+    for name in lesser {
+        let better: Vec<&'a str> = rows
+            .iter()
+            .filter(|(_, row)| row.advisory != name && row.aliases.contains(&name))
+            .map(|(_, row)| row.advisory)
+            .filter(|advisory| preference(advisory) < preference(name))
+            .collect();
+        if better.is_empty() {
+            continue;
+        }
+        let moved = groups.remove(name).unwrap_or_default();
+        for advisory in better {
+            let group = groups.entry(advisory).or_default();
+            group.extend(
+                moved
+                    .iter()
+                    .copied()
+                    .filter(|n| !group.contains(n))
+                    .collect::<Vec<_>>(),
+            );
+        }
+    }
+    groups
+}
+
+/// [`mailkeep_model::AdvisoryId::preference`] on bare text.
+fn preference(id: &str) -> (u8, &str) {
+    let class = if id.starts_with("CVE-") {
+        0
+    } else if id.starts_with("GHSA-") {
+        1
+    } else {
+        2
+    };
+    (class, id)
+}
+
+/// Whose word comes first: the distributor's before its changelogs before upstream's (DESIGN.md,
+/// what must always be true, 2); among one distributor's feeds the one that speaks of every
+/// release first; within one feed the word that asks for more.
+fn trust(
+    a: &Opinion<'_>,
+    b: &Opinion<'_>,
+    rows: &[(usize, DecodedRow<'_>)],
+    feeds: &[FeedView<'_>],
+) -> Ordering {
+    let place = |o: &Opinion<'_>| {
+        let voice = rows
+            .get(o.row)
+            .map_or(Voice::Upstream, |(_, row)| row.voice);
+        let feed = feeds.get(o.feed);
+        (
+            voice,
+            feed.map_or(u8::MAX, |f| feed_rank(f.kind)),
+            feed.map(|f| f.id),
+            rank(o.status),
+        )
+    };
+    place(a).cmp(&place(b))
+}
+
+fn feed_rank(kind: FeedKind) -> u8 {
+    match kind {
+        FeedKind::DebianTracker => 0,
+        FeedKind::Csaf => 1,
+        FeedKind::Updateinfo => 2,
+        FeedKind::Osv => 3,
+        FeedKind::Released => 4,
+        FeedKind::Cve => 5,
+        FeedKind::Epss | FeedKind::Kev => 6,
+    }
+}
+
+/// Where the deciding word is merely "open" and a package on offer closes the hole by its own
+/// changelog, that newer word of the same distributor decides.
+fn published_fix(opinions: &[Opinion<'_>], rows: &[(usize, DecodedRow<'_>)]) -> Option<usize> {
+    let first = opinions.first()?;
+    if !matches!(
+        first.rule,
+        Rule::DistributorOpen | Rule::DistributorMinor | Rule::DistributorPostponed
+    ) {
+        return None;
+    }
+    opinions.iter().position(|o| {
+        let voice = rows.get(o.row).map(|(_, row)| row.voice);
+        voice == Some(Voice::Changelog) && o.status == Status::FixAvailable
+    })
+}
+
+/// What an opinion says, in a few words, for the evidence beside the one that decided.
+pub(super) fn says(opinion: &Opinion<'_>, row: Option<&DecodedRow<'_>>) -> String {
+    let bulletin = row
+        .map(|row| row.aliases.join(", "))
+        .filter(|names| !names.is_empty());
+    let words = match (&opinion.fixed, opinion.status) {
+        (Some(version), _) => format!("fixed in {}", version.text),
+        (None, Status::NotAffected) => "not affected".to_owned(),
+        (None, _) if is_ignored(row, opinion) => "will not be fixed".to_owned(),
+        (None, Status::Unknown) => "undetermined".to_owned(),
+        (None, _) => "affected, no fix named".to_owned(),
+    };
+    match bulletin {
+        Some(names) => format!("{words} ({names})"),
+        None => words,
+    }
+}
+
+fn is_ignored(row: Option<&DecodedRow<'_>>, opinion: &Opinion<'_>) -> bool {
+    opinion.status == Status::WillNotFix
+        || row.is_some_and(|row| {
+            row.claims.iter().any(|claim| {
+                claim.release == opinion.release
+                    && matches!(
+                        claim.kind,
+                        RowKind::Open(OpenState::Ignored | OpenState::EndOfLife)
+                    )
+            })
+        })
+}

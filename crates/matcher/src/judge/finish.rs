@@ -1,0 +1,407 @@
+//! From an opinion to a verdict: can the host install the fix, does it run it, and the sentence.
+
+use std::cmp::Ordering;
+use std::fmt::Write as _;
+
+use mailkeep_model::{
+    AdvisoryId, Comparison, Evidence, FeedState, OtherWord, Rule, Status, Verdict, text,
+};
+
+use super::choose::{Chosen, says};
+use super::opinion::Opinion;
+use super::{FeedView, Judged};
+use crate::host::{SourcePackage, StaleRun, key_of};
+use crate::row::{DecodedRow, RowError, RowVersion};
+
+/// Longest title kept in a verdict, in characters: two lines of a table.
+const MAX_TITLE: usize = 160;
+
+/// Which status asks for more, first the one that asks for most. Between several words of one feed,
+/// or several installed versions, it decides.
+pub(super) fn rank(status: Status) -> u8 {
+    match status {
+        Status::FixAvailable => 0,
+        Status::RestartPending => 1,
+        Status::FixPublished => 2,
+        Status::NoFix => 3,
+        Status::WillNotFix => 4,
+        Status::Mitigated => 5,
+        Status::Unknown => 6,
+        Status::Fixed => 7,
+        Status::NotAffected => 8,
+    }
+}
+
+/// Turns what was chosen into verdicts, and counts those that are none of the user's concern.
+pub(super) fn finish(
+    package: &SourcePackage<'_>,
+    rows: &[(usize, DecodedRow<'_>)],
+    chosen: Vec<Chosen<'_>>,
+    feeds: &[FeedView<'_>],
+    all: bool,
+    judged: &mut Judged,
+) -> Result<(), RowError> {
+    let newest_fix_had = newest_fix_had(&chosen);
+    for chosen in chosen {
+        let stale = stale_run(package, &chosen.deciding, newest_fix_had.as_deref());
+        let outcome = outcome(package, &chosen, rows, stale);
+        match outcome.status {
+            Status::Fixed => judged.fixed += 1,
+            Status::NotAffected => judged.not_affected += 1,
+            _ => {}
+        }
+        if all || outcome.status.is_finding() {
+            judged
+                .verdicts
+                .push(verdict(package, rows, &chosen, feeds, &outcome)?);
+        }
+    }
+    Ok(())
+}
+
+/// What becomes of an opinion on this host.
+struct Outcome {
+    status: Status,
+    rule: Rule,
+    reason: String,
+    notes: Vec<String>,
+}
+
+/// The newest fix that the installed version has, over all advisories.
+fn newest_fix_had(chosen: &[Chosen<'_>]) -> Option<Vec<u8>> {
+    chosen
+        .iter()
+        .filter(|c| c.deciding.status == Status::Fixed)
+        .filter_map(|c| c.deciding.fixed)
+        .map(|version| version.key)
+        .max()
+        .map(<[u8]>::to_vec)
+}
+
+/// The process, if any, that still runs code from before this fix. Where the version it runs is not
+/// known, the fix that came last is taken to be the one it lacks: it cannot be older than every
+/// fix, or it would have been found before.
+fn stale_run<'p, 'h>(
+    package: &'p SourcePackage<'h>,
+    opinion: &Opinion<'_>,
+    newest_fix_had: Option<&[u8]>,
+) -> Option<&'p StaleRun<'h>> {
+    if opinion.status != Status::Fixed {
+        return None;
+    }
+    let fixed = opinion.fixed?;
+    let scheme = package.platform.ecosystem.version_scheme();
+    package
+        .stale
+        .iter()
+        .find(|run| match run.ran.and_then(|ran| key_of(scheme, ran)) {
+            Some(ran) => ran.as_slice() < fixed.key,
+            None => newest_fix_had == Some(fixed.key),
+        })
+}
+
+fn outcome(
+    package: &SourcePackage<'_>,
+    chosen: &Chosen<'_>,
+    rows: &[(usize, DecodedRow<'_>)],
+    stale: Option<&StaleRun<'_>>,
+) -> Outcome {
+    let opinion = &chosen.deciding;
+    let mut notes = Vec::new();
+    if let Some(run) = stale {
+        return Outcome {
+            status: Status::RestartPending,
+            rule: Rule::StaleProcess,
+            reason: stale_reason(package, opinion, run),
+            notes,
+        };
+    }
+    let mut status = opinion.status;
+    if status == Status::FixAvailable {
+        status = installable(
+            package,
+            opinion,
+            from_extended_support(chosen, rows),
+            &mut notes,
+        );
+    }
+    if let (Some(run), true) = (package.stale.first(), status.is_finding()) {
+        notes.push(format!(
+            "{} (pid {}) runs a build of it that is no longer on disk",
+            run.process, run.pid
+        ));
+    }
+    Outcome {
+        status,
+        rule: opinion.rule,
+        reason: reason(package, opinion),
+        notes,
+    }
+}
+
+/// Whether the fixed version is one the host can install.
+fn installable(
+    package: &SourcePackage<'_>,
+    opinion: &Opinion<'_>,
+    extended_support: bool,
+    notes: &mut Vec<String>,
+) -> Status {
+    let Some(fixed) = opinion.fixed else {
+        return Status::NoFix;
+    };
+    let Some(offered) = &package.offered else {
+        if !package.platform.ecosystem.is_distribution() {
+            return Status::FixPublished;
+        }
+        if extended_support {
+            notes.push(
+                "the fix comes from extended support, whose repository was not seen on this host"
+                    .into(),
+            );
+            return Status::FixPublished;
+        }
+        notes.push(not_seen(package, opinion, fixed));
+        return Status::FixAvailable;
+    };
+    let origin = offered
+        .origin
+        .map(|o| format!(" ({o})"))
+        .unwrap_or_default();
+    if offered.key.as_slice() >= fixed.key {
+        notes.push(format!(
+            "the host's own repositories offer {}{origin}",
+            offered.version
+        ));
+        Status::FixAvailable
+    } else {
+        notes.push(format!(
+            "the host's own repositories offer only {}{origin}",
+            offered.version
+        ));
+        Status::FixPublished
+    }
+}
+
+/// What is said where the host's own repositories were not seen: the distributor names the fix for
+/// this release, and a release's repositories are taken to be the host's.
+fn not_seen(package: &SourcePackage<'_>, opinion: &Opinion<'_>, fixed: RowVersion<'_>) -> String {
+    let scheme = package.platform.ecosystem.version_scheme();
+    let held = opinion
+        .in_repository
+        .and_then(|v| Some((v, key_of(scheme, v)?)));
+    match held {
+        Some((version, key)) if key.as_slice() >= fixed.key => format!(
+            "what the host's own repositories offer was not seen; the distributor's hold {version}"
+        ),
+        Some((version, _)) => format!(
+            "what the host's own repositories offer was not seen; the distributor names the fix, its feed still lists {version} in the repository"
+        ),
+        None => {
+            "what the host's own repositories offer was not seen; the distributor names the fix for this release".into()
+        }
+    }
+}
+
+/// Extended LTS (ELA) lies in a repository that no Debian host has by itself.
+fn from_extended_support(chosen: &Chosen<'_>, rows: &[(usize, DecodedRow<'_>)]) -> bool {
+    rows.get(chosen.deciding.row).is_some_and(|(_, row)| {
+        row.advisory.starts_with("ELA-") || row.aliases.iter().any(|a| a.starts_with("ELA-"))
+    })
+}
+
+fn stale_reason(package: &SourcePackage<'_>, opinion: &Opinion<'_>, run: &StaleRun<'_>) -> String {
+    let fixed = opinion.fixed.map_or("", |v| v.text);
+    let mut reason = format!(
+        "{} {} has the fix of {fixed}, but {} (pid {}) still runs {} from before it",
+        package.name, package.version, run.process, run.pid, run.path
+    );
+    if let Some(ran) = run.ran {
+        let _infallible = write!(reason, " (version {ran})");
+    }
+    reason.push_str("; restart it");
+    reason
+}
+
+fn reason(package: &SourcePackage<'_>, opinion: &Opinion<'_>) -> String {
+    let name = package.name;
+    let installed = package.version;
+    let release = opinion
+        .release
+        .map(|r| format!(" in {r}"))
+        .unwrap_or_default();
+    let fixed = opinion.fixed.map_or("", |v| v.text);
+    let said = opinion
+        .note
+        .map(|note| format!(": {note}"))
+        .unwrap_or_default();
+    match opinion.rule {
+        Rule::DistributorNotAffected => {
+            format!("the distributor says no version of {name}{release} is affected{said}")
+        }
+        Rule::DistributorFixedVersion | Rule::NewerReleaseFixedVersion => match opinion.compared {
+            Some((with, Ordering::Less)) => {
+                format!(
+                    "installed {installed} is older than {with}, where the distributor fixed it{release}"
+                )
+            }
+            Some((with, _)) => {
+                format!(
+                    "installed {installed} is not older than {with}, where the distributor fixed it{release}"
+                )
+            }
+            None => format!("fixed in {fixed}{release}"),
+        },
+        Rule::ChangelogFixedVersion => match opinion.compared {
+            Some((with, Ordering::Less)) => {
+                format!("installed {installed} is older than {with}, whose changelog names the fix")
+            }
+            _ => format!(
+                "the changelog of {fixed} names the fix, and installed {installed} is not older"
+            ),
+        },
+        Rule::DistributorOpen => {
+            format!("the distributor says {name}{release} is affected and names no fix{said}")
+        }
+        Rule::DistributorMinor => {
+            format!(
+                "the distributor says {name}{release} is affected and too minor for an advisory of its own{said}"
+            )
+        }
+        Rule::DistributorPostponed => {
+            format!(
+                "the distributor says {name}{release} is affected and postpones the fix to a later update{said}"
+            )
+        }
+        Rule::DistributorIgnored => {
+            format!("the distributor says {name}{release} is affected and will not be fixed{said}")
+        }
+        Rule::DistributorEndOfLife => {
+            format!("{name}{release} is affected and no longer has security support{said}")
+        }
+        Rule::DistributorUndetermined => {
+            format!("the distributor has not decided whether {name}{release} is affected{said}")
+        }
+        Rule::PackageNotInRelease => format!(
+            "the distributor has no entry for {name} in {}: it was left behind by an upgrade or comes from elsewhere",
+            package.platform
+        ),
+        Rule::RangeAffected => match opinion.compared {
+            Some((with, Ordering::Less)) => {
+                format!("installed {installed} lies in an affected range that ends before {with}")
+            }
+            Some((with, Ordering::Equal)) => {
+                format!("installed {installed} is listed as affected ({with})")
+            }
+            _ => format!("installed {installed} lies in an affected range that names no fix"),
+        },
+        Rule::RangeNotAffected => format!("installed {installed} lies in no affected range"),
+        Rule::VersionNotComparable => {
+            let with = opinion
+                .fixed
+                .map(|v| format!(" with {}", v.text))
+                .unwrap_or_default();
+            format!("installed {installed} cannot be compared{with}")
+        }
+        Rule::StaleProcess => format!("a process still runs an older build of {name}"),
+    }
+}
+
+fn verdict(
+    package: &SourcePackage<'_>,
+    rows: &[(usize, DecodedRow<'_>)],
+    chosen: &Chosen<'_>,
+    feeds: &[FeedView<'_>],
+    outcome: &Outcome,
+) -> Result<Verdict, RowError> {
+    let opinion = &chosen.deciding;
+    let about: Vec<&DecodedRow<'_>> = chosen
+        .rows
+        .iter()
+        .filter_map(|&n| rows.get(n))
+        .map(|(_, row)| row)
+        .collect();
+    let deciding = rows.get(opinion.row).map(|(_, row)| row);
+    let first = |pick: &dyn Fn(&DecodedRow<'_>) -> Option<String>| {
+        deciding
+            .and_then(pick)
+            .or_else(|| about.iter().find_map(|row| pick(row)))
+    };
+    let title =
+        first(&|row| (!row.title.is_empty()).then(|| text::printable_max(row.title, MAX_TITLE)));
+    let cvss = first(&|row| row.cvss.map(|vector| text::printable(vector).into_owned()));
+    let feed = feeds.get(opinion.feed);
+    let source = match feed {
+        Some(feed) => feed.id.clone(),
+        None => mailkeep_model::FeedId::new("unknown")?,
+    };
+    let source_stale = feed.is_none_or(|f| f.state != FeedState::Fresh);
+    Ok(Verdict {
+        advisory: AdvisoryId::new(chosen.advisory)?,
+        aliases: aliases(chosen.advisory, &about)?,
+        title: title.unwrap_or_default().into(),
+        platform: package.platform.clone(),
+        package: package.name.into(),
+        binaries: package.binaries.iter().map(|b| (*b).into()).collect(),
+        installed: package.version.into(),
+        fixed: opinion.fixed.map(|v| v.text.into()),
+        status: outcome.status,
+        surface: package.surface,
+        urgency: opinion.urgency,
+        cvss: cvss.map(Into::into),
+        evidence: Evidence {
+            source,
+            rule: outcome.rule,
+            compared: opinion.compared.map(|(with, ordering)| Comparison {
+                installed: package.version.into(),
+                with: with.into(),
+                ordering,
+            }),
+            reason: text::printable(&outcome.reason).into_owned(),
+            unknown: opinion
+                .unknown
+                .filter(|_| outcome.status == Status::Unknown),
+            source_stale,
+            others: other_words(chosen, rows, feeds),
+            notes: outcome
+                .notes
+                .iter()
+                .map(|n| text::printable(n).into_owned())
+                .collect(),
+        },
+    })
+}
+
+fn aliases(advisory: &str, about: &[&DecodedRow<'_>]) -> Result<Vec<AdvisoryId>, RowError> {
+    let mut names: Vec<&str> = about
+        .iter()
+        .flat_map(|row| row.aliases.iter().copied().chain([row.advisory]))
+        .filter(|name| *name != advisory)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    Ok(names
+        .into_iter()
+        .map(AdvisoryId::new)
+        .collect::<Result<_, _>>()?)
+}
+
+fn other_words(
+    chosen: &Chosen<'_>,
+    rows: &[(usize, DecodedRow<'_>)],
+    feeds: &[FeedView<'_>],
+) -> Vec<OtherWord> {
+    let mut words: Vec<OtherWord> = chosen
+        .others
+        .iter()
+        .filter_map(|opinion| {
+            let source = feeds.get(opinion.feed)?.id.clone();
+            let row = rows.get(opinion.row).map(|(_, row)| row);
+            Some(OtherWord {
+                source,
+                says: text::printable(&says(opinion, row)).into_owned(),
+            })
+        })
+        .collect();
+    words.dedup();
+    words
+}

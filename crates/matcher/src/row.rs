@@ -1,0 +1,379 @@
+//! Statements as compact rows: packed once at import, read without copying at a check.
+//!
+//! A row is a [`Statement`] without its package name (that is the key), with every version beside
+//! its order-preserving key, in postcard's wire format. Rows of one key lie one after another.
+
+use std::ops::Range;
+
+use mailkeep_model::{
+    Claim, ClaimKind, Ecosystem, OpenState, PackageKind, RangeEnd, Statement, Urgency,
+    VersionRange, VersionScheme, Voice,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::version;
+
+/// The key under which a package's rows are kept: `Debian/exim4`.
+pub fn package_key(ecosystem: &Ecosystem, package: &str) -> String {
+    let ecosystem = ecosystem.name();
+    let mut key = String::with_capacity(ecosystem.len() + 1 + package.len());
+    key.push_str(ecosystem);
+    key.push('/');
+    key.push_str(package);
+    key
+}
+
+/// The key of a statement's rows.
+pub fn statement_key(statement: &Statement) -> String {
+    package_key(&statement.ecosystem, &statement.package)
+}
+
+/// A version as the source wrote it, and its key; the key is empty where the version cannot be
+/// ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowVersion<'a> {
+    /// As written.
+    pub text: &'a str,
+    /// Order-preserving key, [`crate::version`].
+    #[serde(borrow)]
+    pub key: &'a [u8],
+}
+
+/// A statement as read from its row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecodedRow<'a> {
+    /// See [`Statement::advisory`].
+    pub advisory: &'a str,
+    /// See [`Statement::aliases`].
+    #[serde(borrow)]
+    pub aliases: Vec<&'a str>,
+    /// See [`Statement::package_kind`].
+    pub kind: PackageKind,
+    /// See [`Statement::module`].
+    pub module: Option<&'a str>,
+    /// See [`Statement::voice`].
+    pub voice: Voice,
+    /// See [`Statement::title`].
+    pub title: &'a str,
+    /// See [`Statement::cvss`].
+    pub cvss: Option<&'a str>,
+    /// See [`Statement::claims`].
+    #[serde(borrow)]
+    pub claims: Vec<RowClaim<'a>>,
+}
+
+/// See [`Claim`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowClaim<'a> {
+    /// See [`Claim::release`].
+    pub release: Option<&'a str>,
+    /// See [`Claim::kind`].
+    #[serde(borrow)]
+    pub kind: RowKind<'a>,
+    /// See [`Claim::urgency`].
+    pub urgency: Option<Urgency>,
+    /// See [`Claim::note`].
+    pub note: Option<&'a str>,
+    /// See [`Claim::in_repository`].
+    pub in_repository: Option<&'a str>,
+}
+
+/// See [`ClaimKind`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowKind<'a> {
+    /// See [`ClaimKind::Affected`].
+    Affected {
+        /// Ranges.
+        #[serde(borrow)]
+        ranges: Vec<RowRange<'a>>,
+        /// Versions listed one by one.
+        versions: Vec<&'a str>,
+    },
+    /// See [`ClaimKind::FixedIn`].
+    #[serde(borrow)]
+    FixedIn(RowVersion<'a>),
+    /// See [`ClaimKind::NotAffected`].
+    NotAffected,
+    /// See [`ClaimKind::Open`].
+    Open(OpenState),
+    /// See [`ClaimKind::Undetermined`].
+    Undetermined,
+}
+
+/// See [`VersionRange`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowRange<'a> {
+    /// First affected version; `None` is from the beginning.
+    #[serde(borrow)]
+    pub introduced: Option<RowVersion<'a>>,
+    /// Where it ends.
+    #[serde(borrow)]
+    pub end: RowEnd<'a>,
+}
+
+/// See [`RangeEnd`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowEnd<'a> {
+    /// See [`RangeEnd::Fixed`].
+    #[serde(borrow)]
+    Fixed(RowVersion<'a>),
+    /// See [`RangeEnd::LastAffected`].
+    LastAffected(RowVersion<'a>),
+    /// See [`RangeEnd::Limit`].
+    Limit(RowVersion<'a>),
+    /// See [`RangeEnd::Open`].
+    Open,
+}
+
+/// A row that cannot be packed or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RowError {
+    /// Its bytes are no row.
+    #[error("a row of the advisory index is damaged")]
+    Damaged(#[from] postcard::Error),
+    /// It names its advisory by a text that is no id.
+    #[error("a row of the advisory index is damaged")]
+    Id(#[from] mailkeep_model::InvalidId),
+}
+
+/// Packs statements into rows. Reuses its buffers from one statement to the next.
+#[derive(Debug, Default)]
+pub struct RowBuilder {
+    /// Version keys of the statement at hand, one after another.
+    keys: Vec<u8>,
+    /// Where each lies in `keys`.
+    spans: Vec<Range<usize>>,
+}
+
+impl RowBuilder {
+    /// An empty builder.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a statement's row to `out`.
+    pub fn append(&mut self, statement: &Statement, out: Vec<u8>) -> Result<Vec<u8>, RowError> {
+        let scheme = statement.ecosystem.version_scheme();
+        self.keys.clear();
+        self.spans.clear();
+        for claim in &statement.claims {
+            self.key_claim(scheme, &claim.kind);
+        }
+        let mut keyed = Keyed {
+            keys: &self.keys,
+            spans: self.spans.iter(),
+        };
+        let row = DecodedRow {
+            advisory: statement.advisory.as_str(),
+            aliases: statement
+                .aliases
+                .iter()
+                .map(mailkeep_model::AdvisoryId::as_str)
+                .collect(),
+            kind: statement.package_kind,
+            module: statement.module.as_deref(),
+            voice: statement.voice,
+            title: &statement.title,
+            cvss: statement.cvss.as_deref(),
+            claims: statement
+                .claims
+                .iter()
+                .map(|claim| keyed.claim(claim))
+                .collect(),
+        };
+        Ok(postcard::to_extend(&row, out)?)
+    }
+
+    fn key_claim(&mut self, scheme: VersionScheme, kind: &ClaimKind) {
+        match kind {
+            ClaimKind::FixedIn { version } => self.key(scheme, version),
+            ClaimKind::Affected { ranges, .. } => {
+                for range in ranges {
+                    if let Some(introduced) = &range.introduced {
+                        self.key(scheme, introduced);
+                    }
+                    match &range.end {
+                        RangeEnd::Fixed(v) | RangeEnd::LastAffected(v) | RangeEnd::Limit(v) => {
+                            self.key(scheme, v);
+                        }
+                        RangeEnd::Open => {}
+                    }
+                }
+            }
+            ClaimKind::NotAffected | ClaimKind::Open { .. } | ClaimKind::Undetermined => {}
+        }
+    }
+
+    fn key(&mut self, scheme: VersionScheme, text: &str) {
+        let start = self.keys.len();
+        if version::write_key(scheme, text, &mut self.keys).is_err() {
+            self.keys.truncate(start);
+        }
+        self.spans.push(start..self.keys.len());
+    }
+}
+
+/// Hands out the keys of one statement in the order they were made.
+struct Keyed<'a> {
+    keys: &'a [u8],
+    spans: std::slice::Iter<'a, Range<usize>>,
+}
+
+impl<'a> Keyed<'a> {
+    fn version(&mut self, text: &'a str) -> RowVersion<'a> {
+        let span = self.spans.next().cloned().unwrap_or(0..0);
+        RowVersion {
+            text,
+            key: self.keys.get(span).unwrap_or(&[]),
+        }
+    }
+
+    fn claim(&mut self, claim: &'a Claim) -> RowClaim<'a> {
+        let kind = match &claim.kind {
+            ClaimKind::Affected { ranges, versions } => RowKind::Affected {
+                ranges: ranges.iter().map(|range| self.range(range)).collect(),
+                versions: versions.iter().map(|v| &**v).collect(),
+            },
+            ClaimKind::FixedIn { version } => RowKind::FixedIn(self.version(version)),
+            ClaimKind::NotAffected => RowKind::NotAffected,
+            ClaimKind::Open { state } => RowKind::Open(*state),
+            ClaimKind::Undetermined => RowKind::Undetermined,
+        };
+        RowClaim {
+            release: claim.release.as_deref(),
+            kind,
+            urgency: claim.urgency,
+            note: claim.note.as_deref(),
+            in_repository: claim.in_repository.as_deref(),
+        }
+    }
+
+    fn range(&mut self, range: &'a VersionRange) -> RowRange<'a> {
+        let introduced = range.introduced.as_deref().map(|v| self.version(v));
+        let end = match &range.end {
+            RangeEnd::Fixed(v) => RowEnd::Fixed(self.version(v)),
+            RangeEnd::LastAffected(v) => RowEnd::LastAffected(self.version(v)),
+            RangeEnd::Limit(v) => RowEnd::Limit(self.version(v)),
+            RangeEnd::Open => RowEnd::Open,
+        };
+        RowRange { introduced, end }
+    }
+}
+
+/// Rows fetched for a set of keys, kept in one buffer.
+#[derive(Debug, Default)]
+pub struct PackageRows {
+    bytes: Vec<u8>,
+    /// For each body: the key's number, the feed's number, where it lies. Sorted by key as pushed.
+    bodies: Vec<(usize, usize, Range<usize>)>,
+}
+
+impl PackageRows {
+    /// No rows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a body found under key number `key` in feed number `feed`. Keys come in ascending order.
+    pub fn push(&mut self, key: usize, feed: usize, body: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(body);
+        self.bodies.push((key, feed, start..self.bytes.len()));
+    }
+
+    /// Decodes the rows of one key, each with its feed's number. A damaged row is an error: the
+    /// store is checked, so this is a bug or a broken disk, and silence would be a wrong answer.
+    pub fn of(&self, key: usize) -> Result<Vec<(usize, DecodedRow<'_>)>, RowError> {
+        let first = self.bodies.partition_point(|(k, _, _)| *k < key);
+        let mut rows = Vec::new();
+        for (_, feed, span) in self.bodies[first..]
+            .iter()
+            .take_while(|(k, _, _)| *k == key)
+        {
+            let mut rest = &self.bytes[span.clone()];
+            while !rest.is_empty() {
+                let (row, after) = postcard::take_from_bytes::<DecodedRow<'_>>(rest)?;
+                rows.push((*feed, row));
+                rest = after;
+            }
+        }
+        Ok(rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailkeep_model::AdvisoryId;
+
+    use super::*;
+
+    fn statement() -> Statement {
+        Statement {
+            advisory: AdvisoryId::new("CVE-2023-42115").unwrap(),
+            aliases: vec![AdvisoryId::new("DSA-5512-1").unwrap()],
+            ecosystem: Ecosystem::Debian,
+            package: "exim4".into(),
+            package_kind: PackageKind::Source,
+            module: None,
+            voice: Voice::Distributor,
+            title: "AUTH out-of-bounds write".into(),
+            cvss: None,
+            claims: vec![
+                Claim {
+                    release: Some("bookworm".into()),
+                    kind: ClaimKind::FixedIn {
+                        version: "4.96-15+deb12u2".into(),
+                    },
+                    urgency: Some(Urgency::High),
+                    note: None,
+                    in_repository: None,
+                },
+                Claim {
+                    release: None,
+                    kind: ClaimKind::Affected {
+                        ranges: vec![VersionRange {
+                            introduced: Some("4.0".into()),
+                            end: RangeEnd::Fixed("4.97~RC1-2".into()),
+                        }],
+                        versions: vec!["4.1".into()],
+                    },
+                    urgency: None,
+                    note: Some("n".into()),
+                    in_repository: Some("4.96-15".into()),
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn a_statement_survives_its_row_and_carries_its_version_keys() {
+        let mut builder = RowBuilder::new();
+        let body = builder.append(&statement(), Vec::new()).unwrap();
+        let body = builder.append(&statement(), body).unwrap();
+        let mut rows = PackageRows::new();
+        rows.push(0, 7, &body);
+        let read = rows.of(0).unwrap();
+        assert_eq!(read.len(), 2);
+        let (feed, row) = &read[1];
+        assert_eq!(
+            (*feed, row.advisory, row.aliases.as_slice()),
+            (7, "CVE-2023-42115", &["DSA-5512-1"][..])
+        );
+        let RowKind::FixedIn(fixed) = &row.claims[0].kind else {
+            panic!("{row:?}")
+        };
+        assert_eq!(fixed.text, "4.96-15+deb12u2");
+        let key = version::key(VersionScheme::Dpkg, "4.96-15+deb12u2").unwrap();
+        assert_eq!(fixed.key, key.as_bytes());
+        assert!(rows.of(1).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_damaged_row_is_an_error_and_no_silence() {
+        let body = RowBuilder::new().append(&statement(), Vec::new()).unwrap();
+        let mut rows = PackageRows::new();
+        rows.push(0, 0, &body[..body.len() - 3]);
+        assert!(rows.of(0).is_err());
+    }
+}
