@@ -8,7 +8,15 @@
 
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
+pub mod container;
+pub mod debian_tracker;
+pub mod epss;
 pub mod ids;
+pub mod json_stream;
+pub mod kev;
+pub mod sniff;
+mod text;
+mod window;
 
 use std::error::Error;
 
