@@ -1,7 +1,8 @@
 //! Host text to inventory: what a host prints, or its files hold, becomes [`HostFacts`].
 //!
 //! Entry: [`facts_from_root`] (os-release and dpkg status of a mounted root), [`facts_from_rpm_qa`].
-//! The parts: [`os_release`], [`dpkg`], [`rpm`].
+//! and [`scan::parse_report`] (a live host, by [`scan::SCRIPT`]). The parts: [`os_release`],
+//! [`dpkg`], [`rpm`], [`scan`].
 //!
 //! **Invariant:** pure. The texts are arguments, and so is the time. Nothing here runs a command,
 //! opens a file or asks a clock. Input is hostile: bad records become [`Problem`]s with a name and
@@ -12,6 +13,7 @@
 pub mod dpkg;
 pub mod os_release;
 pub mod rpm;
+pub mod scan;
 
 use jiff::Timestamp;
 use mailkeep_model::{

@@ -390,6 +390,12 @@ pub fn mail_roles_of_process(name: &str, executable: &str) -> &'static [MailRole
     roles_of_program(base_name(first_word)).unwrap_or(&[])
 }
 
+/// Every program name that alone tells what a process does for mail; for whoever preselects processes
+/// on a host.
+pub fn mail_process_names() -> impl Iterator<Item = &'static str> {
+    PROGRAMS.iter().map(|(name, _)| *name)
+}
+
 /// What a listener on a TCP port does for mail, by IANA's service names and the documented
 /// defaults of common filters; empty for any other port.
 pub fn mail_roles_of_port(port: u16) -> &'static [MailRole] {

@@ -1,0 +1,465 @@
+//! Processes that serve mail: who owns what they run, and whether it is still on disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+use mailkeep_model::text::printable_max;
+use mailkeep_model::{
+    InstalledPackage, MailProcess, MailRole, Seen, StaleFile, mail_roles_of_port,
+    mail_roles_of_process,
+};
+
+use super::sockets::Sockets;
+use super::{HostSection, Lacks, Sections, parse_offset};
+
+pub(super) fn read(
+    sections: &Sections<'_>,
+    about: &HostSection,
+    packages: &[InstalledPackage],
+    sockets: &Sockets,
+    lacks: &mut Lacks,
+) -> Seen<Vec<MailProcess>> {
+    if lacks.has("processes") || !sections.has("processes") {
+        return Seen::No;
+    }
+    let text = sections.text("processes");
+    let boot = text
+        .lines()
+        .find_map(|l| l.strip_prefix("btime "))
+        .and_then(|b| b.trim().parse::<i64>().ok());
+    let maps = sections.text("maps");
+    let maps = mapped_files(&maps);
+    let world = World {
+        packages,
+        owners: owners(sections),
+        identity: identities(&sections.text("identity")),
+        log: package_log(&sections.text("dpkg-log")),
+        offsets: offsets(&sections.text("offsets")),
+        here: about.offset,
+    };
+
+    let mut processes = Vec::new();
+    let mut hidden = 0_usize;
+    for raw in raw_processes(&text) {
+        let (executable, replaced) = clean(raw.exe);
+        let path = if executable.is_empty() {
+            raw.argv0
+        } else {
+            executable
+        };
+        let roles = roles(raw.pid, raw.comm, path, sockets);
+        if roles.is_empty() {
+            continue;
+        }
+        let started_at = started(raw.stat, boot, about.hertz);
+        let files = maps.get(&raw.pid);
+        if executable.is_empty() || files.is_none() {
+            hidden += 1;
+        }
+        let contained = world.is_elsewhere(raw.pid, executable, replaced);
+        if contained {
+            lacks.add(
+                &format!("packages of process {} ({})", raw.pid, raw.comm),
+                "it runs in a container, whose packages are not the host's",
+            );
+        }
+        let owner = |path: &str| {
+            if contained { None } else { world.owner(path) }
+        };
+
+        let mut stale = BTreeSet::new();
+        let mut used = BTreeSet::new();
+        if replaced {
+            stale.insert(executable);
+        }
+        for (path, deleted) in files.into_iter().flatten() {
+            if *deleted && (*path == executable || may_be_code(path)) {
+                stale.insert(path);
+            }
+            if let Some((package, _)) = owner(path) {
+                used.insert(package);
+            }
+        }
+        let own = owner(executable);
+        used.extend(own.map(|(name, _)| name));
+        let stale: Vec<StaleFile> = stale
+            .into_iter()
+            .map(|path| StaleFile {
+                path: printable_max(path, MAX_PATH),
+                package: owner(path).map(|(name, _)| name.into()),
+                ran_version: owner(path).and_then(|o| world.version_at(o, raw.pid, started_at)),
+            })
+            .collect();
+        processes.push(MailProcess {
+            pid: raw.pid,
+            name: printable_max(raw.comm, 64),
+            roles,
+            executable: printable_max(executable, MAX_PATH),
+            package: own.map(|(name, _)| name.into()),
+            package_version: own
+                .and_then(|o| world.installed(o))
+                .map(|p| p.version.clone()),
+            stale: match (files, replaced) {
+                (Some(_), _) => Seen::Yes(stale),
+                (None, true) => Seen::Partly(stale),
+                (None, false) => Seen::No,
+            },
+            maps: match files {
+                Some(_) if !contained => Seen::Yes(used.into_iter().map(Into::into).collect()),
+                _ => Seen::No,
+            },
+            started_at,
+        });
+    }
+    processes.sort_by_key(|p| p.pid);
+    processes.dedup_by_key(|p| p.pid);
+    if hidden > 0 {
+        let why = if about.root {
+            "the host's kernel hides it from this root (a container?)"
+        } else {
+            "needs root"
+        };
+        lacks.add(&format!("code run by {hidden} mail processes"), why);
+    }
+    if about.root && hidden == 0 {
+        Seen::Yes(processes)
+    } else {
+        if hidden == 0 {
+            lacks.add("processes of other users", "needs root");
+        }
+        Seen::Partly(processes)
+    }
+}
+
+/// Longest path kept: Linux's `PATH_MAX`.
+const MAX_PATH: usize = 4096;
+/// Processes read at most: a busy Dovecot has a few thousand.
+const MAX_PROCESSES: usize = 20_000;
+
+/// One block of section `processes`.
+#[derive(Debug, Default, Clone, Copy)]
+struct RawProcess<'a> {
+    pid: u32,
+    comm: &'a str,
+    exe: &'a str,
+    argv0: &'a str,
+    stat: &'a str,
+}
+
+fn raw_processes(text: &str) -> Vec<RawProcess<'_>> {
+    let mut all: Vec<RawProcess<'_>> = Vec::new();
+    for line in text.lines() {
+        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+        if key == "pid" {
+            if all.len() >= MAX_PROCESSES {
+                break;
+            }
+            // No process has id 0: what follows an odd line is dropped below.
+            all.push(RawProcess {
+                pid: value.trim().parse().unwrap_or(0),
+                ..RawProcess::default()
+            });
+            continue;
+        }
+        match (key, all.last_mut()) {
+            ("comm", Some(last)) => last.comm = value,
+            ("exe", Some(last)) => last.exe = value,
+            ("argv0", Some(last)) => last.argv0 = value,
+            ("stat", Some(last)) => last.stat = value,
+            _ => {}
+        }
+    }
+    all.retain(|p| p.pid != 0);
+    all
+}
+
+/// What it does by its name and by the mail ports it holds. Process 1 holds sockets for others.
+fn roles(pid: u32, comm: &str, path: &str, sockets: &Sockets) -> Vec<MailRole> {
+    let mut roles: BTreeSet<MailRole> = mail_roles_of_process(comm, path).iter().copied().collect();
+    if pid != 1 {
+        for port in sockets.ports_of.get(&pid).into_iter().flatten() {
+            roles.extend(mail_roles_of_port(*port));
+        }
+    }
+    roles.into_iter().collect()
+}
+
+/// When a process started: field 22 of `/proc/PID/stat`, in ticks since boot.
+fn started(stat: &str, boot: Option<i64>, hertz: i64) -> Option<Timestamp> {
+    // The second field may hold anything, but ends with the last `)`.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let ticks: i64 = fields.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    let seconds = boot?.checked_add(ticks / hertz)?;
+    Timestamp::from_second(seconds).ok()
+}
+
+/// Path, and whether it is gone. Takes off what the kernel adds to a deleted file's name, and the
+/// names that dpkg and rpm give a file while they replace it.
+fn clean(path: &str) -> (&str, bool) {
+    let (path, deleted) = match path.strip_suffix(" (deleted)") {
+        Some(path) => (path, true),
+        None => (path, false),
+    };
+    let mut plain = path;
+    for suffix in [".dpkg-new", ".dpkg-tmp"] {
+        plain = plain.strip_suffix(suffix).unwrap_or(plain);
+    }
+    if let Some((before, hash)) = plain.rsplit_once(';')
+        && hash.len() == 8
+        && hash.bytes().all(|b| b.is_ascii_hexdigit())
+    {
+        plain = before;
+    }
+    (plain, deleted)
+}
+
+/// Deleted mappings of these are no replaced code: memory files, shared memory, just-in-time
+/// compilers' scratch files.
+fn may_be_code(path: &str) -> bool {
+    ![
+        "/memfd:",
+        "/dev/",
+        "/SYSV",
+        "/tmp/",
+        "/var/tmp/",
+        "/run/",
+        "/anon_hugepage",
+        "/[",
+    ]
+    .iter()
+    .any(|p| path.starts_with(p))
+}
+
+/// Files mapped for execution by each process, from lines `/proc/PID/maps:RANGE PERMS OFFSET DEVICE
+/// INODE PATH`.
+fn mapped_files(text: &str) -> BTreeMap<u32, BTreeSet<(&str, bool)>> {
+    let mut maps: BTreeMap<u32, BTreeSet<(&str, bool)>> = BTreeMap::new();
+    for line in text.lines() {
+        let Some((pid, mapping)) = line
+            .strip_prefix("/proc/")
+            .and_then(|l| l.split_once("/maps:"))
+        else {
+            continue;
+        };
+        let Ok(pid) = pid.parse() else { continue };
+        let mut rest = mapping;
+        for _ in 0..5 {
+            rest = rest
+                .split_once(' ')
+                .map_or("", |(_, tail)| tail.trim_start());
+        }
+        if rest.starts_with('/') {
+            maps.entry(pid).or_default().insert(clean(rest));
+        }
+    }
+    maps
+}
+
+/// What is known besides the processes themselves.
+struct World<'a> {
+    packages: &'a [InstalledPackage],
+    owners: BTreeMap<String, (String, String)>,
+    identity: BTreeMap<String, String>,
+    log: Vec<LogEntry>,
+    offsets: BTreeMap<u32, i32>,
+    here: Option<i32>,
+}
+
+/// A package: name and architecture; the latter empty where not said.
+type Owner<'a> = (&'a str, &'a str);
+
+impl World<'_> {
+    /// The package that owns a path, under either of its names where `/lib` is `/usr/lib`.
+    fn owner(&self, path: &str) -> Option<Owner<'_>> {
+        let other = match path.strip_prefix("/usr/") {
+            Some(rest) => format!("/{rest}"),
+            None => format!("/usr{path}"),
+        };
+        self.owners
+            .get(path)
+            .or_else(|| self.owners.get(&other))
+            .map(|(name, arch)| (name.as_str(), arch.as_str()))
+    }
+
+    fn installed(&self, (name, arch): Owner<'_>) -> Option<&InstalledPackage> {
+        let from = self.packages.partition_point(|p| *p.name < *name);
+        let same = || {
+            self.packages
+                .iter()
+                .skip(from)
+                .take_while(|p| *p.name == *name)
+        };
+        same().find(|p| *p.arch == *arch).or_else(|| same().next())
+    }
+
+    /// Whether the process's executable is not the host's file of that path: it lives in a container,
+    /// or behind another mount.
+    fn is_elsewhere(&self, pid: u32, executable: &str, replaced: bool) -> bool {
+        let runs = self.identity.get(&format!("/proc/{pid}/exe"));
+        !replaced
+            && !executable.is_empty()
+            && runs.is_some()
+            && runs != self.identity.get(executable)
+    }
+
+    /// The version of a package when a process started, by dpkg's log, whose times are local.
+    fn version_at(
+        &self,
+        (name, arch): Owner<'_>,
+        pid: u32,
+        started_at: Option<Timestamp>,
+    ) -> Option<Box<str>> {
+        let offset = self.offsets.get(&pid).copied().or(self.here)?;
+        let started = Offset::from_seconds(offset).ok()?.to_datetime(started_at?);
+        let entries = || {
+            self.log.iter().filter(|e| {
+                e.name == name && (arch.is_empty() || e.arch == arch || e.arch == "all")
+            })
+        };
+        let before = entries().rfind(|e| e.at <= started);
+        let version = match before {
+            Some(entry) => &entry.new,
+            None => &entries().next()?.old,
+        };
+        (version != "<none>").then(|| version.as_str().into())
+    }
+}
+
+/// An `install` or `upgrade` line of dpkg.log: `DATE TIME ACTION PACKAGE:ARCH OLD NEW`.
+struct LogEntry {
+    at: DateTime,
+    name: String,
+    arch: String,
+    old: String,
+    new: String,
+}
+
+fn package_log(text: &str) -> Vec<LogEntry> {
+    let mut log: Vec<LogEntry> = text
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let at = format!("{}T{}", words.next()?, words.next()?);
+            let action = words.next()?;
+            if !matches!(action, "install" | "upgrade") {
+                return None;
+            }
+            let (name, arch) = words.next()?.split_once(':')?;
+            Some(LogEntry {
+                at: at.parse().ok()?,
+                name: name.to_owned(),
+                arch: arch.to_owned(),
+                old: words.next()?.to_owned(),
+                new: words.next()?.to_owned(),
+            })
+        })
+        .collect();
+    log.sort_by_key(|e| e.at);
+    log
+}
+
+fn offsets(text: &str) -> BTreeMap<u32, i32> {
+    text.lines()
+        .filter_map(|l| l.split_once(' '))
+        .filter_map(|(pid, offset)| Some((pid.parse().ok()?, parse_offset(offset.trim())?)))
+        .collect()
+}
+
+/// Lines `DEVICE:INODE PATH`.
+fn identities(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .filter_map(|l| l.split_once(' '))
+        .map(|(id, path)| (path.to_owned(), id.to_owned()))
+        .collect()
+}
+
+/// Path to package: `PACKAGE[:ARCH][, PACKAGE...]: PATH` of dpkg-query(1), or `PACKAGE<tab>PATH`.
+fn owners(sections: &Sections<'_>) -> BTreeMap<String, (String, String)> {
+    let mut owners = BTreeMap::new();
+    for (_, text) in sections.all("owners") {
+        for line in text.lines() {
+            let (package, path) = if let Some((package, path)) = line.split_once('\t') {
+                (package, path)
+            } else if let Some((packages, path)) = line.split_once(": /") {
+                // `diversion by dash from: /bin/sh`: whoever diverts owns nothing by it.
+                if packages.contains(' ') && !packages.contains(", ") {
+                    continue;
+                }
+                let path = line.get(line.len() - path.len() - 1..).unwrap_or_default();
+                (packages.split(", ").next().unwrap_or_default(), path)
+            } else {
+                continue;
+            };
+            let (name, arch) = package.split_once(':').unwrap_or((package, ""));
+            if !name.is_empty() {
+                owners.insert(path.to_owned(), (name.to_owned(), arch.to_owned()));
+            }
+        }
+    }
+    owners
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deleted_file_loses_what_kernel_and_package_managers_add() {
+        for (raw, path, deleted) in [
+            ("/usr/sbin/exim4", "/usr/sbin/exim4", false),
+            ("/usr/sbin/exim4 (deleted)", "/usr/sbin/exim4", true),
+            ("/usr/lib/x.so.dpkg-new (deleted)", "/usr/lib/x.so", true),
+            (
+                "/usr/lib64/x.so;6a1b2c3d (deleted)",
+                "/usr/lib64/x.so",
+                true,
+            ),
+            ("/opt/a b", "/opt/a b", false),
+        ] {
+            assert_eq!(clean(raw), (path, deleted));
+        }
+    }
+
+    #[test]
+    fn a_process_starts_where_its_stat_says_whatever_its_name() {
+        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194624 3153 0 2 0 12 0 0 0 20 0 1 0 222011 3 4";
+        assert_eq!(
+            started(stat, Some(1000), 100).map(Timestamp::as_second),
+            Some(1000 + 2220)
+        );
+        assert_eq!(started("", Some(1), 100), None);
+        assert_eq!(started("1 (x) S", Some(i64::MAX), 100), None);
+    }
+
+    #[test]
+    fn the_log_tells_what_was_installed_when_a_process_started() {
+        let log = package_log(
+            "2026-03-01 10:00:00 upgrade exim4-daemon-light:amd64 4.96-1 4.96-2\n\
+             2026-05-01 10:00:00 upgrade exim4-daemon-light:amd64 4.96-2 4.96-3\n\
+             2026-05-01 10:00:00 status installed exim4-daemon-light:amd64 4.96-3\n",
+        );
+        let world = World {
+            packages: &[],
+            owners: BTreeMap::new(),
+            identity: BTreeMap::new(),
+            log,
+            offsets: BTreeMap::from([(7, 3600)]),
+            here: Some(7200),
+        };
+        let at = |time: &str| {
+            world
+                .version_at(("exim4-daemon-light", ""), 7, Some(time.parse().unwrap()))
+                .map(String::from)
+        };
+        assert_eq!(at("2026-02-01T00:00:00Z").as_deref(), Some("4.96-1"));
+        assert_eq!(at("2026-03-01T08:59:59Z").as_deref(), Some("4.96-1"));
+        assert_eq!(at("2026-03-01T09:00:02Z").as_deref(), Some("4.96-2"));
+        assert_eq!(at("2026-06-01T00:00:00Z").as_deref(), Some("4.96-3"));
+        assert_eq!(
+            world.version_at(("dovecot-core", ""), 7, "2026-02-01T00:00:00Z".parse().ok()),
+            None
+        );
+    }
+}
