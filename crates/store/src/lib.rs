@@ -6,12 +6,23 @@
 //! **Invariant:** knows no feed format and no verdict rule; advisory rows are opaque bytes under a
 //! key.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the state directory is the store's own"
+)]
+
+mod error;
+mod sqlite;
+
 use std::error::Error;
 
 use mailkeep_model::{
     Event, FeedId, FeedStatus, FetchState, Finding, HostFacts, HostName, Problem, RecordedEvent,
     ScanFailure, Timestamp,
 };
+
+pub use error::{Source, StoreError};
+pub use sqlite::SqliteStore;
 
 /// Which rows: those about packages (key `Debian/exim4`) or those about vulnerability ids (key
 /// `CVE-2023-42115`).
@@ -28,7 +39,8 @@ pub trait FeedWriter {
     /// Adds a row. The same key may come again: its rows are kept in order.
     fn put(&mut self, space: Space, key: &str, body: &[u8]) -> Result<(), StoreError>;
 
-    /// Keeps a problem for `feeds problems`.
+    /// Keeps a problem for `feeds problems`. A store may keep only the first ten thousand of an
+    /// import, so that a hostile feed cannot fill it; [`FeedStatus::problems`] counts them all.
     fn problem(&mut self, problem: &Problem) -> Result<(), StoreError>;
 }
 
@@ -44,7 +56,7 @@ pub struct ScanState {
 /// The findings of the last check of a scope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
-    /// When that check was made.
+    /// When that check was made; kept to the microsecond.
     pub at: Timestamp,
     /// Its findings.
     pub findings: Vec<Finding>,
@@ -63,23 +75,27 @@ pub trait Store {
     fn feed_problems(&self, feed: &FeedId) -> Result<Vec<Problem>, StoreError>;
 
     /// Replaces everything a feed said by what `work` writes: wholly or, on any error, not at all.
-    /// Readers see the old rows until the end.
+    /// Readers see the old rows until the end. An error of `work` comes back as
+    /// [`StoreError::Import`]; where the cause is the store itself (a full disk), as that.
     fn import_feed(
         &mut self,
         feed: &FeedId,
         work: &mut ImportWork<'_>,
     ) -> Result<FeedStatus, StoreError>;
 
-    /// Forgets a feed. Whether there was one.
+    /// Forgets a feed, its problems and its fetch state. Whether it was ever imported.
     fn remove_feed(&mut self, feed: &FeedId) -> Result<bool, StoreError>;
 
     /// Notes that a feed was found unchanged at its source: its `as_of` moves to `as_of`.
+    /// [`StoreError::NoSuchFeed`] where it was never imported.
     fn confirm_feed(&mut self, feed: &FeedId, as_of: Timestamp) -> Result<(), StoreError>;
 
     /// What the source said of the copy last fetched.
     fn fetch_state(&self, feed: &FeedId) -> Result<Option<FetchState>, StoreError>;
 
-    /// Keeps what the source said of the copy just fetched.
+    /// Keeps what the source said of the copy just fetched. To be called after that copy was
+    /// imported: noted before, a failed import would be taken for done by the next conditional
+    /// request.
     fn record_fetch_state(&mut self, feed: &FeedId, state: &FetchState) -> Result<(), StoreError>;
 
     /// Hands every row under each key, in the order of `keys`, then of feed name, then of arrival,
@@ -99,7 +115,8 @@ pub trait Store {
         each: &mut dyn FnMut(&str, &FeedId, &[u8]),
     ) -> Result<(), StoreError>;
 
-    /// Keeps new facts of a host, and clears a failure noted before.
+    /// Keeps new facts of a host, and clears a failure noted before. What is recorded last counts
+    /// as the newest, whatever the clocks say.
     fn record_facts(&mut self, facts: &HostFacts) -> Result<(), StoreError>;
 
     /// Keeps a failed scan; facts seen before stay.
@@ -132,13 +149,4 @@ pub trait Store {
 
     /// At most `limit` events after a place in the log, oldest first.
     fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<RecordedEvent>, StoreError>;
-}
-
-/// Why the store could not do what was asked.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The work inside an import failed; nothing was changed.
-    #[error("the import failed, the feed stays as it was")]
-    Import(#[source] Box<dyn Error + Send + Sync>),
 }
