@@ -234,7 +234,8 @@ fn changed_key_hint(target: &SshTarget, lines: &[String]) -> String {
         .map_or_else(|| known_hosts_name(target), str::to_owned);
     let place = lines
         .iter()
-        .find_map(|line| line.split_once("key in ").map(|(_, place)| place))
+        .filter(|line| line.starts_with("Offending "))
+        .find_map(|line| line.split_once(" in ").map(|(_, place)| place))
         .map(|place| format!(" (at {place})"))
         .unwrap_or_default();
     format!(

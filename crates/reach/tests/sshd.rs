@@ -1,0 +1,287 @@
+//! The same with OpenSSH itself: an sshd of the test's own on a loopback port, as this user, with
+//! its own host key, configuration and authorized keys. Nothing of the user's `~/.ssh` is read.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise, and plays the other side itself"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use mailkeep_model::{Access, HostName, ScanFailureKind};
+use mailkeep_reach::hosts::{HostFailure, RunLimits, SshOptions, SshTarget, run_over_ssh};
+
+const SSHD: &str = "/usr/sbin/sshd";
+
+const LIMITS: RunLimits = RunLimits {
+    connect_timeout: Duration::from_secs(10),
+    total_timeout: Duration::from_secs(30),
+    max_output: 1 << 20,
+};
+
+struct Sshd {
+    dir: tempfile::TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Sshd {
+    /// `None`, with a word on standard error, where this machine cannot run one.
+    fn start(test: &str) -> Option<Self> {
+        for program in [SSHD, "/usr/bin/ssh", "/usr/bin/ssh-keygen"] {
+            if !Path::new(program).exists() {
+                eprintln!("skipped: {test}: no {program}");
+                return None;
+            }
+        }
+        // The directory sshd confines its unprivileged half to; a machine whose sshd never ran
+        // lacks it, and only root can make it.
+        if !Path::new("/run/sshd").exists() && fs::create_dir("/run/sshd").is_err() && is_root() {
+            eprintln!("skipped: {test}: no /run/sshd");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        for key in ["host_key", "other_host_key", "user_key", "other_user_key"] {
+            keygen(&dir.path().join(key));
+        }
+        fs::copy(
+            dir.path().join("user_key.pub"),
+            dir.path().join("authorized_keys"),
+        )
+        .unwrap();
+        // A port nobody holds; should somebody take it in between, sshd says so and we go on.
+        for _ in 0..20 {
+            let port = TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port();
+            if let Some(child) = launch(dir.path(), port) {
+                return Some(Self { dir, port, child });
+            }
+        }
+        panic!("sshd does not start");
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Declares in `known_hosts` that the server has the given host key.
+    fn know(&self, key: &str) {
+        let public = fs::read_to_string(self.path(&format!("{key}.pub"))).unwrap();
+        let line = format!("[127.0.0.1]:{} {public}", self.port);
+        fs::write(self.path("known_hosts"), line).unwrap();
+    }
+
+    fn run(&self, user_key: &str, script: &str) -> Result<Vec<u8>, HostFailure> {
+        run_on(self.port, self.dir.path(), user_key, script, LIMITS)
+    }
+}
+
+fn run_on(
+    port: u16,
+    dir: &Path,
+    user_key: &str,
+    script: &str,
+    limits: RunLimits,
+) -> Result<Vec<u8>, HostFailure> {
+    let target = SshTarget {
+        host: HostName::new("mx1").unwrap(),
+        address: Some("127.0.0.1".into()),
+        access: Access {
+            port: Some(port),
+            ..Access::default()
+        },
+    };
+    let options = SshOptions {
+        extra: ["-F", "none"]
+            .into_iter()
+            .map(str::to_owned)
+            .chain(
+                [
+                    format!("IdentityFile={}", dir.join(user_key).display()),
+                    format!("UserKnownHostsFile={}", dir.join("known_hosts").display()),
+                    "GlobalKnownHostsFile=none".to_owned(),
+                    "IdentitiesOnly=yes".to_owned(),
+                    "IdentityAgent=none".to_owned(),
+                ]
+                .into_iter()
+                .flat_map(|option| ["-o".to_owned(), option]),
+            )
+            .collect(),
+        ..SshOptions::default()
+    };
+    run_over_ssh(&target, script, &["it's", "$HOME"], limits, &options)
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
+}
+
+fn keygen(path: &Path) {
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"])
+        .arg(path)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// Starts sshd in the foreground and waits for its word that it listens.
+fn launch(dir: &Path, port: u16) -> Option<Child> {
+    let config = format!(
+        "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host_key\nPidFile none\n\
+         AuthorizedKeysFile {0}/authorized_keys\nStrictModes no\nUsePAM no\n\
+         PasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+         PermitRootLogin prohibit-password\nLogLevel INFO\n",
+        dir.display()
+    );
+    fs::write(dir.join("sshd_config"), config).unwrap();
+    let mut child = Command::new(SSHD)
+        .arg("-D")
+        .arg("-e")
+        .arg("-f")
+        .arg(dir.join("sshd_config"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while log.read_line(&mut line).unwrap() > 0 {
+        if line.contains("Server listening") {
+            // Its later words have nowhere to go, but must not stop it.
+            std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+            return Some(child);
+        }
+        eprint!("sshd: {line}");
+        line.clear();
+    }
+    child.wait().unwrap();
+    None
+}
+
+#[test]
+fn a_script_runs_on_a_real_host() {
+    let Some(sshd) = Sshd::start("a_script_runs_on_a_real_host") else {
+        return;
+    };
+    sshd.know("host_key");
+    let out = sshd.run("user_key", "printf '%s|' \"$@\"; id -un");
+    let out = String::from_utf8(out.unwrap()).unwrap();
+    assert!(out.starts_with("it's|$HOME|"), "{out}");
+    assert!(out.trim().len() > "it's|$HOME|".len(), "{out}");
+}
+
+#[test]
+fn a_large_answer_of_a_real_host_is_whole_or_refused() {
+    let Some(sshd) = Sshd::start("a_large_answer_of_a_real_host_is_whole_or_refused") else {
+        return;
+    };
+    sshd.know("host_key");
+    let out = sshd.run("user_key", "yes x | head -c 1000000").unwrap();
+    assert_eq!(out.len(), 1_000_000);
+    let failure = sshd.run("user_key", "yes x").unwrap_err();
+    assert_eq!(failure.kind, ScanFailureKind::GarbageOutput);
+}
+
+#[test]
+fn a_key_the_host_does_not_know_is_refused() {
+    let Some(sshd) = Sshd::start("a_key_the_host_does_not_know_is_refused") else {
+        return;
+    };
+    sshd.know("host_key");
+    let failure = sshd.run("other_user_key", "true").unwrap_err();
+    assert_eq!(failure.kind, ScanFailureKind::RefusedKey, "{failure}");
+}
+
+#[test]
+fn an_unknown_host_key_is_never_accepted_unseen() {
+    let Some(sshd) = Sshd::start("an_unknown_host_key_is_never_accepted_unseen") else {
+        return;
+    };
+    fs::write(sshd.path("known_hosts"), "").unwrap();
+    let failure = sshd.run("user_key", "true").unwrap_err();
+    assert_eq!(failure.kind, ScanFailureKind::UnknownHostKey, "{failure}");
+    let hint = format!("ssh-keyscan -p {} 127.0.0.1", sshd.port);
+    assert!(failure.detail.contains(&hint), "{failure}");
+    assert_eq!(fs::read(sshd.path("known_hosts")).unwrap(), b"");
+}
+
+#[test]
+fn a_changed_host_key_is_named_with_its_place() {
+    let Some(sshd) = Sshd::start("a_changed_host_key_is_named_with_its_place") else {
+        return;
+    };
+    sshd.know("other_host_key");
+    let failure = sshd.run("user_key", "true").unwrap_err();
+    assert_eq!(failure.kind, ScanFailureKind::ChangedHostKey, "{failure}");
+    for part in [
+        "known_hosts:1".to_owned(),
+        format!("ssh-keygen -R '[127.0.0.1]:{}'", sshd.port),
+    ] {
+        assert!(failure.detail.contains(&part), "{failure}");
+    }
+}
+
+#[test]
+fn a_real_session_that_hangs_is_cut_off() {
+    let Some(sshd) = Sshd::start("a_real_session_that_hangs_is_cut_off") else {
+        return;
+    };
+    sshd.know("host_key");
+    let limits = RunLimits {
+        total_timeout: Duration::from_secs(2),
+        ..LIMITS
+    };
+    let failure = run_on(
+        sshd.port,
+        sshd.dir.path(),
+        "user_key",
+        "exec sleep 20",
+        limits,
+    );
+    assert_eq!(failure.unwrap_err().kind, ScanFailureKind::TimedOut);
+}
+
+#[test]
+fn a_port_that_takes_connections_and_says_nothing_times_out() {
+    if !Path::new("/usr/bin/ssh").exists() {
+        eprintln!(
+            "skipped: a_port_that_takes_connections_and_says_nothing_times_out: no /usr/bin/ssh"
+        );
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    // The kernel takes the connection into the queue; nobody ever accepts it.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let limits = RunLimits {
+        connect_timeout: Duration::from_secs(1),
+        ..LIMITS
+    };
+    let failure = run_on(port, dir.path(), "user_key", "true", limits).unwrap_err();
+    assert_eq!(failure.kind, ScanFailureKind::TimedOut, "{failure}");
+
+    drop(listener);
+    let failure = run_on(port, dir.path(), "user_key", "true", limits).unwrap_err();
+    assert_eq!(failure.kind, ScanFailureKind::Unreachable, "{failure}");
+}
