@@ -1,8 +1,8 @@
 //! Host text to inventory: what a host prints, or its files hold, becomes [`HostFacts`].
 //!
-//! Entry: [`facts_from_root`] (os-release and dpkg status of a mounted root), [`facts_from_rpm_qa`].
-//! and [`scan::parse_report`] (a live host, by [`scan::SCRIPT`]). The parts: [`os_release`],
-//! [`dpkg`], [`rpm`], [`scan`].
+//! Entry: [`facts_from_root`] (os-release and dpkg status of a mounted root), [`facts_from_rpm_qa`],
+//! [`facts_from_sbom`], and [`scan::parse_report`] (a live host, by [`scan::SCRIPT`]). The parts:
+//! [`os_release`], [`dpkg`], [`rpm`], [`sbom`], [`scan`].
 //!
 //! **Invariant:** pure. The texts are arguments, and so is the time. Nothing here runs a command,
 //! opens a file or asks a clock. Input is hostile: bad records become [`Problem`]s with a name and
@@ -13,6 +13,7 @@
 pub mod dpkg;
 pub mod os_release;
 pub mod rpm;
+pub mod sbom;
 pub mod scan;
 
 use jiff::Timestamp;
@@ -20,6 +21,8 @@ use mailkeep_model::{
     FactsSource, HostFacts, HostName, InstalledPackage, Limitation, OsRelease, Platform, Problem,
     Seen,
 };
+
+pub use sbom::SbomError;
 
 /// Facts of a mounted root directory: the text of `etc/os-release` and the bytes of
 /// `var/lib/dpkg/status`. Running code cannot be seen that way, and the facts say so.
@@ -56,6 +59,24 @@ pub fn facts_from_rpm_qa(
     let os = OsRelease::default();
     let facts = packages_only(host, seen_at, FactsSource::RpmQa, os, platform, packages);
     (facts, problems)
+}
+
+/// Facts of a `CycloneDX` or SPDX 2.3 SBOM in JSON.
+pub fn facts_from_sbom(
+    host: HostName,
+    seen_at: Timestamp,
+    json: &[u8],
+) -> Result<(HostFacts, Vec<Problem>), SbomError> {
+    let (sbom, problems) = sbom::parse(json)?;
+    let facts = packages_only(
+        host,
+        seen_at,
+        sbom.source,
+        sbom.os,
+        sbom.platform,
+        sbom.packages,
+    );
+    Ok((facts, problems))
 }
 
 /// Facts of a road that shows packages and nothing that runs.

@@ -213,6 +213,7 @@ const FAMILIES: &[&str] = &[
     "courier-",
     "dovecot-",
     "exchange server",
+    "exchange-server",
     "exim4-",
     "grommunio-",
     "kopano",
@@ -478,6 +479,7 @@ mod tests {
             "dovecot-fts-xapian",
             "Microsoft Exchange Server 2019",
             "Exchange",
+            "exchange-server",
             "roundcubemail",
             "libspf2",
         ] {

@@ -406,7 +406,8 @@ if [ -n "$released" ]; then
             case $done_sources in *" $source "*) continue ;; esac
             candidate=$(policy "$name" | sed -n -e 's/^  Candidate: //p' | head -n 1)
             case $candidate in '' | '(none)' | "$version") continue ;; esac
-            dpkg --compare-versions "$candidate" gt "$version" || continue
+            # By their paths: busybox as a shell would take its own dpkg.
+            /usr/bin/dpkg --compare-versions "$candidate" gt "$version" 2>/dev/null || continue
             limited 60 apt-get -q -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
                 download "$name=$candidate" >/dev/null 2>&1
             set +f
@@ -414,7 +415,7 @@ if [ -n "$released" ]; then
                 [ -e "$deb" ] || continue
                 plain=${name%%:*}
                 text=$(for file in changelog.Debian.gz changelog.gz; do
-                    dpkg-deb --fsys-tarfile "$deb" 2>/dev/null |
+                    /usr/bin/dpkg-deb --fsys-tarfile "$deb" 2>/dev/null |
                         tar -xO -f - "./usr/share/doc/$plain/$file" 2>/dev/null |
                         gzip -dc 2>/dev/null | head -c 65536
                 done)
