@@ -7,6 +7,7 @@
 //! **Invariant:** pure. Versions are turned into order-preserving keys once ([`version`]), at import
 //! and when a host is viewed; rules only compare bytes.
 
+pub mod fleet_index;
 pub mod version;
 
 mod coverage;
