@@ -430,6 +430,19 @@ proptest! {
         fuzz(text.as_bytes());
     }
 
+    /// So a key with a byte behind it stands right after that key: what a closed range ends with.
+    #[test]
+    fn no_key_is_a_prefix_of_another(
+        a in "[0-2][0-2az.+~^_-]{0,6}", tail in "[0-2az.+~^_-]{0,3}",
+    ) {
+        for scheme in [Dotted, Dpkg, Rpm, SemVer] {
+            if let (Ok(short), Ok(long)) = (key(scheme, &a), key(scheme, &format!("{a}{tail}"))) {
+                let is_prefix = long.as_bytes().starts_with(short.as_bytes());
+                prop_assert!(short == long || !is_prefix, "{:?}", scheme);
+            }
+        }
+    }
+
     /// What follows an upstream part cannot change its place: the code of a part is no prefix of
     /// another's.
     #[test]
