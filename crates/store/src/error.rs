@@ -103,6 +103,15 @@ pub enum StoreError {
         #[source]
         source: Source,
     },
+    /// The database file was moved or removed while it was open.
+    #[error(
+        "{} was moved or removed while this mailkeep had it open; nothing was changed: start it again",
+        path.display()
+    )]
+    Moved {
+        /// The database file, where it was.
+        path: PathBuf,
+    },
     /// The database was written by a newer mailkeep.
     #[error(
         "{} was written by a newer mailkeep (schema {found}, this one knows up to {known}); use that \
@@ -196,6 +205,7 @@ impl StoreError {
             Self::Import(_) => "import",
             Self::ImportOfOtherFeed { .. } => "import-of-other-feed",
             Self::Io { .. } => "io",
+            Self::Moved { .. } => "moved",
             Self::NewerSchema { .. } => "newer-schema",
             Self::NoState { .. } => "no-state",
             Self::NoSuchFeed { .. } => "no-such-feed",

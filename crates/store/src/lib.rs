@@ -144,6 +144,11 @@ pub trait Store {
         events: &[Event],
     ) -> Result<(), StoreError>;
 
+    /// Runs `work`, and lets everything it reads from this store be as it was at its first read,
+    /// whatever others commit meanwhile: the feeds, their rows and the facts of one answer belong
+    /// together.
+    fn at_one_moment(&self, work: &mut dyn FnMut()) -> Result<(), StoreError>;
+
     /// Appends an event; returns its place in the log.
     fn append_event(&mut self, event: &Event) -> Result<u64, StoreError>;
 

@@ -15,7 +15,7 @@ use mailkeep_model::{
     RecordedEvent, ScanFailure, Timestamp,
 };
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, FileControl, OptionalExtension, Transaction, TransactionBehavior};
 
 use self::fault::{Fault, Place, decode, encode};
 use self::import::Import;
@@ -156,7 +156,7 @@ impl SqliteStore {
         work: impl FnOnce(&Connection) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
         (|| {
-            // A callback of `rows` may ask the store something else meanwhile.
+            // Within a callback of `rows` or `at_one_moment` that moment goes on.
             let _tx = if self.conn.is_autocommit() {
                 Some(self.conn.unchecked_transaction()?)
             } else {
@@ -175,6 +175,7 @@ impl SqliteStore {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
         self.mark()?;
+        self.stay()?;
         let result = (|| {
             if commit == Commit::Durable {
                 self.conn.execute_batch("PRAGMA synchronous = FULL")?;
@@ -191,6 +192,21 @@ impl SqliteStore {
             drop(self.conn.execute_batch("PRAGMA synchronous = NORMAL"));
         }
         result.map_err(|fault| self.fail(doing, fault))
+    }
+
+    /// Refuses to write into a file that was moved aside: SQLite would go on, unseen by everybody
+    /// else.
+    fn stay(&self) -> Result<(), StoreError> {
+        let mut moved = 0;
+        let asked = self
+            .conn
+            .file_control(None::<&str>, FileControl::HasMoved(&mut moved));
+        if self.on_disk && asked.is_ok() && moved != 0 {
+            return Err(StoreError::Moved {
+                path: self.place.database.clone(),
+            });
+        }
+        Ok(())
     }
 
     /// Says that this process writes, once.
@@ -525,6 +541,13 @@ impl Store for SqliteStore {
             for event in events {
                 append(tx, realm, event)?;
             }
+            Ok(())
+        })
+    }
+
+    fn at_one_moment(&self, work: &mut dyn FnMut()) -> Result<(), StoreError> {
+        self.read("read", |_| {
+            work();
             Ok(())
         })
     }

@@ -105,6 +105,9 @@ impl Place {
                 dir,
                 source: error.into(),
             },
+            Some(ErrorCode::ReadOnly) if extended == Some(ffi::SQLITE_READONLY_DBMOVED) => {
+                StoreError::Moved { path }
+            }
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreError::ReadOnly { dir },
             Some(ErrorCode::CannotOpen) => StoreError::CannotOpen {
                 path,

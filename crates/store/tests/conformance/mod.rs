@@ -58,6 +58,7 @@ macro_rules! conforms {
             events_are_read_in_pages
             an_event_of_another_realm_is_refused
             a_second_store_sees_what_the_first_wrote
+            one_moment_does_not_move
         );
     };
     (@cases $name:ident, $factory:expr, $($case:ident)*) => {
@@ -108,6 +109,28 @@ pub(crate) fn a_second_store_sees_what_the_first_wrote(bench: &mut Bench) {
         all(&*bench.store, Space::Package)
     );
     assert_eq!(second.events_after(0, 10).unwrap().len(), 1);
+}
+
+pub(crate) fn one_moment_does_not_move(bench: &mut Bench) {
+    import(&mut *bench.store, "tracker", &[("a", "1")]).unwrap();
+    let seen = |store: &dyn Store| (store.feeds().unwrap().len(), all(store, Space::Package));
+    let before = seen(&*bench.store);
+    let Some(mut second) = second(bench, "one_moment_does_not_move") else {
+        bench
+            .store
+            .at_one_moment(&mut || assert_eq!(seen(&*bench.store), before))
+            .unwrap();
+        return;
+    };
+    bench
+        .store
+        .at_one_moment(&mut || {
+            assert_eq!(seen(&*bench.store), before);
+            import(&mut *second, "osv", &[("b", "2")]).unwrap();
+            assert_eq!(seen(&*bench.store), before);
+        })
+        .unwrap();
+    assert_eq!(seen(&*bench.store).0, 2);
 }
 
 pub(crate) fn feed(name: &str) -> FeedId {

@@ -147,3 +147,26 @@ fn small_writes_do_not_let_the_log_grow() {
         .len();
     assert!(log < 1_200_000, "{log}");
 }
+
+#[test]
+fn a_creation_that_was_killed_is_finished_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let conn = Connection::open(dir.path().join("mailkeep.db")).unwrap();
+    conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
+        .unwrap();
+    drop(conn);
+    let error = SqliteStore::open_read_only(dir.path(), Realm::Live).unwrap_err();
+    assert_eq!(error.kind(), "no-state");
+    small_state(dir.path());
+    assert_small_state(dir.path());
+}
+
+#[test]
+fn a_moved_away_state_is_not_written_to() {
+    let dir = tempfile::tempdir().unwrap();
+    small_state(dir.path());
+    let mut store = open(dir.path()).unwrap();
+    fs::rename(dir.path().join("mailkeep.db"), dir.path().join("aside.db")).unwrap();
+    let error = store.append_event(&event(2)).unwrap_err();
+    assert_eq!(error.kind(), "moved", "{error:?}");
+}
