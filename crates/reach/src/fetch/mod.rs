@@ -17,6 +17,7 @@ mod error;
 mod partial;
 mod proxy;
 mod request;
+mod signature;
 mod url;
 
 use std::fmt;
@@ -34,6 +35,9 @@ pub use checksum::{
 };
 pub use error::{FetchError, RedirectFault};
 pub use proxy::{ProxyError, ProxySettings};
+pub use signature::{
+    Rejection, SignatureError, SignedBy, dearmor_key, read_status, verify_openpgp,
+};
 pub use url::without_secrets;
 
 pub(crate) use checksum::to_hex;
