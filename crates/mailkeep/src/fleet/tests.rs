@@ -1,0 +1,537 @@
+//! Claims about the fleet file and its gaps.
+#![expect(
+    clippy::format_collect,
+    reason = "a test builds its text in the shortest way"
+)]
+
+use jiff::{SignedDuration, Timestamp};
+use mailkeep_model::{
+    Exposure, FeedKind, HostName, Lifecycle, MissionPrevalence, RegionName, ServiceName,
+    SsvcAutomatable, SsvcTechnicalImpact, WellBeingImpact,
+};
+use mailkeep_triage::{Policy, Within};
+use proptest::prelude::*;
+
+use super::*;
+
+const SMALL: &str = r#"
+global_team = "postmasters"
+[teams.postmasters]
+email = "postmaster@harbour.example"
+[regions.eu]
+time_zone = "Europe/Berlin"
+owner = "postmasters"
+pilot = true
+windows = [{ rrule = "FREQ=WEEKLY;BYDAY=SU;BYHOUR=1;BYMINUTE=30", duration = "2h" }]
+[zones.dmz]
+exposed = true
+[zones.internal]
+exposed = false
+[services.inbound-mx]
+owner = "postmasters"
+criticality = "material"
+mission_prevalence = "essential"
+minimum = 1
+[hosts."mx1.harbour.example"]
+region = "eu"
+zone = "dmz"
+services = ["inbound-mx"]
+family = "postfix"
+[hosts.mx2]
+region = "eu"
+zone = "internal"
+services = "inbound-mx"
+family = "exim"
+jump = ["bastion", "inner"]
+port = 2222
+"#;
+
+fn mistakes(text: &str) -> Vec<Fault> {
+    match parse(text).unwrap_err() {
+        FleetError::Mistakes(faults) => faults.faults,
+        other @ FleetError::TooLarge { .. } => panic!("{other}"),
+    }
+}
+
+fn only_mistake(text: &str) -> Fault {
+    let mut faults = mistakes(text);
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+    faults.remove(0)
+}
+
+fn with(extra: &str) -> String {
+    format!("{SMALL}{extra}\n")
+}
+
+#[test]
+fn a_small_fleet_is_read_whole() {
+    let (file, problems) = parse(SMALL).unwrap();
+    assert_eq!(problems, []);
+    let fleet = &file.fleet;
+    let mx1 = &fleet.hosts["mx1.harbour.example"];
+    assert_eq!(fleet.exposure_of(mx1), Exposure::Exposed);
+    let mx2 = &fleet.hosts["mx2"];
+    assert_eq!(fleet.exposure_of(mx2), Exposure::Internal);
+    assert_eq!(mx2.access.port, Some(2222));
+    assert_eq!(mx2.access.jump, ["bastion", "inner"]);
+    assert_eq!(mx2.lifecycle, Lifecycle::Running);
+    let service = &fleet.services["inbound-mx"];
+    assert_eq!(service.minimum_in(&RegionName::new("eu").unwrap()), Some(1));
+    assert_eq!(service.criticality, Some(WellBeingImpact::Material));
+    assert_eq!(
+        service.mission_prevalence,
+        Some(MissionPrevalence::Essential)
+    );
+    let window = &fleet.regions["eu"].windows[0];
+    assert_eq!(window.duration, SignedDuration::from_hours(2));
+    assert_eq!(file.policy, Policy::default());
+    assert_eq!(file.scan, ScanSettings::default());
+}
+
+#[test]
+fn an_empty_file_is_an_empty_fleet() {
+    let (file, problems) = parse("").unwrap();
+    assert!(file.fleet.hosts.is_empty());
+    assert_eq!(problems, []);
+}
+
+#[test]
+fn an_unknown_name_is_told_with_its_place_and_the_name_that_was_meant() {
+    for (extra, place, hint) in [
+        ("[hosts.a]\nregion = \"ue\"", "hosts.a.region", "\"eu\""),
+        ("[hosts.a]\nzone = \"dnz\"", "hosts.a.zone", "\"dmz\""),
+        (
+            "[hosts.a]\nowner = \"postmaster\"",
+            "hosts.a.owner",
+            "\"postmasters\"",
+        ),
+        (
+            "[hosts.a]\nservices = [\"inbound\", \"inbund-mx\"]",
+            "hosts.a.services[0]",
+            "declare it: [services.inbound]",
+        ),
+        (
+            "[services.s]\nminimum = { EU = 1 }",
+            "services.s.minimum.EU",
+            "\"eu\"",
+        ),
+        (
+            "[regions.r]\ntime_zone = \"UTC\"\nowner = \"x\"",
+            "regions.r.owner",
+            "declare it: [teams.x]",
+        ),
+    ] {
+        let fault = &mistakes(&with(extra))[0];
+        assert_eq!(fault.place, place);
+        assert!(fault.hint.as_deref().unwrap().contains(hint), "{fault}");
+        assert!(fault.line > SMALL.lines().count());
+    }
+}
+
+#[test]
+fn an_unknown_key_is_a_mistake_with_a_hint() {
+    let fault = only_mistake(&with("[hosts.a]\nexpose = false"));
+    assert_eq!(
+        fault.to_string(),
+        "line 32: hosts.a.expose: there is no key called \"expose\" here\n  32 | expose = false\n     | ^^^^^^\n  hint: did you mean \"exposed\"?"
+    );
+    let fault = only_mistake("[host.mx1]\n");
+    assert_eq!(fault.hint.unwrap(), "did you mean \"hosts\"?");
+    let fault = only_mistake(&with("[zones.z]\nexposed = true\ncolour = 1"));
+    assert_eq!(fault.hint.unwrap(), "known here: exposed");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
+    let faults = mistakes(&with(
+        "[hosts.b]\nport = 70000\n[hosts.a]\nlifecycle = \"runing\"\nexposed = \"yes\"\n[zones.z]",
+    ));
+    let places: Vec<_> = faults.iter().map(|f| f.place.as_str()).collect();
+    assert_eq!(
+        places,
+        [
+            "hosts.b.port",
+            "hosts.a.lifecycle",
+            "hosts.a.exposed",
+            "zones.z"
+        ]
+    );
+    assert!(faults[0].message.contains("a whole number, 1 to 65535"));
+    assert_eq!(faults[1].hint.as_deref(), Some("did you mean \"running\"?"));
+    assert!(
+        faults[2]
+            .message
+            .contains("expected true or false, found a text")
+    );
+}
+
+#[test]
+fn two_hosts_of_one_name_are_told_with_both_lines() {
+    let fault = only_mistake("[hosts.mx1]\nport = 22\n\n[hosts.\"mx1\"]\nport = 25\n");
+    assert!(
+        fault.message.ends_with("is there twice, on lines 1 and 4"),
+        "{fault}"
+    );
+    let fault = only_mistake("[hosts.mx1]\nport = 22\nport = 25\n");
+    assert_eq!(fault.message, "port is there twice, on lines 2 and 3");
+    let fault = only_mistake("[hosts.mx1]\n[hosts.MX1]\n");
+    assert!(fault.message.contains("same host as"), "{fault}");
+}
+
+#[test]
+fn what_ssh_would_take_for_an_option_is_refused() {
+    for extra in [
+        "[hosts.-oProxyCommand]",
+        "[hosts.a]\naddress = \"-oProxyCommand=x\"",
+        "[hosts.a]\nuser = \"-l\"",
+        "[hosts.a]\njump = [\"ok\", \"-x\"]",
+        "[hosts.a]\naddress = \"a b\"",
+        "[hosts.a]\naddress = \"a\\u001b[31m\"",
+    ] {
+        let fault = only_mistake(&with(extra));
+        assert!(fault.message.starts_with("must not"), "{fault}");
+        assert!(!fault.to_string().contains('\u{1b}'));
+    }
+}
+
+#[test]
+fn windows_follow_rfc_5545_and_need_no_start_date() {
+    let region = |rrule: &str, duration: &str| {
+        format!(
+            "[regions.eu]\ntime_zone = \"UTC\"\nwindows = [{{ rrule = \"{rrule}\", duration = \"{duration}\" }}]\n"
+        )
+    };
+    for rrule in [
+        "FREQ=WEEKLY;BYDAY=SU;BYHOUR=1;BYMINUTE=30",
+        "RRULE:FREQ=MONTHLY;BYDAY=2TU;BYHOUR=22",
+        "freq=daily;byhour=3",
+        "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29;BYHOUR=4",
+        "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1;BYHOUR=20",
+    ] {
+        assert!(parse(&region(rrule, "PT2H30M")).is_ok(), "{rrule}");
+    }
+    for (rrule, says) in [
+        ("FREQ=WEEKLY;BYDAY=SO;BYHOUR=1", "not a valid weekday"),
+        ("FREQ=WEEKLY;BYDAY=SU;BYHOUR=25", "BYHOUR"),
+        ("FREQ=WEEKLY;BYHUOR=1", "BYHUOR"),
+        ("FREQ=WEEKLY;BYDAY=SU", "BYHOUR is missing"),
+        ("FREQ=WEEKLY;INTERVAL=2;BYDAY=SU;BYHOUR=1", "INTERVAL"),
+        ("FREQ=WEEKLY;COUNT=3;BYDAY=SU;BYHOUR=1", "COUNT"),
+        ("FREQ=HOURLY;BYHOUR=1;BYMINUTE=1", "daily, weekly, monthly"),
+        (
+            "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30;BYHOUR=1",
+            "never comes",
+        ),
+        ("every sunday", "no usable recurrence rule"),
+        ("", "no usable recurrence rule"),
+    ] {
+        let fault = only_mistake(&region(rrule, "2h"));
+        assert!(fault.message.contains(says), "{rrule}: {fault}");
+    }
+    let fault = only_mistake(&region("FREQ=WEEKLY;BYDAY=SO;BYHOUR=1", "2h"));
+    assert!(fault.to_string().contains("| "), "{fault}");
+    for (duration, says) in [
+        ("-2h", "more than nothing"),
+        ("0s", "more than nothing"),
+        ("8d", "longer than 7 days"),
+        ("two hours", "no length of time"),
+        ("1 month", "no length of time"),
+    ] {
+        let fault = only_mistake(&region("FREQ=DAILY;BYHOUR=1", duration));
+        assert!(fault.message.contains(says), "{duration}: {fault}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_rule_is_pointed_at() {
+    let fault = only_mistake(
+        "[regions.eu]\ntime_zone = \"UTC\"\nwindows = [{ rrule = \"FREQ=WEEKLY;BYDAY=SO;BYHOUR=1\", duration = \"2h\" }]\n",
+    );
+    let shown = fault.to_string();
+    let lines: Vec<_> = shown.lines().collect();
+    let at = lines[1].find("BYDAY=SO").unwrap();
+    assert_eq!(lines[2].find('^'), Some(at), "{shown}");
+    assert!(lines[2].ends_with("^^^^^^^^"));
+}
+
+#[test]
+fn a_time_zone_is_one_of_the_iana_database() {
+    let fault = only_mistake("[regions.eu]\ntime_zone = \"Europe/Berlim\"\n");
+    assert_eq!(fault.hint.unwrap(), "did you mean \"Europe/Berlin\"?");
+    assert!(only_mistake("[regions.eu]\n").message.contains("time_zone"));
+    assert!(parse("[regions.eu]\ntime_zone = \"Asia/Kolkata\"\n").is_ok());
+}
+
+#[test]
+fn a_policy_changes_deadlines_and_its_mistakes_have_a_place() {
+    let text = "[[policy.deadline]]\nkev = true\nwithin = 1\n";
+    let (file, _) = parse(text).unwrap();
+    let term = file.policy.term(
+        true,
+        false,
+        SsvcAutomatable::No,
+        SsvcTechnicalImpact::Partial,
+    );
+    assert_eq!(term.within, Within::Days(1));
+    let fault = only_mistake("\n[[policy.deadline]]\nkev = true\nwithin = \"soon\"\n");
+    assert!(fault.message.contains("next-upgrade"), "{fault}");
+    let fault = only_mistake("[[policy.deadline]]\nkevv = true\nwithin = 1\n");
+    assert!(fault.message.contains("kevv"), "{fault}");
+    assert_eq!(fault.line, 2);
+}
+
+#[test]
+fn feeds_are_pointed_elsewhere_or_turned_off() {
+    let (file, problems) = parse(
+        "[feeds.kev]\nlocation = \"mirror/kev.json\"\nstale_after = \"3d\"\n\
+         [feeds.epss]\nenabled = false\n\
+         [feeds.ours]\nkind = \"csaf\"\nlocation = \"http://mirror.example/csaf\"\nwhole = true\ncovers = \"Debian:12\"\n",
+    )
+    .unwrap();
+    assert_eq!(file.feeds["kev"].kind, FeedKind::Kev);
+    assert_eq!(
+        file.feeds["kev"].location,
+        Some(FeedLocation::Path("mirror/kev.json".into()))
+    );
+    assert!(!file.feeds["epss"].enabled);
+    assert_eq!(file.feeds["ours"].covers.as_deref(), Some("Debian:12"));
+    assert_eq!(problems.len(), 1, "http is named: {problems:?}");
+    assert!(
+        only_mistake("[feeds.ours]\n")
+            .hint
+            .unwrap()
+            .contains("csaf")
+    );
+    assert!(
+        only_mistake("[feeds.osv]\ncovers = \"Debian\"")
+            .message
+            .contains("release")
+    );
+    assert!(
+        only_mistake("[feeds.osv]\nlocation = \"ftp://x\"")
+            .message
+            .contains("https")
+    );
+}
+
+#[test]
+fn a_password_never_crosses_the_network_in_clear() {
+    let mail = |more: &str| {
+        format!("[notify.mail]\nserver = \"smtp.example\"\nfrom = \"a@b.example\"\n{more}\n")
+    };
+    let (file, _) = parse(&mail("")).unwrap();
+    let settings = file.notify.unwrap().mail.unwrap();
+    assert_eq!((settings.port, settings.tls), (587, MailTls::Starttls));
+    let fault = only_mistake(&mail(
+        "tls = \"none\"\nusername = \"u\"\npassword_file = \"p\"",
+    ));
+    assert!(fault.message.contains("in clear"));
+    assert!(
+        only_mistake(&mail("username = \"u\""))
+            .message
+            .contains("go together")
+    );
+    assert!(
+        only_mistake(&mail("password = \"x\""))
+            .message
+            .contains("password")
+    );
+    assert!(
+        only_mistake("[notify]\nwebhook = \"http://x.example/\"")
+            .message
+            .contains("https")
+    );
+    assert!(parse("[notify]\nwebhook = \"http://localhost:8080/x\"").is_ok());
+    let fault = only_mistake("[notify]\ncommand = \"page --now\"");
+    assert_eq!(fault.hint.unwrap(), "command = [\"page\", \"--now\"]");
+}
+
+#[test]
+fn what_is_declared_and_never_used_is_said() {
+    let (_, problems) = parse(&with("[zones.lab]\nexposed = false\n[teams.idle]")).unwrap();
+    let named: Vec<_> = problems.iter().map(|p| p.record.as_str()).collect();
+    assert_eq!(named, ["zone lab", "team idle"]);
+}
+
+#[test]
+fn broken_huge_and_deep_files_are_refused_in_bounded_time() {
+    assert!(only_mistake("[hosts").message.starts_with("not TOML"));
+    let deep = format!("x = {}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(!mistakes(&deep).is_empty());
+    let deep = format!("[{}]", vec!["a"; 100_000].join("."));
+    assert!(!mistakes(&deep).is_empty());
+    let many = "[hosts.a]\n".to_owned()
+        + &(0..5_000)
+            .map(|n| format!("k{n} = 1\n"))
+            .collect::<String>();
+    let FleetError::Mistakes(faults) = parse(&many).unwrap_err() else {
+        panic!("mistakes expected");
+    };
+    assert_eq!((faults.faults.len(), faults.more), (100, 4_900));
+    assert!(faults.to_string().ends_with("and 4900 more"));
+    let huge = " ".repeat(MAX_BYTES + 1);
+    assert!(matches!(parse(&huge), Err(FleetError::TooLarge { .. })));
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn gaps_of(text: &str) -> Vec<(&'static str, String)> {
+    let (file, _) = parse(text).unwrap();
+    let now = at("2026-11-21T12:00:00Z");
+    lint(&file.fleet, &|_| Some(now), now)
+        .into_iter()
+        .map(|gap| (gap.kind.name(), gap.subject))
+        .collect()
+}
+
+#[test]
+fn a_complete_fleet_has_no_gaps() {
+    assert_eq!(gaps_of(SMALL), []);
+}
+
+#[test]
+fn each_gap_is_named() {
+    for (extra, name, subject) in [
+        ("[teams.t]", "team-without-contact", "t"),
+        ("[regions.r]\ntime_zone = \"UTC\"", "region-unowned", "r"),
+        (
+            "[regions.r]\ntime_zone = \"UTC\"",
+            "region-without-window",
+            "r",
+        ),
+        (
+            "[regions.r]\ntime_zone = \"UTC\"\npilot = true",
+            "several-pilot-regions",
+            "eu, r",
+        ),
+        ("[services.s]", "service-unowned", "s"),
+        ("[services.s]", "service-without-minimum", "s"),
+        ("[services.s]", "service-without-mission", "s"),
+        ("[services.s]", "service-without-criticality", "s"),
+        (
+            "[services.s]\n[hosts.h]\nregion = \"eu\"\nservices = \"s\"",
+            "service-without-minimum",
+            "s in eu",
+        ),
+        (
+            "[services.s]\nminimum = 1\n[hosts.h]\nregion = \"eu\"\nservices = \"s\"",
+            "minimum-leaves-none",
+            "s in eu",
+        ),
+        (
+            "[services.s]\nminimum = { eu = 2 }",
+            "minimum-exceeds-hosts",
+            "s in eu",
+        ),
+        ("[hosts.h]", "host-without-region", "h"),
+        ("[hosts.h]", "host-without-service", "h"),
+        ("[hosts.h]", "host-without-zone", "h"),
+        ("[hosts.h]", "host-without-family", "h"),
+        ("[hosts.h]", "host-exposure-unknown", "h"),
+        (
+            "[hosts.h]\naddress = \"MX1.harbour.example\"",
+            "address-on-two-hosts",
+            "h, mx1.harbour.example",
+        ),
+    ] {
+        let gaps = gaps_of(&with(extra));
+        assert!(
+            gaps.iter().any(|gap| *gap == (name, subject.to_owned())),
+            "{extra}: {gaps:?}"
+        );
+    }
+    assert!(gaps_of("[hosts.h]").contains(&("host-unowned", "h".to_owned())));
+    assert!(
+        gaps_of("[regions.r]\ntime_zone = \"UTC\"").contains(&("no-pilot-region", String::new()))
+    );
+}
+
+#[test]
+fn a_decommissioned_host_is_asked_for_nothing() {
+    assert_eq!(
+        gaps_of(&with("[hosts.h]\nlifecycle = \"decommissioned\"")),
+        []
+    );
+}
+
+#[test]
+fn facts_are_a_gap_when_never_seen_too_old_or_from_the_future() {
+    let (file, _) = parse(&format!("facts_max_age = \"2d\"\n{SMALL}")).unwrap();
+    let now = at("2026-11-21T12:00:00Z");
+    let lint_with = |seen: Option<Timestamp>| {
+        let last_seen = |host: &HostName| match host.as_str() {
+            "mx2" => seen,
+            _ => Some(now),
+        };
+        lint(&file.fleet, &last_seen, now)
+            .into_iter()
+            .map(|gap| gap.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert!(lint_with(None)[0].starts_with("facts-never-seen: Nothing was ever seen of host mx2."));
+    assert!(lint_with(Some(at("2026-11-19T12:00:00Z"))).is_empty());
+    assert!(
+        lint_with(Some(at("2026-11-16T12:00:00Z")))[0]
+            .starts_with("facts-too-old: Facts of host mx2 are 5 days old, more than 2 days.")
+    );
+    assert!(
+        lint_with(Some(at("2026-11-21T15:00:00Z")))[0]
+            .starts_with("facts-from-the-future: Facts of host mx2 are dated 3 hours ahead.")
+    );
+}
+
+#[test]
+fn gap_names_are_kebab_case_and_in_order() {
+    let names: Vec<_> = GapKind::ALL.iter().map(|kind| kind.name()).collect();
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    assert_eq!(names, sorted);
+    for name in names {
+        assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
+    }
+}
+
+#[test]
+fn a_minimum_may_be_said_for_one_region_and_for_the_rest() {
+    let (file, _) =
+        parse("[regions.eu]\ntime_zone = \"UTC\"\n[services.s]\nminimum = { eu = 2, \"*\" = 1 }\n")
+            .unwrap();
+    let service = &file.fleet.services[&ServiceName::new("s").unwrap()];
+    assert_eq!(service.minimum_in(&RegionName::new("eu").unwrap()), Some(2));
+    assert_eq!(service.minimum_in(&RegionName::new("us").unwrap()), Some(1));
+}
+
+proptest! {
+    #[test]
+    fn parse_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        if let Ok((file, _)) = parse_bytes(&bytes) {
+            prop_assert!(file.fleet.hosts.len() <= bytes.len());
+        }
+    }
+
+    /// Cuts and swaps lines of a good file: near misses reach deeper than noise.
+    #[test]
+    fn near_misses_never_panic_and_every_fault_has_a_line(
+        cut in 0..SMALL.len(),
+        from in 0usize..30,
+        to in 0usize..30,
+        junk in "[\\PC\n]{0,20}",
+    ) {
+        let mut lines: Vec<&str> = SMALL.lines().collect();
+        let (from, to) = (from % lines.len(), to % lines.len());
+        lines.swap(from, to);
+        let mut text = lines.join("\n");
+        text.truncate(cut);
+        text.push_str(&junk);
+        if let Err(error) = parse(&text) {
+            let FleetError::Mistakes(faults) = &error else { panic!("{error}") };
+            prop_assert!(!faults.faults.is_empty());
+            for fault in &faults.faults {
+                prop_assert!(fault.line >= 1 && fault.line <= text.lines().count() + 1);
+                prop_assert!(!fault.to_string().chars().any(|c| c.is_control() && c != '\n'));
+            }
+        }
+    }
+}
