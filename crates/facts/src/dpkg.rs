@@ -3,8 +3,10 @@
 //! Entry: [`parse_status`]. It is on the path of every check, so it walks the bytes once with
 //! `memchr` and looks at eight fields only.
 
+use std::borrow::Cow;
+
 use mailkeep_model::{InstalledPackage, Problem};
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memchr2_iter};
 
 /// Reads a status file: every package whose files are on disk, sorted by name, then architecture.
 ///
@@ -16,57 +18,58 @@ use memchr::{memchr, memchr_iter};
 /// A paragraph that cannot be understood becomes a [`Problem`]; the rest goes on. Bytes that are
 /// not UTF-8 do no harm outside names and versions.
 pub fn parse_status(input: &[u8]) -> (Vec<InstalledPackage>, Vec<Problem>) {
-    // A paragraph of a real status file takes about 800 bytes.
-    let mut packages = Vec::with_capacity(input.len() / 640);
-    let mut problems = Vec::new();
+    // One look at all of it; afterwards every value is a slice.
+    let text = match std::str::from_utf8(input) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(input),
+    };
+    let input = text.as_ref();
+    let bytes = input.as_bytes();
+    let mut found = Found {
+        // A paragraph takes 200 bytes at the least, 800 on a real host; untouched room costs nothing.
+        packages: Vec::with_capacity(bytes.len() / 200),
+        problems: Vec::new(),
+        paragraphs: 0,
+    };
     let mut paragraph = Paragraph::default();
-    let mut number = 0_usize;
     let mut start = 0_usize;
-    let mut newlines = memchr_iter(b'\n', input);
+    let mut newlines = memchr_iter(b'\n', bytes);
     let mut field: Option<Field> = None;
     loop {
         let (end, complete) = match newlines.next() {
             Some(end) => (end, true),
-            None if start < input.len() => (input.len(), false),
+            None if start < bytes.len() => (bytes.len(), false),
             None => break,
         };
-        let line = input.get(start..end).unwrap_or_default();
-        let value_end = end;
+        let line = bytes.get(start..end).unwrap_or_default();
         match line.first() {
-            None | Some(b'\r') if is_blank(line) => {
-                if paragraph.begun {
-                    number += 1;
-                    paragraph.finish(input, number, &mut packages, &mut problems);
-                    paragraph = Paragraph::default();
-                }
-                field = None;
-            }
-            Some(b' ' | b'\t') => {
-                if is_blank(line) {
-                    // deb-control(5): a line of white space alone ends a paragraph too.
+            None | Some(b' ' | b'\t' | b'\r') => {
+                // deb-control(5): a line of white space alone ends a paragraph, as an empty one does.
+                if line.trim_ascii().is_empty() {
                     if paragraph.begun {
-                        number += 1;
-                        paragraph.finish(input, number, &mut packages, &mut problems);
+                        found.take(input, &paragraph);
                         paragraph = Paragraph::default();
                     }
                     field = None;
                 } else if let Some(field) = field {
-                    paragraph.extend(field, value_end);
+                    paragraph.extend(field, end);
                 }
             }
-            _ => {
+            // Most lines: a letter with which no wanted field begins.
+            Some(letter) if letter.is_ascii_alphabetic() && !Field::begins_with(*letter) => {
                 field = None;
                 paragraph.begun = true;
-                match memchr(b':', line) {
-                    Some(colon) if colon > 0 => {
-                        field = Field::named(line.get(..colon).unwrap_or_default());
-                        if let Some(field) = field {
-                            paragraph.set(field, start + colon + 1, value_end);
-                        }
-                    }
-                    _ => {
+            }
+            Some(_) => {
+                paragraph.begun = true;
+                let colon = memchr(b':', line).filter(|c| *c > 0);
+                field = colon.and_then(|c| Field::named(line.get(..c)?));
+                match (field, colon) {
+                    (Some(field), Some(colon)) => paragraph.set(field, start + colon + 1, end),
+                    (_, None) => {
                         paragraph.odd_line.get_or_insert((start, end));
                     }
+                    (None, Some(_)) => {}
                 }
             }
         }
@@ -83,9 +86,13 @@ pub fn parse_status(input: &[u8]) -> (Vec<InstalledPackage>, Vec<Problem>) {
         start = end + 1;
     }
     if paragraph.begun {
-        number += 1;
-        paragraph.finish(input, number, &mut packages, &mut problems);
+        found.take(input, &paragraph);
     }
+    let Found {
+        mut packages,
+        problems,
+        ..
+    } = found;
     packages.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.arch.cmp(&b.arch)));
     (packages, problems)
 }
@@ -116,6 +123,13 @@ enum Field {
 const FIELDS: usize = 8;
 
 impl Field {
+    fn begins_with(letter: u8) -> bool {
+        matches!(
+            letter.to_ascii_lowercase(),
+            b'a' | b'd' | b'p' | b's' | b'v'
+        )
+    }
+
     /// Field names are case-insensitive (deb-control(5)).
     fn named(name: &[u8]) -> Option<Self> {
         let (wanted, field): (&[u8], _) = match (name.first()?.to_ascii_lowercase(), name.len()) {
@@ -131,7 +145,7 @@ impl Field {
             (b'v', 7) => (b"Version", Self::Version),
             _ => return None,
         };
-        name.eq_ignore_ascii_case(wanted).then_some(field)
+        (name == wanted || name.eq_ignore_ascii_case(wanted)).then_some(field)
     }
 }
 
@@ -158,85 +172,82 @@ impl Paragraph {
         }
     }
 
-    fn value<'a>(&self, input: &'a [u8], field: Field) -> &'a [u8] {
+    fn value<'a>(&self, input: &'a str, field: Field) -> &'a str {
         self.values
             .get(field as usize)
             .and_then(|(start, end)| input.get(*start..*end))
             .unwrap_or_default()
             .trim_ascii()
     }
+}
 
-    fn finish(
-        &self,
-        input: &[u8],
-        number: usize,
-        packages: &mut Vec<InstalledPackage>,
-        problems: &mut Vec<Problem>,
-    ) {
-        let name = self.value(input, Field::Package);
-        let record = || {
-            if name.is_empty() {
-                format!("dpkg status paragraph {number}")
-            } else {
-                format!("dpkg status of {}", String::from_utf8_lossy(name))
-            }
-        };
-        if let Some((start, end)) = self.odd_line {
-            let line = String::from_utf8_lossy(input.get(start..end).unwrap_or_default());
-            let line = mailkeep_model::text::printable_max(&line, 60);
-            problems.push(Problem::new(
-                record(),
-                format!("a line is no field: {line:?}"),
-            ));
+/// What was read so far.
+struct Found {
+    packages: Vec<InstalledPackage>,
+    problems: Vec<Problem>,
+    paragraphs: usize,
+}
+
+impl Found {
+    fn take(&mut self, input: &str, paragraph: &Paragraph) {
+        self.paragraphs += 1;
+        if let Some((start, end)) = paragraph.odd_line {
+            let line = input.get(start..end).unwrap_or_default();
+            let line = mailkeep_model::text::printable_max(line, 60);
+            self.problem(input, paragraph, &format!("a line is no field: {line:?}"));
         }
-        if let Some(spoilt) = self.cut {
-            problems.push(Problem::new(
-                record(),
-                "the file ends in the middle of a line",
-            ));
+        if let Some(spoilt) = paragraph.cut {
+            self.problem(input, paragraph, "the file ends in the middle of a line");
             if spoilt {
                 return;
             }
         }
-        match self.package(input) {
-            Ok(Some(package)) => packages.push(package),
-            Ok(None) => {}
-            Err(reason) => problems.push(Problem::new(record(), reason)),
+        if let Err(reason) = self.package(input, paragraph) {
+            self.problem(input, paragraph, reason);
         }
     }
 
-    /// The package, `None` where it is not installed.
-    fn package(&self, input: &[u8]) -> Result<Option<InstalledPackage>, &'static str> {
-        let name = self.value(input, Field::Package);
+    #[cold]
+    fn problem(&mut self, input: &str, paragraph: &Paragraph, reason: &str) {
+        let record = match paragraph.value(input, Field::Package) {
+            "" => format!("dpkg status paragraph {}", self.paragraphs),
+            name => format!("dpkg status of {name}"),
+        };
+        self.problems.push(Problem::new(record, reason));
+    }
+
+    /// Keeps the package, where it is installed.
+    fn package(&mut self, input: &str, paragraph: &Paragraph) -> Result<(), &'static str> {
+        let name = paragraph.value(input, Field::Package);
         if name.is_empty() {
             return Err("has no Package field");
         }
-        let status = self.value(input, Field::Status);
-        let state = status.rsplit(u8::is_ascii_whitespace).next();
+        let status = paragraph.value(input, Field::Status);
+        let state = status.rsplit(|c: char| c.is_ascii_whitespace()).next();
         match state.unwrap_or_default() {
-            b"installed" | b"unpacked" | b"half-configured" | b"half-installed"
-            | b"triggers-awaited" | b"triggers-pending" => {}
-            b"config-files" | b"not-installed" => return Ok(None),
-            b"" => return Err("has no Status field"),
+            "installed" | "unpacked" | "half-configured" | "half-installed"
+            | "triggers-awaited" | "triggers-pending" => {}
+            "config-files" | "not-installed" => return Ok(()),
+            "" => return Err("has no Status field"),
             _ => return Err("has a Status that dpkg(1) does not know"),
         }
-        let version = self.value(input, Field::Version);
+        let version = paragraph.value(input, Field::Version);
         if version.is_empty() {
             return Err("is installed, but has no Version field");
         }
         let name = word(name).ok_or("has a Package name with odd characters")?;
         let version = word(version).ok_or("has a Version with odd characters")?;
-        let (source, source_version) = match self.value(input, Field::Source) {
-            b"" => (name, version),
+        let (source, source_version) = match paragraph.value(input, Field::Source) {
+            "" => (name, version),
             value => source_of(value, version).ok_or("has a Source that cannot be read")?,
         };
-        let arch = word(self.value(input, Field::Architecture)).unwrap_or_default();
+        let arch = word(paragraph.value(input, Field::Architecture)).unwrap_or_default();
         let mut depends = Vec::new();
-        names_into(&mut depends, self.value(input, Field::PreDepends));
-        names_into(&mut depends, self.value(input, Field::Depends));
+        names_into(&mut depends, paragraph.value(input, Field::PreDepends));
+        names_into(&mut depends, paragraph.value(input, Field::Depends));
         let mut provides = Vec::new();
-        names_into(&mut provides, self.value(input, Field::Provides));
-        Ok(Some(InstalledPackage {
+        names_into(&mut provides, paragraph.value(input, Field::Provides));
+        self.packages.push(InstalledPackage {
             name: name.into(),
             version: version.into(),
             arch: arch.into(),
@@ -246,45 +257,39 @@ impl Paragraph {
             module: None,
             depends,
             provides,
-        }))
+        });
+        Ok(())
     }
-}
-
-fn is_blank(line: &[u8]) -> bool {
-    line.iter().all(u8::is_ascii_whitespace)
 }
 
 /// A name or version: printable ASCII without white space, of a sane length.
-fn word(bytes: &[u8]) -> Option<&str> {
-    if bytes.len() > 255 || !bytes.iter().all(u8::is_ascii_graphic) {
-        return None;
-    }
-    std::str::from_utf8(bytes).ok().filter(|w| !w.is_empty())
+fn word(text: &str) -> Option<&str> {
+    let sane = !text.is_empty() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic());
+    sane.then_some(text)
 }
 
 /// `name` or `name (version)`.
-fn source_of<'a>(value: &'a [u8], binary_version: &'a str) -> Option<(&'a str, &'a str)> {
-    match memchr(b'(', value) {
+fn source_of<'a>(value: &'a str, binary_version: &'a str) -> Option<(&'a str, &'a str)> {
+    match value.split_once('(') {
         None => Some((word(value)?, binary_version)),
-        Some(open) => {
-            let name = word(value.get(..open)?.trim_ascii())?;
-            let inner = value.get(open + 1..)?.strip_suffix(b")")?.trim_ascii();
-            Some((name, word(inner)?))
+        Some((name, rest)) => {
+            let version = rest.strip_suffix(')')?.trim_ascii();
+            Some((word(name.trim_ascii())?, word(version)?))
         }
     }
 }
 
 /// The package names of a relation field, each alternative: what stands before a version
 /// restriction, an architecture or a `:any`.
-fn names_into(names: &mut Vec<Box<str>>, value: &[u8]) {
+fn names_into(names: &mut Vec<Box<str>>, value: &str) {
     if value.is_empty() {
         return;
     }
-    names.reserve(1 + memchr::memchr2_iter(b',', b'|', value).count());
-    for relation in value.split(|b| matches!(b, b',' | b'|')) {
+    names.reserve(1 + memchr2_iter(b',', b'|', value.as_bytes()).count());
+    for relation in value.split([',', '|']) {
         let relation = relation.trim_ascii_start();
         let end = relation
-            .iter()
+            .bytes()
             .position(|b| !b.is_ascii_alphanumeric() && !matches!(b, b'+' | b'-' | b'.' | b'_'))
             .unwrap_or(relation.len());
         if let Some(name) = relation.get(..end).and_then(word) {
