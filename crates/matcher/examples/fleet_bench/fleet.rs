@@ -17,7 +17,7 @@ use mailkeep_model::{Ecosystem, Platform, VersionScheme};
 /// What to draw.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spec {
-    /// Source packages on each host.
+    /// Source packages on each host; at least 20.
     pub(crate) packages_per_host: usize,
     /// Distinct sets of packages over the whole fleet.
     pub(crate) sets: usize,
@@ -94,14 +94,15 @@ impl DrawnFleet {
         let mut draw = Draw(spec.seed);
         // Hosts share most of their packages, and no two roles share all: so more names than a
         // host has, and the first of them in every set.
-        let names = spec.packages_per_host * 3;
+        let packages_per_host = spec.packages_per_host.max(20);
+        let names = packages_per_host * 3;
         let archives: Vec<Archive> = PLATFORMS
             .iter()
             .map(|(ecosystem, release, _)| {
                 Archive::draw(&mut draw, Platform::new(ecosystem.clone(), release), names)
             })
             .collect();
-        let base = spec.packages_per_host / 2;
+        let base = packages_per_host / 2;
         let sets = (0..spec.sets.max(PLATFORMS.len()))
             .map(|i| {
                 let archive = share(i % 100);
@@ -112,10 +113,10 @@ impl DrawnFleet {
                 packages.extend(first..first + base);
                 // What a role adds: a stretch of neighbours, as packages of one purpose go
                 // together, from a place of its own.
-                let rest = spec.packages_per_host.saturating_sub(packages.len());
+                let rest = packages_per_host.saturating_sub(packages.len());
                 let start = first + base + draw.below(names - base - rest - first);
                 packages.extend(start..start + rest);
-                packages.truncate(spec.packages_per_host);
+                packages.truncate(packages_per_host);
                 Set { archive, packages }
             })
             .collect();
