@@ -267,6 +267,16 @@ mod tests {
     }
 
     #[test]
+    fn what_escapes_into_the_background_does_not_hold_us_up() {
+        let begun = Instant::now();
+        // Like a connection-sharing master of ssh: its own session, our pipes.
+        let outcome = sh("setsid sleep 30 & echo out", PLENTY);
+        assert!(matches!(outcome.end, End::Exited(_)));
+        assert_eq!(outcome.stdout, b"out\n");
+        assert!(begun.elapsed() < PLENTY.time);
+    }
+
+    #[test]
     fn a_flood_is_cut_at_the_limit() {
         let outcome = sh("yes", PLENTY);
         assert_eq!(outcome.end, End::TooMuchOutput);

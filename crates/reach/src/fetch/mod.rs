@@ -8,8 +8,9 @@
 //!   gives none is asked for the whole again.
 //! - HTTPS never becomes HTTP, not by a redirect either. HTTP is used where the URL itself says
 //!   `http:`; whoever configures that knows it.
-//! - The body is stored as it is sent (`Accept-Encoding: identity`): resumption and checksums
-//!   speak of those bytes.
+//! - A body may come under the content coding `gzip`; it is resumed as sent, and unpacked when it
+//!   is whole, within the same size limit. What is packed by its own name (`.gz`, `.zip`) is asked
+//!   for and kept as it is.
 //! - `file:` URLs and paths are not its business.
 
 mod checksum;
@@ -128,7 +129,7 @@ pub enum Fetched {
     Downloaded(Download),
 }
 
-/// A whole file, of the length the server announced where it announced one.
+/// A whole file: as many bytes came as the server announced, where it announced any number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Download {
     /// Where it is: the path that was passed in. The caller moves or removes it.
@@ -137,9 +138,9 @@ pub struct Download {
     pub state: FetchState,
     /// `Last-Modified`, where it could be read.
     pub last_modified: Option<Timestamp>,
-    /// Bytes.
+    /// Bytes of the file.
     pub length: u64,
-    /// Bytes of it that an earlier, interrupted fetch had left.
+    /// Bytes, as sent, that an earlier, interrupted fetch had left.
     pub resumed_at: u64,
 }
 
@@ -169,7 +170,7 @@ impl Fetcher {
         let agent = ureq::Agent::config_builder()
             .tls_config(tls)
             .user_agent(settings.user_agent.as_str())
-            .accept_encoding("identity")
+            .accept_encoding("")
             .proxy(None)
             // Redirects are followed here, where HTTPS stays HTTPS and none is unseen.
             .max_redirects(0)
@@ -199,7 +200,7 @@ impl Fetcher {
     /// `state` is what an earlier [`Download`] gave; it counts only where its location is this
     /// URL. `partial` (with `partial` + `.state` beside it) keeps an interrupted download, which
     /// the next call goes on with; it is locked meanwhile, so that two programs do not write into
-    /// each other's. `progress` hears of bytes had and, where known, bytes in all.
+    /// each other's. `progress` hears of bytes had and, where known, bytes in all, as sent.
     ///
     /// Connection losses, time-outs and the statuses 408, 429 and 5xx are tried again, as often
     /// as the settings say; refusals and what no repetition mends are not.

@@ -4,9 +4,10 @@
 //! the bytes are worth nothing. It is removed when the download is complete.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
 use super::FetchError;
@@ -22,6 +23,12 @@ pub(super) struct Origin {
     pub(super) location: String,
     /// A strong `ETag`, or a `Last-Modified` that is strong (RFC 9110 section 8.8.2.2).
     pub(super) validator: String,
+    /// `Last-Modified`: a 206 need not repeat it (RFC 9110 section 15.3.7).
+    #[serde(default)]
+    pub(super) last_modified: Option<String>,
+    /// Whether the bytes are under the content coding `gzip`; a 206 need not repeat that either.
+    #[serde(default)]
+    pub(super) gzip: bool,
 }
 
 /// The download file, locked for as long as this lives.
@@ -31,7 +38,7 @@ pub(super) struct Partial {
     path: PathBuf,
     url: String,
     have: u64,
-    validator: Option<String>,
+    origin: Option<Origin>,
 }
 
 impl Partial {
@@ -53,21 +60,20 @@ impl Partial {
                 });
             }
             // A file system without locks: as before there were any.
-            Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {}
             Err(TryLockError::Error(e)) => return Err(fail("lock", e)),
         }
         let have = file.seek(SeekFrom::End(0)).map_err(|e| fail("read", e))?;
-        let validator = read_origin(&state_path(path))
-            .filter(|origin| origin.location == location && have > 0)
-            .map(|origin| origin.validator);
+        let origin =
+            read_origin(&state_path(path)).filter(|origin| origin.location == location && have > 0);
         let mut partial = Self {
             file,
             path: path.to_owned(),
             url: url.to_owned(),
             have,
-            validator,
+            origin,
         };
-        if partial.validator.is_none() && partial.have > 0 {
+        if partial.origin.is_none() && partial.have > 0 {
             partial.discard()?;
         }
         Ok(partial)
@@ -78,10 +84,10 @@ impl Partial {
         self.have
     }
 
-    /// From where, and under which validator, the rest can be asked for.
-    pub(super) fn resume_point(&self) -> Option<(u64, &str)> {
-        let validator = self.validator.as_deref()?;
-        (self.have > 0).then_some((self.have, validator))
+    /// From where the rest can be asked for, and of what it is the rest.
+    pub(super) fn resume_point(&self) -> Option<(u64, &Origin)> {
+        let origin = self.origin.as_ref()?;
+        (self.have > 0).then_some((self.have, origin))
     }
 
     /// Begins anew: a body from its first byte follows.
@@ -92,7 +98,7 @@ impl Partial {
             && let Ok(json) = serde_json::to_vec(origin)
             && std::fs::write(state_path(&self.path), json).is_ok()
         {
-            self.validator = Some(origin.validator.clone());
+            self.origin = Some(origin.clone());
         }
         Ok(())
     }
@@ -100,7 +106,7 @@ impl Partial {
     /// Drops what is there.
     pub(super) fn discard(&mut self) -> Result<(), FetchError> {
         remove_state(&self.path);
-        self.validator = None;
+        self.origin = None;
         self.file
             .set_len(0)
             .and_then(|()| self.file.seek(SeekFrom::Start(0)))
@@ -118,13 +124,64 @@ impl Partial {
         Ok(())
     }
 
-    /// It is complete: nothing is left to resume.
-    pub(super) fn complete(mut self) -> Result<PathBuf, FetchError> {
-        self.file
-            .flush()
-            .map_err(|e| file_error("write", &self.path, &self.url, self.have, e))?;
+    /// It is complete: nothing is left to resume. What was sent under the content coding `gzip`
+    /// is unpacked, into at most `limit` bytes. Gives the file's length.
+    pub(super) fn complete(mut self, gzip: bool, limit: u64) -> Result<u64, FetchError> {
+        if gzip && let Err(error) = self.unpack(limit) {
+            std::fs::remove_file(beside(&self.path, ".plain")).ok();
+            self.discard()?;
+            return Err(error);
+        }
         remove_state(&self.path);
-        Ok(self.path)
+        Ok(self.have)
+    }
+
+    fn unpack(&mut self, limit: u64) -> Result<(), FetchError> {
+        let plain = beside(&self.path, ".plain");
+        let fail = |doing, source| file_error(doing, &plain, &self.url, self.have, source);
+        self.file
+            .seek(SeekFrom::Start(0))
+            .map_err(|e| fail("read", e))?;
+        let mut reader = MultiGzDecoder::new(BufReader::new(&self.file));
+        let mut writer = File::create(&plain).map_err(|e| fail("open", e))?;
+        let mut buffer = vec![0; 64 * 1024];
+        let mut length = 0;
+        loop {
+            let read = reader
+                .read(&mut buffer)
+                .map_err(|source| match source.kind() {
+                    io::ErrorKind::InvalidData
+                    | io::ErrorKind::InvalidInput
+                    | io::ErrorKind::UnexpectedEof => FetchError::BadAnswer {
+                        url: self.url.clone(),
+                        reason: "what it calls gzip cannot be unpacked".to_owned(),
+                    },
+                    _ => file_error("read", &self.path, &self.url, self.have, source),
+                })?;
+            if read == 0 {
+                break;
+            }
+            length += read as u64;
+            if length > limit {
+                return Err(FetchError::TooLarge {
+                    url: self.url.clone(),
+                    limit,
+                });
+            }
+            writer
+                .write_all(buffer.get(..read).unwrap_or_default())
+                .map_err(|e| fail("write", e))?;
+        }
+        std::fs::rename(&plain, &self.path).map_err(|e| fail("rename", e))?;
+        self.have = length;
+        Ok(())
+    }
+
+    /// A failed download that holds nothing leaves nothing.
+    pub(super) fn abandon(self) {
+        if self.have == 0 {
+            self.remove();
+        }
     }
 
     /// It is not wanted.
@@ -136,8 +193,12 @@ impl Partial {
 }
 
 fn state_path(path: &Path) -> PathBuf {
+    beside(path, ".state")
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".state");
+    name.push(suffix);
     PathBuf::from(name)
 }
 
@@ -165,6 +226,7 @@ mod tests {
         Origin {
             location: URL.into(),
             validator: "\"v1\"".into(),
+            ..Origin::default()
         }
     }
 
@@ -178,9 +240,9 @@ mod tests {
         drop(first);
 
         let mut second = Partial::open(&path, URL, URL).unwrap();
-        assert_eq!(second.resume_point(), Some((4, "\"v1\"")));
+        assert_eq!(second.resume_point(), Some((4, &origin())));
         second.write(b"whole").unwrap();
-        let path = second.complete().unwrap();
+        assert_eq!(second.complete(false, 100).unwrap(), 9);
         assert_eq!(std::fs::read(&path).unwrap(), b"halfwhole");
         assert!(!state_path(&path).exists());
     }
@@ -224,7 +286,7 @@ mod tests {
             path: full.to_owned(),
             url: URL.into(),
             have: 7,
-            validator: None,
+            origin: None,
         };
         let error = partial.write(b"x").unwrap_err();
         assert_eq!(error.kind(), "disk-full");

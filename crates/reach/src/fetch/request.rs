@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use mailkeep_model::text::printable_max;
 use mailkeep_model::{FetchState, Timestamp};
 use ureq::http::header::{
-    CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, LOCATION, RETRY_AFTER,
+    CONTENT_ENCODING, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, LOCATION,
+    RETRY_AFTER,
 };
 use ureq::http::{Response, StatusCode};
 use ureq::{Body, Timeout};
@@ -62,13 +63,14 @@ pub(super) fn fetch(
     fetcher: &Fetcher,
     url: &str,
     state: Option<&FetchState>,
-    partial: &Path,
+    path: &Path,
     progress: &mut dyn FnMut(u64, Option<u64>),
 ) -> Result<Fetched, FetchError> {
     let url = super::url::parse(url)?;
     let shown = super::url::shown(&url);
-    let mut partial = Partial::open(partial, &shown, &shown)?;
+    let mut partial = Partial::open(path, &shown, &shown)?;
     let state = state.filter(|state| state.location == shown);
+    let mut gzip = false;
     let outcome = with_retries(fetcher, |attempt| {
         attempt_fetch(
             &Call {
@@ -79,17 +81,22 @@ pub(super) fn fetch(
             &url,
             state,
             &mut partial,
+            &mut gzip,
             progress,
         )
-    })?;
+    });
     match outcome {
-        None => {
+        Err(error) => {
+            partial.abandon();
+            Err(error)
+        }
+        Ok(None) => {
             partial.remove();
             Ok(Fetched::NotModified)
         }
-        Some(mut download) => {
-            download.length = partial.have();
-            download.file = partial.complete()?;
+        Ok(Some(mut download)) => {
+            download.length = partial.complete(gzip, fetcher.settings.max_size)?;
+            path.clone_into(&mut download.file);
             Ok(Fetched::Downloaded(download))
         }
     }
@@ -183,28 +190,34 @@ fn attempt_fetch(
     url: &Url,
     state: Option<&FetchState>,
     partial: &mut Partial,
+    gzip: &mut bool,
     progress: &mut dyn FnMut(u64, Option<u64>),
 ) -> Result<Option<Download>, Failed> {
     let (mut response, proxy) = get(call, url, state, partial)?;
-    let origin = origin_of(response.headers(), call.shown);
+    let mut last_modified = header(response.headers(), &LAST_MODIFIED).map(str::to_owned);
+    *gzip = header(response.headers(), &CONTENT_ENCODING)
+        .is_some_and(|coding| matches!(coding, "gzip" | "x-gzip"))
+        && !is_packed(url);
     let (resumed_at, total) = match response.status() {
         StatusCode::NOT_MODIFIED if state.is_some() => return Ok(None),
         StatusCode::OK => {
             let total = response.body().content_length();
             call.check_size(total)?;
+            let origin = origin_of(response.headers(), call.shown, *gzip);
             partial.restart(origin.as_ref())?;
             (0, total)
         }
         StatusCode::PARTIAL_CONTENT => {
-            let have = partial.resume_point().map_or(0, |(have, _)| have);
             let range = header(response.headers(), &CONTENT_RANGE).and_then(parse_content_range);
-            let Some((begin, total)) = range.filter(|(begin, _)| have > 0 && *begin == have) else {
-                partial.discard()?;
-                return Err(Failed {
-                    error: call.bad_answer("a part of the file that was not asked for"),
-                    again: Again::Later,
-                });
+            let (Some((have, origin)), Some((begin, total))) = (partial.resume_point(), range)
+            else {
+                return Err(unasked(call, partial));
             };
+            if begin != have {
+                return Err(unasked(call, partial));
+            }
+            *gzip = origin.gzip;
+            last_modified = last_modified.or_else(|| origin.last_modified.clone());
             call.check_size(total)?;
             (begin, total)
         }
@@ -224,7 +237,6 @@ fn attempt_fetch(
         _ => return Err(call.status(&mut response)),
     };
 
-    let last_modified = header(response.headers(), &LAST_MODIFIED).map(str::to_owned);
     let download = Download {
         file: std::path::PathBuf::new(),
         last_modified: last_modified.as_deref().and_then(parse_http_date),
@@ -242,6 +254,16 @@ fn attempt_fetch(
     Ok(Some(download))
 }
 
+/// Another part than the missing one: nothing there can be trusted to fit.
+fn unasked(call: &Call<'_>, partial: &mut Partial) -> Failed {
+    match partial.discard() {
+        Ok(()) => call
+            .bad_answer("a part of the file that was not asked for")
+            .retry(Again::Later),
+        Err(error) => error.into(),
+    }
+}
+
 /// Asks, following redirects.
 fn get(
     call: &Call<'_>,
@@ -253,7 +275,12 @@ fn get(
     let mut redirects = 0;
     loop {
         let proxy = call.fetcher.proxies.for_url(&url);
-        let mut request = call.fetcher.agent.get(url.as_str());
+        let coding = if is_packed(&url) { "identity" } else { "gzip" };
+        let mut request = call
+            .fetcher
+            .agent
+            .get(url.as_str())
+            .header("accept-encoding", coding);
         if let Some(state) = state {
             if let Some(etag) = &state.etag {
                 request = request.header("if-none-match", etag);
@@ -262,10 +289,10 @@ fn get(
                 request = request.header("if-modified-since", date);
             }
         }
-        if let Some((have, validator)) = partial.resume_point() {
+        if let Some((have, origin)) = partial.resume_point() {
             request = request
                 .header("range", format!("bytes={have}-"))
-                .header("if-range", validator);
+                .header("if-range", &origin.validator);
         }
         let response = request
             .config()
@@ -491,6 +518,16 @@ impl FetchError {
     }
 }
 
+/// Whether a file is compressed by its own name: it is wanted as it is, whatever the server calls
+/// its coding.
+fn is_packed(url: &Url) -> bool {
+    Path::new(url.path()).extension().is_some_and(|extension| {
+        ["gz", "tgz", "zip", "bz2", "xz", "zst"]
+            .iter()
+            .any(|packed| extension.eq_ignore_ascii_case(packed))
+    })
+}
+
 fn waited_for(what: Timeout) -> &'static str {
     match what {
         Timeout::Resolve => "looking up its name",
@@ -546,7 +583,7 @@ fn excerpt_of(response: &mut Response<Body>) -> String {
 }
 
 /// Whose bytes an answer holds, where it says so in a way that allows to resume.
-fn origin_of(headers: &HeaderMap, location: &str) -> Option<Origin> {
+fn origin_of(headers: &HeaderMap, location: &str, gzip: bool) -> Option<Origin> {
     let strong_tag = header(headers, &ETAG).filter(|tag| is_strong_tag(tag));
     let strong_date = || {
         let modified = header(headers, &LAST_MODIFIED)?;
@@ -559,6 +596,8 @@ fn origin_of(headers: &HeaderMap, location: &str) -> Option<Origin> {
     Some(Origin {
         location: location.to_owned(),
         validator: strong_tag.or_else(strong_date)?.to_owned(),
+        last_modified: header(headers, &LAST_MODIFIED).map(str::to_owned),
+        gzip,
     })
 }
 
@@ -638,7 +677,7 @@ mod tests {
     #[test]
     fn only_a_strong_validator_allows_to_resume() {
         let validator = |pairs: &[(&'static str, &str)]| {
-            origin_of(&headers(pairs), "x").map(|origin| origin.validator)
+            origin_of(&headers(pairs), "x", false).map(|origin| origin.validator)
         };
         assert_eq!(validator(&[("etag", "\"a\"")]).as_deref(), Some("\"a\""));
         assert_eq!(validator(&[("etag", "W/\"a\"")]), None);
