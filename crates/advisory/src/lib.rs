@@ -9,11 +9,15 @@
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
 pub mod container;
+pub mod csaf;
+pub mod cve;
 pub mod debian_tracker;
 pub mod epss;
 pub mod ids;
 pub mod json_stream;
 pub mod kev;
+mod lenient;
+pub mod product;
 pub mod sniff;
 mod text;
 mod window;
