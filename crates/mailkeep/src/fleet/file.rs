@@ -191,7 +191,7 @@ fn read_root(
             fleet.regions.insert(name, region);
         }
     }
-    let mut zones = BTreeSet::new();
+    let mut zones = BTreeMap::new();
     for (name, mut section) in named(reader, root.take("zones")) {
         let exposed = match section.take("exposed") {
             Some(item) => item.flag(reader),
@@ -205,7 +205,7 @@ fn read_root(
             if exposed == Some(true) {
                 fleet.exposed_zones.insert(name.clone());
             }
-            zones.insert(name);
+            zones.insert(name, exposed.unwrap_or(true));
         }
     }
     for (name, section) in named(reader, root.take("services")) {
@@ -272,8 +272,7 @@ fn named<'i>(reader: &mut Reader<'_>, item: Option<Item<'i>>) -> Vec<(Text, Sect
 }
 
 fn team(reader: &mut Reader<'_>, item: Item<'_>, fleet: &Fleet) -> Option<TeamName> {
-    item.text(reader)?
-        .declared(reader, "team", fleet.teams.keys())
+    item.text(reader)?.declared(reader, "team", &fleet.teams)
 }
 
 fn read_team(reader: &mut Reader<'_>, mut section: Section<'_>) -> Team {
@@ -365,10 +364,9 @@ fn read_service(reader: &mut Reader<'_>, mut section: Section<'_>, fleet: &Fleet
                 let number = item.number(reader, 0, MAX_HOSTS);
                 if name.value == "*" {
                     service.minimum_everywhere = number;
-                } else if let (Some(region), Some(number)) = (
-                    name.declared(reader, "region", fleet.regions.keys()),
-                    number,
-                ) {
+                } else if let (Some(region), Some(number)) =
+                    (name.declared(reader, "region", &fleet.regions), number)
+                {
                     service.minimum.insert(region, number);
                 }
             }
@@ -387,7 +385,7 @@ fn read_host(
     reader: &mut Reader<'_>,
     mut section: Section<'_>,
     fleet: &Fleet,
-    zones: &BTreeSet<ZoneName>,
+    zones: &BTreeMap<ZoneName, bool>,
 ) -> Host {
     let mut ssh = |section: &mut Section<'_>, key| {
         let text = section.take(key)?.text(reader)?;
@@ -409,7 +407,7 @@ fn read_host(
         .map(|item| item.texts(reader))
         .unwrap_or_default()
     {
-        let Some(name) = text.declared(reader, "service", fleet.services.keys()) else {
+        let Some(name) = text.declared(reader, "service", &fleet.services) else {
             continue;
         };
         if !services.insert(name) {
@@ -420,11 +418,11 @@ fn read_host(
         address,
         region: section.take("region").and_then(|item| {
             item.text(reader)?
-                .declared(reader, "region", fleet.regions.keys())
+                .declared(reader, "region", &fleet.regions)
         }),
         zone: section
             .take("zone")
-            .and_then(|item| item.text(reader)?.declared(reader, "zone", zones.iter())),
+            .and_then(|item| item.text(reader)?.declared(reader, "zone", zones)),
         exposed: section.take("exposed").and_then(|item| item.flag(reader)),
         services,
         lifecycle: section
@@ -591,13 +589,13 @@ fn read_scan(reader: &mut Reader<'_>, mut section: Section<'_>) -> ScanSettings 
 }
 
 /// Declared and never used: harmless, and often the other half of a slip.
-fn not_used(fleet: &Fleet, zones: &BTreeSet<ZoneName>, problems: &mut Vec<Problem>) {
+fn not_used(fleet: &Fleet, zones: &BTreeMap<ZoneName, bool>, problems: &mut Vec<Problem>) {
     let hosts = || fleet.hosts.values();
     let mut say = |noun: &str, name: &dyn std::fmt::Display, why: &str| {
         problems.push(Problem::new(format!("{noun} {name}"), why));
     };
     let used: BTreeSet<_> = hosts().filter_map(|host| host.zone.as_ref()).collect();
-    for zone in zones.iter().filter(|zone| !used.contains(zone)) {
+    for zone in zones.keys().filter(|zone| !used.contains(zone)) {
         say("zone", zone, "no host is in it");
     }
     let used: BTreeSet<_> = hosts().filter_map(|host| host.region.as_ref()).collect();

@@ -195,11 +195,15 @@ fn regions(fleet: &Fleet, gaps: &mut Gaps) {
 }
 
 fn services(fleet: &Fleet, gaps: &mut Gaps) {
-    let mut carried: BTreeMap<(&ServiceName, &RegionName), u32> = BTreeMap::new();
+    let mut carried: BTreeMap<&ServiceName, BTreeMap<&RegionName, u32>> = BTreeMap::new();
     for (_, host) in running(fleet) {
         if let Some(region) = &host.region {
             for service in &host.services {
-                *carried.entry((service, region)).or_default() += 1;
+                *carried
+                    .entry(service)
+                    .or_default()
+                    .entry(region)
+                    .or_default() += 1;
             }
         }
     }
@@ -228,15 +232,11 @@ fn services(fleet: &Fleet, gaps: &mut Gaps) {
                 "Say minimal, material or irreversible.",
             );
         }
+        let carried = carried.get(name);
         let mut regions: BTreeSet<&RegionName> = service.minimum.keys().collect();
-        regions.extend(
-            carried
-                .keys()
-                .filter(|(of, _)| *of == name)
-                .map(|(_, region)| *region),
-        );
+        regions.extend(carried.into_iter().flat_map(BTreeMap::keys));
         for region in regions {
-            let hosts = carried.get(&(name, region)).copied().unwrap_or(0);
+            let hosts = carried.and_then(|by| by.get(region)).copied().unwrap_or(0);
             let subject = format!("{name} in {region}");
             match service.minimum_in(region) {
                 None => gaps.add(
@@ -272,10 +272,7 @@ fn services(fleet: &Fleet, gaps: &mut Gaps) {
                 Some(_) => {}
             }
         }
-        if service.minimum_everywhere.is_none()
-            && service.minimum.is_empty()
-            && !carried.keys().any(|(of, _)| *of == name)
-        {
+        if service.minimum_everywhere.is_none() && service.minimum.is_empty() && carried.is_none() {
             gaps.add(
                 GapKind::ServiceWithoutMinimum,
                 name,

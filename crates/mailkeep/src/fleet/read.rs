@@ -1,6 +1,7 @@
 //! A TOML document read key by key, so that every mistake is found in one go and told with its
 //! place, its line and the nearest name that would be right.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -452,20 +453,20 @@ impl Text {
     }
 
     /// The text as the name of something declared elsewhere in the file.
-    pub(super) fn declared<'k, T>(
+    pub(super) fn declared<T, V>(
         &self,
         reader: &mut Reader<'_>,
         noun: &str,
-        declared: impl Iterator<Item = &'k T> + Clone,
+        declared: &BTreeMap<T, V>,
     ) -> Option<T>
     where
-        T: std::str::FromStr<Err = InvalidId> + Eq + std::borrow::Borrow<str> + Clone + 'k,
+        T: std::str::FromStr<Err = InvalidId> + Ord + std::borrow::Borrow<str>,
     {
         let id: T = self.id(reader)?;
-        if declared.clone().any(|known| *known == id) {
+        if declared.contains_key::<T>(&id) {
             return Some(id);
         }
-        let names = declared.map(std::borrow::Borrow::borrow);
+        let names = declared.keys().map(std::borrow::Borrow::borrow);
         let hint = nearest(&self.value, names, reader)
             .unwrap_or_else(|| format!("declare it: [{noun}s.{}]", key(&self.value)));
         let message = format!("there is no {noun} called {:?}", self.value);

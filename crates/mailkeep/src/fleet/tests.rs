@@ -373,6 +373,24 @@ fn broken_huge_and_deep_files_are_refused_in_bounded_time() {
     assert!(matches!(parse(&huge), Err(FleetError::TooLarge { .. })));
 }
 
+#[test]
+fn a_file_from_another_system_is_read() {
+    let text = format!("\u{feff}{}", SMALL.replace('\n', "\r\n"));
+    assert_eq!(parse(&text).unwrap(), parse(SMALL).unwrap());
+}
+
+#[test]
+fn a_large_fleet_is_read_without_delay() {
+    let hosts: String = (0..5_000)
+        .map(|n| {
+            format!("[hosts.h{n}]\nregion = \"eu\"\nzone = \"dmz\"\nservices = [\"s{n}\"]\n[services.s{n}]\n")
+        })
+        .collect();
+    let (file, _) = parse(&with(&hosts)).unwrap();
+    let now = at("2026-11-21T12:00:00Z");
+    assert!(lint(&file.fleet, &|_| Some(now), now).len() > 5_000);
+}
+
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }

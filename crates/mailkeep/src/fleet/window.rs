@@ -21,7 +21,7 @@ pub(super) fn time_zone(reader: &mut Reader<'_>, text: Text) -> Option<String> {
     let hint = database
         .available()
         .map(|name| name.to_string())
-        .filter(|_| text.value.len() < 64)
+        .filter(|_| text.value.len() < 64 && !reader.full())
         .map(|name| (strsim::osa_distance(&text.value, &name), name))
         .filter(|(distance, _)| *distance <= 3)
         .min()
