@@ -1,17 +1,19 @@
 //! The repository's own programs, run as `cargo xtask COMMAND`.
 //!
 //! - [`tidy`] checks what no compiler checks: which room may use which, and where things lie.
+//! - `lab` (on Linux) runs real Debian mail hosts in namespaces of this machine.
 //! - [`suite`] is the one command that runs every test (`cargo xtask test`).
 //!
 //! Entry: [`run`]. Nothing here is part of the product: no room may depend on this crate, but the
 //! tests of `mailkeep`.
 #![expect(
-    clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a program for developers: it owns its terminal, its files and its child processes"
 )]
 
+#[cfg(target_os = "linux")]
+pub mod lab;
 pub mod suite;
 pub mod tidy;
 
@@ -22,6 +24,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   tidy            check the rooms' edges, file heads and lengths, and what must not be committed
+  lab COMMAND     real Debian mail hosts in namespaces of this machine; `lab --help` says more
   test [--full]   run every check and test, cheapest first, after setting up what they need;
                   --full also installs cargo-deny where it is missing (minutes of compiling)
 
@@ -35,17 +38,35 @@ pub fn run(args: Vec<String>) -> ExitCode {
     let rest: Vec<String> = args.collect();
     match command.as_deref() {
         Some("tidy") if rest.is_empty() => tidy::run(&workspace_root()),
+        Some("lab") => lab(&rest),
         Some("test") => match suite::Options::parse(&rest) {
             Ok(options) => suite::run(&workspace_root(), options),
             Err(problem) => usage(&problem),
         },
         Some("help" | "--help" | "-h") => {
-            print!("{HELP}");
+            crate::say(format_args!("{}", HELP.trim_end()));
             ExitCode::SUCCESS
         }
         Some(other) => usage(&format!("no such command: {other} {}", rest.join(" "))),
         None => usage("which command?"),
     }
+}
+
+#[cfg(target_os = "linux")]
+fn lab(args: &[String]) -> ExitCode {
+    lab::cli::run(args)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lab(_: &[String]) -> ExitCode {
+    eprintln!("lab-not-permitted: needs Linux namespaces");
+    ExitCode::FAILURE
+}
+
+/// A line on standard output. A reader that has seen enough and closed the pipe is no error.
+fn say(line: std::fmt::Arguments<'_>) {
+    use std::io::Write as _;
+    writeln!(std::io::stdout().lock(), "{line}").ok();
 }
 
 fn usage(problem: &str) -> ExitCode {

@@ -67,10 +67,10 @@ pub fn run(root: &Path, options: Options) -> ExitCode {
             } else {
                 format!("skipped: {}", suite.skipped.join("; "))
             };
-            println!(
+            crate::say(format_args!(
                 "test: {} steps passed in {seconds} s; {skipped}",
                 suite.passed
-            );
+            ));
             ExitCode::SUCCESS
         }
         Err(step) => {
@@ -124,7 +124,9 @@ impl Suite<'_> {
     /// because nextest shows nothing of a test that passes.
     fn nextest(&mut self) -> Result<(), Failed> {
         if !have_cargo_command("nextest") {
-            println!("test: installing cargo-nextest (cargo install --locked cargo-nextest)");
+            crate::say(format_args!(
+                "test: installing cargo-nextest (cargo install --locked cargo-nextest)"
+            ));
             let install = ["install", "--locked", "cargo-nextest"];
             self.cargo_step("install cargo-nextest", &install, &[])?;
         }
@@ -156,7 +158,9 @@ impl Suite<'_> {
                 );
                 return Ok(());
             }
-            println!("test: installing cargo-deny (cargo install --locked cargo-deny)");
+            crate::say(format_args!(
+                "test: installing cargo-deny (cargo install --locked cargo-deny)"
+            ));
             let install = ["install", "--locked", "cargo-deny"];
             self.cargo_step("install cargo-deny", &install, &[])?;
         }
@@ -175,21 +179,8 @@ impl Suite<'_> {
         }
         let packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
         let list = packages.join(" ");
-        if is_root() && have_program("apt-get") {
-            println!("test: installing Debian packages the tests use: {list}");
-            let apt = |args: &[&str]| {
-                let mut command = Command::new("apt-get");
-                command.args(args).env("DEBIAN_FRONTEND", "noninteractive");
-                command
-                    .stdin(Stdio::null())
-                    .status()
-                    .is_ok_and(|status| status.success())
-            };
-            let mut install = vec!["-qq", "-y", "--no-install-recommends", "install"];
-            install.extend(&packages);
-            if apt(&["-qq", "update"]) && apt(&install) {
-                return;
-            }
+        if install_debian_packages(&packages, "the tests") {
+            return;
         }
         self.skipped
             .push(format!("tests that need {list} (not installed)"));
@@ -218,12 +209,15 @@ impl Suite<'_> {
     }
 
     fn step(&mut self, name: &str, act: impl FnOnce(&Self) -> bool) -> Result<(), Failed> {
-        println!("\n== {name}");
+        crate::say(format_args!("\n== {name}"));
         let started = Instant::now();
         if !act(self) {
             return Err(name.to_owned());
         }
-        println!("== {name}: ok, {:.1} s", started.elapsed().as_secs_f64());
+        crate::say(format_args!(
+            "== {name}: ok, {:.1} s",
+            started.elapsed().as_secs_f64()
+        ));
         self.passed += 1;
         Ok(())
     }
@@ -260,6 +254,29 @@ pub(crate) fn have_program(name: &str) -> bool {
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])
         .any(|directory| directory.join(name).is_file())
+}
+
+/// Installs Debian packages, saying so, where that is possible: as root, with apt. False where it is not
+/// or fails.
+pub(crate) fn install_debian_packages(packages: &[&str], for_whom: &str) -> bool {
+    if !is_root() || !have_program("apt-get") {
+        return false;
+    }
+    crate::say(format_args!(
+        "installing Debian packages for {for_whom}: {}",
+        packages.join(" ")
+    ));
+    let apt = |args: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command
+            .args(["-qq", "-y", "--no-install-recommends"])
+            .args(args);
+        command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdin(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    apt(&["update"]) && apt(&[&["install"], packages].concat())
 }
 
 fn have_cargo_command(name: &str) -> bool {

@@ -35,13 +35,13 @@ pub fn run(root: &Path) -> ExitCode {
     match check(root) {
         Ok(report) => {
             for note in &report.notes {
-                println!("note: {note}");
+                crate::say(format_args!("note: {note}"));
             }
             for breach in &report.breaches {
                 eprintln!("{breach}");
             }
             if report.breaches.is_empty() {
-                println!("tidy: {}", report.summary);
+                crate::say(format_args!("tidy: {}", report.summary));
                 ExitCode::SUCCESS
             } else {
                 eprintln!("tidy: {} broken rules", report.breaches.len());
