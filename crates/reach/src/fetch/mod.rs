@@ -15,6 +15,7 @@
 
 mod checksum;
 mod error;
+mod headers;
 mod partial;
 mod proxy;
 mod request;
