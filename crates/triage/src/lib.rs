@@ -18,6 +18,10 @@
 //! | mail port open | facts of the host | open |
 //! | AV:N and PR:N | CVSS vector | both |
 //!
+//! How good the stand-in from CVSS is: over the 32,762 records of CISA's Vulnrichment of 24 October 2024
+//! that carry both, it is less urgent than CISA's own word in 0.7% (automatable) and 2.0%
+//! (technical impact), and more urgent in 5.8% and 15.1%.
+//!
 //! **Invariant:** this crate is pure. It reads no clock (the first day of a deadline is an
 //! argument), and it never looks at EPSS except to break ties.
 
