@@ -1,6 +1,6 @@
 //! Which room may use which: the table of DESIGN.md, "The rooms", held against `cargo metadata`.
 //!
-//! Entry: [`check`]. A direct edge must be in [`ROOMS`]; a pure room must not reach an async runtime,
+//! Entry: [`check`]. A direct edge must be in the table; a pure room must not reach an async runtime,
 //! an HTTP client or a database over any number of edges; `shield` must not reach `store` or `reach`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
