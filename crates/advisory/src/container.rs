@@ -158,7 +158,15 @@ pub fn open<'r>(mut input: impl Read + 'r, limits: Limits) -> Result<Opened<'r>,
         given: 0,
         limits,
     };
-    let head = head_of(&mut content)?;
+    let head = match head_of(&mut content) {
+        Err(ReadError::Io(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+            let name = format.name();
+            return Err(not_a_feed(format!(
+                "{name} data cut short before any content"
+            )));
+        }
+        other => other?,
+    };
     if let Some(inner) = sniff::archive(&head) {
         return Err(not_a_feed(format!("{inner} within {} data", format.name())));
     }

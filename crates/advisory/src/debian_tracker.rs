@@ -10,7 +10,6 @@
 //! Speed matters here (25 MB and more, thrice a day): each package is parsed from its own slice,
 //! borrowing, in one pass; the slow way, id by id, is taken only for a package that does not parse.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::Read;
 
@@ -22,6 +21,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::json_stream::Splitter;
+use crate::text::Str;
 use crate::{ReadError, Sink, Summary, text};
 
 const EXPECTED: &str = "Debian security tracker JSON";
@@ -285,23 +285,10 @@ fn urgency(text: Option<&str>) -> Result<(Option<Urgency>, bool), &str> {
     Ok((Some(urgency), false))
 }
 
-/// A string that borrows where it holds no escapes; `Cow` alone does not, within an `Option` or as
-/// a key.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl std::ops::Deref for Text<'_> {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
 #[derive(Deserialize)]
 struct Issue<'a> {
     #[serde(borrow, default)]
-    description: Option<Text<'a>>,
+    description: Option<Str<'a>>,
     #[serde(borrow)]
     releases: Releases<'a>,
 }
@@ -309,23 +296,23 @@ struct Issue<'a> {
 #[derive(Deserialize)]
 struct Release<'a> {
     #[serde(borrow)]
-    status: Text<'a>,
+    status: Str<'a>,
     #[serde(borrow, default)]
     repositories: Repositories<'a>,
     #[serde(borrow, default)]
-    fixed_version: Option<Text<'a>>,
+    fixed_version: Option<Str<'a>>,
     #[serde(borrow, default)]
-    urgency: Option<Text<'a>>,
+    urgency: Option<Str<'a>>,
     #[serde(borrow, default)]
-    nodsa: Option<Text<'a>>,
+    nodsa: Option<Str<'a>>,
     #[serde(borrow, default)]
-    nodsa_reason: Option<Text<'a>>,
+    nodsa_reason: Option<Str<'a>>,
 }
 
 /// An object in its own order, without a tree or table.
 macro_rules! object_as_list {
     ($name:ident, $value:ident) => {
-        struct $name<'a>(Vec<(Text<'a>, $value<'a>)>);
+        struct $name<'a>(Vec<(Str<'a>, $value<'a>)>);
 
         impl<'de: 'a, 'a> Deserialize<'de> for $name<'a> {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -358,7 +345,7 @@ object_as_list!(Releases, Release);
 
 /// Versions by repository; those of the three there are for a release.
 #[derive(Default)]
-struct Repositories<'a>([Option<(Text<'a>, Text<'a>)>; 4]);
+struct Repositories<'a>([Option<(Str<'a>, Str<'a>)>; 4]);
 
 impl Repositories<'_> {
     /// The version in `<codename>-security`, else `-lts`, else the release itself. Which is the

@@ -244,12 +244,12 @@ impl<R: Read> Splitter<R> {
     /// Ends; `early` where the text should have gone on.
     fn finish(&mut self, early: bool) {
         self.state = State::Done;
+        let end = self.window.offset() + self.window.unread().len() as u64;
         if let Some(reason) = self.window.ended_early() {
-            self.cut = Some(format!("at byte {}: {reason}", self.window.offset()));
+            self.cut = Some(format!("at byte {end}: {reason}"));
         } else if early {
             self.cut = Some(format!(
-                "it ends at byte {}, before its last bracket is closed",
-                self.window.offset()
+                "it ends at byte {end}, before its last bracket is closed"
             ));
         }
     }

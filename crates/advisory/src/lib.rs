@@ -13,13 +13,17 @@ pub mod csaf;
 pub mod cve;
 pub mod debian_tracker;
 pub mod epss;
+mod fixes;
 pub mod ids;
 pub mod json_stream;
 pub mod kev;
 mod lenient;
+pub mod osv;
 pub mod product;
+pub mod released;
 pub mod sniff;
 mod text;
+pub mod updateinfo;
 mod window;
 
 use std::error::Error;

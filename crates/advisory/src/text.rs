@@ -3,6 +3,9 @@
 //! Everything here is on the path of every record, so plain ASCII, nearly all there is, is told
 //! apart first and costs one pass.
 
+use std::borrow::Cow;
+use std::ops::Deref;
+
 use mailkeep_model::text::{is_unsafe, printable_max};
 
 /// Longest title kept, in characters.
@@ -35,6 +38,19 @@ pub(crate) fn line(text: &str, max: usize) -> Box<str> {
         text.into()
     } else {
         printable_max(text, max).into()
+    }
+}
+
+/// A JSON string that borrows where it holds no escapes; `Cow` alone does not, within an `Option`
+/// or as a key.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Str<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+
+impl Deref for Str<'_> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
     }
 }
 

@@ -148,3 +148,18 @@ pub(crate) fn json_files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     found.sort();
     found
 }
+
+/// Every JSON file of a `.tar.xz`, one after the other, unpacked by the program tar.
+pub(crate) fn tar_xz_json(test: &str, archive: &Path) -> Option<Vec<u8>> {
+    let output = std::process::Command::new("tar")
+        .args(["-xJO", "--wildcards", "*.json", "-f"])
+        .arg(archive)
+        .output();
+    match output {
+        Ok(output) if output.status.success() => Some(output.stdout),
+        _ => {
+            println!("skipped: {test}: no tar with xz");
+            None
+        }
+    }
+}
