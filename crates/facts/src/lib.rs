@@ -112,3 +112,59 @@ fn packages_only(
         limitations,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> HostName {
+        HostName::new("mx1").unwrap()
+    }
+
+    #[test]
+    fn a_root_shows_packages_and_says_that_nothing_runs() {
+        let (facts, problems) = facts_from_root(
+            host(),
+            Timestamp::UNIX_EPOCH,
+            "ID=debian\nVERSION_ID=\"12\"\n",
+            b"Package: postfix\nStatus: install ok installed\nVersion: 3.7.11-0\n\n\
+              Package: exim4-base\nStatus: deinstall ok config-files\nVersion: 4.96-15\n",
+        );
+        assert!(problems.is_empty());
+        assert_eq!(facts.platform.unwrap().to_string(), "Debian:12");
+        assert_eq!(
+            facts.packages.len(),
+            1,
+            "removed but configured is not installed"
+        );
+        assert_eq!(facts.processes, Seen::No);
+        assert_eq!(facts.limitations.len(), 3);
+    }
+
+    #[test]
+    fn an_rpm_list_without_a_release_package_has_no_platform_and_says_so() {
+        let (facts, problems) = facts_from_rpm_qa(
+            host(),
+            Timestamp::UNIX_EPOCH,
+            None,
+            "postfix\t2\t3.5.25\t1.el9\tx86_64\tpostfix-3.5.25-1.el9.src.rpm\t(none)\n",
+        );
+        assert_eq!(facts.platform, None);
+        assert_eq!(problems.len(), 1);
+        let told = Platform::new(mailkeep_model::Ecosystem::RockyLinux, "9");
+        let (facts, problems) =
+            facts_from_rpm_qa(host(), Timestamp::UNIX_EPOCH, Some(told.clone()), "");
+        assert_eq!((facts.platform, problems), (Some(told), vec![]));
+    }
+
+    #[test]
+    fn an_sbom_keeps_what_belongs_to_other_ecosystems() {
+        let json = br#"{"bomFormat":"CycloneDX","components":[
+            {"type":"library","name":"rustls","purl":"pkg:cargo/rustls@0.23.1"}]}"#;
+        let (facts, problems) = facts_from_sbom(host(), Timestamp::UNIX_EPOCH, json).unwrap();
+        assert!(problems.is_empty());
+        assert_eq!(facts.source, FactsSource::CycloneDx);
+        let ecosystem = facts.packages[0].ecosystem.as_ref().unwrap();
+        assert_eq!(ecosystem.name(), "crates.io");
+    }
+}

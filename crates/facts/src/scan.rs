@@ -2,6 +2,9 @@
 //!
 //! Entry: [`SCRIPT`], fed to `sh -s -- NONCE [released]` on the host, and [`parse_report`].
 //!
+//! The nonce guards against accidents, text that happens to look like a section; a host that lies can
+//! lie in better ways. What it says is data, never an instruction, and is made printable here.
+//!
 //! The script sends raw text (`/proc/net/tcp`, `apt-cache policy`, ...) in sections marked by a
 //! nonce; all parsing is here, where it is tested. Whatever the host lacks is a [`Limitation`], not a
 //! failure. A report that is cut, or is none, gives [`GarbageOutput`] and no facts: half a package
@@ -105,7 +108,11 @@ pub fn parse_report(
     if packages.is_empty() && !lacks.has("packages") {
         lacks.add("packages", "the host's package manager named none");
     }
-    let platform = os_release::platform_of(&os).or_else(|| rpm::platform_hint(&packages));
+    let platform = if os.id.is_empty() {
+        rpm::platform_hint(&packages)
+    } else {
+        os_release::platform_of(&os)
+    };
 
     let sockets = sockets::read(&sections, &about, &mut lacks);
     let processes = processes::read(&sections, &about, &packages, &sockets, &mut lacks);

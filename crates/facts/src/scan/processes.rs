@@ -42,6 +42,7 @@ pub(super) fn read(
 
     let mut processes = Vec::new();
     let mut hidden = 0_usize;
+    let mut elsewhere = BTreeSet::new();
     for raw in raw_processes(&text) {
         let (executable, replaced) = clean(raw.exe);
         let path = if executable.is_empty() {
@@ -60,10 +61,7 @@ pub(super) fn read(
         }
         let contained = world.is_elsewhere(raw.pid, executable, replaced);
         if contained {
-            lacks.add(
-                &format!("packages of process {} ({})", raw.pid, raw.comm),
-                "it runs in a container, whose packages are not the host's",
-            );
+            elsewhere.insert(raw.comm);
         }
         let owner = |path: &str| {
             if contained { None } else { world.owner(path) }
@@ -112,6 +110,13 @@ pub(super) fn read(
             },
             started_at,
         });
+    }
+    if !elsewhere.is_empty() {
+        let names = Vec::from_iter(elsewhere).join(", ");
+        lacks.add(
+            &format!("packages of {names}"),
+            "they run in a container, whose packages are not the host's",
+        );
     }
     processes.sort_by_key(|p| p.pid);
     processes.dedup_by_key(|p| p.pid);
@@ -336,6 +341,11 @@ struct LogEntry {
     new: String,
 }
 
+/// A name or version fit to be kept and shown.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
 fn package_log(text: &str) -> Vec<LogEntry> {
     let mut log: Vec<LogEntry> = text
         .lines()
@@ -347,12 +357,16 @@ fn package_log(text: &str) -> Vec<LogEntry> {
                 return None;
             }
             let (name, arch) = words.next()?.split_once(':')?;
+            let (old, new) = (words.next()?, words.next()?);
+            if ![name, old, new].into_iter().all(is_word) {
+                return None;
+            }
             Some(LogEntry {
                 at: at.parse().ok()?,
                 name: name.to_owned(),
                 arch: arch.to_owned(),
-                old: words.next()?.to_owned(),
-                new: words.next()?.to_owned(),
+                old: old.to_owned(),
+                new: new.to_owned(),
             })
         })
         .collect();
@@ -393,7 +407,7 @@ fn owners(sections: &Sections<'_>) -> BTreeMap<String, (String, String)> {
                 continue;
             };
             let (name, arch) = package.split_once(':').unwrap_or((package, ""));
-            if !name.is_empty() {
+            if is_word(name) {
                 owners.insert(path.to_owned(), (name.to_owned(), arch.to_owned()));
             }
         }

@@ -61,6 +61,9 @@ cat /etc/os-release 2>/dev/null || cat /usr/lib/os-release 2>/dev/null ||
 
 # --- packages ---------------------------------------------------------------------------------------
 manager=
+# By its path: busybox as a shell would take its own rpm.
+rpm=rpm
+if [ -x /usr/bin/rpm ]; then rpm=/usr/bin/rpm; fi
 if [ -s /var/lib/dpkg/status ]; then
     manager=dpkg
     section dpkg-status
@@ -76,8 +79,8 @@ elif have rpm; then
     manager=rpm
     section rpm-qa
     columns='%{NAME}\t%{EPOCHNUM}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\t%{SOURCERPM}'
-    limited 60 rpm -qa --qf "$columns\t%{MODULARITYLABEL}\n" 2>/dev/null ||
-        limited 60 rpm -qa --qf "$columns\n" 2>/dev/null ||
+    limited 60 $rpm -qa --qf "$columns\t%{MODULARITYLABEL}\n" 2>/dev/null ||
+        limited 60 $rpm -qa --qf "$columns\n" 2>/dev/null ||
         lack packages 'rpm -qa failed'
 else
     lack packages 'the host has neither dpkg nor rpm'
@@ -290,7 +293,7 @@ s#^/\(bin\|sbin\|lib\|lib32\|lib64\)/#/usr/\1/#p')
         ;;
     rpm)
         # shellcheck disable=SC2086 # split at line feeds
-        owners=$(limited 30 rpm -qf --qf '[%{=NAME}\t%{FILENAMES}\n]' $paths 2>/dev/null |
+        owners=$(limited 30 $rpm -qf --qf '[%{=NAME}\t%{FILENAMES}\n]' $paths 2>/dev/null |
             grep -F -e "$both" | sort -u)
         ;;
     esac
