@@ -590,13 +590,13 @@ fn exchange(
                 mailkeep_model::RangeEnd::Fixed(build) => Some(build),
                 _ => None,
             });
-            let found = ends.any(|build| fixes.fixed(build)) || fixes.unfixed(name);
+            let found = ends.any(|build| fixes.fixed(name, build)) || fixes.unfixed(name);
             found.then_some(()).ok_or(NO_BUILD)
         }
         Status::Fixed => {
             let mut found = false;
             for build in &versions.versions {
-                found |= fixes.fixed(build);
+                found |= fixes.fixed(name, build);
             }
             found.then_some(()).ok_or(NO_BUILD)
         }

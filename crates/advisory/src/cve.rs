@@ -422,7 +422,7 @@ impl AffectedProducts<'_> {
         let mut found = false;
         for range in &read.versions.ranges {
             if let mailkeep_model::RangeEnd::Fixed(build) = &range.end {
-                found |= fixes.fixed(build);
+                found |= fixes.fixed(product, build);
             }
         }
         if !found && !fixes.unfixed(product) {

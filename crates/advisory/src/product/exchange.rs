@@ -27,6 +27,8 @@ type Build = [u32; 4];
 pub(crate) struct Fixes {
     /// First fixed builds, by major and minor.
     fixed: BTreeMap<(u32, u32), BTreeSet<Build>>,
+    /// The newest cumulative update with a fix, by major and minor.
+    newest_fixed: BTreeMap<(u32, u32), u32>,
     /// Cumulative updates said to be affected without a fix, by major and minor.
     unfixed: BTreeMap<(u32, u32), BTreeSet<u32>>,
 }
@@ -43,12 +45,16 @@ const NAME: &str = "Microsoft Exchange Server";
 
 impl Fixes {
     /// Notes the first fixed build of an affected product. False where it is no build.
-    pub(crate) fn fixed(&mut self, build: &str) -> bool {
+    pub(crate) fn fixed(&mut self, product: &str, build: &str) -> bool {
         let Some(build) = parse_build(build) else {
             return false;
         };
         let [major, minor, ..] = build;
         self.fixed.entry((major, minor)).or_default().insert(build);
+        if let Some((line, update)) = product_line(product) {
+            let newest = self.newest_fixed.entry(line).or_default();
+            *newest = update.max(*newest);
+        }
         true
     }
 
@@ -80,7 +86,9 @@ impl Fixes {
             }
             // What has no fix lies between the fixes, where it is affected anyway, unless it is
             // newer than the newest of them, or the only one.
-            if self.unfixed.contains_key(&line) && fixed.is_none() {
+            let newest_fixed = self.newest_fixed.get(&line);
+            let newest_unfixed = self.unfixed.get(&line).and_then(BTreeSet::last);
+            if newest_unfixed.is_some() && (fixed.is_none() || newest_unfixed > newest_fixed) {
                 ranges.push(VersionRange {
                     introduced: Some(print(introduced)),
                     end: RangeEnd::Limit(print([major, minor.saturating_add(1), 0, 0])),
@@ -133,6 +141,10 @@ fn product_line(product: &str) -> Option<((u32, u32), u32)> {
         "2019" | "Subscription" => (15, 2),
         _ => return None,
     };
+    if rest.starts_with("Subscription") {
+        // It follows upon the last cumulative update of 2019.
+        return Some((line, u32::MAX));
+    }
     let update = rest
         .rsplit_once("Cumulative Update ")
         .and_then(|(_, update)| update.trim().parse().ok())
@@ -164,7 +176,7 @@ mod tests {
     fn each_cumulative_update_has_its_own_fixed_build() {
         let mut fixes = Fixes::default();
         for build in ["15.02.1544.011", "15.02.1258.034", "15.01.2507.039"] {
-            assert!(fixes.fixed(build));
+            assert!(fixes.fixed("Microsoft Exchange Server", build));
         }
         assert_eq!(
             ranges(&fixes),
@@ -180,11 +192,17 @@ mod tests {
     fn a_product_without_fix_is_affected_to_the_end_of_its_line() {
         let mut fixes = Fixes::default();
         assert!(fixes.unfixed("Microsoft Exchange Server 2016 Cumulative Update 23"));
-        assert!(fixes.fixed("15.2.1544.004"));
+        assert!(fixes.fixed(
+            "Microsoft Exchange Server 2019 Cumulative Update 14",
+            "15.2.1544.004"
+        ));
+        assert!(fixes.unfixed("Microsoft Exchange Server 2019 Cumulative Update 13"));
         assert_eq!(
             ranges(&fixes),
             ["15.1.0.0..limit 15.2.0.0", "15.2.0.0..15.2.1544.4"]
         );
+        assert!(fixes.unfixed("Microsoft Exchange Server Subscription Edition RTM"));
+        assert_eq!(ranges(&fixes)[2..], ["15.2.1545.0..limit 15.3.0.0"]);
     }
 
     #[test]
@@ -199,8 +217,8 @@ mod tests {
             "ESET Mail Security for Microsoft Exchange Server"
         ));
         let mut fixes = Fixes::default();
-        assert!(!fixes.fixed("15.2.1544"));
-        assert!(!fixes.fixed("15.2.1544.4.1"));
+        assert!(!fixes.fixed("", "15.2.1544"));
+        assert!(!fixes.fixed("", "15.2.1544.4.1"));
         assert!(!fixes.unfixed("Microsoft Exchange Server 3000"));
         assert!(fixes.is_empty());
     }
@@ -209,7 +227,7 @@ mod tests {
         #[test]
         fn any_text_is_survived(build in "[0-9.]{0,30}", product in "(Microsoft Exchange Server)?.{0,30}") {
             let mut fixes = Fixes::default();
-            let _ = (fixes.fixed(&build), fixes.unfixed(&product), is_exchange(&product));
+            let _ = (fixes.fixed(&product, &build), fixes.unfixed(&product), is_exchange(&product));
             let _ = fixes.ranges();
         }
     }
