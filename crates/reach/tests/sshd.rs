@@ -56,6 +56,10 @@ impl Sshd {
             eprintln!("skipped: {test}: no /run/sshd");
             return None;
         }
+        if !may_log_in() {
+            eprintln!("skipped: {test}: this user may not log in");
+            return None;
+        }
         let dir = tempfile::tempdir().unwrap();
         for key in ["host_key", "other_host_key", "user_key", "other_user_key"] {
             keygen(&dir.path().join(key));
@@ -133,6 +137,24 @@ fn run_on(
 
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
+}
+
+/// Accounts of services have no shell, and sshd takes none of them.
+fn may_log_in() -> bool {
+    let uid = Command::new("id").arg("-u").output().unwrap().stdout;
+    let uid = String::from_utf8(uid).unwrap();
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut accounts = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>());
+    // An account that is not in the file comes from a directory: a person's.
+    accounts
+        .find(|account| account.get(2) == Some(&uid.trim()))
+        .is_none_or(|account| {
+            account
+                .last()
+                .is_some_and(|shell| !shell.ends_with("nologin") && !shell.ends_with("false"))
+        })
 }
 
 fn keygen(path: &Path) {
