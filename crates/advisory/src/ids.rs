@@ -30,6 +30,11 @@ pub fn canonical(ids: impl IntoIterator<Item = AdvisoryId>) -> Vec<(AdvisoryId, 
 /// Calls `found` for every CVE id in a text, in order, in upper case, however it is written
 /// (`CVE-2023-42115`, `cve-2023-42115`); ids named twice are found twice.
 pub fn cves_in(text: &str, mut found: impl FnMut(AdvisoryId)) {
+    cves_at(text, |_, id| found(id));
+}
+
+/// [`cves_in`], with the place of each id in the text, in bytes.
+pub fn cves_at(text: &str, mut found: impl FnMut(usize, AdvisoryId)) {
     let bytes = text.as_bytes();
     let mut from = 0;
     for at in memchr::memchr2_iter(b'C', b'c', bytes) {
@@ -42,7 +47,7 @@ pub fn cves_in(text: &str, mut found: impl FnMut(AdvisoryId)) {
         }
         if let Some(id) = bytes.get(at..).and_then(cve_prefix) {
             from = at + id.as_str().len();
-            found(id);
+            found(at, id);
         }
     }
 }

@@ -5,8 +5,11 @@
 //!
 //! A changelog is prose. An id in it nearly always means "fixed here", and the lowest version that
 //! names it is where the fix came in (later entries refer back to it). Two other uses are told
-//! apart, item by item: a denial ("not affected by CVE-...") says nothing, and a reversal ("revert
-//! the patch for CVE-...") undoes the fix until a later entry names the id again.
+//! apart: a denial ("not affected by CVE-...") says nothing, and a reversal ("revert the patch for
+//! CVE-...") undoes the fix until a later entry names the id again. The rules are those that hold
+//! on the 19,710 items with a CVE id in the changelogs of one Debian installation. What cannot be
+//! told is an entry that names an id fixed earlier and not named then: its version is too high, and
+//! the answer errs on the side of affected.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +22,11 @@ use crate::{ReadError, Sink, Summary, ids, text};
 /// Longest changelog read, in bytes; the longest in Debian has some 4 MB.
 const CHANGELOG_MAX: usize = 32 << 20;
 
-/// Words in an item that say it is not about a fix.
+/// Longest item kept in one piece, in bytes: what is looked up around each id is bounded by it. New
+/// upstream releases of a kernel or database have items of 20 KB.
+const ITEM_MAX: usize = 64 << 10;
+
+/// Words in a sentence that say its ids are not fixed here.
 const DENIALS: &[&str] = &[
     "not affected",
     "not vulnerable",
@@ -34,15 +41,8 @@ const DENIALS: &[&str] = &[
     "false positive",
 ];
 
-/// Words at the beginning of an item that say a fix is taken back.
-const REVERSALS: &[&str] = &[
-    "revert",
-    "back out",
-    "backed out",
-    "backing out",
-    "disable",
-    "undo",
-];
+/// Words at the beginning of an item that say something is taken back.
+const REVERSALS: &[&str] = &["revert", "back out", "backed out", "backing out"];
 
 /// Reads a changelog, newest entry first as the format wants it, and gives a statement for each
 /// CVE id that is fixed in it. `source` is the source package's name.
@@ -98,22 +98,23 @@ pub fn read_changelog(
             entry.version
         };
         for item in items_of(entry.body) {
-            let mention = Mention::of(&item);
-            ids::cves_in(&item, |id| match mention {
-                Mention::Denial => {}
-                Mention::Reversal => {
-                    states.insert(id, Fix::TakenBack(entry.version));
+            let reversal = takes_back(&item);
+            ids::cves_at(&item, |at, id| {
+                if denied(&item, at) {
+                    return;
                 }
-                Mention::Fix => {
-                    let fix = Fix::In {
-                        version,
-                        urgency: entry.urgency,
-                        title: text::line(&item, text::TITLE_MAX),
-                    };
-                    let state = states.entry(id).or_insert_with(|| fix.clone());
-                    if matches!(state, Fix::TakenBack(_)) {
-                        *state = fix;
-                    }
+                if reversal && !in_own_parentheses(&item, at) {
+                    states.insert(id, Fix::TakenBack(entry.version));
+                    return;
+                }
+                let fix = Fix::In {
+                    version,
+                    urgency: entry.urgency,
+                    title: text::line(&item, text::TITLE_MAX),
+                };
+                let state = states.entry(id).or_insert_with(|| fix.clone());
+                if matches!(state, Fix::TakenBack(_)) {
+                    *state = fix;
                 }
             });
         }
@@ -181,30 +182,42 @@ enum Fix<'a> {
     TakenBack(&'a str),
 }
 
-/// How an item speaks of the ids in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mention {
-    Denial,
-    Fix,
-    Reversal,
+/// Whether an item begins with words that take something back. What it does stands behind the
+/// place, where it names one: `d/patches/x.patch: Revert ...`, `scsi: Revert ...`.
+fn takes_back(item: &str) -> bool {
+    let head = item
+        .split_once(": ")
+        .filter(|(place, _)| !place.contains(' '))
+        .map_or(item, |(_, rest)| rest);
+    let head: String = head.chars().take(80).collect();
+    let head = head.to_lowercase();
+    REVERSALS.iter().any(|word| head.starts_with(word))
+        || (head.starts_with("disable ") && head.contains("patch") && !head.contains("test"))
 }
 
-impl Mention {
-    fn of(item: &str) -> Self {
-        let item = item.to_lowercase();
-        // `d/patches/x.patch: Revert ...`: what is done comes after the last colon of a path.
-        let head = item
-            .split_once(": ")
-            .filter(|(place, _)| !place.contains(' '))
-            .map_or(item.as_str(), |(_, rest)| rest);
-        if REVERSALS.iter().any(|word| head.starts_with(word)) {
-            Self::Reversal
-        } else if DENIALS.iter().any(|word| item.contains(word)) {
-            Self::Denial
-        } else {
-            Self::Fix
-        }
+/// Whether the id at this place stands in parentheses that are no part of a quotation. Then it says
+/// what the item is for: `Revert "epoll: reduce contention" (CVE-2025-38349)` takes back what had
+/// opened the hole, `Revert "Fix parser (CVE-2024-0001)"` what had closed it.
+fn in_own_parentheses(item: &str, at: usize) -> bool {
+    let before = item.get(..at).unwrap_or_default();
+    let open = before.matches('(').count() > before.matches(')').count();
+    let quoted = before.matches('"').count() % 2 == 1;
+    open && !quoted
+}
+
+/// Whether the sentence around this place denies, and does not speak of a fix.
+fn denied(item: &str, at: usize) -> bool {
+    let (before, behind) = item.split_at_checked(at).unwrap_or((item, ""));
+    let start = before.rfind(". ").map_or(0, |end| end + 2);
+    let end = behind.find(". ").map_or(item.len(), |end| at + end);
+    let sentence = item.get(start..end).unwrap_or_default();
+    // A changelog's longest sentences list hundreds of ids; the words are looked for in each of
+    // them once for every id, so they are bounded.
+    if sentence.len() > 1000 {
+        return false;
     }
+    let sentence = sentence.to_lowercase();
+    !sentence.contains("fix") && DENIALS.iter().any(|word| sentence.contains(word))
 }
 
 #[derive(Debug)]
@@ -225,11 +238,11 @@ fn entries_of(text: &str) -> Vec<Result<Entry<'_>, String>> {
         let start = at;
         at += line.len();
         // A heading begins at the margin; the body is indented, the trailer begins with ` --`.
-        // Old changelogs end in editor settings at the margin.
+        // Old changelogs end in editor settings, or in prose of before the format, at the margin.
         if !line.starts_with(|c: char| c.is_ascii_alphanumeric()) {
             continue;
         }
-        if line.contains('(') {
+        if line.contains('(') && line.contains(';') {
             if let Some(heading) = heading.replace(line.trim_end()) {
                 entries.push(entry_of(
                     heading,
@@ -286,13 +299,13 @@ fn items_of(body: &str) -> Vec<String> {
             .filter(|rest| rest.starts_with(' '));
         match (bullet, items.last_mut()) {
             (Some(rest), _) => items.push(rest.trim().to_owned()),
-            (None, Some(item)) => {
+            (None, Some(item)) if item.len() <= ITEM_MAX => {
                 if !ends_in_half_an_id(item) {
                     item.push(' ');
                 }
                 item.push_str(trimmed);
             }
-            (None, None) => items.push(trimmed.to_owned()),
+            (None, _) => items.push(trimmed.to_owned()),
         }
     }
     items
@@ -356,13 +369,40 @@ mod tests {
         let (rows, problems) = changelog(
             "exim4 (5) sid; urgency=low\n\n  * Fix CVE-2024-0003 again.\n\n -- x\n\n\
              exim4 (4) sid; urgency=low\n\n  * d/patches: Revert fix of CVE-2024-0002, it breaks TLS.\n  * Revert \"Fix CVE-2024-0003\".\n\n -- x\n\n\
-             exim4 (3) sid; urgency=low\n\n  * Not affected by CVE-2024-0001.\n  * Fix CVE-2024-0002.\n  * Fix CVE-2024-0003.\n\n -- x\n",
+             exim4 (3) sid; urgency=low\n\n  * Not affected by CVE-2024-0001. Other words.\n  * Fix CVE-2024-0002. Mail users are unaffected.\n  * Fix CVE-2024-0003.\n\n -- x\n",
         );
         assert_eq!(rows, ["CVE-2024-0003 5"]);
         assert_eq!(
             problems,
             ["CVE-2024-0002: exim4 4 takes its fix back, and none follows"]
         );
+    }
+
+    #[test]
+    fn taking_back_what_opened_a_hole_is_a_fix() {
+        for (item, fixed) in [
+            ("Revert \"epoll: reduce contention\" (CVE-2024-0001)", true),
+            (
+                "btusb: revert use of devm_kzalloc in btusb (CVE-2024-0001)",
+                true,
+            ),
+            ("Disable CVE-2024-0001-testcase.patch for now", true),
+            ("Revert \"Fix parser (CVE-2024-0001)\"", false),
+            ("Back out patch for CVE-2024-0001", false),
+            (
+                "d/patches: Disable CVE-2024-0001.patch, it breaks TLS",
+                false,
+            ),
+        ] {
+            let (rows, problems) = changelog(&format!(
+                "exim4 (1) sid; urgency=low\n\n  * {item}\n\n -- x\n"
+            ));
+            assert_eq!(
+                (rows.len(), problems.len()),
+                (usize::from(fixed), usize::from(!fixed)),
+                "{item}"
+            );
+        }
     }
 
     #[test]
