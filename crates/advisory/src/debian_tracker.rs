@@ -26,6 +26,9 @@ use crate::{ReadError, Sink, Summary, text};
 
 const EXPECTED: &str = "Debian security tracker JSON";
 
+/// What the tracker's `next_point_update` says (it is there or not).
+const NEXT_POINT_UPDATE: &str = "the fix waits for the next point release";
+
 /// Releases remembered as covered; Debian has had fewer than 30.
 const RELEASES_MAX: usize = 256;
 
@@ -214,11 +217,17 @@ impl Reader<'_> {
                 ClaimKind::Undetermined
             }
         };
-        let note = state
-            .nodsa
-            .as_deref()
-            .filter(|note| !note.trim().is_empty())
-            .map(|note| text::line(note, text::NOTE_MAX));
+        let words = state.nodsa.as_deref().map(str::trim);
+        let words = words.filter(|words| !words.is_empty());
+        let note = match (words, &state.next_point_update) {
+            (None, None) => None,
+            (Some(words), None) => Some(text::line(words, text::NOTE_MAX)),
+            (None, Some(_)) => Some(NEXT_POINT_UPDATE.into()),
+            (Some(words), Some(_)) => {
+                let both = format!("{words}; {NEXT_POINT_UPDATE}");
+                Some(text::line(&both, text::NOTE_MAX))
+            }
+        };
         Ok(Some(Claim {
             in_repository: state.repositories.highest(&codename).and_then(text::token),
             release: Some(codename),
@@ -307,6 +316,8 @@ struct Release<'a> {
     nodsa: Option<Str<'a>>,
     #[serde(borrow, default)]
     nodsa_reason: Option<Str<'a>>,
+    #[serde(default)]
+    next_point_update: Option<IgnoredAny>,
 }
 
 /// An object in its own order, without a tree or table.
@@ -497,6 +508,13 @@ mod tests {
             claim(r#"{"status": "open", "nodsa": "Minor\nissue", "urgency": "unimportant"}"#);
         let claim = claim.unwrap();
         assert_eq!(claim.note.as_deref(), Some("Minor issue"));
+        let (soon, _) =
+            self::claim(r#"{"status": "open", "nodsa": "x", "next_point_update": true}"#);
+        let note = soon.unwrap().note;
+        assert_eq!(
+            note.as_deref(),
+            Some("x; the fix waits for the next point release")
+        );
         assert_eq!(claim.urgency, Some(Urgency::Unimportant));
     }
 

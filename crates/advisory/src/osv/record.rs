@@ -18,8 +18,8 @@ const PLATFORMS_MAX: usize = 4096;
 pub(super) struct Reader<'s> {
     sink: &'s mut dyn Sink,
     pub(super) summary: Summary,
-    /// Records that were understood, whatever they say.
-    pub(super) usable: u64,
+    /// Records that are records, whatever they say.
+    pub(super) understood: u64,
     covered: BTreeSet<Platform>,
 }
 
@@ -50,7 +50,7 @@ impl<'s> Reader<'s> {
         Self {
             sink,
             summary: Summary::default(),
-            usable: 0,
+            understood: 0,
             covered: BTreeSet::new(),
         }
     }
@@ -70,7 +70,7 @@ impl<'s> Reader<'s> {
     /// Reads one record. `name` is its place, for where it has no id.
     pub(super) fn record(&mut self, name: &str, bytes: &[u8]) -> Result<(), ReadError> {
         match serde_json::from_slice::<Record<'_>>(bytes) {
-            Ok(record) => self.understood(name, &record),
+            Ok(record) => self.take(name, &record),
             Err(error) => match Repaired::of(bytes) {
                 Some(repaired) => self.repaired(name, &repaired),
                 None => self.bad_record(name, &error.to_string()),
@@ -98,17 +98,17 @@ impl<'s> Reader<'s> {
             self.problem(&record.id, odd)?;
         }
         record.affected = Some(affected);
-        self.understood(name, &record)
+        self.take(name, &record)
     }
 
-    fn understood(&mut self, name: &str, record: &Record<'_>) -> Result<(), ReadError> {
+    fn take(&mut self, name: &str, record: &Record<'_>) -> Result<(), ReadError> {
         self.summary.records += 1;
         let id = match AdvisoryId::new(&*record.id) {
             Ok(id) => id,
             Err(error) => return self.problem(name, &error.to_string()),
         };
+        self.understood += 1;
         if record.withdrawn.is_some() || is_bug_fix(record) {
-            self.usable += 1;
             return Ok(());
         }
         let title = title(record);
@@ -219,11 +219,7 @@ impl<'s> Reader<'s> {
         };
         let ids_for = |ecosystem: &Ecosystem| ids(record, &id, ecosystem.is_distribution());
         match bulletin.write(voice, ids_for, self.sink)? {
-            Ok(0) => Ok(()),
-            Ok(_) => {
-                self.usable += 1;
-                Ok(())
-            }
+            Ok(_) => Ok(()),
             Err(reason) => self.problem(&record.id, &reason),
         }
     }
