@@ -1,5 +1,11 @@
 //! The traps of the field: each was a bug in somebody's scanner, each is a claim here.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
 use std::cmp::Ordering;
 
 use mailkeep_matcher::{
@@ -112,7 +118,12 @@ fn judge(facts: &HostFacts, said: &[(FeedKind, Statement)]) -> Judged {
             }
         }
     }
-    judge_host(&view, &keys, &rows, &feeds, true).unwrap()
+    let numbered: Vec<(usize, usize, &str)> = keys
+        .iter()
+        .enumerate()
+        .map(|(number, (package, key))| (*package, number, key.as_str()))
+        .collect();
+    judge_host(&view, &numbered, &rows, &feeds, true).unwrap()
 }
 
 fn tracker(statement: Statement) -> (FeedKind, Statement) {

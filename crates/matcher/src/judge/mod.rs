@@ -35,30 +35,35 @@ pub struct Judged {
     pub not_affected: u64,
 }
 
-/// Judges every package of a host. `keys` is [`HostView::keys`], `rows` what the store has under
-/// them by the number of the key, `feeds` the feeds by the number in `rows`.
+/// Judges every package of a host. `keys` is [`HostView::keys`] with the number under which
+/// `rows` holds what the store has: (package, number, key), by package. `feeds` are the feeds by
+/// their numbers in `rows`.
 pub fn judge_host(
     view: &HostView<'_>,
-    keys: &[(usize, String)],
+    keys: &[(usize, usize, &str)],
     rows: &PackageRows,
     feeds: &[FeedView<'_>],
     all: bool,
 ) -> Result<Judged, RowError> {
     let mut judged = Judged::default();
     let mut about: Vec<(usize, DecodedRow<'_>)> = Vec::new();
-    for (number, (package, key)) in keys.iter().enumerate() {
-        let Some(source) = view.packages.get(*package) else {
-            continue;
-        };
-        about.extend(
-            rows.of(number)?
-                .into_iter()
-                .filter(|(_, row)| concerns(source, key, row)),
-        );
-        let last = keys.get(number + 1).is_none_or(|(next, _)| next != package);
-        if last {
+    for of_package in keys.chunk_by(|a, b| a.0 == b.0) {
+        about.clear();
+        for (package, number, key) in of_package {
+            let Some(source) = view.packages.get(*package) else {
+                continue;
+            };
+            about.extend(
+                rows.of(*number)?
+                    .into_iter()
+                    .filter(|(_, row)| concerns(source, key, row)),
+            );
+        }
+        let source = of_package
+            .first()
+            .and_then(|(package, _, _)| view.packages.get(*package));
+        if let Some(source) = source {
             judge_package(source, &about, feeds, all, &mut judged)?;
-            about.clear();
         }
     }
     keep_one_version_each(&mut judged.verdicts);
@@ -103,27 +108,30 @@ fn same_module(installed: Option<&str>, row: Option<&str>) -> bool {
     }
 }
 
-/// Where one source package is installed in several versions (kernels, multi-arch leftovers), the
-/// verdict that asks for more stays: each (source package, advisory) has exactly one.
+/// Where one source package is installed in several versions (kernels, leftovers of another
+/// architecture), the verdict that asks for more stays: each (source package, advisory) has exactly
+/// one. Binaries of the other versions are named in it where they are affected, too.
 fn keep_one_version_each(verdicts: &mut Vec<Verdict>) {
     verdicts.sort_by(|a, b| {
-        (
-            &a.platform,
-            &a.package,
-            &a.advisory,
-            finish::rank(a.status),
-            &a.installed,
-        )
-            .cmp(&(
-                &b.platform,
-                &b.package,
-                &b.advisory,
-                finish::rank(b.status),
-                &b.installed,
-            ))
+        (&a.platform, &a.package, &a.advisory, finish::rank(a.status)).cmp(&(
+            &b.platform,
+            &b.package,
+            &b.advisory,
+            finish::rank(b.status),
+        ))
     });
-    verdicts.dedup_by(|later, first| {
-        (&later.platform, &later.package, &later.advisory)
-            == (&first.platform, &first.package, &first.advisory)
+    verdicts.dedup_by(|other, kept| {
+        let same = (&other.platform, &other.package, &other.advisory)
+            == (&kept.platform, &kept.package, &kept.advisory);
+        if same && other.status.is_finding() == kept.status.is_finding() {
+            kept.evidence.notes.push(format!(
+                "also installed as {}: {}",
+                other.installed, other.status
+            ));
+            kept.binaries.append(&mut other.binaries);
+            kept.binaries.sort();
+            kept.binaries.dedup();
+        }
+        same
     });
 }

@@ -1,0 +1,380 @@
+//! The arguments of the command line. Help texts are the reference: man pages and completions are
+//! made from them.
+
+#![expect(
+    clippy::doc_markdown,
+    reason = "doc comments here are help texts, shown as they are"
+)]
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use mailkeep_model::{AdvisoryId, FeedId, FeedKind, HostName, Timestamp};
+
+/// Which of your mail servers need which patch, and how soon.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mailkeep",
+    version,
+    about,
+    long_about = "Takes mail-server security advisories from publication to proven patched.\n\n\
+        Data goes to standard output, all else to standard error.\n\
+        Exit status: 0 nothing to do, 1 findings or refusals, 2 error.",
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What all commands share.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Directory in which everything is kept [default: the fleet file's `state`, else
+    /// /var/lib/mailkeep for root, else $XDG_STATE_HOME/mailkeep]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
+    /// Take this as "now" (RFC 3339), so that output can be repeated
+    #[arg(long, global = true, value_name = "TIME")]
+    pub at: Option<Timestamp>,
+
+    /// Colour the output
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorWhen,
+
+    /// Say less on standard error
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal that does not set `NO_COLOR`.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Which patches do my servers need, in which order, and why?
+    Check(CheckArgs),
+    /// Which of my hosts does an advisory concern, which does it not, and why?
+    Affected(AffectedArgs),
+    /// Everything that led to the verdict on one advisory on one host
+    Explain(ExplainArgs),
+    /// Look at hosts: this one, those of the fleet over SSH, a directory, a list, an SBOM
+    Scan(ScanArgs),
+    /// The sources of advisories: fetch, import, see how fresh they are
+    #[command(subcommand)]
+    Feeds(FeedsCommand),
+    /// The fleet file: check it, start one from an inventory you have
+    #[command(subcommand)]
+    Fleet(FleetCommand),
+    /// Stay running: update feeds, check, and report what changed to those it concerns
+    Watch(WatchArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a directory
+    Man {
+        /// The directory; made if it is not there.
+        directory: PathBuf,
+    },
+}
+
+/// Which hosts.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Scope {
+    /// Fleet file [default: ./mailkeep.toml, then $XDG_CONFIG_HOME/mailkeep/mailkeep.toml, then
+    /// /etc/mailkeep/mailkeep.toml, where there is one]
+    #[arg(long, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
+
+    /// Only this host of the fleet, or of those scanned before; may be given again
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<HostName>,
+
+    /// A mounted root directory instead of a scanned host
+    #[arg(long, value_name = "DIR", conflicts_with = "hosts")]
+    pub root: Option<PathBuf>,
+
+    /// Name for what --root holds [default: root]
+    #[arg(long, value_name = "NAME", requires = "root")]
+    pub name: Option<HostName>,
+}
+
+/// `mailkeep check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Which hosts.
+    #[command(flatten)]
+    pub scope: Scope,
+
+    /// How to write the answer
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: Format,
+
+    /// Write the answer to this file instead of standard output; whole or not at all
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// List the verdicts `fixed` and `not-affected`, too
+    #[arg(long)]
+    pub all: bool,
+
+    /// In the table, show packages that have nothing to do with mail, too
+    #[arg(long)]
+    pub all_packages: bool,
+
+    /// Show only what is new, gone, or changed in urgency since the last check of the same scope
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<Since>,
+}
+
+/// Since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Since {
+    /// The last check of the same scope.
+    Last,
+}
+
+/// Output formats of `check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Ranked, for a person, at most 100 columns.
+    Table,
+    /// docs/check.schema.json.
+    Json,
+    /// One line for each finding.
+    Csv,
+}
+
+/// `mailkeep affected`.
+#[derive(Debug, Args)]
+pub struct AffectedArgs {
+    /// CVE id, or another name of the advisory (DSA, GHSA, RHSA, ...)
+    pub advisory: AdvisoryId,
+
+    /// Which hosts.
+    #[command(flatten)]
+    pub scope: Scope,
+
+    /// How to write the answer
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: ShortFormat,
+}
+
+/// Output formats of `affected` and `explain`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ShortFormat {
+    /// For a person.
+    Table,
+    /// The findings as in docs/check.schema.json.
+    Json,
+}
+
+/// `mailkeep explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The host
+    pub on: HostName,
+    /// CVE id, or another name of the advisory
+    pub advisory: AdvisoryId,
+
+    /// Which hosts.
+    #[command(flatten)]
+    pub scope: Scope,
+}
+
+/// `mailkeep scan`.
+#[derive(Debug, Args)]
+pub struct ScanArgs {
+    /// Hosts of the fleet file; without a fleet, anything your ssh knows [default: every running
+    /// host of the fleet; without a fleet, this machine]
+    pub hosts: Vec<HostName>,
+
+    /// Fleet file [default: as for `check`]
+    #[arg(long, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
+
+    /// This machine
+    #[arg(long, conflicts_with_all = ["hosts", "from_root", "rpm_qa", "sbom"])]
+    pub local: bool,
+
+    /// A mounted root directory (etc/os-release and var/lib/dpkg/status are read)
+    #[arg(long = "root", value_name = "DIR", conflicts_with_all = ["hosts", "rpm_qa", "sbom"])]
+    pub from_root: Option<PathBuf>,
+
+    /// The output of `rpm -qa`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["hosts", "sbom"])]
+    pub rpm_qa: Option<PathBuf>,
+
+    /// An SBOM: `CycloneDX` or SPDX 2.3, JSON
+    #[arg(long, value_name = "FILE", conflicts_with = "hosts")]
+    pub sbom: Option<PathBuf>,
+
+    /// Name of the host that --root, --rpm-qa, --sbom or --local is
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<HostName>,
+
+    /// With --rpm-qa: the platform, as `AlmaLinux:9`, where no release package tells it
+    #[arg(long, value_name = "PLATFORM", requires = "rpm_qa")]
+    pub platform: Option<String>,
+
+    /// Also read the changelogs of upgradable mail packages (on the host, by `apt-get download`
+    /// into a temporary directory) into the feed `released`
+    #[arg(long)]
+    pub released: bool,
+
+    /// Another ssh_config than your own (`ssh -F`)
+    #[arg(long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
+
+    /// Hosts at a time
+    #[arg(long, value_name = "N")]
+    pub parallel: Option<usize>,
+
+    /// Seconds for one host in all
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+}
+
+/// `mailkeep feeds`.
+#[derive(Debug, Subcommand)]
+pub enum FeedsCommand {
+    /// Fetch what is due: built-in public sources, and those of the fleet file
+    Update {
+        /// Only these
+        names: Vec<FeedId>,
+        /// Fleet file [default: as for `check`]
+        #[arg(long, value_name = "FILE")]
+        fleet: Option<PathBuf>,
+        /// Every enabled source, not only those that speak for the hosts scanned so far
+        #[arg(long)]
+        all: bool,
+    },
+    /// Import one feed from a file, a directory, an archive or a URL
+    Import {
+        /// Its format
+        #[arg(long, value_name = "KIND", value_parser = parse_kind)]
+        source: FeedKind,
+        /// Where it is
+        location: String,
+        /// Name to keep it under [default: the kind]
+        #[arg(long, value_name = "NAME")]
+        name: Option<FeedId>,
+        /// The time its content speaks for [default: what it says itself, else the file's time]
+        #[arg(long, value_name = "TIME")]
+        as_of: Option<Timestamp>,
+        /// For `updateinfo` and `released`: whose packages, as `AlmaLinux:9`
+        #[arg(long, value_name = "PLATFORM")]
+        platform: Option<String>,
+        /// It is all its publisher says, though it is a single file
+        #[arg(long)]
+        whole: bool,
+    },
+    /// What is imported, and how fresh it is
+    Status {
+        /// Fleet file [default: as for `check`]
+        #[arg(long, value_name = "FILE")]
+        fleet: Option<PathBuf>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Records that could not be used
+    Problems {
+        /// Which feed [default: all]
+        name: Option<FeedId>,
+        /// Fleet file [default: as for `check`]
+        #[arg(long, value_name = "FILE")]
+        fleet: Option<PathBuf>,
+    },
+    /// Forget a feed
+    Remove {
+        /// Which
+        name: FeedId,
+    },
+    /// The built-in sources, with their addresses
+    Sources,
+}
+
+fn parse_kind(text: &str) -> Result<FeedKind, String> {
+    text.parse().map_err(|_unknown| {
+        let known: Vec<&str> = FeedKind::ALL.iter().map(|kind| kind.name()).collect();
+        format!("known kinds are {}", known.join(", "))
+    })
+}
+
+/// `mailkeep fleet`.
+#[derive(Debug, Subcommand)]
+pub enum FleetCommand {
+    /// Report what the fleet file leaves open: owners, minimums, windows, facts too old
+    Lint {
+        /// Fleet file [default: as for `check`]
+        #[arg(long, value_name = "FILE")]
+        fleet: Option<PathBuf>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a fleet file from an inventory you have, to standard output
+    Import {
+        /// The inventory
+        file: PathBuf,
+        /// Its format [default: by the file's name]
+        #[arg(long, value_name = "FORMAT")]
+        from: Option<InventoryFormat>,
+        /// What an Ansible group is: `service=mailservers:inbound-mx` (the rest names it, where it
+        /// differs), `region=...`, `zone=...`, `family=...`; may be given again
+        #[arg(long = "group-as", value_name = "WHAT=GROUP[:NAME]")]
+        group_as: Vec<crate::fleet::import::GroupRule>,
+        /// A fleet file you have: what it declares is kept, new hosts are added
+        #[arg(long, value_name = "FILE")]
+        fleet: Option<PathBuf>,
+    },
+}
+
+/// Inventories that `fleet import` reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InventoryFormat {
+    /// Ansible, INI.
+    AnsibleIni,
+    /// Ansible, YAML.
+    AnsibleYaml,
+    /// CSV with a header line.
+    Csv,
+}
+
+/// `mailkeep watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Fleet file [default: as for `check`]
+    #[arg(long, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
+    /// Seconds between two looks at what is due
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    pub every: u64,
+    /// Do everything once, then end
+    #[arg(long)]
+    pub once: bool,
+    /// Scan the fleet's hosts before each check, too
+    #[arg(long)]
+    pub scan: bool,
+    /// Do not fetch feeds
+    #[arg(long)]
+    pub offline: bool,
+}

@@ -1,0 +1,154 @@
+//! `mailkeep affected`: which of my hosts does an advisory concern.
+
+use std::io::{self, Write};
+
+use mailkeep_model::{AdvisoryId, Finding, HostStatus, Lane, text};
+
+use super::{Done, check};
+use crate::answer::Answer;
+use crate::app::App;
+use crate::cli::{AffectedArgs, ShortFormat};
+use crate::output;
+
+/// Runs it.
+pub fn run(app: &App, args: &AffectedArgs) -> anyhow::Result<Done> {
+    let mut answer = check::answer(app, &args.scope, true, false)?;
+    answer.changes = None;
+    answer.findings.retain(|f| is_about(f, &args.advisory));
+    answer.fixed = 0;
+    answer.not_affected = 0;
+    let mut out = Vec::new();
+    match args.format {
+        ShortFormat::Json => output::json::write(&answer, &mut out)?,
+        ShortFormat::Table => write(&answer, &args.advisory, &mut out)?,
+    }
+    io::stdout().lock().write_all(&out)?;
+    let concerned = answer
+        .findings
+        .iter()
+        .any(|f| f.verdict.status.is_finding());
+    let unknown = answer.hosts.iter().any(|h| h.status == HostStatus::Unknown);
+    Ok(if concerned || unknown {
+        Done::Findings
+    } else {
+        Done::Nothing
+    })
+}
+
+/// Whether a finding goes by this name.
+pub fn is_about(finding: &Finding, advisory: &AdvisoryId) -> bool {
+    finding.verdict.advisory == *advisory || finding.verdict.aliases.contains(advisory)
+}
+
+fn write(answer: &Answer, advisory: &AdvisoryId, out: &mut dyn Write) -> io::Result<()> {
+    let titles = answer
+        .findings
+        .iter()
+        .map(|f| &f.verdict.title)
+        .find(|title| !title.is_empty());
+    match titles {
+        Some(title) => writeln!(out, "{advisory}: {}", text::printable_max(title, 80))?,
+        None => writeln!(out, "{advisory}")?,
+    }
+    let (concerned, settled): (Vec<&Finding>, Vec<&Finding>) = answer
+        .findings
+        .iter()
+        .partition(|f| f.verdict.status.is_finding());
+    if !concerned.is_empty() {
+        writeln!(out, "\nConcerned:")?;
+    }
+    for finding in &concerned {
+        write_line(finding, out)?;
+    }
+    if !settled.is_empty() {
+        writeln!(out, "\nNot concerned:")?;
+    }
+    for finding in &settled {
+        write_line(finding, out)?;
+    }
+    let silent: Vec<&str> = answer
+        .hosts
+        .iter()
+        .filter(|h| h.facts_as_of.is_some() && h.status != HostStatus::Decommissioned)
+        .filter(|h| !answer.findings.iter().any(|f| f.host == h.name))
+        .filter(|h| h.status != HostStatus::Unknown)
+        .map(|h| h.name.as_str())
+        .collect();
+    if !silent.is_empty() {
+        writeln!(
+            out,
+            "\nNo package that it names is installed on: {}",
+            silent.join(", ")
+        )?;
+    }
+    let mut heading = false;
+    for host in answer
+        .hosts
+        .iter()
+        .filter(|h| h.status == HostStatus::Unknown)
+    {
+        if !heading {
+            writeln!(out, "\nNot known:")?;
+            heading = true;
+        }
+        for (kind, reason) in &host.reasons {
+            writeln!(
+                out,
+                "  {:<18} {}: {}",
+                host.name,
+                kind.name(),
+                text::printable(reason)
+            )?;
+        }
+    }
+    let decommissioned: Vec<&str> = answer
+        .hosts
+        .iter()
+        .filter(|h| h.status == HostStatus::Decommissioned)
+        .map(|h| h.name.as_str())
+        .collect();
+    if !decommissioned.is_empty() {
+        writeln!(
+            out,
+            "\nDecommissioned, not judged: {}",
+            decommissioned.join(", ")
+        )?;
+    }
+    if answer.findings.is_empty() {
+        writeln!(
+            out,
+            "\nNo imported feed names it for a package installed on any of these hosts.\n\
+             `mailkeep feeds status` says how far that can be relied on."
+        )?;
+    }
+    Ok(())
+}
+
+fn write_line(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
+    let verdict = &finding.verdict;
+    let owner = finding
+        .owner
+        .as_ref()
+        .map(|o| format!(" [{o}]"))
+        .unwrap_or_default();
+    let urgency = match (finding.lane, finding.deadline) {
+        (Some(Lane::Emergency), Some(day)) => format!(", emergency, due {day}"),
+        (Some(Lane::Emergency), None) => ", emergency".to_owned(),
+        (_, Some(day)) => format!(", due {day}"),
+        (_, None) => String::new(),
+    };
+    writeln!(
+        out,
+        "  {:<18} {} {}: {}{urgency}{owner}",
+        finding.host,
+        text::printable(&verdict.package),
+        text::printable(&verdict.installed),
+        verdict.status,
+    )?;
+    writeln!(
+        out,
+        "  {:<18} {}",
+        "",
+        text::printable(&verdict.evidence.reason)
+    )
+}

@@ -1,0 +1,155 @@
+//! `mailkeep explain`: everything that led to one verdict.
+
+use std::cmp::Ordering;
+use std::io::{self, Write};
+
+use anyhow::bail;
+use mailkeep_model::{Finding, HostAnswer, text};
+
+use super::{Done, affected, check};
+use crate::answer::Answer;
+use crate::app::App;
+use crate::cli::ExplainArgs;
+
+/// Runs it.
+pub fn run(app: &App, args: &ExplainArgs) -> anyhow::Result<Done> {
+    let mut scope = args.scope.clone();
+    if scope.root.is_none() {
+        scope.hosts = vec![args.on.clone()];
+    } else if scope.name.is_none() {
+        scope.name = Some(args.on.clone());
+    }
+    let answer = check::answer(app, &scope, true, false)?;
+    let Some(host) = answer.hosts.iter().find(|h| h.name == args.on) else {
+        bail!("there is no host {}", args.on);
+    };
+    let mut out = Vec::new();
+    write_host(host, &mut out)?;
+    let about: Vec<&Finding> = answer
+        .findings
+        .iter()
+        .filter(|f| affected::is_about(f, &args.advisory))
+        .collect();
+    for finding in &about {
+        write_finding(finding, &answer, &mut out)?;
+    }
+    if about.is_empty() {
+        writeln!(
+            out,
+            "\nNo imported feed names {} for a package installed on {}.",
+            args.advisory, args.on
+        )?;
+        for (kind, reason) in &host.reasons {
+            writeln!(out, "{}: {}", kind.name(), text::printable(reason))?;
+        }
+    }
+    io::stdout().lock().write_all(&out)?;
+    let open = about.iter().any(|f| f.verdict.status.is_finding());
+    Ok(if open { Done::Findings } else { Done::Nothing })
+}
+
+fn write_host(host: &HostAnswer, out: &mut dyn Write) -> io::Result<()> {
+    let system = host.system.as_deref().unwrap_or("an unknown system");
+    write!(out, "{}: {}", host.name, text::printable(system))?;
+    match host.facts_as_of {
+        Some(at) => writeln!(out, ", facts of {at}")?,
+        None => writeln!(out, ", never seen")?,
+    }
+    for limitation in &host.limitations {
+        writeln!(out, "  not seen: {}", text::printable(limitation))?;
+    }
+    Ok(())
+}
+
+fn write_finding(finding: &Finding, answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    let verdict = &finding.verdict;
+    let evidence = &verdict.evidence;
+    writeln!(
+        out,
+        "\n{} on {}: {}",
+        verdict.advisory,
+        text::printable(&verdict.package),
+        verdict.status
+    )?;
+    let mut line = |name: &str, value: &str| -> io::Result<()> {
+        writeln!(out, "  {name:<12} {}", text::printable(value))
+    };
+    if !verdict.title.is_empty() {
+        line("title", &verdict.title)?;
+    }
+    if !verdict.aliases.is_empty() {
+        let names: Vec<&str> = verdict
+            .aliases
+            .iter()
+            .map(mailkeep_model::AdvisoryId::as_str)
+            .collect();
+        line("aliases", &names.join(", "))?;
+    }
+    line("because", &evidence.reason)?;
+    line("rule", evidence.rule.name())?;
+    let feed = answer.feeds.iter().find(|f| f.status.id == evidence.source);
+    let as_of = feed
+        .map(|f| format!(", as of {}", f.status.as_of))
+        .unwrap_or_default();
+    let stale = if evidence.source_stale {
+        " (STALE OR PARTLY READ)"
+    } else {
+        ""
+    };
+    line("source", &format!("{}{as_of}{stale}", evidence.source))?;
+    line(
+        "installed",
+        &format!("{} {}", verdict.platform, verdict.installed),
+    )?;
+    line("binaries", &verdict.binaries.join(", "))?;
+    if let Some(compared) = &evidence.compared {
+        let sign = match compared.ordering {
+            Ordering::Less => "<",
+            Ordering::Equal => "=",
+            Ordering::Greater => ">",
+        };
+        line(
+            "compared",
+            &format!("{} {sign} {}", compared.installed, compared.with),
+        )?;
+    }
+    if let Some(fixed) = &verdict.fixed {
+        line("fixed in", fixed)?;
+    }
+    line("surface", verdict.surface.name())?;
+    line("severity", finding.severity.name())?;
+    if let (Some(score), Some(vector)) = (finding.score, &verdict.cvss) {
+        line("CVSS", &format!("{score:.1} {vector}"))?;
+    }
+    line(
+        "KEV",
+        if finding.kev {
+            "yes: known to be exploited"
+        } else {
+            "no"
+        },
+    )?;
+    if let Some(epss) = finding.epss {
+        line("EPSS", &format!("{epss:.5}"))?;
+    }
+    if let Some(decision) = finding.decision {
+        line("SSVC", decision.name())?;
+    }
+    if let Some(lane) = finding.lane {
+        line("lane", lane.name())?;
+        let deadline = finding
+            .deadline
+            .map_or("next regular upgrade".to_owned(), |d| d.to_string());
+        line("due", &deadline)?;
+    }
+    if let Some(owner) = &finding.owner {
+        line("owner", owner.as_str())?;
+    }
+    for note in &evidence.notes {
+        line("note", note)?;
+    }
+    for other in &evidence.others {
+        line("also", &format!("{}: {}", other.source, other.says))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! One module for each command: arguments in, exit status out.
+
+pub mod affected;
+pub mod check;
+pub mod explain;
+pub mod feeds;
+pub mod fleet;
+pub mod generate;
+pub mod scan;
+pub mod watch;
+
+/// How a command ended, where it ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// Nothing to do: status 0.
+    Nothing,
+    /// Findings, or a refusal: status 1.
+    Findings,
+}

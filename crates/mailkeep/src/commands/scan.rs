@@ -1,0 +1,442 @@
+//! `mailkeep scan`.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use mailkeep_facts::scan::{GarbageOutput, SCRIPT, ScanReport, parse_report};
+use mailkeep_facts::{facts_from_rpm_qa, facts_from_sbom};
+use mailkeep_model::{
+    Ecosystem, Event, EventKind, FactsSource, Host, HostFacts, HostName, Lifecycle, Platform,
+    Problem, Realm, ScanFailure, ScanFailureKind, text,
+};
+use mailkeep_reach::hosts::{
+    HostFailure, RunLimits, SshOptions, SshTarget, for_each_bounded, run_locally, run_over_ssh,
+};
+use mailkeep_store::Store;
+
+use super::{Done, check, feeds};
+use crate::app::{App, LoadedFleet};
+use crate::check::Subject;
+use crate::cli::ScanArgs;
+
+/// Runs it.
+pub fn run(app: &App, args: &ScanArgs) -> anyhow::Result<Done> {
+    let fleet = app.fleet(args.fleet.as_deref())?;
+    let mut store = app.store(fleet.as_ref())?;
+    let single = args.from_root.is_some() || args.rpm_qa.is_some() || args.sbom.is_some();
+    if single {
+        let facts = read_single(app, args)?;
+        store.record_facts(&facts)?;
+        summarise(app, &facts)?;
+        return Ok(Done::Nothing);
+    }
+    let nothing_named = args.hosts.is_empty() && fleet.is_none();
+    if args.local || nothing_named {
+        let name = match &args.name {
+            Some(name) => name.clone(),
+            None => local_name()?,
+        };
+        let failed = scan_local(app, &mut store, &name, args.released)?;
+        return Ok(if failed {
+            Done::Findings
+        } else {
+            Done::Nothing
+        });
+    }
+    let targets = targets(args, fleet.as_ref())?;
+    let failed = scan_over_ssh(app, &mut store, fleet.as_ref(), args, &targets)?;
+    Ok(if failed > 0 {
+        Done::Findings
+    } else {
+        Done::Nothing
+    })
+}
+
+/// The name of this machine.
+pub fn local_name() -> anyhow::Result<HostName> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .context("cannot read this machine's name; give one with --name")?;
+    Ok(HostName::new(name.trim())?)
+}
+
+/// Scans this machine and keeps the facts. Whether it failed.
+pub fn scan_local(
+    app: &App,
+    store: &mut dyn Store,
+    name: &HostName,
+    released: bool,
+) -> anyhow::Result<bool> {
+    let output = run_locally(
+        SCRIPT,
+        &borrowed(&script_arguments(released)),
+        RunLimits::default(),
+    );
+    let outcome = read_report(app.now, name, FactsSource::Local, output);
+    keep(app, store, name, outcome, &mut io::stdout().lock())
+}
+
+/// The arguments of [`SCRIPT`]: a word that no host can foresee, so that nothing it prints of its own
+/// passes for a delimiter, and what is asked for beyond the usual.
+fn script_arguments(released: bool) -> Vec<String> {
+    use std::hash::{BuildHasher as _, RandomState};
+    // The standard library seeds its hashers from the system's randomness; that is ample here.
+    let nonce = format!(
+        "{:016x}{:016x}",
+        RandomState::new().hash_one(1),
+        RandomState::new().hash_one(2)
+    );
+    let mut arguments = vec![nonce];
+    if released {
+        arguments.push("released".to_owned());
+    }
+    arguments
+}
+
+fn borrowed(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+fn read_report(
+    now: Timestamp,
+    name: &HostName,
+    source: FactsSource,
+    output: Result<Vec<u8>, HostFailure>,
+) -> Result<ScanReport, ScanFailure> {
+    let bytes = output.map_err(|failure| failure.at(now))?;
+    parse_report(name.clone(), source, now, &bytes).map_err(|garbage| ScanFailure {
+        kind: ScanFailureKind::GarbageOutput,
+        detail: text::printable(&garbage.to_string()).into_owned(),
+        at: now,
+    })
+}
+
+/// Keeps the outcome of one scan and says it in one line. Whether it failed.
+fn keep(
+    app: &App,
+    store: &mut dyn Store,
+    name: &HostName,
+    outcome: Result<ScanReport, ScanFailure>,
+    out: &mut dyn Write,
+) -> anyhow::Result<bool> {
+    match outcome {
+        Ok(report) => {
+            for problem in &report.problems {
+                App::warn(&format!("{name}: {problem}"));
+            }
+            store.record_facts(&report.facts)?;
+            let packages = report.facts.packages.len() as u64;
+            let kind = EventKind::HostScanned {
+                host: name.clone(),
+                packages,
+            };
+            store.append_event(&Event {
+                at: app.now,
+                realm: Realm::Live,
+                kind,
+            })?;
+            if !report.changelogs.is_empty() {
+                feeds::import_changelogs(app, store, &report)?;
+            }
+            writeln!(out, "{}", summary_line(&report.facts))?;
+            Ok(false)
+        }
+        Err(failure) => {
+            store.record_scan_failure(name, &failure)?;
+            let reason = failure.to_string();
+            let kind = EventKind::ScanFailed {
+                host: name.clone(),
+                reason: reason.clone(),
+            };
+            store.append_event(&Event {
+                at: app.now,
+                realm: Realm::Live,
+                kind,
+            })?;
+            writeln!(out, "{name}: {}", text::printable(&reason))?;
+            Ok(true)
+        }
+    }
+}
+
+fn summary_line(facts: &HostFacts) -> String {
+    let system = facts
+        .os
+        .pretty_name
+        .as_deref()
+        .unwrap_or("an unknown system");
+    let processes = match facts.processes.items().len() {
+        0 => String::new(),
+        n => format!(", {n} mail processes"),
+    };
+    let stale = facts
+        .processes
+        .items()
+        .iter()
+        .filter(|p| !p.stale.items().is_empty())
+        .count();
+    let stale = if stale > 0 {
+        format!(", {stale} RUNNING OLD CODE")
+    } else {
+        String::new()
+    };
+    let unseen = match facts.limitations.len() {
+        0 => String::new(),
+        n => format!(" ({n} things not seen: `mailkeep explain` lists them)"),
+    };
+    let line = format!(
+        "{}: {system}, {} packages{processes}{stale}{unseen}",
+        facts.host,
+        facts.packages.len()
+    );
+    text::printable(&line).into_owned()
+}
+
+fn summarise(app: &App, facts: &HostFacts) -> io::Result<()> {
+    if app.quiet {
+        return Ok(());
+    }
+    writeln!(io::stdout().lock(), "{}", summary_line(facts))
+}
+
+fn read_single(app: &App, args: &ScanArgs) -> anyhow::Result<HostFacts> {
+    let name = |path: &Path| -> anyhow::Result<HostName> {
+        if let Some(name) = &args.name {
+            return Ok(name.clone());
+        }
+        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
+        HostName::new(stem.unwrap_or_default())
+            .context("cannot make a host name of the file's name; give one with --name")
+    };
+    if let Some(root) = &args.from_root {
+        let name = args
+            .name
+            .clone()
+            .map_or_else(|| HostName::new("root"), Ok)?;
+        return check::read_root(app, root, name);
+    }
+    if let Some(path) = &args.rpm_qa {
+        let bytes = read(path)?;
+        let platform = args.platform.as_deref().map(parse_platform);
+        let (facts, problems) = facts_from_rpm_qa(
+            name(path)?,
+            app.now,
+            platform,
+            &String::from_utf8_lossy(&bytes),
+        );
+        warn_all(path, &problems);
+        return Ok(facts);
+    }
+    let Some(path) = &args.sbom else {
+        bail!("nothing to read")
+    };
+    let (facts, problems) = facts_from_sbom(name(path)?, app.now, &read(path)?)
+        .with_context(|| format!("cannot read {} as an SBOM", path.display()))?;
+    warn_all(path, &problems);
+    Ok(facts)
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn warn_all(path: &Path, problems: &[Problem]) {
+    for problem in problems {
+        App::warn(&format!("{}: {problem}", path.display()));
+    }
+}
+
+/// A platform as OSV writes it: `AlmaLinux:9`, `Debian:12`.
+pub fn parse_platform(text: &str) -> Platform {
+    let (ecosystem, release) = text.split_once(':').unwrap_or((text, ""));
+    Platform::new(Ecosystem::from(ecosystem.to_owned()), release)
+}
+
+/// The facts of a host whose fleet file names a file or directory of them.
+pub fn from_file<'f>(
+    app: &App,
+    fleet: &LoadedFleet,
+    name: &HostName,
+    host: &'f Host,
+    facts: &str,
+) -> Subject<'f> {
+    let path = fleet.resolve(facts);
+    let (facts, failure) = match read_facts(app, name, &path) {
+        Ok(facts) => (Some(facts), None),
+        Err(error) => {
+            let detail = text::printable_max(&format!("{error:#}"), 300);
+            (
+                None,
+                Some(ScanFailure {
+                    kind: ScanFailureKind::Local,
+                    detail,
+                    at: app.now,
+                }),
+            )
+        }
+    };
+    Subject {
+        name: name.clone(),
+        declared: Some(host),
+        facts,
+        failure,
+    }
+}
+
+/// Reads facts from a root directory, a scan report, an SBOM, or `rpm -qa` output, told apart by
+/// their form.
+fn read_facts(app: &App, name: &HostName, path: &Path) -> anyhow::Result<HostFacts> {
+    if path.is_dir() {
+        return check::read_root(app, path, name.clone());
+    }
+    let bytes = read(path)?;
+    let start = String::from_utf8_lossy(bytes.get(..bytes.len().min(4096)).unwrap_or_default());
+    if start.trim_start().starts_with('{') {
+        let (facts, problems) = facts_from_sbom(name.clone(), app.now, &bytes)?;
+        warn_all(path, &problems);
+        return Ok(facts);
+    }
+    match parse_report(name.clone(), FactsSource::Ssh, app.now, &bytes) {
+        Ok(report) => {
+            warn_all(path, &report.problems);
+            return Ok(report.facts);
+        }
+        Err(GarbageOutput::NoReport { .. }) => {}
+        Err(garbage) => {
+            return Err(garbage).with_context(|| format!("cannot read {}", path.display()));
+        }
+    }
+    let (facts, problems) = facts_from_rpm_qa(
+        name.clone(),
+        app.now,
+        None,
+        &String::from_utf8_lossy(&bytes),
+    );
+    warn_all(path, &problems);
+    Ok(facts)
+}
+
+fn targets(args: &ScanArgs, fleet: Option<&LoadedFleet>) -> anyhow::Result<Vec<SshTarget>> {
+    let Some(fleet) = fleet else {
+        return Ok(args
+            .hosts
+            .iter()
+            .map(|name| SshTarget::of(name, &Host::default()))
+            .collect());
+    };
+    let hosts = &fleet.file.fleet.hosts;
+    for name in &args.hosts {
+        if !hosts.contains_key(name) {
+            bail!("there is no host {name} in {}", fleet.path.display());
+        }
+    }
+    Ok(hosts
+        .iter()
+        .filter(|(name, _)| args.hosts.is_empty() || args.hosts.contains(name))
+        .filter(|(_, host)| host.lifecycle == Lifecycle::Running && host.facts.is_none())
+        .map(|(name, host)| SshTarget::of(name, host))
+        .collect())
+}
+
+/// Scans hosts over SSH, several at a time; each outcome is kept as it comes. How many failed.
+fn scan_over_ssh(
+    app: &App,
+    store: &mut dyn Store,
+    fleet: Option<&LoadedFleet>,
+    args: &ScanArgs,
+    targets: &[SshTarget],
+) -> anyhow::Result<usize> {
+    let settings = fleet.map(|f| f.file.scan).unwrap_or_default();
+    let parallel = args
+        .parallel
+        .unwrap_or(usize::from(settings.parallel))
+        .max(1);
+    let mut limits = RunLimits {
+        connect_timeout: settings.connect_timeout.unsigned_abs(),
+        total_timeout: settings.timeout.unsigned_abs(),
+        ..RunLimits::default()
+    };
+    if let Some(seconds) = args.timeout {
+        limits.total_timeout = Duration::from_secs(seconds.max(1));
+        limits.connect_timeout = limits.connect_timeout.min(limits.total_timeout);
+    }
+    let mut options = SshOptions::default();
+    if let Some(config) = &args.ssh_config {
+        options.extra = vec!["-F".to_owned(), config.display().to_string()];
+    }
+    let bar = progress_bar(app, targets.len() as u64, "hosts");
+    let mut failed = 0;
+    let mut broken = None;
+    let mut out = io::stdout();
+    for_each_bounded(
+        targets,
+        parallel,
+        |target| {
+            let output = run_over_ssh(
+                target,
+                SCRIPT,
+                &borrowed(&script_arguments(args.released)),
+                limits,
+                &options,
+            );
+            read_report(app.now, &target.host, FactsSource::Ssh, output)
+        },
+        |target, outcome| {
+            if broken.is_some() {
+                return;
+            }
+            let kept = bar.suspend(|| keep(app, store, &target.host, outcome, &mut out));
+            match kept {
+                Ok(failure) => failed += usize::from(failure),
+                Err(error) => broken = Some(error),
+            }
+            bar.inc(1);
+        },
+    );
+    bar.finish_and_clear();
+    if let Some(error) = broken {
+        return Err(error);
+    }
+    if failed > 0 {
+        app.say(&format!(
+            "{failed} of {} hosts could not be scanned; they stay unknown.",
+            targets.len()
+        ));
+    }
+    Ok(failed)
+}
+
+/// Scans every running host of a fleet; for `watch`.
+pub fn scan_fleet(app: &App, store: &mut dyn Store, fleet: &LoadedFleet) -> anyhow::Result<usize> {
+    let args = ScanArgs {
+        hosts: Vec::new(),
+        fleet: None,
+        local: false,
+        from_root: None,
+        rpm_qa: None,
+        sbom: None,
+        name: None,
+        platform: None,
+        released: false,
+        ssh_config: None,
+        parallel: None,
+        timeout: None,
+    };
+    let targets = targets(&args, Some(fleet))?;
+    scan_over_ssh(app, store, Some(fleet), &args, &targets)
+}
+
+/// A progress bar on a terminal; hidden elsewhere.
+pub fn progress_bar(app: &App, total: u64, unit: &str) -> indicatif::ProgressBar {
+    if app.quiet || !io::stderr().is_terminal() {
+        return indicatif::ProgressBar::hidden();
+    }
+    let bar = indicatif::ProgressBar::new(total);
+    let template = format!("{{bar:40}} {{pos}}/{{len}} {unit} {{msg}}");
+    if let Ok(style) = indicatif::ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,88 @@
+//! Every environment variable that is read, in one place; docs/environment.md lists them.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge where the environment is read"
+)]
+
+use std::path::PathBuf;
+
+use mailkeep_reach::Roots;
+use mailkeep_reach::fetch::ProxySettings;
+
+use crate::app::Environment;
+
+/// Names and meanings, as docs/environment.md gives them.
+pub const VARIABLES: &[(&str, &str)] = &[
+    (
+        "ALL_PROXY",
+        "Proxy for feeds and webhooks where the scheme's own is not set.",
+    ),
+    (
+        "HOME",
+        "For the state directory where XDG_STATE_HOME is not set, the fleet file likewise.",
+    ),
+    ("HTTPS_PROXY", "Proxy for https:// feeds and webhooks."),
+    ("HTTP_PROXY", "Proxy for http:// feeds and webhooks."),
+    (
+        "NO_COLOR",
+        "Set to anything: no colour unless --color=always.",
+    ),
+    ("NO_PROXY", "Hosts reached without a proxy."),
+    (
+        "SSL_CERT_DIR",
+        "Directory of certificate authorities instead of the system's.",
+    ),
+    (
+        "SSL_CERT_FILE",
+        "File of certificate authorities instead of the system's.",
+    ),
+    (
+        "XDG_CONFIG_HOME",
+        "Where mailkeep/mailkeep.toml is looked for.",
+    ),
+    (
+        "XDG_STATE_HOME",
+        "Where mailkeep/ with the state is kept, for any user but root.",
+    ),
+];
+
+/// Reads what the command line needs.
+pub fn read() -> Environment {
+    let path = |name: &str| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    Environment {
+        home: path("HOME"),
+        state_home: path("XDG_STATE_HOME").filter(|p| p.is_absolute()),
+        config_home: path("XDG_CONFIG_HOME").filter(|p| p.is_absolute()),
+        no_color: std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
+        is_root: is_root(),
+    }
+}
+
+/// The effective user of this process is root: `/proc/self` belongs to it (proc(5)).
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+/// Proxies.
+pub fn proxies() -> ProxySettings {
+    ProxySettings::from_values(|name| std::env::var(name).ok())
+}
+
+/// Certificate authorities.
+pub fn roots() -> Roots {
+    let path = |name: &str| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    Roots {
+        file: path("SSL_CERT_FILE"),
+        directory: path("SSL_CERT_DIR"),
+    }
+}
