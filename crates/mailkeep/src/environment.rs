@@ -86,3 +86,23 @@ pub fn roots() -> Roots {
         directory: path("SSL_CERT_DIR"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variable_is_on_the_page_of_its_own() {
+        let page = include_str!("../../../docs/environment.md");
+        for (name, meaning) in VARIABLES {
+            assert!(
+                page.contains(&format!("| `{name}` | {meaning} |")),
+                "{name}"
+            );
+        }
+        assert_eq!(
+            page.lines().filter(|line| line.starts_with("| `")).count(),
+            VARIABLES.len()
+        );
+    }
+}
