@@ -1,10 +1,6 @@
 //! The traps of the field: each was a bug in somebody's scanner, each is a claim here.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::cmp::Ordering;
 
@@ -343,6 +339,33 @@ fn a_package_the_release_no_longer_carries_is_unknown_unless_every_release_agree
         never,
         Status::NotAffected,
         Rule::DistributorNotAffected,
+    );
+}
+
+#[test]
+fn a_package_of_another_packager_is_not_cleared_by_the_distributors_versions() {
+    let claims = vec![
+        claim("bookworm", fixed("1:2.3.19.1+dfsg1-2.1+deb12u1")),
+        claim("sid", fixed("1:2.4.1+dfsg1-7")),
+    ];
+    for foreign in [
+        "2:2.3.21-1+debian12",
+        "1:3.8.4-1~bookworm",
+        "1:9-1.pgdg120+1",
+        "1:9-1ubuntu2",
+    ] {
+        check(
+            foreign,
+            claims.clone(),
+            Status::Unknown,
+            Rule::NotTheDistributorsPackage,
+        );
+    }
+    check(
+        "1:2.3.19.1+dfsg1-2.1+deb12u2",
+        claims,
+        Status::Fixed,
+        Rule::DistributorFixedVersion,
     );
 }
 

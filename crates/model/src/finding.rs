@@ -164,6 +164,8 @@ pub enum Rule {
     DistributorUndetermined,
     /// A backport, or a package newer than the release's own, judged by the newer release's data.
     NewerReleaseFixedVersion,
+    /// The installed version bears the mark of another packager.
+    NotTheDistributorsPackage,
     /// The distributor has no entry for the package in this release.
     PackageNotInRelease,
     /// The changelog inside the package on offer names the CVE.
@@ -191,6 +193,7 @@ impl Rule {
             Self::DistributorEndOfLife => "distributor-end-of-life",
             Self::DistributorUndetermined => "distributor-undetermined",
             Self::NewerReleaseFixedVersion => "newer-release-fixed-version",
+            Self::NotTheDistributorsPackage => "not-the-distributors-package",
             Self::PackageNotInRelease => "package-not-in-release",
             Self::ChangelogFixedVersion => "changelog-fixed-version",
             Self::RangeAffected => "range-affected",
@@ -294,6 +297,8 @@ pub enum UnknownReason {
     NoFacts,
     /// Only single documents, no whole feed, speak for this host's packages.
     NoWholeFeed,
+    /// The installed package was not built by the distributor.
+    NotTheDistributorsPackage,
     /// The distributor has no entry for an installed package in this host's release.
     PackageNotInRelease,
     /// os-release names a system no rule is known for.
@@ -316,6 +321,7 @@ impl UnknownReason {
             Self::NoFeed => "no-feed",
             Self::NoFacts => "no-facts",
             Self::NoWholeFeed => "no-whole-feed",
+            Self::NotTheDistributorsPackage => "not-the-distributors-package",
             Self::PackageNotInRelease => "package-not-in-release",
             Self::PlatformNotKnown => "platform-not-known",
             Self::ScanFailed => "scan-failed",

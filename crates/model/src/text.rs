@@ -14,7 +14,9 @@ pub fn is_unsafe(c: char) -> bool {
 /// Replaces every unsafe character by U+FFFD; a tab, line feed or carriage return becomes a space.
 /// Borrows where there is nothing to replace.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
+    // Nearly every text is plain ASCII, and a pass over its bytes is the cheapest that tells so.
+    let plain = text.bytes().all(|b| matches!(b, b' '..=b'~'));
+    if plain || !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
     }
     Cow::Owned(
@@ -28,10 +30,18 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     )
 }
 
+/// [`printable`] of a text of one's own; the same text where there is nothing to replace.
+pub fn printable_owned(text: String) -> String {
+    match printable(&text) {
+        Cow::Owned(replaced) => replaced,
+        Cow::Borrowed(_) => text,
+    }
+}
+
 /// [`printable`], cut to at most `max` characters, the last of them an ellipsis where it was cut.
 pub fn printable_max(text: &str, max: usize) -> String {
     let text = printable(text);
-    if text.chars().nth(max).is_none() {
+    if text.len() <= max || text.chars().nth(max).is_none() {
         return text.into_owned();
     }
     let mut cut: String = text.chars().take(max.saturating_sub(1)).collect();

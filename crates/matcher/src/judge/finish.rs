@@ -53,17 +53,18 @@ pub(super) fn finish(
         if all || outcome.status.is_finding() {
             judged
                 .verdicts
-                .push(verdict(package, rows, &chosen, feeds, &outcome)?);
+                .push(verdict(package, rows, &chosen, feeds, outcome)?);
         }
     }
     Ok(())
 }
 
 /// What becomes of an opinion on this host.
-struct Outcome {
+struct Outcome<'p, 'h> {
     status: Status,
     rule: Rule,
-    reason: String,
+    /// The process that runs the old code, where that decided.
+    stale: Option<&'p StaleRun<'h>>,
     notes: Vec<String>,
 }
 
@@ -100,19 +101,19 @@ fn stale_run<'p, 'h>(
         })
 }
 
-fn outcome(
+fn outcome<'p, 'h>(
     package: &SourcePackage<'_>,
     chosen: &Chosen<'_>,
     rows: &[(usize, DecodedRow<'_>)],
-    stale: Option<&StaleRun<'_>>,
-) -> Outcome {
+    stale: Option<&'p StaleRun<'h>>,
+) -> Outcome<'p, 'h> {
     let opinion = &chosen.deciding;
     let mut notes = Vec::new();
-    if let Some(run) = stale {
+    if stale.is_some() {
         return Outcome {
             status: Status::RestartPending,
             rule: Rule::StaleProcess,
-            reason: stale_reason(package, opinion, run),
+            stale,
             notes,
         };
     }
@@ -134,7 +135,7 @@ fn outcome(
     Outcome {
         status,
         rule: opinion.rule,
-        reason: reason(package, opinion),
+        stale: None,
         notes,
     }
 }
@@ -281,6 +282,10 @@ fn reason(package: &SourcePackage<'_>, opinion: &Opinion<'_>) -> String {
         Rule::DistributorUndetermined => {
             format!("the distributor has not decided whether {name}{release} is affected{said}")
         }
+        Rule::NotTheDistributorsPackage => format!(
+            "installed {installed} bears the mark of another packager than {}: whoever built it must say",
+            package.platform
+        ),
         Rule::PackageNotInRelease => format!(
             "the distributor has no entry for {name} in {}: it was left behind by an upgrade or comes from elsewhere",
             package.platform
@@ -311,9 +316,15 @@ fn verdict(
     rows: &[(usize, DecodedRow<'_>)],
     chosen: &Chosen<'_>,
     feeds: &[FeedView<'_>],
-    outcome: &Outcome,
+    outcome: Outcome<'_, '_>,
 ) -> Result<Verdict, RowError> {
     let opinion = &chosen.deciding;
+    // Only here, because most outcomes are no verdict to show, and a sentence costs more than a
+    // decision.
+    let reason = match outcome.stale {
+        Some(run) => stale_reason(package, opinion, run),
+        None => reason(package, opinion),
+    };
     let about: Vec<&DecodedRow<'_>> = chosen
         .rows
         .iter()
@@ -356,7 +367,7 @@ fn verdict(
                 with: with.into(),
                 ordering,
             }),
-            reason: text::printable(&outcome.reason).into_owned(),
+            reason: text::printable_owned(reason),
             unknown: opinion
                 .unknown
                 .filter(|_| outcome.status == Status::Unknown),
@@ -364,8 +375,8 @@ fn verdict(
             others: other_words(chosen, rows, feeds),
             notes: outcome
                 .notes
-                .iter()
-                .map(|n| text::printable(n).into_owned())
+                .into_iter()
+                .map(text::printable_owned)
                 .collect(),
         },
     })

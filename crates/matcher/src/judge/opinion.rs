@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use mailkeep_model::{
     Ecosystem, FeedKind, OpenState, Platform, Rule, Status, UnknownReason, Urgency, VersionScheme,
+    Voice, debian_codename, debian_number,
 };
 
 use crate::host::{SourcePackage, key_of};
@@ -87,6 +88,9 @@ pub(super) fn opinion<'a>(
             .then(|| not_in_release(blank, row, own_key))
             .flatten();
     };
+    if row.voice == Voice::Distributor && is_another_packagers(package) {
+        return Some(another_packager(blank, claim));
+    }
     let mut opinion = judge_claim(blank, claim, scheme, home.key);
     if home.newer && opinion.rule == Rule::DistributorFixedVersion {
         opinion.rule = Rule::NewerReleaseFixedVersion;
@@ -116,6 +120,37 @@ fn claim_for<'r, 'a>(row: &'r DecodedRow<'a>, release: &str) -> Option<&'r RowCl
 /// only the releases that are affected.
 fn speaks_of_every_release(kind: FeedKind) -> bool {
     kind == FeedKind::DebianTracker
+}
+
+/// Whether a version bears the mark of a packager that is not Debian, by whose numbering it may sort
+/// above every fix of Debian's: `2:2.3.21-1+debian12` (dovecot.org), `3.8.4-1~bookworm` (rspamd.com),
+/// `17.2-1.pgdg120+1`, `...-1ubuntu2`. None of the 50,000 versions of Debian's own archive has one.
+fn is_another_packagers(package: &SourcePackage<'_>) -> bool {
+    if package.platform.ecosystem != Ecosystem::Debian {
+        return false;
+    }
+    let Some((_, revision)) = package.version.rsplit_once('-') else {
+        return false;
+    };
+    revision.contains("ubuntu")
+        || revision.contains("pgdg")
+        || revision.split(['~', '+']).skip(1).any(|part| {
+            let release = part.trim_end_matches(|c: char| c == '.' || c.is_ascii_digit());
+            match part.strip_prefix("debian") {
+                Some(number) => debian_codename(number).is_some(),
+                None => debian_number(release).is_some(),
+            }
+        })
+}
+
+fn another_packager<'a>(blank: Opinion<'a>, claim: &RowClaim<'a>) -> Opinion<'a> {
+    Opinion {
+        rule: Rule::NotTheDistributorsPackage,
+        unknown: Some(UnknownReason::NotTheDistributorsPackage),
+        release: claim.release,
+        urgency: claim.urgency,
+        ..blank
+    }
 }
 
 /// Trap 4: a backport is judged by the release it was built from, as if it had that release's
