@@ -1,0 +1,4 @@
+//! `dpkg/status` of a host: any bytes.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mailkeep_facts::dpkg::fuzz(data));
