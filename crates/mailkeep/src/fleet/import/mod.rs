@@ -173,6 +173,28 @@ pub fn apply_groups(hosts: &mut [ImportedHost], rules: &[GroupRule]) -> Vec<Prob
     notes.finish()
 }
 
+/// Entry point for fuzzing: any bytes under every reader. Checks that what was read is written as a
+/// fleet file of the same hosts.
+///
+/// # Panics
+///
+/// Where that does not hold: it is what the fuzzer looks for.
+pub fn fuzz(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for read in [ansible_ini, ansible_yaml, csv] {
+        let (hosts, _) = read(&text);
+        // A range may give 200,000 hosts, which are no news.
+        if hosts.len() <= 1_000 {
+            let written = to_toml(&hosts, None);
+            let again = super::parse(&written).map(|(file, _)| file.fleet.hosts.len());
+            assert!(
+                again.as_ref().is_ok_and(|found| *found == hosts.len()),
+                "{again:?} of {hosts:?}"
+            );
+        }
+    }
+}
+
 /// The fields of a host, as CSV columns and `mailkeep_` variables name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Field {
