@@ -7,8 +7,9 @@
 //! means that no version was ever affected (`bin/tracker_service.py` and `lib/python/security_db.py`
 //! of the tracker).
 //!
-//! Speed matters here (25 MB and more, thrice a day): each package is parsed from its own slice,
-//! borrowing, in one pass; the slow way, id by id, is taken only for a package that does not parse.
+//! Speed matters here (25 MB and more, thrice a day): each package is parsed where it lies in the
+//! buffer, borrowing, in one pass. Only one that crosses the buffer's end is delimited first, and
+//! only one that does not parse is read id by id.
 
 use std::fmt;
 use std::io::Read;
@@ -20,7 +21,7 @@ use mailkeep_model::{
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use crate::json_stream::Splitter;
+use crate::json_stream::{Splitter, split_key};
 use crate::text::Str;
 use crate::{ReadError, Sink, Summary, text};
 
@@ -52,7 +53,11 @@ pub fn read(input: impl Read, sink: &mut dyn Sink) -> Result<Summary, ReadError>
         statements: 0,
         releases: Vec::new(),
     };
-    while let Some(member) = splitter.next()? {
+    loop {
+        splitter.offer(|text| reader.fast(text))?;
+        let Some(member) = splitter.next()? else {
+            break;
+        };
         let bytes = match member.value {
             Ok(bytes) => bytes,
             Err(unusable) => {
@@ -93,6 +98,40 @@ impl Reader<'_> {
         self.summary.problems += 1;
         self.sink.problem(Problem::new(record, reason))?;
         Ok(())
+    }
+
+    /// Reads packages that are as they should be and wholly in view, up to the first that is not,
+    /// and gives their length.
+    fn fast(&mut self, text: &str) -> Result<usize, ReadError> {
+        let mut taken = 0;
+        loop {
+            let rest = text.get(taken..).unwrap_or_default();
+            let rest = rest.trim_start_matches([',', ' ', '\n', '\r', '\t']);
+            let Some((key, value)) = split_key(rest.as_bytes()) else {
+                return Ok(taken);
+            };
+            let plain = std::str::from_utf8(key)
+                .ok()
+                .filter(|key| !key.contains('\\'));
+            let start = text.len() - value.len();
+            let (Some(name), Some(value)) = (plain.and_then(text::token), text.get(start..)) else {
+                return Ok(taken);
+            };
+            let mut values = serde_json::Deserializer::from_str(value).into_iter::<Issues<'_>>();
+            let Some(Ok(Issues(issues))) = values.next() else {
+                return Ok(taken);
+            };
+            let end = start + values.byte_offset();
+            let next = text.get(end..).unwrap_or_default().trim_start();
+            // Anything else behind it makes it a bad member, or it is not wholly in view.
+            if !next.starts_with([',', '}']) {
+                return Ok(taken);
+            }
+            for (id, issue) in issues {
+                self.issue(&name, &id, &issue)?;
+            }
+            taken = end;
+        }
     }
 
     fn package(&mut self, package: &str, bytes: &[u8]) -> Result<(), ReadError> {
@@ -356,7 +395,7 @@ object_as_list!(Releases, Release);
 
 /// Versions by repository; those of the three there are for a release.
 #[derive(Default)]
-struct Repositories<'a>([Option<(Str<'a>, Str<'a>)>; 4]);
+struct Repositories<'a>([Option<(Str<'a>, Str<'a>)>; 3]);
 
 impl Repositories<'_> {
     /// The version in `<codename>-security`, else `-lts`, else the release itself. Which is the
@@ -590,6 +629,31 @@ mod tests {
         );
         assert_eq!(sink.statements.len(), 1);
         assert!(summary.cut_short.is_some());
+    }
+
+    #[test]
+    fn it_reads_the_same_however_it_trickles_in() {
+        // More than is read before the first look, so that packages cross the edge of the view.
+        let packages: Vec<_> = (0..60)
+            .map(|n| {
+                let odd = if n % 9 == 4 { " trailing" } else { "" };
+                format!(r#""p\u0061{n}": {{"CVE-2024-{n:04}": {{"releases": {{"sid": {{"status": "open"}}}}}}}}{odd}"#)
+                    .replace("\\u0061", if n % 7 == 3 { "\\u0061" } else { "a" })
+            })
+            .collect();
+        let text = format!("{{{} }}", packages.join(" ,\n"));
+        let (whole, summary) = tracker(&text);
+        assert_eq!((whole.statements.len(), whole.problems.len()), (60, 7));
+        assert_eq!(
+            summary.records, 67,
+            "what trails a package is counted by itself"
+        );
+        for step in [1, 7, 100] {
+            let mut sink = Collect::default();
+            let trickle = crate::window::tests::Trickle(text.as_bytes(), step);
+            assert_eq!(read(trickle, &mut sink).unwrap(), summary);
+            assert_eq!(sink, whole, "{step}");
+        }
     }
 
     #[test]

@@ -234,6 +234,40 @@ impl<R: Read> Splitter<R> {
         }
     }
 
+    /// Offers the next members of a root object to a parser, as far as they are in view, without
+    /// delimiting them first. `parse` gets the text from a key on and gives the bytes it took: up
+    /// to the end of a member's value, or 0. [`Self::next`] goes on behind them.
+    ///
+    /// Saves the delimiting pass where a parser finds the ends anyway, and the check of each string
+    /// where it takes a `str`.
+    pub fn offer(
+        &mut self,
+        parse: impl FnOnce(&str) -> Result<usize, ReadError>,
+    ) -> Result<(), ReadError> {
+        self.window.take(self.taken);
+        self.taken = 0;
+        if self.state != State::Members
+            || !self.path.is_empty()
+            || self.open.as_slice() != [Container::Object]
+        {
+            return Ok(());
+        }
+        while self.next_byte()? == Some(b',') {
+            self.window.take(1);
+        }
+        let unread = self.window.unread();
+        let text = match std::str::from_utf8(unread) {
+            Ok(text) => text,
+            Err(error) => {
+                let valid = unread.get(..error.valid_up_to()).unwrap_or_default();
+                std::str::from_utf8(valid).unwrap_or_default()
+            }
+        };
+        let taken = parse(text)?;
+        self.window.take(taken);
+        Ok(())
+    }
+
     fn not_this_kind(&self, found: &str) -> ReadError {
         ReadError::NotThisKind {
             expected: self.expected,
@@ -507,7 +541,7 @@ impl Scan {
 
 /// Splits `"key" : value` into the key without its quotes and the value; `None` where it is
 /// nothing of that kind.
-fn split_key(text: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn split_key(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = text.strip_prefix(b"\"")?;
     let mut end = 0;
     loop {
