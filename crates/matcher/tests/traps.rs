@@ -343,6 +343,30 @@ fn a_package_the_release_no_longer_carries_is_unknown_unless_every_release_agree
 }
 
 #[test]
+fn extended_support_is_heard_where_the_tracker_no_longer_has_the_release() {
+    let facts = host(
+        Platform::new(Ecosystem::Debian, "9"),
+        vec![package("exim4", "4.89-2+deb9u7")],
+    );
+    let own = statement(
+        "CVE-2026-1",
+        "exim4",
+        vec![claim("bullseye", fixed("4.94.2-7"))],
+    );
+    let mut extended = statement(
+        "CVE-2026-1",
+        "exim4",
+        vec![claim("stretch", fixed("4.89-2+deb9u12"))],
+    );
+    extended.aliases = vec![AdvisoryId::new("ELA-700-1").unwrap()];
+    let verdict = only(judge(&facts, &[tracker(own), (FeedKind::Osv, extended)]));
+    assert_eq!(
+        (verdict.status, verdict.fixed.as_deref()),
+        (Status::FixPublished, Some("4.89-2+deb9u12"))
+    );
+}
+
+#[test]
 fn a_package_of_another_packager_is_not_cleared_by_the_distributors_versions() {
     let claims = vec![
         claim("bookworm", fixed("1:2.3.19.1+dfsg1-2.1+deb12u1")),

@@ -114,11 +114,15 @@ fn trust(
     feeds: &[FeedView<'_>],
 ) -> Ordering {
     let place = |o: &Opinion<'_>| {
+        // That a tracker has no entry for the release is no word about it: whoever has one (extended
+        // support, say) is heard first.
+        let silent = o.rule == Rule::PackageNotInRelease;
         let voice = rows
             .get(o.row)
             .map_or(Voice::Upstream, |(_, row)| row.voice);
         let feed = feeds.get(o.feed);
         (
+            silent,
             voice,
             feed.map_or(u8::MAX, |f| feed_rank(f.kind)),
             feed.map(|f| f.id),
