@@ -2,11 +2,12 @@
 //!
 //! Entry types: [`RowBuilder`] packs statements into opaque rows at import; [`HostView`] arranges
 //! what was seen on a host by source package; [`judge_host`] gives each (source package, advisory)
-//! exactly one [`mailkeep_model::Verdict`].
+//! exactly one [`mailkeep_model::Verdict`]; [`fleet_check::check_fleet`] does so for a whole fleet at once.
 //!
 //! **Invariant:** pure. Versions are turned into order-preserving keys once ([`version`]), at import
 //! and when a host is viewed; rules only compare bytes.
 
+pub mod fleet_check;
 pub mod fleet_index;
 pub mod version;
 

@@ -214,25 +214,27 @@ impl<'a> Index<'a> {
 /// What of status and urgency differs, in one line; `None` where nothing does.
 fn difference(was: &Finding, is: &Finding) -> Option<String> {
     let mut parts = Vec::new();
-    let mut differ = |what: &str, old: String, new: String| {
-        if old != new {
-            parts.push(format!("{what} {old} to {new}"));
-        }
-    };
-    differ(
-        "status",
-        was.verdict.status.to_string(),
-        is.verdict.status.to_string(),
-    );
-    let lane = |f: &Finding| f.lane.map_or("none", |lane| lane.name()).to_owned();
-    differ("lane", lane(was), lane(is));
-    let decision = |f: &Finding| f.decision.map_or("none", |d| d.name()).to_owned();
-    differ("decision", decision(was), decision(is));
-    let deadline = |f: &Finding| {
-        f.deadline
-            .map_or_else(|| "next upgrade".to_owned(), |day| day.to_string())
-    };
-    differ("deadline", deadline(was), deadline(is));
+    if was.verdict.status != is.verdict.status {
+        parts.push(format!(
+            "status {} to {}",
+            was.verdict.status, is.verdict.status
+        ));
+    }
+    if was.lane != is.lane {
+        let lane = |f: &Finding| f.lane.map_or("none", |lane| lane.name());
+        parts.push(format!("lane {} to {}", lane(was), lane(is)));
+    }
+    if was.decision != is.decision {
+        let decision = |f: &Finding| f.decision.map_or("none", |d| d.name());
+        parts.push(format!("decision {} to {}", decision(was), decision(is)));
+    }
+    if was.deadline != is.deadline {
+        let deadline = |f: &Finding| {
+            f.deadline
+                .map_or_else(|| "next upgrade".to_owned(), |day| day.to_string())
+        };
+        parts.push(format!("deadline {} to {}", deadline(was), deadline(is)));
+    }
     match (was.kev, is.kev) {
         (false, true) => parts.push("now in KEV".to_owned()),
         (true, false) => parts.push("no longer in KEV".to_owned()),

@@ -18,7 +18,7 @@ const MAX_TITLE: usize = 160;
 
 /// Which status asks for more, first the one that asks for most. Between several words of one feed,
 /// or several installed versions, it decides.
-pub(super) fn rank(status: Status) -> u8 {
+pub(crate) fn rank(status: Status) -> u8 {
     match status {
         Status::FixAvailable => 0,
         Status::RestartPending => 1,

@@ -8,6 +8,8 @@ mod choose;
 mod finish;
 mod opinion;
 
+pub(crate) use finish::rank;
+
 use mailkeep_model::{FeedId, FeedKind, FeedState, PackageKind, Verdict};
 
 use crate::host::{HostView, SourcePackage};
