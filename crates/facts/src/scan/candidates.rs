@@ -16,7 +16,7 @@ pub(super) fn read(
     let mut found = if sections.has("apt-policy") {
         let text = sections.text("apt-lists");
         let lists = Lists::parse(&text);
-        if lists.by_name.is_empty() {
+        if lists.by_name.is_empty() && lists.indexes.is_empty() {
             // `apt-cache policy` then offers what is installed, which means nothing.
             lacks.add("candidates", "the host holds no package lists (apt update)");
             return Seen::No;
@@ -91,6 +91,9 @@ fn is_version(text: &str) -> bool {
 #[derive(Default)]
 struct Lists<'a> {
     by_name: BTreeMap<&'a str, List<'a>>,
+    /// The package lists themselves, and when they were fetched: a repository that is trusted as it is
+    /// (sources.list(5), `trusted`) may have no Release file.
+    indexes: BTreeMap<&'a str, Option<Timestamp>>,
 }
 
 #[derive(Default)]
@@ -122,18 +125,21 @@ impl<'a> Lists<'a> {
                     "version" => list.version = list.version.or(value),
                     _ => {}
                 }
-            } else if let Some((changed, path)) = line.split_once(' ')
-                && let Some(path) = path.trim_end().strip_suffix("Release")
-            {
-                let list = lists.by_name.entry(list_name(path)).or_default();
-                list.fetched = list.fetched.max(second(changed));
+            } else if let Some((changed, path)) = line.split_once(' ') {
+                if let Some(path) = path.trim_end().strip_suffix("Release") {
+                    let list = lists.by_name.entry(list_name(path)).or_default();
+                    list.fetched = list.fetched.max(second(changed));
+                } else if let Some((path, _compression)) = path.rsplit_once("_Packages") {
+                    lists.indexes.insert(list_name(path), second(changed));
+                }
             }
         }
         lists
     }
 
     /// Where a source line of `apt-cache policy` comes from, and when its index was fetched:
-    /// `http://HOST/PATH SUITE/COMPONENT ARCH Packages` is the file `HOST_PATH_dists_SUITE_InRelease`.
+    /// `http://HOST/PATH SUITE/COMPONENT ARCH Packages` is the file `HOST_PATH_dists_SUITE_InRelease`;
+    /// `file:/PATH ./ Packages`, a flat repository, is `_PATH_._InRelease`.
     fn origin(&self, source: &str) -> (Option<Box<str>>, Option<Timestamp>) {
         let mut words = source.split_ascii_whitespace();
         let (Some(address), Some(place)) = (words.next(), words.next()) else {
@@ -143,15 +149,23 @@ impl<'a> Lists<'a> {
             return (None, None);
         }
         let suite = place.rsplit_once('/').map_or(place, |(suite, _)| suite);
-        let url = address.split_once("://").map_or(address, |(_, url)| url);
+        let url = match address.split_once("://") {
+            Some((_, url)) => url,
+            None => address.split_once(':').map_or(address, |(_, path)| path),
+        };
         let url = url.rsplit_once('@').map_or(url, |(_, url)| url);
         let url = url.trim_end_matches('/').replace('_', "%5f");
-        let name = format!("{url}_dists_{suite}").replace('/', "_");
+        let name = match place.strip_suffix('/') {
+            Some(flat) => format!("{url}/{flat}"),
+            None => format!("{url}_dists_{suite}"),
+        };
+        let name = name.replace('/', "_");
         let Some(list) = self.by_name.get(name.as_str()) else {
-            let oldest = self.by_name.values().filter_map(|l| l.fetched).min();
+            let oldest = || self.by_name.values().filter_map(|l| l.fetched).min();
+            let fetched = self.index(&name).or_else(oldest);
             return (
                 Some(printable_max(&format!("{url} {place}"), 200).into()),
-                oldest,
+                fetched,
             );
         };
         let told = match (list.label, list.version, list.suite) {
@@ -160,6 +174,26 @@ impl<'a> Lists<'a> {
             _ => format!("{url} {place}"),
         };
         (Some(printable_max(&told, 200).into()), list.fetched)
+    }
+
+    /// When a repository's own package list was fetched: `NAME_Packages`, or
+    /// `NAME_COMPONENT_binary-ARCH_Packages`.
+    fn index(&self, name: &str) -> Option<Timestamp> {
+        if let Some(fetched) = self.indexes.get(name) {
+            return *fetched;
+        }
+        let below = format!("{name}_");
+        let (next, fetched) = self.indexes.range(below.as_str()..).next()?;
+        fetched.filter(|_| next.starts_with(&below))
+    }
+
+    /// When anything was fetched last.
+    fn newest(&self) -> Option<Timestamp> {
+        let releases = self.by_name.values().map(|l| l.fetched);
+        releases
+            .max()
+            .flatten()
+            .or_else(|| self.indexes.values().copied().flatten().max())
     }
 }
 
@@ -219,7 +253,7 @@ fn from_apt(text: &str, lists: &Lists<'_>) -> Vec<Candidate> {
             (candidate.origin, candidate.index_as_of) = lists.origin(source);
         }
     }
-    let newest = lists.by_name.values().filter_map(|l| l.fetched).max();
+    let newest = lists.newest();
     for candidate in &mut found {
         candidate.index_as_of = candidate.index_as_of.or(newest);
     }
@@ -319,6 +353,35 @@ mod tests {
         );
         assert_eq!(&*found[1].package, "libc6");
         assert_eq!(found[1].origin, None);
+    }
+
+    #[test]
+    fn a_repository_without_a_release_file_counts() {
+        let lists = Lists::parse(
+            "1795296818 /var/lib/apt/lists/_repo_live_exim_._Packages\n\
+             1795296819 /var/lib/apt/lists/own.example_debian_dists_stable_main_binary-amd64_Packages.lz4\n",
+        );
+        assert!(lists.by_name.is_empty());
+        for (source, origin, fetched) in [
+            (
+                "file:/repo/live/exim ./ Packages",
+                "/repo/live/exim ./",
+                1_795_296_818,
+            ),
+            (
+                "https://own.example/debian stable/main amd64 Packages",
+                "own.example/debian stable/main",
+                1_795_296_819,
+            ),
+        ] {
+            let (from, at) = lists.origin(source);
+            assert_eq!(from.as_deref(), Some(origin));
+            assert_eq!(at.map(Timestamp::as_second), Some(fetched));
+        }
+        assert_eq!(
+            lists.newest().map(Timestamp::as_second),
+            Some(1_795_296_819)
+        );
     }
 
     #[test]

@@ -100,7 +100,8 @@ dpkg)
         set +f
         # The change time is when apt put the file there; the modification time is the server's.
         section apt-lists
-        stat -c '%Z %n' /var/lib/apt/lists/*Release 2>/dev/null
+        # Packages, too: a repository need not have a Release file.
+        stat -c '%Z %n' /var/lib/apt/lists/*Release /var/lib/apt/lists/*_Packages* 2>/dev/null
         grep -H -i -E '^(Label|Suite|Version): ' /var/lib/apt/lists/*Release /dev/null 2>/dev/null
         set -f
         section apt-policy
