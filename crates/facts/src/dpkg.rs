@@ -255,6 +255,7 @@ impl Found {
             source_version: source_version.into(),
             ecosystem: None,
             module: None,
+            vendor: None,
             depends,
             provides,
         });
@@ -475,6 +476,8 @@ mod tests {
                 source_version: source_version.into(),
                 ecosystem: None,
                 module: None,
+                vendor: None,
+                vendor: None,
                 depends: depends.into_iter().map(Into::into).collect(),
                 provides: provides.into_iter().map(Into::into).collect(),
             }

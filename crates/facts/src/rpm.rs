@@ -224,6 +224,8 @@ fn package(
         source_version: source_version.into(),
         ecosystem: None,
         module: module.map(|m| mailkeep_model::text::printable_max(m, 255).into()),
+        vendor: None,
+        vendor: None,
         depends: Vec::new(),
         provides: Vec::new(),
     }

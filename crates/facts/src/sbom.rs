@@ -380,6 +380,7 @@ fn plain(name: &str, version: &str) -> Result<InstalledPackage, &'static str> {
         source_version: version.into(),
         ecosystem: None,
         module: None,
+        vendor: None,
         depends: Vec::new(),
         provides: Vec::new(),
     })

@@ -313,6 +313,8 @@ mod tests {
             source_version: version.into(),
             ecosystem: None,
             module: None,
+            vendor: None,
+            vendor: None,
             depends: vec![],
             provides: vec![],
         }

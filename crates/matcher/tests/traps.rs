@@ -24,6 +24,8 @@ fn package(source: &str, version: &str) -> InstalledPackage {
         source_version: version.into(),
         ecosystem: None,
         module: None,
+        vendor: None,
+        vendor: None,
         depends: vec![],
         provides: vec![],
     }

@@ -116,6 +116,9 @@ pub struct InstalledPackage {
     pub ecosystem: Option<Ecosystem>,
     /// RPM modularity label (`name:stream:...`), where there is one.
     pub module: Option<Box<str>>,
+    /// Who built it (RPM's `Vendor`), where the package manager says so.
+    #[serde(default)]
+    pub vendor: Option<Box<str>>,
     /// Names of packages this one needs to run: `Depends` and `Pre-Depends`, each alternative, no
     /// versions; for RPM empty (its dependencies name capabilities).
     pub depends: Vec<Box<str>>,

@@ -291,10 +291,14 @@ pub enum UnknownReason {
     FeedStale,
     /// The feeds for this host's packages were only partly read.
     FeedPartial,
+    /// A package may belong to a module stream, and its label was not seen.
+    ModuleNotSeen,
     /// No feed speaks for this host's packages.
     NoFeed,
     /// Nothing was ever seen of the host.
     NoFacts,
+    /// Not one installed package was seen.
+    NoPackages,
     /// Only single documents, no whole feed, speak for this host's packages.
     NoWholeFeed,
     /// The installed package was not built by the distributor.
@@ -303,8 +307,12 @@ pub enum UnknownReason {
     PackageNotInRelease,
     /// os-release names a system no rule is known for.
     PlatformNotKnown,
+    /// Whether mail processes run the installed code could not be seen.
+    RunningCodeNotSeen,
     /// The last scan failed.
     ScanFailed,
+    /// A mail process runs a file that is no longer on disk and that no package owns.
+    StaleCodeUnowned,
     /// Two versions cannot be ordered.
     VersionNotComparable,
 }
@@ -318,13 +326,17 @@ impl UnknownReason {
             Self::FeedFromTheFuture => "feed-from-the-future",
             Self::FeedStale => "feed-stale",
             Self::FeedPartial => "feed-partial",
+            Self::ModuleNotSeen => "module-not-seen",
             Self::NoFeed => "no-feed",
             Self::NoFacts => "no-facts",
+            Self::NoPackages => "no-packages",
             Self::NoWholeFeed => "no-whole-feed",
             Self::NotTheDistributorsPackage => "not-the-distributors-package",
             Self::PackageNotInRelease => "package-not-in-release",
             Self::PlatformNotKnown => "platform-not-known",
+            Self::RunningCodeNotSeen => "running-code-not-seen",
             Self::ScanFailed => "scan-failed",
+            Self::StaleCodeUnowned => "stale-code-unowned",
             Self::VersionNotComparable => "version-not-comparable",
         }
     }
@@ -412,8 +424,7 @@ impl Lane {
 pub struct Finding {
     /// The host.
     pub host: HostName,
-    /// The verdict.
-    #[serde(flatten)]
+    /// The verdict. Not flattened: reading it back would buffer every field, at four times the cost.
     pub verdict: Verdict,
     /// Qualitative severity.
     pub severity: Severity,

@@ -25,6 +25,7 @@ pub(crate) fn facts(name: &str, second: i64) -> HostFacts {
             source_version: "4.96-15+deb12u5".into(),
             ecosystem: None,
             module: None,
+            vendor: None,
             depends: vec!["libc6".into()],
             provides: vec![],
         }],
