@@ -225,7 +225,6 @@ fn package(
         ecosystem: None,
         module: module.map(|m| mailkeep_model::text::printable_max(m, 255).into()),
         vendor: None,
-        vendor: None,
         depends: Vec::new(),
         provides: Vec::new(),
     }
