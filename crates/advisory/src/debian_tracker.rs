@@ -39,6 +39,19 @@ const RELEASES_MAX: usize = 256;
 /// record (an unknown urgency, a `resolved` without version) is a problem too, but the statement
 /// is kept with what is certain.
 pub fn read(input: impl Read, sink: &mut dyn Sink) -> Result<Summary, ReadError> {
+    read_by(Way::InView, input, sink)
+}
+
+/// How packages are found: the fuzzer compares the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Each is delimited first.
+    Delimited,
+    /// Each is parsed where it lies, as far as that goes.
+    InView,
+}
+
+fn read_by(way: Way, input: impl Read, sink: &mut dyn Sink) -> Result<Summary, ReadError> {
     let mut splitter = Splitter::open(input, EXPECTED)?;
     let (array, _) = splitter.peek()?;
     if array {
@@ -54,7 +67,9 @@ pub fn read(input: impl Read, sink: &mut dyn Sink) -> Result<Summary, ReadError>
         releases: Vec::new(),
     };
     loop {
-        splitter.offer(|text| reader.fast(text))?;
+        if way == Way::InView {
+            splitter.offer(|text| reader.fast(text))?;
+        }
         let Some(member) = splitter.next()? else {
             break;
         };
@@ -80,9 +95,28 @@ pub fn read(input: impl Read, sink: &mut dyn Sink) -> Result<Summary, ReadError>
     Ok(reader.summary)
 }
 
-/// Fuzz entry.
+/// Fuzz entry: any bytes, in one piece and byte by byte. Checks that packages read where they lie
+/// give what packages delimited first give.
+///
+/// # Panics
+///
+/// Where that does not hold: it is what the fuzzer looks for.
 pub fn fuzz(data: &[u8]) {
-    let _read = read(data, &mut crate::Collect::default());
+    struct Bytewise<'a>(&'a [u8]);
+    impl Read for Bytewise<'_> {
+        fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+            let some = to.len().min(1);
+            self.0.read(to.get_mut(..some).unwrap_or_default())
+        }
+    }
+    let result = |way, input: &mut dyn Read| {
+        let mut sink = crate::Collect::default();
+        let summary = read_by(way, input, &mut sink).map_err(|error| error.to_string());
+        (summary, sink)
+    };
+    let delimited = result(Way::Delimited, &mut &*data);
+    assert_eq!(result(Way::InView, &mut &*data), delimited);
+    assert_eq!(result(Way::InView, &mut Bytewise(data)), delimited);
 }
 
 struct Reader<'s> {
