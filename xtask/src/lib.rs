@@ -2,6 +2,7 @@
 //!
 //! - [`tidy`] checks what no compiler checks: which room may use which, and where things lie.
 //! - `lab` (on Linux) runs real Debian mail hosts in namespaces of this machine.
+//! - [`bench`] measures the patch filter beside its peers.
 //! - [`suite`] is the one command that runs every test (`cargo xtask test`).
 //!
 //! Entry: [`run`]. Nothing here is part of the product: no room may depend on this crate, but the
@@ -12,6 +13,8 @@
     reason = "a program for developers: it owns its terminal, its files and its child processes"
 )]
 
+pub mod bench;
+pub mod dist;
 #[cfg(target_os = "linux")]
 pub mod lab;
 pub mod suite;
@@ -24,7 +27,9 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   tidy            check the rooms' edges, file heads and lengths, and what must not be committed
+  bench COMMAND   the figures of docs/BENCHMARKS.md, beside their peers; `bench help` says more
   lab COMMAND     real Debian mail hosts in namespaces of this machine; `lab --help` says more
+  dist            the Debian package, with man pages, completions and the systemd unit
   test [--full]   run every check and test, cheapest first, after setting up what they need;
                   --full also installs cargo-deny where it is missing (minutes of compiling)
 
@@ -38,7 +43,9 @@ pub fn run(args: Vec<String>) -> ExitCode {
     let rest: Vec<String> = args.collect();
     match command.as_deref() {
         Some("tidy") if rest.is_empty() => tidy::run(&workspace_root()),
+        Some("bench") => bench::run(&workspace_root(), &rest),
         Some("lab") => lab(&rest),
+        Some("dist") if rest.is_empty() => dist::run(&workspace_root()),
         Some("test") => match suite::Options::parse(&rest) {
             Ok(options) => suite::run(&workspace_root(), options),
             Err(problem) => usage(&problem),

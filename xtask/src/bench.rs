@@ -1,0 +1,38 @@
+//! `cargo xtask bench`: builds the program as users get it, and starts the benchmarks, which are a
+//! package of their own (`xtask/bench`) so that nothing else here links the rooms.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Runs them with these arguments.
+pub fn run(root: &Path, arguments: &[String]) -> ExitCode {
+    let build = |package: &str| {
+        crate::cargo()
+            .args(["build", "--release", "--locked", "--package", package])
+            .current_dir(root)
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    let filter = arguments.first().is_some_and(|first| first == "filter");
+    if !build("xtask-bench") || (filter && !build("mailkeep")) {
+        return ExitCode::FAILURE;
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| OsString::from("target"));
+    let release = root.join(target).join("release");
+    let mut command = std::process::Command::new(release.join("xtask-bench"));
+    command.args(arguments).current_dir(root);
+    if filter && !arguments.iter().any(|a| a == "--mailkeep") {
+        command.arg("--mailkeep").arg(release.join("mailkeep"));
+    }
+    match command.status() {
+        Ok(status) => status
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .map_or(ExitCode::FAILURE, ExitCode::from),
+        Err(error) => {
+            eprintln!("bench: cannot start it: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
