@@ -6,12 +6,12 @@
 use mailkeep_model::{Ecosystem, InstalledPackage, Platform, Problem};
 
 /// The query format that gives all a verdict needs: `rpm -qa --qf FORMAT`. rpm before 4.14 (el7)
-/// knows no `MODULARITYLABEL`; leave the last column out there.
+/// knows no `MODULARITYLABEL`; write `(none)` in its place there.
 pub const QUERY_FORMAT: &str = "%{NAME}\\t%{EPOCHNUM}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}\\t\
-    %{SOURCERPM}\\t%{MODULARITYLABEL}\\n";
+    %{SOURCERPM}\\t%{MODULARITYLABEL}\\t%{VENDOR}\\n";
 
-/// Reads `rpm -qa` output: lines of [`QUERY_FORMAT`], or plain `name-version-release.arch`, even
-/// mixed. Sorted by name, then architecture. `gpg-pubkey` entries are keys, not packages.
+/// Reads `rpm -qa` output: lines of [`QUERY_FORMAT`], without their last columns too, or plain
+/// `name-version-release.arch`, even mixed. Sorted by name, then architecture. `gpg-pubkey` entries are keys, not packages.
 ///
 /// The version is `[epoch:]version-release` with epoch 0 left out. A source package has no epoch of
 /// its own in rpm's database; its version here takes that of the binary. Plain lines tell neither
@@ -135,6 +135,7 @@ fn from_columns(line: &str) -> Result<Option<InstalledPackage>, &'static str> {
     let arch = known(columns.next()).unwrap_or_default();
     let source = known(columns.next());
     let module = known(columns.next());
+    let vendor = known(columns.next().map(str::trim));
     if name == "gpg-pubkey" {
         return Ok(None);
     }
@@ -152,14 +153,10 @@ fn from_columns(line: &str) -> Result<Option<InstalledPackage>, &'static str> {
             || (name, evr.clone()),
             |(name, vr)| (name, with_epoch(epoch, &vr)),
         );
-    Ok(Some(package(
-        name,
-        evr,
-        arch,
-        source,
-        source_version,
-        module,
-    )))
+    let mut package = package(name, evr, arch, source, source_version);
+    package.module = module.map(|m| mailkeep_model::text::printable_max(m, 255).into());
+    package.vendor = vendor.map(|v| mailkeep_model::text::printable_max(v, 255).into());
+    Ok(Some(package))
 }
 
 fn from_nevra(line: &str) -> Result<Option<InstalledPackage>, &'static str> {
@@ -179,7 +176,7 @@ fn from_nevra(line: &str) -> Result<Option<InstalledPackage>, &'static str> {
         return Err("has an epoch that is no number");
     }
     let evr = with_epoch(epoch, &format!("{version}-{release}"));
-    Ok(Some(package(name, evr.clone(), arch, name, evr, None)))
+    Ok(Some(package(name, evr.clone(), arch, name, evr)))
 }
 
 /// Architectures of rpmrc that distributions ship for.
@@ -214,7 +211,6 @@ fn package(
     arch: &str,
     source: &str,
     source_version: String,
-    module: Option<&str>,
 ) -> InstalledPackage {
     InstalledPackage {
         name: name.into(),
@@ -223,7 +219,7 @@ fn package(
         source: source.into(),
         source_version: source_version.into(),
         ecosystem: None,
-        module: module.map(|m| mailkeep_model::text::printable_max(m, 255).into()),
+        module: None,
         vendor: None,
         depends: Vec::new(),
         provides: Vec::new(),
@@ -258,6 +254,30 @@ mod tests {
             ]
         );
         assert_eq!(packages[1].module.as_deref(), Some("nodejs:18:9:x"));
+    }
+
+    #[test]
+    fn who_built_a_package_is_kept_where_rpm_says_it() {
+        let text = "exim\t0\t4.98\t1.el9\tx86_64\texim-4.98-1.el9.src.rpm\t(none)\tFedora Project\n\
+            postfix\t2\t3.5.25\t1.el9\tx86_64\tpostfix-3.5.25-1.el9.src.rpm\t(none)\tAlmaLinux\n\
+            rspamd\t0\t3.9\t1\tx86_64\trspamd-3.9-1.src.rpm\t(none)\t(none)\n\
+            sendmail\t0\t8.16\t1.el9\tx86_64\tsendmail-8.16-1.el9.src.rpm\t(none)\n";
+        let (packages, problems) = parse_qa(text);
+        assert!(problems.is_empty(), "{problems:?}");
+        let seen: Vec<_> = packages
+            .iter()
+            .map(|p| (&*p.name, p.vendor.as_deref()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("exim", Some("Fedora Project")),
+                ("postfix", Some("AlmaLinux")),
+                ("rspamd", None),
+                ("sendmail", None),
+            ]
+        );
+        assert_eq!(QUERY_FORMAT.matches("\\t").count(), 7);
     }
 
     #[test]

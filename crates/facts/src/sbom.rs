@@ -412,6 +412,8 @@ fn rpm_ecosystem(namespace: Option<&str>) -> Ecosystem {
         "redhat" | "rhel" | "centos" => Ecosystem::RedHat,
         "rocky" | "rockylinux" => Ecosystem::RockyLinux,
         "sles" | "sled" | "suse" => Ecosystem::Suse,
+        // Repositories beside the distributor's, by the name they are known by.
+        "epel" => Ecosystem::Other("EPEL".into()),
         other => Ecosystem::Other(other.into()),
     }
 }
@@ -604,6 +606,28 @@ mod tests {
             1,
             "a package of another distribution is said"
         );
+    }
+
+    #[test]
+    fn an_rpm_of_another_builder_is_not_the_distributors() {
+        let (sbom, _) = read(
+            r#"{"bomFormat":"CycloneDX","components":[
+            {"type":"operating-system","name":"almalinux","version":"9.4"},
+            {"type":"library","name":"postfix","purl":"pkg:rpm/almalinux/postfix@3.5.25-1.el9?epoch=2"},
+            {"type":"library","name":"exim","purl":"pkg:rpm/epel/exim@4.98-1.el9"},
+            {"type":"library","name":"opendkim","purl":"pkg:rpm/fedora/opendkim@2.11-1.el9"},
+            {"type":"library","name":"postfix3","purl":"pkg:rpm/ghettoforge/postfix3@3.9.0-1.gf.el9"}]}"#,
+        );
+        assert_eq!(
+            lines(&sbom),
+            [
+                "EPEL exim 4.98-1.el9 exim 4.98-1.el9",
+                "Fedora opendkim 2.11-1.el9 opendkim 2.11-1.el9",
+                "host postfix 2:3.5.25-1.el9 postfix 2:3.5.25-1.el9",
+                "ghettoforge postfix3 3.9.0-1.gf.el9 postfix3 3.9.0-1.gf.el9",
+            ]
+        );
+        assert!(sbom.packages.iter().all(|p| p.vendor.is_none()));
     }
 
     #[test]

@@ -79,8 +79,9 @@ elif have rpm; then
     manager=rpm
     section rpm-qa
     columns='%{NAME}\t%{EPOCHNUM}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\t%{SOURCERPM}'
-    limited 60 $rpm -qa --qf "$columns\t%{MODULARITYLABEL}\n" 2>/dev/null ||
-        limited 60 $rpm -qa --qf "$columns\n" 2>/dev/null ||
+    # rpm before 4.14 knows no module label.
+    limited 60 $rpm -qa --qf "$columns\t%{MODULARITYLABEL}\t%{VENDOR}\n" 2>/dev/null ||
+        limited 60 $rpm -qa --qf "$columns\t(none)\t%{VENDOR}\n" 2>/dev/null ||
         lack packages 'rpm -qa failed'
 else
     lack packages 'the host has neither dpkg nor rpm'
