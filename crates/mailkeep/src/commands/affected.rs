@@ -1,5 +1,6 @@
 //! `mailkeep affected`: which of my hosts does an advisory concern.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use mailkeep_model::{AdvisoryId, Finding, HostStatus, Lane, text};
@@ -9,6 +10,7 @@ use crate::answer::Answer;
 use crate::app::App;
 use crate::cli::{AffectedArgs, ShortFormat};
 use crate::output;
+use crate::output::table::WIDTH;
 
 /// Runs it.
 pub fn run(app: &App, args: &AffectedArgs) -> anyhow::Result<Done> {
@@ -41,12 +43,7 @@ pub fn is_about(finding: &Finding, advisory: &AdvisoryId) -> bool {
 }
 
 fn write(answer: &Answer, advisory: &AdvisoryId, out: &mut dyn Write) -> io::Result<()> {
-    let titles = answer
-        .findings
-        .iter()
-        .map(|f| &f.verdict.title)
-        .find(|title| !title.is_empty());
-    match titles {
+    match common_title(answer) {
         Some(title) => writeln!(out, "{advisory}: {}", text::printable_max(title, 80))?,
         None => writeln!(out, "{advisory}")?,
     }
@@ -75,11 +72,8 @@ fn write(answer: &Answer, advisory: &AdvisoryId, out: &mut dyn Write) -> io::Res
         .map(|h| h.name.as_str())
         .collect();
     if !silent.is_empty() {
-        writeln!(
-            out,
-            "\nNo package that it names is installed on: {}",
-            silent.join(", ")
-        )?;
+        writeln!(out, "\nNo package that it names is installed on:")?;
+        write_folded(&silent.join(", "), 2, out)?;
     }
     let mut heading = false;
     for host in answer
@@ -92,13 +86,8 @@ fn write(answer: &Answer, advisory: &AdvisoryId, out: &mut dyn Write) -> io::Res
             heading = true;
         }
         for (kind, reason) in &host.reasons {
-            writeln!(
-                out,
-                "  {:<18} {}: {}",
-                host.name,
-                kind.name(),
-                text::printable(reason)
-            )?;
+            writeln!(out, "  {:<18} {}", host.name, kind.name())?;
+            write_folded(reason, 21, out)?;
         }
     }
     let decommissioned: Vec<&str> = answer
@@ -108,11 +97,8 @@ fn write(answer: &Answer, advisory: &AdvisoryId, out: &mut dyn Write) -> io::Res
         .map(|h| h.name.as_str())
         .collect();
     if !decommissioned.is_empty() {
-        writeln!(
-            out,
-            "\nDecommissioned, not judged: {}",
-            decommissioned.join(", ")
-        )?;
+        writeln!(out, "\nDecommissioned, not judged:")?;
+        write_folded(&decommissioned.join(", "), 2, out)?;
     }
     if answer.findings.is_empty() {
         writeln!(
@@ -145,10 +131,39 @@ fn write_line(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
         text::printable(&verdict.installed),
         verdict.status,
     )?;
-    writeln!(
-        out,
-        "  {:<18} {}",
-        "",
-        text::printable(&verdict.evidence.reason)
-    )
+    write_folded(&verdict.evidence.reason, 21, out)
+}
+
+/// The title most verdicts bear: an erratum's heading says less than the words of the tracker, and
+/// stands on fewer hosts. Between two as frequent, the longer.
+fn common_title(answer: &Answer) -> Option<&str> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for finding in &answer.findings {
+        if !finding.verdict.title.is_empty() {
+            *counts.entry(&finding.verdict.title).or_default() += 1;
+        }
+    }
+    counts
+        .into_iter()
+        .max_by_key(|(title, count)| (*count, title.len()))
+        .map(|(title, _)| title)
+}
+
+/// Writes a text below an indentation, broken at spaces to fit [`WIDTH`].
+fn write_folded(words: &str, indent: usize, out: &mut dyn Write) -> io::Result<()> {
+    let words = text::printable(words);
+    let room = WIDTH.saturating_sub(indent);
+    let mut line = String::new();
+    for word in words.split(' ') {
+        let length = line.chars().count() + 1 + word.chars().count();
+        if !line.is_empty() && length > room {
+            writeln!(out, "{:indent$}{line}", "")?;
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    writeln!(out, "{:indent$}{line}", "")
 }

@@ -118,7 +118,9 @@ fn write_finding(finding: &Finding, answer: &Answer, out: &mut dyn Write) -> io:
     }
     line("surface", verdict.surface.name())?;
     line("severity", finding.severity.name())?;
-    if let (Some(score), Some(vector)) = (finding.score, &verdict.cvss) {
+    if let Some(score) = finding.score {
+        // The score may come from a record of the CVE id, where the deciding feed gives no vector.
+        let vector = verdict.cvss.as_deref().unwrap_or("(of the CVE record)");
         line("CVSS", &format!("{score:.1} {vector}"))?;
     }
     line(
