@@ -1,9 +1,10 @@
 //! What a feed comes wrapped in: gzip, xz, zstd, bzip2, a zip of records; told by its first bytes,
 //! never by its name, and unpacked as a stream within limits.
 //!
-//! Entry: [`open`] for one stream, [`zip_entries`] for an archive, [`Format::of`] to tell which.
-//! Nothing is ever written: an entry's name is only a name. An archive within compressed data, or
-//! within an archive, is refused; no source publishes such, bombs are built so.
+//! Entry: [`open`] for one stream, [`zip_entries`] for an archive, [`Format::of`] to tell which;
+//! [`open_archive`] for a package. Nothing is ever written: an entry's name is only a name. An
+//! archive within compressed data, or within an archive, is refused elsewhere; no source of records
+//! publishes such, bombs are built so.
 
 use std::cell::Cell;
 use std::fmt;
@@ -124,7 +125,33 @@ impl fmt::Debug for Opened<'_> {
 /// Errors: [`ReadError::NotThisKind`] for an archive (a zip wants [`zip_entries`]) and for an
 /// archive or compressed data within compressed data. Later reads fail with [`LimitPassed`] inside
 /// where a limit is passed, and with [`ErrorKind::UnexpectedEof`] where compressed data ends early.
-pub fn open<'r>(mut input: impl Read + 'r, limits: Limits) -> Result<Opened<'r>, ReadError> {
+pub fn open<'r>(input: impl Read + 'r, limits: Limits) -> Result<Opened<'r>, ReadError> {
+    opened(input, limits, Within::NoArchive)
+}
+
+/// The same for what is to be an archive itself, within compressed data or plain: a Debian package,
+/// and the tar in it (deb(5)). The caller reads the archive, and knows its own bounds. A zip is
+/// still refused.
+pub fn open_archive<'r>(input: impl Read + 'r, limits: Limits) -> Result<Opened<'r>, ReadError> {
+    opened(input, limits, Within::Anything)
+}
+
+/// What may come out of the wrapping.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Anything,
+    NoArchive,
+}
+
+fn opened<'r>(
+    mut input: impl Read + 'r,
+    limits: Limits,
+    within: Within,
+) -> Result<Opened<'r>, ReadError> {
+    let refused = |head: &[u8]| match within {
+        Within::Anything => None,
+        Within::NoArchive => sniff::archive(head),
+    };
     let head = head_of(&mut input)?;
     let format = Format::of(&head);
     let taken = Rc::new(Cell::new(0));
@@ -134,7 +161,7 @@ pub fn open<'r>(mut input: impl Read + 'r, limits: Limits) -> Result<Opened<'r>,
     };
     let content: Box<dyn Read + 'r> = match format {
         Format::Plain => {
-            if let Some(found) = sniff::archive(&head) {
+            if let Some(found) = refused(&head) {
                 return Err(not_a_feed(found.to_owned()));
             }
             return Ok(Opened {
@@ -167,7 +194,7 @@ pub fn open<'r>(mut input: impl Read + 'r, limits: Limits) -> Result<Opened<'r>,
         }
         other => other?,
     };
-    if let Some(inner) = sniff::archive(&head) {
+    if let Some(inner) = refused(&head) {
         return Err(not_a_feed(format!("{inner} within {} data", format.name())));
     }
     Ok(Opened {
@@ -616,6 +643,28 @@ mod tests {
         let error = open(&gzip(&tar)[..], Limits::default()).unwrap_err();
         assert!(error.to_string().contains("tar archive"));
         assert!(open(&b"PK\x03\x04"[..], Limits::default()).is_err());
+    }
+
+    #[test]
+    fn an_archive_that_is_asked_for_is_unpacked_within_the_same_limits() {
+        let mut tar = vec![b'a'; 512];
+        tar[257..262].copy_from_slice(b"ustar");
+        for data in [gzip(&tar), tar.clone()] {
+            let mut content = Vec::new();
+            let mut opened = open_archive(&data[..], Limits::default()).unwrap();
+            opened.content.read_to_end(&mut content).unwrap();
+            assert!(content == tar);
+        }
+        let limits = Limits {
+            output: 1 << 10,
+            ..Limits::default()
+        };
+        let long = gzip(&tar.repeat(9));
+        let mut opened = open_archive(&long[..], limits)
+            .map_err(|error| error.to_string())
+            .unwrap();
+        assert!(opened.content.read_to_end(&mut Vec::new()).is_err());
+        assert!(open_archive(&b"PK\x03\x04"[..], Limits::default()).is_err());
     }
 
     fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
