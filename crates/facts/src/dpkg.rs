@@ -477,7 +477,6 @@ mod tests {
                 ecosystem: None,
                 module: None,
                 vendor: None,
-                vendor: None,
                 depends: depends.into_iter().map(Into::into).collect(),
                 provides: provides.into_iter().map(Into::into).collect(),
             }

@@ -31,6 +31,11 @@ pub(super) fn read(
         .and_then(|b| b.trim().parse::<i64>().ok());
     let maps = sections.text("maps");
     let maps = mapped_files(&maps);
+    let ended = sections.text("ended");
+    let ended: BTreeSet<u32> = ended
+        .lines()
+        .filter_map(|l| l.trim().parse().ok())
+        .collect();
     let world = World {
         packages,
         owners: owners(sections),
@@ -51,7 +56,8 @@ pub(super) fn read(
             executable
         };
         let roles = roles(raw.pid, raw.comm, path, sockets);
-        if roles.is_empty() {
+        // What ended during the scan serves no mail any more, and its code could not be read.
+        if roles.is_empty() || ended.contains(&raw.pid) {
             continue;
         }
         let started_at = started(raw.stat, boot, about.hertz);

@@ -263,6 +263,17 @@ if [ -n "$pids" ]; then
     maps=$(grep -H -e '^[^ ]* ..x. [^/]* /' /dev/null $files 2>/dev/null)
     printf '%s\n' "$maps"
 
+    # Those that ended meanwhile: on a busy server short-lived ones come and go. A zombie runs nothing.
+    section ended
+    for pid in $pids; do
+        stat=
+        { read -r stat <"/proc/$pid/stat"; } 2>/dev/null
+        case ${stat##*) } in
+        [ZX]*) printf '%s\n' "$pid" ;;
+        '') [ -d "/proc/$pid" ] || printf '%s\n' "$pid" ;;
+        esac
+    done
+
     # The files meant: one path a line, each once. ` (deleted)` and the names that dpkg and rpm
     # give a file while they replace it are taken off.
     paths=$({

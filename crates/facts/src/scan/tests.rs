@@ -137,6 +137,25 @@ fn without_root_the_rest_is_said_to_be_missing() {
 }
 
 #[test]
+fn a_process_that_ended_during_the_scan_is_neither_hidden_nor_there() {
+    let text = REPORT
+        .replace(
+            "pid 7\n",
+            "pid 2900\ncomm exim4\nexe /usr/sbin/exim4\nstat 2900 (exim4) S 2830\npid 7\n",
+        )
+        .replace(
+            "\n=n0nce identity",
+            "\n=n0nce ended\n2900\n\n=n0nce identity",
+        );
+    let report = parse(text.as_bytes()).unwrap();
+    let Seen::Yes(processes) = &report.facts.processes else {
+        panic!("{:?}", report.facts.processes);
+    };
+    assert_eq!(processes.len(), 1);
+    assert!(limitations(&report).is_empty());
+}
+
+#[test]
 fn a_process_of_a_container_is_not_given_the_hosts_package() {
     let text = REPORT.replace(" (deleted)", "");
     let report = parse(text.as_bytes()).unwrap();
