@@ -35,6 +35,13 @@ pub fn coverage_gaps(
             ),
         ));
     }
+    if view.facts.packages.is_empty() {
+        gaps.push((
+            UnknownReason::NoPackages,
+            "not one installed package was seen; that is no mail server, or the wrong directory"
+                .to_owned(),
+        ));
+    }
     for platform in view.platforms() {
         gaps.extend(platform_gap(platform, feeds, now));
     }
@@ -56,7 +63,11 @@ fn platform_gap(
             gap_sentence(UnknownReason::NoFeed, platform, ""),
         ));
     }
-    let whole: Vec<&&FeedStatus> = covering.iter().filter(|feed| feed.whole).collect();
+    // CVE records speak of every product somewhere, and of none wholly.
+    let whole: Vec<&&FeedStatus> = covering
+        .iter()
+        .filter(|feed| feed.whole && feed.kind != FeedKind::Cve)
+        .collect();
     if whole.is_empty() {
         let names: Vec<&str> = covering.iter().map(|feed| feed.id.as_str()).collect();
         let reason = UnknownReason::NoWholeFeed;

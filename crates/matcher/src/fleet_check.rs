@@ -5,7 +5,7 @@
 //! only the facts of a host tell: which version the host's own repositories offer, and which
 //! process still runs old code.
 
-use mailkeep_model::{PackageKind, Platform, Surface, Verdict};
+use mailkeep_model::{PackageKind, Platform, Status, Surface, Verdict};
 use roaring::RoaringBitmap;
 
 use crate::fleet_index::FleetIndex;
@@ -125,12 +125,12 @@ fn check_package(
             stale: Vec::new(),
         };
         let mut judged = Judged::default();
-        judge_package(&package, about, feeds, all, &mut judged)?;
-        totals.fixed += judged.fixed * hosts.len();
-        totals.not_affected += judged.not_affected * hosts.len();
+        judge_package(&package, about, feeds, all || carried_twice, &mut judged)?;
         if carried_twice {
             found.extend(judged.verdicts.into_iter().map(|v| (v, *hosts)));
         } else {
+            totals.fixed += judged.fixed * hosts.len();
+            totals.not_affected += judged.not_affected * hosts.len();
             for verdict in &judged.verdicts {
                 hand_out(verdict, hosts, totals, each);
             }
@@ -143,8 +143,17 @@ fn check_package(
     for of_advisory in found.chunk_by(|(a, _), (b, _)| a.advisory == b.advisory) {
         let mut told = RoaringBitmap::new();
         for (verdict, hosts) in of_advisory {
-            hand_out(verdict, &(*hosts - &told), totals, each);
+            let left = *hosts - &told;
             told |= *hosts;
+            // As [`Judged`] counts: each pair once, by the version that asks for more.
+            match verdict.status {
+                Status::Fixed => totals.fixed += left.len(),
+                Status::NotAffected => totals.not_affected += left.len(),
+                _ => {}
+            }
+            if all || verdict.status.is_finding() {
+                hand_out(verdict, &left, totals, each);
+            }
         }
     }
     Ok(())
@@ -313,7 +322,6 @@ mod tests {
             source_version: version.into(),
             ecosystem: None,
             module: None,
-            vendor: None,
             vendor: None,
             depends: vec![],
             provides: vec![],

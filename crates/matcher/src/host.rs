@@ -34,6 +34,35 @@ pub struct SourcePackage<'a> {
     pub stale: Vec<StaleRun<'a>>,
 }
 
+impl SourcePackage<'_> {
+    /// Its RPM modularity label, where it has one.
+    pub(crate) fn label(&self) -> Option<&str> {
+        self.module
+            .filter(|label| !label.is_empty() && *label != "(none)")
+    }
+
+    /// Whether it is a backport (backports.debian.org).
+    pub(crate) fn is_backport(&self) -> bool {
+        self.platform.ecosystem == Ecosystem::Debian && self.version.contains("~bpo")
+    }
+
+    /// The key of another version of it, numbered as its own is judged: a backport without its
+    /// suffix.
+    pub(crate) fn comparable_key(&self, version: &str) -> Option<Vec<u8>> {
+        let version = if self.is_backport() {
+            as_built_from(version)
+        } else {
+            version
+        };
+        key_of(self.platform.ecosystem.version_scheme(), version)
+    }
+}
+
+/// The version a backport was built from: `1.2-3~bpo12+1` is a rebuild of `1.2-3`.
+pub(crate) fn as_built_from(version: &str) -> &str {
+    version.split_once("~bpo").map_or(version, |(base, _)| base)
+}
+
 /// What the host's own package manager offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offered<'a> {
@@ -82,8 +111,10 @@ impl<'a> HostView<'a> {
             (Vec<&'a InstalledPackage>, Surface),
         > = BTreeMap::new();
         for (package, surface) in facts.packages.iter().zip(surfaces) {
+            let vendor = foreign_vendor(facts, package);
             let platform = match &package.ecosystem {
                 Some(ecosystem) => PlatformKey::Own(ecosystem),
+                None if vendor.is_some() => PlatformKey::Foreign(vendor.unwrap_or_default()),
                 None if facts.platform.is_some() => PlatformKey::Host,
                 None => continue,
             };
@@ -141,18 +172,43 @@ impl<'a> HostView<'a> {
 enum PlatformKey<'a> {
     Host,
     Own(&'a Ecosystem),
+    Foreign(&'a str),
 }
 
 impl PlatformKey<'_> {
     fn resolve(self, facts: &HostFacts) -> Option<Platform> {
         match self {
             Self::Host => facts.platform.clone(),
+            Self::Foreign(vendor) => Some(Platform::new(Ecosystem::Other(vendor.into()), "")),
             Self::Own(ecosystem) => match &facts.platform {
                 Some(platform) if platform.ecosystem == *ecosystem => Some(platform.clone()),
                 _ => Some(Platform::new(ecosystem.clone(), "")),
             },
         }
     }
+}
+
+/// The builder of an RPM package, where it is not the host's distributor: EPEL's packages on
+/// `AlmaLinux` are not `AlmaLinux`'s, and its advisories do not speak of them.
+fn foreign_vendor<'a>(facts: &HostFacts, package: &'a InstalledPackage) -> Option<&'a str> {
+    let own: &[&str] = match facts.platform.as_ref()?.ecosystem {
+        Ecosystem::AlmaLinux => &["almalinux"],
+        Ecosystem::Fedora => &["fedora"],
+        Ecosystem::OpenSuse => &["opensuse", "suse"],
+        Ecosystem::OracleLinux => &["oracle"],
+        Ecosystem::RedHat => &["red hat", "centos"],
+        Ecosystem::RockyLinux => &["rocky"],
+        Ecosystem::Suse => &["suse"],
+        Ecosystem::Debian | Ecosystem::Ubuntu | Ecosystem::Exchange | Ecosystem::Other(_) => {
+            return None;
+        }
+    };
+    let vendor = package
+        .vendor
+        .as_deref()
+        .filter(|v| !v.is_empty() && *v != "(none)")?;
+    let lower = vendor.to_lowercase();
+    (!own.iter().any(|name| lower.contains(name))).then_some(vendor)
 }
 
 fn source_package<'a>(
@@ -170,7 +226,7 @@ fn source_package<'a>(
     names.dedup();
     SourcePackage {
         key: key_of(scheme, version),
-        offered: offered(scheme, binaries, candidates),
+        offered: offered(scheme, version, binaries, candidates),
         stale: stale_runs(facts, binaries),
         module: binaries.iter().find_map(|b| b.module.as_deref()),
         platform,
@@ -202,6 +258,7 @@ pub(crate) fn without_rebuild(version: &str) -> &str {
 
 fn offered<'a>(
     scheme: VersionScheme,
+    installed: &str,
     binaries: &[&'a InstalledPackage],
     candidates: &BTreeMap<&str, &'a Candidate>,
 ) -> Option<Offered<'a>> {
@@ -212,7 +269,15 @@ fn offered<'a>(
         .filter_map(|b| candidates.get(&*b.name))
         .filter_map(|candidate| {
             let version = without_rebuild(&candidate.version);
-            let key = key_of(scheme, version)?;
+            let backport = scheme == VersionScheme::Dpkg && installed.contains("~bpo");
+            let key = key_of(
+                scheme,
+                if backport {
+                    as_built_from(version)
+                } else {
+                    version
+                },
+            )?;
             Some(Offered {
                 version,
                 key,

@@ -164,6 +164,8 @@ pub enum Rule {
     DistributorUndetermined,
     /// A backport, or a package newer than the release's own, judged by the newer release's data.
     NewerReleaseFixedVersion,
+    /// The package was built for a module stream, and which one was not seen.
+    ModuleNotSeen,
     /// The installed version bears the mark of another packager.
     NotTheDistributorsPackage,
     /// The distributor has no entry for the package in this release.
@@ -193,6 +195,7 @@ impl Rule {
             Self::DistributorEndOfLife => "distributor-end-of-life",
             Self::DistributorUndetermined => "distributor-undetermined",
             Self::NewerReleaseFixedVersion => "newer-release-fixed-version",
+            Self::ModuleNotSeen => "module-not-seen",
             Self::NotTheDistributorsPackage => "not-the-distributors-package",
             Self::PackageNotInRelease => "package-not-in-release",
             Self::ChangelogFixedVersion => "changelog-fixed-version",

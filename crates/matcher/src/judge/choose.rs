@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use mailkeep_model::{FeedKind, OpenState, Rule, Status, Voice};
+use mailkeep_model::{FeedKind, FeedState, OpenState, Rule, Status, Voice};
 
 use super::FeedView;
 use super::finish::rank;
@@ -67,27 +67,36 @@ fn by_advisory<'a>(rows: &[(usize, DecodedRow<'a>)]) -> BTreeMap<&'a str, Vec<us
         .copied()
         .filter(|name| !name.starts_with("CVE-"))
         .collect();
+    let mut moved_to: BTreeMap<&'a str, Vec<&'a str>> = BTreeMap::new();
     for name in lesser {
-        let better: Vec<&'a str> = rows
+        let mut better: Vec<&'a str> = rows
             .iter()
             .filter(|(_, row)| row.advisory != name && row.aliases.contains(&name))
             .map(|(_, row)| row.advisory)
             .filter(|advisory| preference(advisory) < preference(name))
+            // A better name that has itself moved stands for where it went.
+            .flat_map(|advisory| {
+                moved_to
+                    .get(advisory)
+                    .cloned()
+                    .unwrap_or_else(|| vec![advisory])
+            })
             .collect();
+        better.sort_unstable();
+        better.dedup();
         if better.is_empty() {
             continue;
         }
         let moved = groups.remove(name).unwrap_or_default();
-        for advisory in better {
+        for advisory in &better {
             let group = groups.entry(advisory).or_default();
-            group.extend(
-                moved
-                    .iter()
-                    .copied()
-                    .filter(|n| !group.contains(n))
-                    .collect::<Vec<_>>(),
-            );
+            for number in &moved {
+                if !group.contains(number) {
+                    group.push(*number);
+                }
+            }
         }
+        moved_to.insert(name, better);
     }
     groups
 }
@@ -105,8 +114,8 @@ fn preference(id: &str) -> (u8, &str) {
 }
 
 /// Whose word comes first: the distributor's before its changelogs before upstream's (DESIGN.md,
-/// what must always be true, 2); among one distributor's feeds the one that speaks of every
-/// release first; within one feed the word that asks for more.
+/// what must always be true, 2); among one distributor's feeds a fresh one before a stale one, then the
+/// one that speaks of every release; within one kind the word that asks for more.
 fn trust(
     a: &Opinion<'_>,
     b: &Opinion<'_>,
@@ -121,12 +130,14 @@ fn trust(
             .get(o.row)
             .map_or(Voice::Upstream, |(_, row)| row.voice);
         let feed = feeds.get(o.feed);
+        let old = feed.is_none_or(|f| f.state != FeedState::Fresh);
         (
             silent,
             voice,
+            old,
             feed.map_or(u8::MAX, |f| feed_rank(f.kind)),
-            feed.map(|f| f.id),
             rank(o.status),
+            feed.map(|f| f.id),
         )
     };
     place(a).cmp(&place(b))

@@ -41,9 +41,8 @@ pub(super) fn finish(
     all: bool,
     judged: &mut Judged,
 ) -> Result<(), RowError> {
-    let newest_fix_had = newest_fix_had(&chosen);
     for chosen in chosen {
-        let stale = stale_run(package, &chosen.deciding, newest_fix_had.as_deref());
+        let stale = stale_run(package, &chosen.deciding);
         let outcome = outcome(package, &chosen, rows, stale);
         match outcome.status {
             Status::Fixed => judged.fixed += 1,
@@ -68,37 +67,22 @@ struct Outcome<'p, 'h> {
     notes: Vec<String>,
 }
 
-/// The newest fix that the installed version has, over all advisories.
-fn newest_fix_had(chosen: &[Chosen<'_>]) -> Option<Vec<u8>> {
-    chosen
-        .iter()
-        .filter(|c| c.deciding.status == Status::Fixed)
-        .filter_map(|c| c.deciding.fixed)
-        .map(|version| version.key)
-        .max()
-        .map(<[u8]>::to_vec)
-}
-
 /// The process, if any, that still runs code from before this fix. Where the version it runs is not
-/// known, the fix that came last is taken to be the one it lacks: it cannot be older than every
-/// fix, or it would have been found before.
+/// known, it may lack any fix the installed version has: all of them wait for the restart.
 fn stale_run<'p, 'h>(
     package: &'p SourcePackage<'h>,
     opinion: &Opinion<'_>,
-    newest_fix_had: Option<&[u8]>,
 ) -> Option<&'p StaleRun<'h>> {
     if opinion.status != Status::Fixed {
         return None;
     }
     let fixed = opinion.fixed?;
-    let scheme = package.platform.ecosystem.version_scheme();
-    package
-        .stale
-        .iter()
-        .find(|run| match run.ran.and_then(|ran| key_of(scheme, ran)) {
+    package.stale.iter().find(
+        |run| match run.ran.and_then(|ran| package.comparable_key(ran)) {
             Some(ran) => ran.as_slice() < fixed.key,
-            None => newest_fix_had == Some(fixed.key),
-        })
+            None => true,
+        },
+    )
 }
 
 fn outcome<'p, 'h>(
@@ -152,6 +136,13 @@ fn installable(
     };
     let Some(offered) = &package.offered else {
         if !package.platform.ecosystem.is_distribution() {
+            return Status::FixPublished;
+        }
+        if package.is_backport() {
+            notes.push(
+                "the fix is in the release this backport was built from; what backports offer was not seen"
+                    .into(),
+            );
             return Status::FixPublished;
         }
         if extended_support {
@@ -282,6 +273,9 @@ fn reason(package: &SourcePackage<'_>, opinion: &Opinion<'_>) -> String {
         Rule::DistributorUndetermined => {
             format!("the distributor has not decided whether {name}{release} is affected{said}")
         }
+        Rule::ModuleNotSeen => format!(
+            "installed {installed} was built for a module stream; which one was not seen, and the advisory is for one"
+        ),
         Rule::NotTheDistributorsPackage => format!(
             "installed {installed} bears the mark of another packager than {}: whoever built it must say",
             package.platform
@@ -348,7 +342,7 @@ fn verdict(
     let source_stale = feed.is_none_or(|f| f.state != FeedState::Fresh);
     Ok(Verdict {
         advisory: AdvisoryId::new(chosen.advisory)?,
-        aliases: aliases(chosen.advisory, &about)?,
+        aliases: aliases(chosen, rows)?,
         title: title.unwrap_or_default().into(),
         platform: package.platform.clone(),
         package: package.name.into(),
@@ -382,11 +376,17 @@ fn verdict(
     })
 }
 
-fn aliases(advisory: &str, about: &[&DecodedRow<'_>]) -> Result<Vec<AdvisoryId>, RowError> {
-    let mut names: Vec<&str> = about
-        .iter()
-        .flat_map(|row| row.aliases.iter().copied().chain([row.advisory]))
-        .filter(|name| *name != advisory)
+/// The other names of what was judged. A bulletin that speaks only of other releases is none of them:
+/// rows without an opinion do not count.
+fn aliases(
+    chosen: &Chosen<'_>,
+    rows: &[(usize, DecodedRow<'_>)],
+) -> Result<Vec<AdvisoryId>, RowError> {
+    let mut names: Vec<&str> = std::iter::once(&chosen.deciding)
+        .chain(&chosen.others)
+        .filter_map(|opinion| rows.get(opinion.row))
+        .flat_map(|(_, row)| row.aliases.iter().copied().chain([row.advisory]))
+        .filter(|name| *name != chosen.advisory)
         .collect();
     names.sort_unstable();
     names.dedup();

@@ -10,10 +10,10 @@ mod opinion;
 
 pub(crate) use finish::rank;
 
-use mailkeep_model::{FeedId, FeedKind, FeedState, PackageKind, Verdict};
+use mailkeep_model::{FeedId, FeedKind, FeedState, PackageKind, Status, Verdict};
 
 use crate::host::{HostView, SourcePackage};
-use crate::row::{DecodedRow, PackageRows, RowError};
+use crate::row::{DecodedRow, PackageRows, RowError, RowKind};
 
 /// A feed as the filter sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,27 +48,35 @@ pub fn judge_host(
     all: bool,
 ) -> Result<Judged, RowError> {
     let mut judged = Judged::default();
-    let mut about: Vec<(usize, DecodedRow<'_>)> = Vec::new();
-    for of_package in keys.chunk_by(|a, b| a.0 == b.0) {
-        about.clear();
-        for (package, number, key) in of_package {
-            let Some(source) = view.packages.get(*package) else {
+    // Versions of one source package lie side by side: packages are sorted.
+    let source = |package: usize| view.packages.get(package).map(|p| (&p.platform, p.name));
+    for of_source in keys.chunk_by(|a, b| a.0 == b.0 || source(a.0) == source(b.0)) {
+        let versions = of_source.chunk_by(|a, b| a.0 == b.0).count();
+        let mut one = Judged::default();
+        for of_package in of_source.chunk_by(|a, b| a.0 == b.0) {
+            let Some((package, ..)) = of_package.first() else {
                 continue;
             };
-            about.extend(
-                rows.of(*number)?
-                    .into_iter()
-                    .filter(|(_, row)| concerns(source, key, row)),
-            );
+            let Some(package) = view.packages.get(*package) else {
+                continue;
+            };
+            let mut about: Vec<(usize, DecodedRow<'_>)> = Vec::new();
+            for (_, number, key) in of_package {
+                let rows = rows.of(*number)?;
+                about.extend(
+                    rows.into_iter()
+                        .filter(|(_, row)| concerns(package, key, row)),
+                );
+            }
+            judge_package(package, &about, feeds, all || versions > 1, &mut one)?;
         }
-        let source = of_package
-            .first()
-            .and_then(|(package, _, _)| view.packages.get(*package));
-        if let Some(source) = source {
-            judge_package(source, &about, feeds, all, &mut judged)?;
+        if versions > 1 {
+            one = one_version_each(one, all);
         }
+        judged.fixed += one.fixed;
+        judged.not_affected += one.not_affected;
+        judged.verdicts.append(&mut one.verdicts);
     }
-    keep_one_version_each(&mut judged.verdicts);
     Ok(judged)
 }
 
@@ -92,39 +100,39 @@ fn concerns(package: &SourcePackage<'_>, key: &str, row: &DecodedRow<'_>) -> boo
         PackageKind::Source => name == package.name,
         PackageKind::Binary => package.binaries.binary_search(&name).is_ok(),
     };
-    names_it && same_module(package.module, row.module)
+    names_it && same_module(package, row)
 }
 
 /// An advisory for a module stream is about packages of that stream, any other about packages of
-/// none (Fedora modularity; label `name:stream:version:context`).
-fn same_module(installed: Option<&str>, row: Option<&str>) -> bool {
-    match (
-        installed.filter(|label| !label.is_empty() && *label != "(none)"),
-        row,
-    ) {
+/// none (Fedora modularity; label `name:stream:version:context`). Where one side does not say and its
+/// version shows that it was built for a stream, it may be the same: [`opinion`] says `unknown`.
+fn same_module(package: &SourcePackage<'_>, row: &DecodedRow<'_>) -> bool {
+    match (package.label(), row.module) {
         (None, None) => true,
         (Some(label), Some(stream)) => label
             .strip_prefix(stream)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(':')),
-        (None, Some(_)) | (Some(_), None) => false,
+        (None, Some(_)) => is_module_build(package.version),
+        (Some(_), None) => row.claims.iter().any(|claim| {
+            matches!(&claim.kind, RowKind::FixedIn(version) if is_module_build(version.text))
+        }),
     }
+}
+
+/// Releases of packages built for a module stream have `.module_el8...` or `.module+el8...` in them.
+fn is_module_build(version: &str) -> bool {
+    version.contains(".module_") || version.contains(".module+")
 }
 
 /// Where one source package is installed in several versions (kernels, leftovers of another
 /// architecture), the verdict that asks for more stays: each (source package, advisory) has exactly
 /// one. Binaries of the other versions are named in it where they are affected, too.
-fn keep_one_version_each(verdicts: &mut Vec<Verdict>) {
-    verdicts.sort_by(|a, b| {
-        (&a.platform, &a.package, &a.advisory, finish::rank(a.status)).cmp(&(
-            &b.platform,
-            &b.package,
-            &b.advisory,
-            finish::rank(b.status),
-        ))
+fn one_version_each(mut judged: Judged, all: bool) -> Judged {
+    judged.verdicts.sort_by(|a, b| {
+        (&a.advisory, finish::rank(a.status)).cmp(&(&b.advisory, finish::rank(b.status)))
     });
-    verdicts.dedup_by(|other, kept| {
-        let same = (&other.platform, &other.package, &other.advisory)
-            == (&kept.platform, &kept.package, &kept.advisory);
+    judged.verdicts.dedup_by(|other, kept| {
+        let same = other.advisory == kept.advisory;
         if same && other.status.is_finding() == kept.status.is_finding() {
             kept.evidence.notes.push(format!(
                 "also installed as {}: {}",
@@ -136,4 +144,17 @@ fn keep_one_version_each(verdicts: &mut Vec<Verdict>) {
         }
         same
     });
+    let count = |status| {
+        judged
+            .verdicts
+            .iter()
+            .filter(|v| v.status == status)
+            .count() as u64
+    };
+    judged.fixed = count(Status::Fixed);
+    judged.not_affected = count(Status::NotAffected);
+    if !all {
+        judged.verdicts.retain(|v| v.status.is_finding());
+    }
+    judged
 }

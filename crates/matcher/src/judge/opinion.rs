@@ -9,6 +9,7 @@ use mailkeep_model::{
 
 use crate::host::{SourcePackage, key_of};
 use crate::row::{DecodedRow, RowClaim, RowEnd, RowKind, RowRange, RowVersion};
+use crate::version;
 
 /// What one row says.
 #[derive(Debug, Clone, Copy)]
@@ -33,15 +34,6 @@ pub(super) struct Opinion<'a> {
     pub in_repository: Option<&'a str>,
 }
 
-/// The release a package's version belongs to, and its key there.
-struct Home<'p> {
-    release: Box<str>,
-    /// Its version as that release would number it.
-    key: &'p [u8],
-    /// It is not the host's own release.
-    newer: bool,
-}
-
 /// What the row says of the package; `None` where it says nothing about its release.
 pub(super) fn opinion<'a>(
     package: &SourcePackage<'_>,
@@ -64,26 +56,13 @@ pub(super) fn opinion<'a>(
         in_repository: None,
     };
     let scheme = package.platform.ecosystem.version_scheme();
-    let backport = backport_key(package);
     let Some(own_key) = package.key.as_deref() else {
         let claim = claim_for(row, &package.platform.release)?;
         return Some(without_order(blank, claim));
     };
-    let home = match &backport {
-        Some((platform, key)) => Home {
-            release: platform.release.clone(),
-            key,
-            newer: true,
-        },
-        None => Home {
-            release: package.platform.release.clone(),
-            key: own_key,
-            newer: false,
-        },
-    };
-    let claim = claim_for(row, &home.release)
-        .or_else(|| home.newer.then(|| claim_for(row, "sid")).flatten());
-    let Some(claim) = claim else {
+    let backport = backport_key(package);
+    let home = home(package, row, own_key, backport.as_ref());
+    let Some((claim, newer)) = home else {
         return speaks_of_every_release(kind)
             .then(|| not_in_release(blank, row, own_key))
             .flatten();
@@ -91,12 +70,21 @@ pub(super) fn opinion<'a>(
     if row.voice == Voice::Distributor && is_another_packagers(package) {
         return Some(another_packager(blank, claim));
     }
-    let mut opinion = judge_claim(blank, claim, scheme, home.key);
-    if home.newer && opinion.rule == Rule::DistributorFixedVersion {
+    let key = backport.as_ref().map_or(own_key, |(_, key)| key);
+    let mut opinion = judge_claim(blank, claim, scheme, key);
+    if newer && opinion.rule == Rule::DistributorFixedVersion {
         opinion.rule = Rule::NewerReleaseFixedVersion;
     }
     if kind == FeedKind::Released && opinion.rule == Rule::DistributorFixedVersion {
         opinion.rule = Rule::ChangelogFixedVersion;
+    }
+    if row.module.is_some() && package.label().is_none() && opinion.status.is_finding() {
+        opinion = Opinion {
+            status: Status::Unknown,
+            rule: Rule::ModuleNotSeen,
+            unknown: Some(UnknownReason::ModuleNotSeen),
+            ..opinion
+        };
     }
     let open = matches!(claim.kind, RowKind::Open(_) | RowKind::Undetermined);
     if open
@@ -106,6 +94,59 @@ pub(super) fn opinion<'a>(
         return Some(newer);
     }
     Some(opinion)
+}
+
+/// The claim for the release a version belongs to, and whether that is a newer release than the
+/// host's: the one a backport was built from, or the one a package was pinned from. A version above
+/// all that a release ever held, and not an update made for it, came from a newer one.
+fn home<'r, 'a>(
+    package: &SourcePackage<'_>,
+    row: &'r DecodedRow<'a>,
+    own_key: &[u8],
+    backport: Option<&(Platform, Vec<u8>)>,
+) -> Option<(&'r RowClaim<'a>, bool)> {
+    let (mut platform, key) = match backport {
+        Some((platform, key)) => (platform.clone(), key.as_slice()),
+        None => (package.platform.clone(), own_key),
+    };
+    let mut newer = backport.is_some();
+    let mut found = claim_for(row, &platform.release);
+    if found.is_none() && !newer {
+        return None;
+    }
+    loop {
+        let held = found.and_then(|claim| claim.in_repository);
+        let outgrown = match (found, held) {
+            // A backport from a release that no longer carries it: a newer one may.
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(_), Some(held)) => {
+                !is_update_for(package.version, held, &platform)
+                    && key_of(VersionScheme::Dpkg, held).is_some_and(|held| held.as_slice() < key)
+            }
+        };
+        let next = platform.next_debian().filter(|_| outgrown);
+        let Some(next) = next else { break };
+        platform = next;
+        if let Some(claim) = claim_for(row, &platform.release) {
+            found = Some(claim);
+            newer = true;
+        }
+    }
+    found.map(|claim| (claim, newer))
+}
+
+/// Whether a version above what a release holds is still that release's: an update whose number
+/// names it (`+deb12u4`, `~deb12u1`), or a rebuild of the same upstream version. A tracker that is a
+/// day old must not push a security update into the next release.
+fn is_update_for(version: &str, held: &str, platform: &Platform) -> bool {
+    let scheme = VersionScheme::Dpkg;
+    let named = debian_number(&platform.release).is_some_and(|number| {
+        [format!("+deb{number}u"), format!("~deb{number}u")]
+            .iter()
+            .any(|mark| version.contains(mark))
+    });
+    named || version::upstream_part(scheme, version) == version::upstream_part(scheme, held)
 }
 
 /// The claim for a release, else the one for every release.
