@@ -109,6 +109,8 @@ impl<'a> Row<'a> {
 
     /// Whether any of it rests on a feed that was stale or partly read.
     pub fn by_stale_feed(&self) -> bool {
-        self.findings.iter().any(|f| f.verdict.evidence.source_stale)
+        self.findings
+            .iter()
+            .any(|f| f.verdict.evidence.source_stale)
     }
 }

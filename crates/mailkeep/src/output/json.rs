@@ -11,6 +11,7 @@ use mailkeep_model::{
 use mailkeep_triage::{Change, ChangeKind};
 use serde::Serialize;
 
+use super::escaped;
 use crate::answer::{Answer, Counts, FeedAnswer};
 
 /// Name and version of the schema.
@@ -18,8 +19,13 @@ pub const SCHEMA: &str = "mailkeep.check/1";
 
 /// Writes an answer as one JSON document.
 pub fn write(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, &Document::of(answer))?;
-    out.write_all(b"\n")
+    write_counted(answer, answer.counts(), out)
+}
+
+/// Writes part of an answer, with the counts of the whole.
+pub fn write_counted(answer: &Answer, counts: Counts, out: &mut dyn Write) -> io::Result<()> {
+    // Straight from the answer: one about a fleet should not stand in memory a second time, as text.
+    escaped::write_json(&Document::of(answer, counts), out)
 }
 
 #[derive(Serialize)]
@@ -102,7 +108,7 @@ struct ChangeItem<'a> {
 }
 
 impl<'a> Document<'a> {
-    fn of(answer: &'a Answer) -> Self {
+    fn of(answer: &'a Answer, counts: Counts) -> Self {
         Self {
             schema: SCHEMA,
             generated_at: answer.generated_at,
@@ -110,7 +116,7 @@ impl<'a> Document<'a> {
             feeds: answer.feeds.iter().map(feed).collect(),
             hosts: answer.hosts.iter().map(host).collect(),
             findings: answer.findings.iter().map(item).collect(),
-            counts: answer.counts(),
+            counts,
             changes: answer
                 .changes
                 .as_ref()

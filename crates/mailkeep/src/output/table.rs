@@ -3,10 +3,12 @@
 //! A row is what a person does: one package on one host. Findings that one act closes together
 //! share a row.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Write};
 
 use mailkeep_model::{
-    FeedKind, FeedState, Finding, HostAnswer, HostStatus, Lane, Status, Surface, Urgency, text,
+    FeedKind, FeedState, Finding, HostAnswer, HostName, HostStatus, Lane, Status, Surface,
+    Timestamp, UnknownReason, Urgency, text,
 };
 use mailkeep_triage::{Change, ChangeKind};
 
@@ -41,6 +43,7 @@ pub fn write(answer: &Answer, style: Style, out: &mut dyn Write) -> io::Result<(
         write_rows(answer, style, out)?;
     }
     write_hosts(answer, style, out)?;
+    write_unseen(answer, out)?;
     write_feeds(answer, style, out)?;
     write_sum(answer, style, out)
 }
@@ -50,18 +53,12 @@ fn write_rows(answer: &Answer, style: Style, out: &mut dyn Write) -> io::Result<
         (style.all_packages || f.verdict.surface != Surface::Other)
             && (style.all_verdicts || f.verdict.status.is_finding())
     });
-    let rows = rows(shown);
+    let rows = side_by_side(rows(shown));
     if rows.is_empty() {
         return Ok(());
     }
-    let host_width = column(
-        rows.iter().map(|r| r.first.host.as_str()),
-        20,
-    );
-    let package_width = column(
-        rows.iter().map(|r| &*r.first.verdict.package),
-        18,
-    );
+    let host_width = column(rows.iter().map(|r| r.first.host.as_str()), 20);
+    let package_width = column(rows.iter().map(|r| &*r.first.verdict.package), 18);
     writeln!(
         out,
         "{}",
@@ -118,7 +115,7 @@ fn patch(row: &Row<'_>, first: &Finding) -> String {
         Act::Upgrade | Act::NotHere => {
             let fixed = row.highest_fix().unwrap_or("?");
             let elsewhere = if row.act == Act::NotHere {
-                " (not in its repositories)"
+                " (not offered)"
             } else {
                 ""
             };
@@ -295,7 +292,8 @@ fn write_feeds(answer: &Answer, style: Style, out: &mut dyn Write) -> io::Result
         };
         let line = format!(
             "feed {} {what}: as of {}",
-            feed.status.id, feed.status.as_of
+            feed.status.id,
+            to_the_second(feed.status.as_of)
         );
         writeln!(out, "{}", paint(style, Colour::Yellow, &line))?;
     }
@@ -304,7 +302,7 @@ fn write_feeds(answer: &Answer, style: Style, out: &mut dyn Write) -> io::Result
 
 fn write_sum(answer: &Answer, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let counts = answer.counts();
-    let of = |map: &std::collections::BTreeMap<&'static str, u64>, name: &str| {
+    let of = |map: &BTreeMap<&'static str, u64>, name: &str| {
         map.get(name).copied().unwrap_or(0)
     };
     let findings: u64 = counts.surface.values().sum();
@@ -329,16 +327,8 @@ fn write_sum(answer: &Answer, style: Style, out: &mut dyn Write) -> io::Result<(
             "{hidden} of them are on packages apart from mail and are not shown (--all-packages)."
         )?;
     }
-    let kev = answer
-        .feeds
-        .iter()
-        .any(|f| f.status.kind == FeedKind::Kev && f.state == FeedState::Fresh);
-    if findings > 0 && !kev {
-        writeln!(
-            out,
-            "No fresh list of known exploited vulnerabilities is imported, so every hole is taken as exploited:\n\
-             `mailkeep feeds update kev` brings it."
-        )?;
+    if findings > 0 {
+        write_kev(answer, out)?;
     }
     let settled = answer.fixed + answer.not_affected;
     if settled > 0 {
@@ -349,6 +339,125 @@ fn write_sum(answer: &Answer, style: Style, out: &mut dyn Write) -> io::Result<(
         )?;
     }
     Ok(())
+}
+
+/// What the silence of CISA's list is worth.
+fn write_kev(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    let newest = |state: FeedState| {
+        answer
+            .feeds
+            .iter()
+            .filter(|f| f.status.kind == FeedKind::Kev && f.state == state)
+            .map(|f| f.status.as_of)
+            .max()
+    };
+    match (newest(FeedState::Fresh), newest(FeedState::Stale)) {
+        (Some(_), _) => Ok(()),
+        (None, Some(as_of)) => writeln!(
+            out,
+            "The list of known exploited vulnerabilities is of {} (stale); what was exploited since then\n\
+             is not told apart: `mailkeep feeds update kev` brings it.",
+            as_of.strftime("%Y-%m-%d")
+        ),
+        (None, None) => writeln!(
+            out,
+            "No whole list of known exploited vulnerabilities is imported, so every hole is taken as exploited:\n\
+             `mailkeep feeds update kev` brings it."
+        ),
+    }
+}
+
+/// Hosts named in one line of what was not seen; the rest is counted.
+const MAX_NAMED: usize = 12;
+
+/// What a road does not show by its nature, or did not this time. What keeps a host from an answer
+/// stands among its reasons.
+fn write_unseen(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    let mut by_what: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for host in &answer.hosts {
+        if host.status == HostStatus::Decommissioned {
+            continue;
+        }
+        for limitation in &host.limitations {
+            let what = limitation.split(": ").next().unwrap_or(limitation);
+            let told = host
+                .reasons
+                .iter()
+                .any(|(kind, _)| *kind == UnknownReason::RunningCodeNotSeen);
+            let runs = what.starts_with("processes") || what.starts_with("code run by");
+            if !(runs && told) {
+                by_what.entry(what).or_default().insert(host.name.as_str());
+            }
+        }
+    }
+    if by_what.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    if let Some(hosts) = by_what.remove("processes") {
+        let mut names: Vec<&str> = hosts.iter().copied().take(MAX_NAMED).collect();
+        let more = (hosts.len() > MAX_NAMED).then(|| format!("and {} more", hosts.len() - MAX_NAMED));
+        names.extend(more.as_deref());
+        let line = format!("What runs was not seen on: {}", names.join(", "));
+        for part in wrap(&line, WIDTH, 0) {
+            writeln!(out, "{part}")?;
+        }
+    }
+    if !by_what.is_empty() {
+        let rest: Vec<String> = by_what
+            .iter()
+            .take(MAX_NAMED)
+            .map(|(what, hosts)| {
+                let hosts: Vec<&str> = hosts.iter().copied().collect();
+                match hosts.as_slice() {
+                    [one] => format!("{} on {one}", text::printable(what)),
+                    more => format!("{} on {} hosts", text::printable(what), more.len()),
+                }
+            })
+            .collect();
+        let line = format!("Not seen, either (`--format json` tells why): {}", rest.join(", "));
+        for part in wrap(&line, WIDTH, 0) {
+            writeln!(out, "{part}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Rows of one host and package side by side, as far as their order says nothing else: within those
+/// of one lane, kind of act, importance, decision, day and surface.
+fn side_by_side(rows: Vec<Row<'_>>) -> Vec<Row<'_>> {
+    let weight = |row: &Row<'_>| {
+        let first = row.first;
+        (
+            first.lane,
+            row.act.is_patch(),
+            row.act == Act::Nothing,
+            first.verdict.urgency == Some(Urgency::Unimportant),
+            first.decision,
+            first.deadline,
+            first.verdict.surface,
+        )
+    };
+    let mut ordered = Vec::with_capacity(rows.len());
+    for level in rows.chunk_by(|a, b| weight(a) == weight(b)) {
+        let mut places: HashMap<(&HostName, &str), usize> = HashMap::new();
+        let mut level: Vec<(usize, &Row<'_>)> = level
+            .iter()
+            .enumerate()
+            .map(|(at, row)| {
+                let package = (&row.first.host, &*row.first.verdict.package);
+                (*places.entry(package).or_insert(at), row)
+            })
+            .collect();
+        level.sort_by_key(|(place, _)| *place);
+        ordered.extend(level.into_iter().map(|(_, row)| row.clone()));
+    }
+    ordered
+}
+
+/// A time without the fraction of its second.
+fn to_the_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 #[derive(Debug, Clone, Copy)]
