@@ -8,16 +8,19 @@ use super::{Bench, at, event};
 
 fn finding(advisory: &str) -> Finding {
     serde_json::from_value(json!({
-        "host": "mx1", "advisory": advisory, "aliases": [], "title": "",
-        "platform": { "ecosystem": "Debian", "release": "bookworm" },
-        "package": "exim4", "binaries": ["exim4-daemon-light"],
-        "installed": "4.96-15", "fixed": "4.96-15+deb12u2",
-        "status": "fix-available", "surface": "mail", "urgency": null, "cvss": null,
-        "evidence": {
-            "source": "debian-tracker", "rule": "distributor-fixed-version",
-            "compared": { "installed": "4.96-15", "with": "4.96-15+deb12u2", "ordering": "less" },
-            "reason": "older than the fix", "unknown": null, "source_stale": false,
-            "others": [], "notes": []
+        "host": "mx1",
+        "verdict": {
+            "advisory": advisory, "aliases": [], "title": "",
+            "platform": { "ecosystem": "Debian", "release": "bookworm" },
+            "package": "exim4", "binaries": ["exim4-daemon-light"],
+            "installed": "4.96-15", "fixed": "4.96-15+deb12u2",
+            "status": "fix-available", "surface": "mail", "urgency": null, "cvss": null,
+            "evidence": {
+                "source": "debian-tracker", "rule": "distributor-fixed-version",
+                "compared": { "installed": "4.96-15", "with": "4.96-15+deb12u2", "ordering": "less" },
+                "reason": "older than the fix", "unknown": null, "source_stale": false,
+                "others": [], "notes": []
+            },
         },
         "severity": "critical", "score": 9.8, "kev": false, "epss": 0.12345,
         "decision": "Track*", "lane": "regular", "deadline": "2026-12-01", "owner": "mail"
