@@ -1,16 +1,23 @@
 //! From a reader's words to the store's rows: statements are packed by the matcher, signals as they
 //! are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mailkeep_advisory::{Sink, Stop};
-use mailkeep_matcher::{RowBuilder, statement_key};
+use mailkeep_matcher::{DecodedRow, RowBuilder, statement_key};
 use mailkeep_model::{AdvisoryId, Ecosystem, FeedKind, Platform, Problem, Signal, Statement};
-use mailkeep_store::{FeedWriter, Space};
+use mailkeep_store::{FeedWriter, Space, Store, StoreError};
 
 /// Bytes of rows held back to gather those of one package, before they are written: it bounds the
 /// memory of an import, whatever the size of the feed.
 const MAX_PENDING: usize = 16 << 20;
+
+/// Bytes of one key's rows gathered before they are written: no package has as many, but a hostile
+/// feed may repeat itself.
+const MAX_BODY: usize = 4 << 20;
+
+/// Platforms kept. All of OSV names some 300; a record can name any.
+const MAX_COVERS: usize = 4096;
 
 /// Packs what a reader says into the rows of one feed.
 pub struct IndexSink<'w> {
@@ -25,7 +32,8 @@ pub struct IndexSink<'w> {
     pending_len: usize,
     signal_key: String,
     signal_body: Vec<u8>,
-    covers: Vec<Platform>,
+    covers: BTreeMap<Ecosystem, BTreeSet<Box<str>>>,
+    covered: usize,
     problems: u64,
 }
 
@@ -43,7 +51,8 @@ impl<'w> IndexSink<'w> {
             pending_len: 0,
             signal_key: String::new(),
             signal_body: Vec::new(),
-            covers: Vec::new(),
+            covers: BTreeMap::new(),
+            covered: 0,
             problems: 0,
         }
     }
@@ -54,20 +63,38 @@ impl<'w> IndexSink<'w> {
         self.flush_package()?;
         self.flush_pending()?;
         self.flush_signal()?;
-        self.covers.sort();
-        Ok((self.covers, self.problems))
+        if self.covered > MAX_COVERS {
+            let reason =
+                format!("it speaks for more than {MAX_COVERS} of them; the rest is not noted");
+            self.problem(Problem::new("platforms", reason))?;
+        }
+        let covers = self
+            .covers
+            .into_iter()
+            .flat_map(|(ecosystem, releases)| {
+                releases.into_iter().map(move |release| Platform {
+                    ecosystem: ecosystem.clone(),
+                    release,
+                })
+            })
+            .collect();
+        Ok((covers, self.problems))
     }
 
     fn note_cover(&mut self, ecosystem: &Ecosystem, release: &str) {
         let known = self
             .covers
-            .iter()
-            .any(|p| p.ecosystem == *ecosystem && *p.release == *release);
-        if !known {
-            self.covers.push(Platform {
-                ecosystem: ecosystem.clone(),
-                release: release.into(),
-            });
+            .get(ecosystem)
+            .is_some_and(|releases| releases.contains(release));
+        if known || self.covered > MAX_COVERS {
+            return;
+        }
+        self.covered += 1;
+        if self.covered <= MAX_COVERS {
+            self.covers
+                .entry(ecosystem.clone())
+                .or_default()
+                .insert(release.into());
         }
     }
 
@@ -133,6 +160,9 @@ impl Sink for IndexSink<'_> {
         }
         let body = std::mem::take(&mut self.body);
         self.body = self.builder.append(&statement, body).map_err(stop)?;
+        if self.body.len() > MAX_BODY {
+            self.flush_package()?;
+        }
         Ok(())
     }
 
@@ -144,6 +174,9 @@ impl Sink for IndexSink<'_> {
         }
         let body = std::mem::take(&mut self.signal_body);
         self.signal_body = postcard::to_extend(&signal, body).map_err(stop)?;
+        if self.signal_body.len() > MAX_BODY {
+            self.flush_signal()?;
+        }
         Ok(())
     }
 
@@ -159,6 +192,45 @@ impl Sink for IndexSink<'_> {
 
 fn stop(error: impl std::error::Error + Send + Sync + 'static) -> Stop {
     Stop(Box::new(error))
+}
+
+/// Whether any feed knows an advisory by this name or alias, whatever package it is about.
+pub fn knows(store: &dyn Store, advisory: &AdvisoryId) -> Result<bool, StoreError> {
+    let mut known = false;
+    store.rows(
+        Space::Vulnerability,
+        &[advisory.as_str()],
+        &mut |_, _, _| {
+            known = true;
+        },
+    )?;
+    if known {
+        return Ok(true);
+    }
+    let finder = memchr::memmem::Finder::new(advisory.as_str());
+    store.all_rows(Space::Package, &mut |_key, _feed, body| {
+        // Few bodies hold its letters at all; only those are taken apart.
+        if !known && finder.find(body).is_some() {
+            known = names(body, advisory);
+        }
+    })?;
+    Ok(known)
+}
+
+/// Whether a row of this body is about an advisory. A damaged row names nothing here: where it
+/// matters, judging says that it is damaged.
+fn names(mut body: &[u8], advisory: &AdvisoryId) -> bool {
+    let id = advisory.as_str();
+    while let Ok((row, rest)) = postcard::take_from_bytes::<DecodedRow<'_>>(body) {
+        if row.advisory == id || row.aliases.contains(&id) {
+            return true;
+        }
+        body = rest;
+        if body.is_empty() {
+            break;
+        }
+    }
+    false
 }
 
 /// Reads the signals of one row.

@@ -219,7 +219,7 @@ fn read_single(app: &App, args: &ScanArgs) -> anyhow::Result<HostFacts> {
     }
     if let Some(path) = &args.rpm_qa {
         let bytes = read(path)?;
-        let platform = args.platform.as_deref().map(parse_platform);
+        let platform = args.platform.as_deref().map(parse_platform).transpose()?;
         let (facts, problems) = facts_from_rpm_qa(
             name(path)?,
             app.now,
@@ -248,10 +248,47 @@ fn warn_all(path: &Path, problems: &[Problem]) {
     }
 }
 
-/// A platform as OSV writes it: `AlmaLinux:9`, `Debian:12`.
-pub fn parse_platform(text: &str) -> Platform {
-    let (ecosystem, release) = text.split_once(':').unwrap_or((text, ""));
-    Platform::new(Ecosystem::from(ecosystem.to_owned()), release)
+/// Ecosystems whose packages a feed or a list can be of; distributions first.
+const ECOSYSTEMS: &[&str] = &[
+    "AlmaLinux",
+    "Debian",
+    "Fedora",
+    "openSUSE",
+    "Oracle Linux",
+    "Red Hat",
+    "Rocky Linux",
+    "SUSE",
+    "Ubuntu",
+    "Exchange",
+    "crates.io",
+    "Go",
+    "Hex",
+    "Maven",
+    "npm",
+    "NuGet",
+    "Packagist",
+    "PyPI",
+    "RubyGems",
+];
+
+/// A platform as OSV writes it: `AlmaLinux:9`, `Debian:12`. Case does not matter.
+pub fn parse_platform(text: &str) -> anyhow::Result<Platform> {
+    let (name, release) = text.split_once(':').unwrap_or((text, ""));
+    let Some(name) = ECOSYSTEMS
+        .iter()
+        .find(|known| known.eq_ignore_ascii_case(name.trim()))
+    else {
+        bail!(
+            "there is no ecosystem {name:?}; known are {}",
+            ECOSYSTEMS.join(", ")
+        );
+    };
+    let ecosystem = Ecosystem::from((*name).to_owned());
+    let release = release.trim();
+    if ecosystem.is_distribution() && release.is_empty() {
+        bail!("{name} needs its release: {name}:9, say");
+    }
+    Ok(Platform::new(ecosystem, release))
 }
 
 /// The facts of a host whose fleet file names a file or directory of them.

@@ -68,6 +68,7 @@ use serde::Deserialize as _;
 use super::notify::{self, NotifySettings};
 use super::read::{Faults, Item, Reader, Section, Text};
 use super::window;
+use crate::feeds::sources::SOURCES;
 
 /// Largest fleet file read: some 200,000 hosts.
 pub const MAX_BYTES: usize = 32 << 20;
@@ -485,7 +486,7 @@ fn read_feeds(
             Some(item) => item
                 .text(reader)
                 .and_then(|text| text.one_of(reader, &kinds)),
-            None => name.value.parse().ok().or_else(|| {
+            None => built_in_kind(&name.value).or_else(|| {
                 let names: Vec<_> = FeedKind::ALL.iter().map(|kind| kind.name()).collect();
                 let hint = Some(format!("kind is one of {}", names.join(", ")));
                 let message = "a feed that is not called by its kind needs kind = \"...\"";
@@ -523,6 +524,12 @@ fn read_feeds(
         }
     }
     feeds
+}
+
+/// The kind that a feed's name says by itself: a kind's own name, or that of a built-in source.
+fn built_in_kind(name: &str) -> Option<FeedKind> {
+    let of_source = || SOURCES.iter().find(|s| s.name == name).map(|s| s.kind);
+    name.parse().ok().or_else(of_source)
 }
 
 fn feed_location(
