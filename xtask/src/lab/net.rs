@@ -47,7 +47,10 @@ pub(super) fn ensure_bridge(namespace: &str) -> Result<(), LabError> {
 /// Makes a host's namespace and plugs it into the bridge; one left by a host that is gone is removed.
 pub(super) fn plug(bridge: &str, namespace: &str, address: Ipv4Addr) -> Result<(), LabError> {
     remove(namespace)?;
-    let [_, _, region, nth] = address.octets();
+    let [a, b, region, nth] = address.octets();
+    // A network card keeps its address over a boot. With another one, whoever spoke to the host before
+    // would go on calling the old one until the kernel asks anew, some ten seconds.
+    let card = format!("02:00:{a:02x}:{b:02x}:{region:02x}:{nth:02x}");
     let cable = format!("v{region}-{nth}");
     let with_prefix = format!("{address}/{PREFIX}");
     let controller = CONTROLLER.to_string();
@@ -59,7 +62,9 @@ pub(super) fn plug(bridge: &str, namespace: &str, address: Ipv4Addr) -> Result<(
     ip(&["-n", bridge, "link", "set", &cable, "master", "br0", "up"])?;
     ip(&["-n", namespace, "link", "set", "lo", "up"])?;
     ip(&["-n", namespace, "addr", "add", &with_prefix, "dev", "eth0"])?;
-    ip(&["-n", namespace, "link", "set", "eth0", "up"])?;
+    ip(&[
+        "-n", namespace, "link", "set", "eth0", "address", &card, "up",
+    ])?;
     ip(&[
         "-n",
         namespace,
