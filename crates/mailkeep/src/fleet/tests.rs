@@ -222,6 +222,12 @@ fn windows_follow_rfc_5545_and_need_no_start_date() {
             "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30;BYHOUR=1",
             "never comes",
         ),
+        ("FREQ=WEEKLY;BYDAY=\u{e9}U;BYHOUR=1", "only ASCII"),
+        ("FREQ=WEEKLY;BYDAY=MO,\u{fffd}U;BYHOUR=1", "only ASCII"),
+        ("FREQ=MONTHLY;BYDAY=5.SU;BYHOUR=1", "not a valid weekday"),
+        ("FREQ=MONTHLY;BYDAY=-+1SU;BYHOUR=1", "not a valid weekday"),
+        ("FREQ=MONTHLY;BYDAY=0SU;BYHOUR=1", "not a valid weekday"),
+        ("FREQ=MONTHLY;BYDAY=99999SU;BYHOUR=1", "not a valid weekday"),
         ("every sunday", "no usable recurrence rule"),
         ("", "no usable recurrence rule"),
     ] {

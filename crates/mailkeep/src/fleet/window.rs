@@ -78,6 +78,9 @@ fn check_rule(reader: &mut Reader<'_>, text: &Text) -> Option<String> {
     if rule.len() > 500 {
         return text.wrong(reader, "a recurrence rule of more than 500 bytes");
     }
+    if let Some(why) = misread(rule) {
+        return wrong_rule(reader, text, &upper, &why);
+    }
     let parsed = match rule.parse::<RRule<Unvalidated>>() {
         Ok(parsed) => parsed,
         Err(error) => return wrong_rule(reader, text, &upper, &error.to_string()),
@@ -117,6 +120,22 @@ fn check_rule(reader: &mut Reader<'_>, text: &Text) -> Option<String> {
             Some(rule.to_owned())
         }
     }
+}
+
+/// What the parser of rules panics at, or takes for something else: letters outside ASCII, and a
+/// number before a day that it cannot read, which it leaves out (`5.SU` would be every Sunday).
+fn misread(rule: &str) -> Option<String> {
+    if !rule.is_ascii() {
+        return Some("only ASCII is allowed".to_owned());
+    }
+    let days = rule.split(';').find_map(|part| part.strip_prefix("BYDAY="));
+    days?.split(',').find_map(|day| {
+        let number = day.get(..day.len().saturating_sub(2))?;
+        let digits = number.strip_prefix(['+', '-']).unwrap_or(number);
+        let is_number = digits.len() <= 2 && digits.bytes().all(|b| b.is_ascii_digit());
+        let sound = is_number && (1..=53).contains(&digits.parse::<u8>().unwrap_or(0));
+        (!number.is_empty() && !sound).then(|| format!("`{day}` is not a valid weekday"))
+    })
 }
 
 /// Points at the part of the rule an error speaks of, where that part is named in it.
