@@ -9,8 +9,14 @@
 #[path = "../../../fuzz/replay.rs"]
 mod replay;
 
+use mailkeep::feeds::deb;
 use mailkeep::fleet::{self, import};
 use replay::replay;
+
+#[test]
+fn every_package_file_of_the_corpus_is_survived() {
+    replay("deb_package", deb::fuzz);
+}
 
 #[test]
 fn every_fleet_file_of_the_corpus_is_read_or_refused() {
