@@ -159,7 +159,8 @@ fn from_columns(line: &str) -> Result<Option<InstalledPackage>, &'static str> {
     Ok(Some(package))
 }
 
-fn from_nevra(line: &str) -> Result<Option<InstalledPackage>, &'static str> {
+/// A package by `name-[epoch:]version-release[.arch]`; `None` for a key.
+pub(crate) fn from_nevra(line: &str) -> Result<Option<InstalledPackage>, &'static str> {
     if !is_word(line) {
         return Err("is no package name");
     }

@@ -1,6 +1,7 @@
 //! Processes that serve mail: who owns what they run, and whether it is still on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -13,6 +14,7 @@ use mailkeep_model::{
 
 use super::sockets::Sockets;
 use super::{HostSection, Lacks, Sections, parse_offset};
+use crate::rpm;
 
 pub(super) fn read(
     sections: &Sections<'_>,
@@ -40,7 +42,7 @@ pub(super) fn read(
         packages,
         owners: owners(sections),
         identity: identities(&sections.text("identity")),
-        log: package_log(&sections.text("dpkg-log")),
+        log: package_log(sections, about),
         offsets: offsets(&sections.text("offsets")),
         here: about.offset,
     };
@@ -72,6 +74,16 @@ pub(super) fn read(
         let owner = |path: &str| {
             if contained { None } else { world.owner(path) }
         };
+        // Of a file that is gone, an upgrade may have changed the name.
+        let former_owner = |path: &str| {
+            owner(path).or_else(|| {
+                if contained {
+                    None
+                } else {
+                    world.soname_owner(path)
+                }
+            })
+        };
 
         let mut stale = BTreeSet::new();
         let mut used = BTreeSet::new();
@@ -82,9 +94,12 @@ pub(super) fn read(
             if *deleted && (*path == executable || may_be_code(path)) {
                 stale.insert(path);
             }
-            if let Some((package, _)) = owner(path) {
-                used.insert(package);
-            }
+            let of = if *deleted {
+                former_owner(path)
+            } else {
+                owner(path)
+            };
+            used.extend(of.map(|(package, _)| package));
         }
         let own = owner(executable);
         used.extend(own.map(|(name, _)| name));
@@ -92,8 +107,9 @@ pub(super) fn read(
             .into_iter()
             .map(|path| StaleFile {
                 path: printable_max(path, MAX_PATH),
-                package: owner(path).map(|(name, _)| name.into()),
-                ran_version: owner(path).and_then(|o| world.version_at(o, raw.pid, started_at)),
+                package: former_owner(path).map(|(name, _)| name.into()),
+                ran_version: former_owner(path)
+                    .and_then(|o| world.version_at(o, raw.pid, started_at)),
             })
             .collect();
         processes.push(MailProcess {
@@ -294,6 +310,39 @@ impl World<'_> {
             .map(|(name, arch)| (name.as_str(), arch.as_str()))
     }
 
+    /// The package of what lies there under a library's soname now, where an upgrade changed the name
+    /// of the file itself: `libx.so.3.1` is gone, the package has `libx.so.3` and `libx.so.3.2`. The
+    /// longest common beginning decides; where packages share it, none.
+    fn soname_owner(&self, path: &str) -> Option<Owner<'_>> {
+        let (library, versions) = path.rsplit_once(".so.")?;
+        let bare = library.strip_prefix("/usr").unwrap_or(library);
+        let mut versions = versions;
+        loop {
+            let mut found = None;
+            for stem in [
+                format!("{bare}.so.{versions}"),
+                format!("/usr{bare}.so.{versions}"),
+            ] {
+                let same = self
+                    .owners
+                    .range::<str, _>((Bound::Included(stem.as_str()), Bound::Unbounded))
+                    .map_while(|(path, owner)| Some((path.strip_prefix(&stem)?, owner)))
+                    .filter(|(rest, _)| rest.is_empty() || rest.starts_with('.'));
+                for (_, (name, arch)) in same {
+                    let owner = (name.as_str(), arch.as_str());
+                    if found.is_some_and(|f| f != owner) {
+                        return None;
+                    }
+                    found = Some(owner);
+                }
+            }
+            if found.is_some() {
+                return found;
+            }
+            (versions, _) = versions.rsplit_once('.')?;
+        }
+    }
+
     fn installed(&self, (name, arch): Owner<'_>) -> Option<&InstalledPackage> {
         let from = self.packages.partition_point(|p| *p.name < *name);
         let same = || {
@@ -315,36 +364,73 @@ impl World<'_> {
             && runs != self.identity.get(executable)
     }
 
-    /// The version of a package when a process started, by dpkg's log, whose times are local.
+    /// The version of a package when a process started, by the package manager's log: the one that was
+    /// replaced after that, else the one installed last before.
     fn version_at(
         &self,
         (name, arch): Owner<'_>,
         pid: u32,
         started_at: Option<Timestamp>,
     ) -> Option<Box<str>> {
-        let offset = self.offsets.get(&pid).copied().or(self.here)?;
-        let started = Offset::from_seconds(offset).ok()?.to_datetime(started_at?);
-        let entries = || {
-            self.log.iter().filter(|e| {
-                e.name == name && (arch.is_empty() || e.arch == arch || e.arch == "all")
-            })
-        };
-        let before = entries().rfind(|e| e.at <= started);
-        let version = match before {
-            Some(entry) => &entry.new,
-            None => &entries().next()?.old,
-        };
-        (version != "<none>").then(|| version.as_str().into())
+        let started_at = started_at?;
+        let offset = self.offsets.get(&pid).copied().or(self.here);
+        let local = offset
+            .and_then(|o| Offset::from_seconds(o).ok())
+            .map(|o| o.to_datetime(started_at));
+        let mut before = None;
+        for entry in &self.log {
+            if entry.name != name || !(arch.is_empty() || entry.arch == arch || entry.arch == "all")
+            {
+                continue;
+            }
+            let earlier = match entry.at {
+                At::Local(at) => at <= local?,
+                At::Absolute(at) => at <= started_at,
+            };
+            match &entry.change {
+                Change::Came(new) | Change::Replaced { new, .. } | Change::Updated(new)
+                    if earlier =>
+                {
+                    before = Some(new);
+                }
+                Change::Went(_) if earlier => {}
+                // Logged in two lines, or without the version before: the next may tell it.
+                Change::Updated(_) => {}
+                Change::Came(_) => break,
+                Change::Went(old) | Change::Replaced { old, .. } => {
+                    return Some(old.as_str().into());
+                }
+            }
+        }
+        before.map(|version| version.as_str().into())
     }
 }
 
-/// An `install` or `upgrade` line of dpkg.log: `DATE TIME ACTION PACKAGE:ARCH OLD NEW`.
+/// One package in a package manager's log.
 struct LogEntry {
-    at: DateTime,
+    at: At,
     name: String,
     arch: String,
-    old: String,
-    new: String,
+    change: Change,
+}
+
+/// When: a log has local time, or an offset from UTC.
+#[derive(Clone, Copy)]
+enum At {
+    Local(DateTime),
+    Absolute(Timestamp),
+}
+
+/// What happened to a package, with its versions.
+enum Change {
+    /// It was not there before.
+    Came(String),
+    /// One version took the place of another.
+    Replaced { old: String, new: String },
+    /// One version took the place of another that this line does not name.
+    Updated(String),
+    /// This version left, for another or for good.
+    Went(String),
 }
 
 /// A name or version fit to be kept and shown.
@@ -352,32 +438,117 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-fn package_log(text: &str) -> Vec<LogEntry> {
-    let mut log: Vec<LogEntry> = text
+/// The logs of dpkg, dnf and yum, oldest entry first.
+fn package_log(sections: &Sections<'_>, about: &HostSection) -> Vec<LogEntry> {
+    let mut log: Vec<LogEntry> = sections
+        .text("dpkg-log")
         .lines()
-        .filter_map(|line| {
-            let mut words = line.split_ascii_whitespace();
-            let at = format!("{}T{}", words.next()?, words.next()?);
-            let action = words.next()?;
-            if !matches!(action, "install" | "upgrade") {
-                return None;
-            }
-            let (name, arch) = words.next()?.split_once(':')?;
-            let (old, new) = (words.next()?, words.next()?);
-            if ![name, old, new].into_iter().all(is_word) {
-                return None;
-            }
-            Some(LogEntry {
-                at: at.parse().ok()?,
-                name: name.to_owned(),
-                arch: arch.to_owned(),
-                old: old.to_owned(),
-                new: new.to_owned(),
-            })
-        })
+        .filter_map(dpkg_log_entry)
         .collect();
-    log.sort_by_key(|e| e.at);
+    let here = Offset::from_seconds(about.offset.unwrap_or(0)).unwrap_or(Offset::UTC);
+    for (changed, text) in sections.all("rpm-log") {
+        let changed = changed.trim().parse().ok().or(about.now);
+        // The clock may have been put back an hour since.
+        let limit = changed
+            .and_then(|second| Timestamp::from_second(second.saturating_add(7200)).ok())
+            .map(|at| here.to_datetime(at));
+        rpm_log_entries(&text, limit, &mut log);
+    }
+    log.sort_by_key(|e| match e.at {
+        At::Local(at) => at,
+        At::Absolute(at) => here.to_datetime(at),
+    });
     log
+}
+
+/// An `install` or `upgrade` line of dpkg.log: `DATE TIME ACTION PACKAGE:ARCH OLD NEW`, in local time.
+fn dpkg_log_entry(line: &str) -> Option<LogEntry> {
+    let mut words = line.split_ascii_whitespace();
+    let at = format!("{}T{}", words.next()?, words.next()?);
+    if !matches!(words.next()?, "install" | "upgrade") {
+        return None;
+    }
+    let (name, arch) = words.next()?.split_once(':')?;
+    let (old, new) = (words.next()?, words.next()?);
+    if ![name, old, new].into_iter().all(is_word) {
+        return None;
+    }
+    let (old, new) = (old.to_owned(), new.to_owned());
+    Some(LogEntry {
+        at: At::Local(at.parse().ok()?),
+        name: name.to_owned(),
+        arch: arch.to_owned(),
+        change: if old == "<none>" {
+            Change::Came(new)
+        } else {
+            Change::Replaced { old, new }
+        },
+    })
+}
+
+/// Lines of dnf.rpm.log, `TIME LEVEL ACTION: NAME-[EPOCH:]VERSION-RELEASE.ARCH`, and of yum.log,
+/// `MONTH DAY TIME ACTION: [EPOCH:]NAME-VERSION-RELEASE.ARCH`, in local time. The latter has no year:
+/// its lines are in order, and none is later than `limit`.
+fn rpm_log_entries(text: &str, limit: Option<DateTime>, log: &mut Vec<LogEntry>) {
+    let mut limit = limit;
+    for line in text.lines().rev() {
+        let Some((head, package)) = line.trim_end().rsplit_once(": ") else {
+            continue;
+        };
+        let Some((when, action)) = head.rsplit_once(' ') else {
+            continue;
+        };
+        let first = when.split_ascii_whitespace().next().unwrap_or_default();
+        let at = if let Ok(at) = first.parse() {
+            At::Absolute(at)
+        } else if let Some(at) = limit.and_then(|limit| last_before(when, limit)) {
+            limit = Some(at);
+            At::Local(at)
+        } else {
+            continue;
+        };
+        let Some((name, version, arch)) = logged_package(package.trim()) else {
+            continue;
+        };
+        let change = match action {
+            "Installed" | "Install" => Change::Came(version),
+            "Upgrade" | "Update" | "Updated" | "Downgrade" | "Reinstall" => {
+                Change::Updated(version)
+            }
+            "Upgraded" | "Downgraded" | "Reinstalled" | "Obsoleted" | "Erase" | "Erased" => {
+                Change::Went(version)
+            }
+            _ => continue,
+        };
+        log.push(LogEntry {
+            at,
+            name,
+            arch,
+            change,
+        });
+    }
+}
+
+/// The last time not after `limit` that reads `Nov  1 10:15:01`.
+fn last_before(text: &str, limit: DateTime) -> Option<DateTime> {
+    // Eight: so far apart two 29ths of February may be.
+    (0..=8).find_map(|back| {
+        let text = format!("{} {text}", limit.year().checked_sub(back)?);
+        let at = DateTime::strptime("%Y %b %d %H:%M:%S", text).ok()?;
+        (at <= limit).then_some(at)
+    })
+}
+
+/// Name, `[epoch:]version-release` and architecture.
+fn logged_package(text: &str) -> Option<(String, String, String)> {
+    let is_epoch = |e: &str| !e.is_empty() && e.bytes().all(|b| b.is_ascii_digit());
+    let (epoch, nevra) = text
+        .split_once(':')
+        .filter(|(epoch, _)| is_epoch(epoch))
+        .unwrap_or(("", text));
+    let package = rpm::from_nevra(nevra).ok().flatten()?;
+    let version = rpm::with_epoch(epoch, &package.version);
+    is_word(&version).then(|| (package.name.into(), version, package.arch.into()))
 }
 
 fn offsets(text: &str) -> BTreeMap<u32, i32> {
@@ -425,6 +596,114 @@ fn owners(sections: &Sections<'_>) -> BTreeMap<String, (String, String)> {
 mod tests {
     use super::*;
 
+    fn world(log: &str, owners: BTreeMap<String, (String, String)>) -> World<'static> {
+        let report = format!("MAILKEEP-FACTS 1 n\n\n{log}\n=n end\n");
+        let about = HostSection {
+            offset: Some(7200),
+            ..HostSection::default()
+        };
+        World {
+            packages: &[],
+            owners,
+            identity: BTreeMap::new(),
+            log: package_log(&Sections::split(report.as_bytes()).unwrap(), &about),
+            offsets: BTreeMap::from([(7, 3600)]),
+            here: about.offset,
+        }
+    }
+
+    /// The version that a process ran which started then, by a log.
+    fn ran(log: &str, package: &str, started: &str) -> Option<String> {
+        world(log, BTreeMap::new())
+            .version_at((package, ""), 7, Some(started.parse().unwrap()))
+            .map(String::from)
+    }
+
+    #[test]
+    fn dnf_logs_the_version_that_left_in_a_line_of_its_own() {
+        let log = "=n rpm-log 1795297056\n\
+            2026-02-01T09:00:00+0000 SUBDEBUG Installed: openssl-libs-1:3.0.7-24.el9.x86_64\n\
+            2026-03-01T10:15:00+0100 SUBDEBUG Upgrade: openssl-libs-1:3.0.7-27.el9.x86_64\n\
+            2026-03-01T10:15:01+0100 SUBDEBUG Upgraded: openssl-libs-1:3.0.7-24.el9.x86_64\n\
+            2026-03-01T10:15:01+0100 INFO --- logging initialized ---\n\
+            2026-05-01T10:15:00Z SUBDEBUG Upgrade: openssl-libs-1:3.0.7-28.el9.x86_64\n\
+            2026-05-01T10:15:02Z SUBDEBUG Upgraded: openssl-libs-1:3.0.7-27.el9.x86_64\n";
+        let at = |time| ran(log, "openssl-libs", time);
+        for (time, version) in [
+            ("2026-01-01T00:00:00Z", None),
+            ("2026-02-20T00:00:00Z", Some("1:3.0.7-24.el9")),
+            ("2026-03-01T09:14:59Z", Some("1:3.0.7-24.el9")),
+            ("2026-03-01T09:16:00Z", Some("1:3.0.7-27.el9")),
+            ("2026-06-01T00:00:00Z", Some("1:3.0.7-28.el9")),
+        ] {
+            assert_eq!(at(time).as_deref(), version, "{time}");
+        }
+        assert_eq!(ran(log, "openssl", "2026-02-20T00:00:00Z"), None);
+        let cut = log.split_once("Installed").map_or("", |(_, rest)| rest);
+        let cut = format!("=n rpm-log 1795297056\n{cut}");
+        assert_eq!(
+            ran(&cut, "openssl-libs", "2026-01-01T00:00:00Z").as_deref(),
+            Some("1:3.0.7-24.el9"),
+            "a log that begins later still tells what was replaced"
+        );
+    }
+
+    #[test]
+    fn yum_logs_no_year_and_what_came_only() {
+        // Last changed on 2026-02-01; the first lines are of the year before.
+        let log = "=n rpm-log 1769940000\n\
+            Oct 03 10:00:00 Installed: postfix-2.10.1-7.el7.x86_64\n\
+            Dec 24 10:00:00 Updated: 2:postfix-2.10.1-9.el7.x86_64\n\
+            Feb  1 10:00:00 Updated: 2:postfix-2.10.1-10.el7.x86_64\n";
+        for (time, version) in [
+            ("2025-11-01T00:00:00Z", Some("2.10.1-7.el7")),
+            ("2026-01-01T00:00:00Z", Some("2:2.10.1-9.el7")),
+            ("2026-02-02T00:00:00Z", Some("2:2.10.1-10.el7")),
+            ("2025-10-01T00:00:00Z", None),
+        ] {
+            assert_eq!(ran(log, "postfix", time).as_deref(), version, "{time}");
+        }
+    }
+
+    #[test]
+    fn a_library_whose_file_name_changed_belongs_to_the_owner_of_its_soname() {
+        let lib = "/usr/lib/x86_64-linux-gnu";
+        let owners = [
+            ("/lib/x86_64-linux-gnu/libgnutls.so.30", "libgnutls30t64"),
+            (
+                "/usr/lib/x86_64-linux-gnu/libgnutls.so.30.34.4",
+                "libgnutls30t64",
+            ),
+            ("/usr/lib/x86_64-linux-gnu/libgnutls.so.300", "other"),
+            ("/usr/lib64/libcrypto.so.1.1", "openssl-libs"),
+            ("/usr/lib64/libcrypto.so.1.1.1w", "openssl-libs"),
+            ("/usr/lib64/libcrypto.so.1.0.2o", "compat-openssl10"),
+            ("/usr/lib64/libz.so.1.2", "zlib"),
+            ("/usr/lib64/libz.so.1.3", "zlib-ng-compat"),
+        ]
+        .map(|(path, name)| (path.to_owned(), (name.to_owned(), String::new())));
+        let world = world("", BTreeMap::from(owners));
+        for (path, owner) in [
+            (
+                format!("{lib}/libgnutls.so.30.34.3"),
+                Some("libgnutls30t64"),
+            ),
+            (format!("{lib}/libgnutls.so.3"), None),
+            (
+                "/usr/lib64/libcrypto.so.1.1.1k".to_owned(),
+                Some("openssl-libs"),
+            ),
+            // Several have it: none is guessed.
+            ("/usr/lib64/libcrypto.so.1.2".to_owned(), None),
+            ("/lib64/libz.so.1.1".to_owned(), None),
+            ("/usr/lib/dovecot/libdovecot.so".to_owned(), None),
+            (format!("{lib}/libnone.so.1.2"), None),
+        ] {
+            let found = world.soname_owner(&path).map(|(name, _)| name);
+            assert_eq!(found, owner, "{path}");
+        }
+    }
+
     #[test]
     fn a_deleted_file_loses_what_kernel_and_package_managers_add() {
         for (raw, path, deleted) in [
@@ -455,19 +734,13 @@ mod tests {
 
     #[test]
     fn the_log_tells_what_was_installed_when_a_process_started() {
-        let log = package_log(
-            "2026-03-01 10:00:00 upgrade exim4-daemon-light:amd64 4.96-1 4.96-2\n\
+        let world = world(
+            "=n dpkg-log\n\
+             2026-03-01 10:00:00 upgrade exim4-daemon-light:amd64 4.96-1 4.96-2\n\
              2026-05-01 10:00:00 upgrade exim4-daemon-light:amd64 4.96-2 4.96-3\n\
              2026-05-01 10:00:00 status installed exim4-daemon-light:amd64 4.96-3\n",
+            BTreeMap::new(),
         );
-        let world = World {
-            packages: &[],
-            owners: BTreeMap::new(),
-            identity: BTreeMap::new(),
-            log,
-            offsets: BTreeMap::from([(7, 3600)]),
-            here: Some(7200),
-        };
         let at = |time: &str| {
             world
                 .version_at(("exim4-daemon-light", ""), 7, Some(time.parse().unwrap()))

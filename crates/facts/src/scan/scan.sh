@@ -287,8 +287,21 @@ if [ -n "$pids" ]; then
     for pid in $pids; do links_of="$links_of /proc/$pid/exe"; done
     # shellcheck disable=SC2086 # words
     stat -L -c '%d:%i %n' $links_of 2>/dev/null
+    # An upgrade may have changed the file name of a library: libx.so.3.1 is gone, libx.so.3 now leads to
+    # libx.so.3.2. What lies there under the same soname may tell the package.
+    kin=$(
+        stems=$(printf '%s\n' "$maps" | sed -n -e '/ (deleted)$/!d' -e '/[][*?\\]/d' \
+            -e 's|^[^ ]* *[^ ]* *[^ ]* *[^ ]* *[^ ]* *\(/.*\.so\.[0-9][0-9]*\).*|\1|p' | sort -u)
+        IFS=$nl
+        set +f
+        # shellcheck disable=SC2086 # split at line feeds; the patterns are meant
+        for file in $stems $(printf '%s' "$stems" | sed -e 's/$/.*/'); do
+            if [ -e "$file" ]; then printf '%s\n' "$file"; fi
+        done
+    )
+    asked=$paths$nl$kin
     # Both names of a file where /lib is /usr/lib (and bin, sbin, lib64).
-    both=$(printf '%s\n' "$paths" | sed -n -e '/[][*?\\]/d' -e p -e 's#^/usr/\(bin\|sbin\|lib\|lib32\|lib64\)/#/\1/#p
+    both=$(printf '%s\n' "$asked" | sed -n -e '/^$/d' -e '/[][*?\\]/d' -e p -e 's#^/usr/\(bin\|sbin\|lib\|lib32\|lib64\)/#/\1/#p
 t
 s#^/\(bin\|sbin\|lib\|lib32\|lib64\)/#/usr/\1/#p')
     old_ifs=$IFS
@@ -306,7 +319,7 @@ s#^/\(bin\|sbin\|lib\|lib32\|lib64\)/#/usr/\1/#p')
         ;;
     rpm)
         # shellcheck disable=SC2086 # split at line feeds
-        owners=$(limited 30 $rpm -qf --qf '[%{=NAME}\t%{FILENAMES}\n]' $paths 2>/dev/null |
+        owners=$(limited 30 $rpm -qf --qf '[%{=NAME}\t%{FILENAMES}\n]' $asked 2>/dev/null |
             grep -F -e "$both" | sort -u)
         ;;
     esac
@@ -331,16 +344,47 @@ s#^/\(bin\|sbin\|lib\|lib32\|lib64\)/#/usr/\1/#p')
             started=$((boot + ${20} / hertz))
             printf '%s %s\n' "$pid" "$(date -d "@$started" +%z 2>/dev/null || date +%z)"
         done
-        if [ "$manager" = dpkg ]; then
+        # Rotated logs may be compressed.
+        lines_of() {
+            case $1 in
+            *.gz) limited 10 gzip -dc "$1" 2>/dev/null ;;
+            *) cat "$1" 2>/dev/null ;;
+            esac
+        }
+        case $manager in
+        dpkg)
             section dpkg-log
-            names=$(printf '%s\n' "$owners" | sed -n -e 's/^\([^:, ]*\).*/ \1:/p' | sort -u)
-            for log in /var/log/dpkg.log.1 /var/log/dpkg.log; do
-                if [ -r "$log" ]; then
-                    grep -e ' upgrade ' -e ' install ' "$log" | grep -F -e "$names" | tail -n 2000
+            names=$(printf '%s\n' "$owners" | sed -n -e 's/^\([^:, ][^:, ]*\).*/ \1:/p' | sort -u)
+            set +f
+            for log in /var/log/dpkg.log*; do
+                if [ -r "$log" ] && [ -n "$names" ]; then
+                    lines_of "$log" | grep -e ' upgrade ' -e ' install ' |
+                        grep -F -e "$names" | tail -n 2000
                 fi
             done
+            set -f
             [ -r /var/log/dpkg.log ] || lack 'version that ran' '/var/log/dpkg.log cannot be read'
-        fi
+            ;;
+        rpm)
+            # ` NAME-`, and yum's ` EPOCH:NAME-`; names are the first column.
+            names=$(printf '%s\n' "$owners" |
+                sed -n -e '/^[!-~][!-~]*[^!-~]/!d' -e 's/[^!-~].*//' -e 's/$/-/' -e h -e 's/^/ /p' \
+                    -e g -e 's/^/:/p' | sort -u)
+            logged=
+            set +f
+            for log in /var/log/dnf.rpm.log* /var/log/yum.log*; do
+                if [ -r "$log" ] && [ -n "$names" ]; then
+                    # yum writes no year; that of the file's last change is its last line's.
+                    section rpm-log "$(stat -c %Y "$log" 2>/dev/null)"
+                    lines_of "$log" | grep -F -e "$names" | tail -n 2000
+                    logged=1
+                fi
+            done
+            set -f
+            [ -n "$logged" ] || lack 'version that ran' \
+                'neither /var/log/dnf.rpm.log nor /var/log/yum.log can be read'
+            ;;
+        esac
         ;;
     esac
 fi

@@ -80,6 +80,41 @@ fn a_server_upgraded_but_not_restarted_runs_stale_code() {
 }
 
 #[test]
+fn a_library_upgraded_to_another_file_name_still_has_its_package() {
+    let text = REPORT
+        .replace(
+            "libpcre2-8.so.0 (deleted)",
+            "libpcre2-8.so.0.11.1 (deleted)",
+        )
+        .replace(
+            "\n=n0nce dpkg-log\n",
+            "\n=n0nce dpkg-log\n2026-11-21 21:45:00 upgrade libpcre2-8-0:amd64 10.40-1 10.42-1\n",
+        );
+    let report = parse(text.as_bytes()).unwrap();
+    let exim = &report.facts.processes.items()[0];
+    let stale = &exim.stale.items()[0];
+    assert_eq!(stale.path, "/usr/lib/x86_64-linux-gnu/libpcre2-8.so.0.11.1");
+    assert_eq!(stale.package.as_deref(), Some("libpcre2-8-0"));
+    assert_eq!(stale.ran_version.as_deref(), Some("10.40-1"));
+    assert!(exim.maps.items().iter().any(|m| &**m == "libpcre2-8-0"));
+
+    let unowned = text.replace("libpcre2-8-0:amd64: /usr", "libpcre2-8-0:amd64: /opt");
+    let report = parse(unowned.as_bytes()).unwrap();
+    let exim = &report.facts.processes.items()[0];
+    assert_eq!(exim.stale.items().len(), 2);
+    assert_eq!(exim.stale.items()[0].package, None);
+}
+
+#[test]
+fn the_script_asks_rpm_for_every_column() {
+    let columns = rpm::QUERY_FORMAT
+        .strip_suffix("\\t%{MODULARITYLABEL}\\t%{VENDOR}\\n")
+        .unwrap();
+    assert!(SCRIPT.contains(&format!("columns='{columns}'")));
+    assert!(SCRIPT.contains("\"$columns\\t%{MODULARITYLABEL}\\t%{VENDOR}\\n\""));
+}
+
+#[test]
 fn listeners_have_their_process_and_a_printable_banner() {
     let report = parse(REPORT.as_bytes()).unwrap();
     let listeners = report.facts.listeners.items();
@@ -269,7 +304,7 @@ proptest! {
 
     #[test]
     fn any_section_is_read_without_panic(
-        name in "(host|os-release|dpkg-status|rpm-qa|apt-lists|apt-policy|dnf-updates|tcp|holders|processes|maps|identity|owners dpkg|offsets|dpkg-log|banners|changelog a b c|lack x)",
+        name in "(host|os-release|dpkg-status|rpm-qa|apt-lists|apt-policy|dnf-updates|tcp|holders|processes|maps|identity|owners dpkg|offsets|dpkg-log|rpm-log 1795297056|rpm-lists|banners|changelog a b c|lack x)",
         body in "([ -~é\u{1b}]{0,40}\n?){0,8}",
     ) {
         fuzz(format!("MAILKEEP-FACTS 1 n\n\n=n {name}\n{body}\n=n tcp\n\n=n processes\n\n=n end\n").as_bytes());
