@@ -41,4 +41,7 @@ pub use id::{
     AdvisoryId, FeedId, HostName, InvalidId, RegionName, ServiceName, TeamName, ZoneName,
 };
 pub use jiff::Timestamp;
-pub use mail::{is_mail_software, mail_process_names, mail_roles_of_port, mail_roles_of_process};
+pub use mail::{
+    is_mail_software, mail_process_names, mail_roles_of_port, mail_roles_of_process,
+    mail_source_families, mail_source_names,
+};

@@ -243,17 +243,29 @@ pub fn is_mail_software(source_package: &str) -> bool {
         source_package
     };
     name == "exchange"
-        || [
-            TRANSFER_AGENTS,
-            MAILBOX_SERVERS,
-            FILTERS,
-            LISTS_AND_FETCHERS,
-            WEBMAIL,
-        ]
-        .iter()
-        .any(|table| table.binary_search(&name).is_ok())
+        || TABLES
+            .iter()
+            .any(|table| table.binary_search(&name).is_ok())
         || FAMILIES.iter().any(|family| name.starts_with(family))
 }
+
+/// Every name that [`is_mail_software`] knows as a whole; for whoever preselects packages on a host.
+pub fn mail_source_names() -> impl Iterator<Item = &'static str> {
+    TABLES.iter().flat_map(|table| table.iter().copied())
+}
+
+/// Every beginning of names that [`is_mail_software`] knows; for whoever preselects packages on a host.
+pub fn mail_source_families() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().copied()
+}
+
+const TABLES: [&[&str]; 5] = [
+    TRANSFER_AGENTS,
+    MAILBOX_SERVERS,
+    FILTERS,
+    LISTS_AND_FETCHERS,
+    WEBMAIL,
+];
 
 const FILTER: &[MailRole] = &[MailRole::Filter];
 const IMAP: &[MailRole] = &[MailRole::Imap];

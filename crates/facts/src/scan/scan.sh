@@ -456,10 +456,38 @@ if [ -n "$released" ]; then
         trap 'rm -rf "$dir"' EXIT
         trap 'exit 1' HUP INT TERM PIPE
         cd "$dir" || exit 1
-        # Mail software by source package; one binary package of each source is enough.
+        # Mail software by source package: the same as is_mail_software.
+        mail_sources=$(tr -d ' \n' <<END
+            amavis|amavisd|amavisd-.*|archiveopteryx|authentication-milter|authmilter|
+            bincimap|bogofilter|chasquid|citadel|clamassassin|clamav|clamav-.*|clamsmtp|
+            courier|courier-.*|crm114|cypht|cyrus-imapd|cyrus-sasl|cyrus-sasl2|dbmail|dcc|
+            dcc-client|dk-filter|dkim-milter|dkimproxy|dkimpy-milter|dma|dovecot|dovecot-.*|
+            dovecot20|dovecot22|dovecot23|dovecot24|dspam|ecartis|enemies-of-carlotta|esmtp|
+            exchange|exchange-server.*|exim|exim4|exim4-.*|ezmlm|ezmlm-idx|fetchmail|
+            getmail|getmail4|getmail6|gnarwl|greylistd|grommunio-.*|gromox|haraka|horde|
+            hyperkitty|imapsync|imp4|james|kolab|kolabd|kopano.*|libdkim|libmail-dkim-perl|
+            libmail-dmarc-perl|libmail-spf-perl|libmilter|libspf2|maddy|maildrop|mailman|
+            mailman-hyperkitty|mailman-suite|mailman3|mailman3-.*|mailscanner|majordomo|
+            masqmail|mhonarc|milter-.*|mimedefang|mlmmj|modoboa|mox|mpop|msmtp|netqmail|
+            nextcloud-mail|nospamproxy|notqmail|nullmailer|openarc|opendkim|opendmarc|
+            opensmtpd|opensmtpd-extras|opensmtpd-filter-dkimsign|opensmtpd-filter-rspamd|
+            opensmtpd-filter-senderscore|p3scan|perdition|php-horde-imp|php-horde-ingo|
+            pigeonhole|policyd-.*|popa3d|postfix|postfix-.*|postfix-policyd.*|postfixadmin|
+            postgrey|postorius|postsrsd|prayer|procmail|proxsmtp|public-inbox|pymilter|
+            pymilters|pypolicyd-spf|pysieved|python-mailman.*|pyzor|qmail|qmail-.*|qpopper|
+            qpsmtpd|rainloop|razor|rmilter|roundcube|roundcube-.*|roundcubemail|rspamd|
+            rspamd-.*|s-nail-mta|sa-exim|sanesecurity|schleuder|sendmail|sid-milter|
+            sieve-connect|smartlist|smf-sav|smf-spf|smtprelay|snappymail|sogo|solid-pop3d|
+            sope|spamass-milter|spamassassin|spambayes|spamd|spampd|spamprobe|spf-engine|
+            spf-milter-python|sqlgrey|squirrelmail|sqwebmail|srs-milter|ssmtp|stalwart|
+            stalwart-.*|sympa|teapop|tiki-webmail|uw-imap|webmail|whitelister|xmail|zarafa|
+            zimbra|zimbra-.*|zone-mta
+END
+        )
+        # One binary package of each source is enough.
         # shellcheck disable=SC2016 # dpkg's own ${}
         installed=$(dpkg-query -W -f '${db:Status-Abbrev}|${binary:Package}|${source:Package}|${source:Version}|${Version}\n' 2>/dev/null |
-            grep -E '^.[iUFHWt][^|]*\|[^|]*\|(amavis|authres|bogofilter|chasquid|citadel|clamav|clamsmtp|courier|crm114|cyrus|dbmail|dkim|dma\||dovecot|dspam|esmtp|exim4|fetchmail|getmail|greylistd|gross|haraka|hyperkitty|imapsync|libmail-|libspf2|maddy|maildrop|mailman|mailscanner|masqmail|mhonarc|milter|mimedefang|mlmmj|mpop|msmtp|nullmailer|openarc|opendkim|opendmarc|opensmtpd|perdition|pigeonhole|policyd|popa3d|postfix|postgrey|postorius|postsrsd|procmail|public-inbox|pymilter|pyzor|qmail|netqmail|qpsmtpd|razor|roundcube|rspamd|sa-exim|schleuder|sendmail|snappymail|sogo|spamass|spambayes|spampd|spf-engine|pypolicyd|sqlgrey|squirrelmail|ssmtp|sympa|uw-imap)')
+            grep -E "^.[iUFHWt][^|]*\\|[^|]*\\|($mail_sources)\\|")
         done_sources=' '
         while IFS='|' read -r _ name source source_version version; do
             [ -n "$version" ] || continue

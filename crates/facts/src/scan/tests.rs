@@ -317,6 +317,35 @@ proptest! {
         let mut bytes = REPORT.as_bytes().to_vec();
         for (at, byte) in damage {
             bytes[at] = byte;
+#[test]
+fn the_script_and_the_model_agree_on_mail_packages() {
+    let (_, from) = SCRIPT
+        .split_once("the same as is_mail_software.\n")
+        .unwrap();
+    let (_, from) = from.split_once("<<END\n").unwrap();
+    let (list, _) = from.split_once("\nEND\n").unwrap();
+    let list: String = list.split_whitespace().collect();
+    let (families, names): (Vec<&str>, Vec<&str>) =
+        list.split('|').partition(|word| word.ends_with(".*"));
+    let families: Vec<&str> = families.iter().map(|f| f.trim_end_matches(".*")).collect();
+    let listed = |name: &str| names.contains(&name) || families.iter().any(|f| name.starts_with(f));
+    for name in mailkeep_model::mail_source_names() {
+        assert!(listed(name), "{name}");
+    }
+    // No source package of Debian has a space in its name.
+    for family in mailkeep_model::mail_source_families().filter(|f| !f.contains(' ')) {
+        assert!(listed(&format!("{family}x")), "{family}");
+    }
+    for name in names {
+        assert!(mailkeep_model::is_mail_software(name), "{name}");
+        assert!(!name.contains(['.', '*', '(', '[', '\\', '+']), "{name}");
+    }
+    for family in families {
+        let one = format!("{family}x");
+        assert!(mailkeep_model::is_mail_software(&one), "{family}");
+    }
+}
+
         }
         fuzz(&bytes);
     }
