@@ -249,7 +249,9 @@ fn status(
             place: what.location.clone(),
             kind: what.kind,
             problems,
-            first: first_problem.unwrap_or_else(|| "it is empty".to_owned()),
+            first: first_problem
+                .or(summary.cut_short)
+                .unwrap_or_else(|| "it is empty".to_owned()),
         });
     }
     Ok(FeedStatus {
