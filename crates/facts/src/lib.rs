@@ -61,16 +61,17 @@ pub fn facts_from_rpm_qa(
     (facts, problems)
 }
 
-/// Facts of a `CycloneDX` or SPDX 2.3 SBOM in JSON.
+/// Facts of a `CycloneDX` or SPDX 2.3 SBOM in JSON. They are of the time it says it was made;
+/// `otherwise` where it says none.
 pub fn facts_from_sbom(
     host: HostName,
-    seen_at: Timestamp,
+    otherwise: Timestamp,
     json: &[u8],
 ) -> Result<(HostFacts, Vec<Problem>), SbomError> {
     let (sbom, problems) = sbom::parse(json)?;
     let facts = packages_only(
         host,
-        seen_at,
+        sbom.created.unwrap_or(otherwise),
         sbom.source,
         sbom.os,
         sbom.platform,

@@ -7,6 +7,7 @@
 
 use std::str::FromStr as _;
 
+use jiff::Timestamp;
 use mailkeep_model::text::printable_max;
 use mailkeep_model::{
     Ecosystem, FactsSource, InstalledPackage, OsRelease, Platform, Problem, debian_codename,
@@ -24,6 +25,8 @@ pub const MAX_SBOM_BYTES: usize = 128 << 20;
 pub struct Sbom {
     /// [`FactsSource::CycloneDx`] or [`FactsSource::Spdx`].
     pub source: FactsSource,
+    /// When it was made: `metadata.timestamp` of `CycloneDX`, `creationInfo.created` of SPDX.
+    pub created: Option<Timestamp>,
     /// The operating system it names; empty where it names none.
     pub os: OsRelease,
     /// Its distribution: from the operating system, else from the packages' `distro`.
@@ -54,12 +57,31 @@ pub fn parse(json: &[u8]) -> Result<(Sbom, Vec<Problem>), SbomError> {
     let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
     let document: Value = serde_json::from_slice(json).map_err(SbomError::Json)?;
     let mut problems = Vec::new();
-    let (source, components) = if text(&document, "bomFormat") == Some("CycloneDX") {
-        (FactsSource::CycloneDx, cyclonedx(&document))
+    let (source, created, components) = if text(&document, "bomFormat") == Some("CycloneDX") {
+        (
+            FactsSource::CycloneDx,
+            ["metadata", "timestamp"],
+            cyclonedx(&document),
+        )
     } else if text(&document, "spdxVersion").is_some_and(|v| v.starts_with("SPDX-2.")) {
-        (FactsSource::Spdx, spdx(&document))
+        (
+            FactsSource::Spdx,
+            ["creationInfo", "created"],
+            spdx(&document),
+        )
     } else {
         return Err(SbomError::UnknownFormat);
+    };
+    let [section, key] = created;
+    let created = document.get(section).and_then(|s| s.get(key));
+    let created = match created.map(|c| c.as_str().unwrap_or_default().parse()) {
+        None => None,
+        Some(Ok(at)) => Some(at),
+        Some(Err(_)) => {
+            let record = format!("{section}.{key}");
+            problems.push(Problem::new(record, "is no time as in RFC 3339"));
+            None
+        }
     };
 
     let os = components
@@ -109,6 +131,7 @@ pub fn parse(json: &[u8]) -> Result<(Sbom, Vec<Problem>), SbomError> {
     packages.dedup();
     let sbom = Sbom {
         source,
+        created,
         os,
         platform,
         packages,
@@ -647,6 +670,36 @@ mod tests {
         );
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].record, "component mystery 1");
+    }
+
+    #[test]
+    fn an_sbom_says_when_it_was_made() {
+        let at = |json: &str| {
+            let (sbom, problems) = read(json);
+            (sbom.created.map(|t| t.to_string()), problems.len())
+        };
+        let seen = |text: &str| Some(text.to_owned());
+        for (json, expected) in [
+            (
+                r#"{"bomFormat":"CycloneDX","metadata":{"timestamp":"2026-08-14T09:00:00+02:00"}}"#,
+                (seen("2026-08-14T07:00:00Z"), 0),
+            ),
+            (
+                r#"{"spdxVersion":"SPDX-2.3","creationInfo":{"created":"2026-08-14T09:00:00Z"}}"#,
+                (seen("2026-08-14T09:00:00Z"), 0),
+            ),
+            (r#"{"bomFormat":"CycloneDX"}"#, (None, 0)),
+            (
+                r#"{"bomFormat":"CycloneDX","metadata":{"timestamp":"yesterday"}}"#,
+                (None, 1),
+            ),
+            (
+                r#"{"spdxVersion":"SPDX-2.3","creationInfo":{"created":7}}"#,
+                (None, 1),
+            ),
+        ] {
+            assert_eq!(at(json), expected, "{json}");
+        }
     }
 
     #[test]

@@ -84,19 +84,38 @@ pub enum GarbageOutput {
     },
 }
 
-/// Reads a report. `seen_at` is the caller's time: the host's clock only yields a limitation, where
-/// it differs by more than five minutes. Text before the report (a message of the day, a shell
-/// profile that prints) is skipped.
+/// When a report was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// Just now, by our clock; the host's own yields a limitation where it differs by more than five
+    /// minutes.
+    Now(Timestamp),
+    /// Some time ago: it was kept in a file. The time that it bears itself counts; this one where it
+    /// bears none.
+    Before(Timestamp),
+}
+
+/// Reads a report. Text before the report (a message of the day, a shell profile that prints) is
+/// skipped.
 pub fn parse_report(
     host: HostName,
     source: FactsSource,
-    seen_at: Timestamp,
+    made: Made,
     report: &[u8],
 ) -> Result<ScanReport, GarbageOutput> {
     let sections = Sections::split(report)?;
     let mut lacks = Lacks::from(&sections);
     let about = HostSection::parse(&sections.text("host"));
-    about.check_clock(seen_at, &mut lacks);
+    let seen_at = match made {
+        Made::Now(at) => {
+            about.check_clock(at, &mut lacks);
+            at
+        }
+        Made::Before(otherwise) => about
+            .now
+            .and_then(|second| Timestamp::from_second(second).ok())
+            .unwrap_or(otherwise),
+    };
 
     let (os, mut problems) = os_release::parse(&sections.text("os-release"));
     let (packages, more) = if let Some(status) = sections.body("dpkg-status") {
@@ -146,7 +165,8 @@ pub fn fuzz(input: &[u8]) {
     let Ok(host) = HostName::new("fuzz") else {
         return;
     };
-    if let Err(garbage) = parse_report(host, FactsSource::Ssh, Timestamp::UNIX_EPOCH, input) {
+    let made = Made::Before(Timestamp::UNIX_EPOCH);
+    if let Err(garbage) = parse_report(host, FactsSource::Ssh, made, input) {
         debug_assert!(garbage.to_string().chars().count() < 200);
     }
 }

@@ -35,7 +35,7 @@ fn parse(output: &[u8]) -> ScanReport {
     scan::parse_report(
         HostName::new("here").unwrap(),
         FactsSource::Local,
-        Timestamp::now(),
+        scan::Made::Now(Timestamp::now()),
         output,
     )
     .unwrap()

@@ -39,7 +39,7 @@ fn parse(report: &[u8]) -> Result<ScanReport, GarbageOutput> {
     parse_report(
         HostName::new("mx1").unwrap(),
         FactsSource::Ssh,
-        SEEN_AT.parse().unwrap(),
+        Made::Now(SEEN_AT.parse().unwrap()),
         report,
     )
 }
@@ -212,6 +212,27 @@ fn a_host_clock_that_is_off_is_said_and_not_used() {
 }
 
 #[test]
+fn a_report_kept_in_a_file_is_of_the_time_it_bears() {
+    let read = |text: &str| {
+        parse_report(
+            HostName::new("mx1").unwrap(),
+            FactsSource::Ssh,
+            Made::Before(SEEN_AT.parse().unwrap()),
+            text.as_bytes(),
+        )
+        .unwrap()
+    };
+    let old = read(&REPORT.replace("now 1795297056", "now 1790000000"));
+    assert_eq!(old.facts.seen_at.as_second(), 1_790_000_000);
+    assert!(limitations(&old).is_empty(), "{:?}", limitations(&old));
+    for without in ["", "now x\n", "now 99999999999999999\n"] {
+        let report = read(&REPORT.replace("now 1795297056\n", without));
+        assert_eq!(report.facts.seen_at, SEEN_AT.parse().unwrap());
+        assert!(limitations(&report).is_empty());
+    }
+}
+
+#[test]
 fn what_the_host_lacks_is_a_limitation() {
     let text = REPORT.replace(
         "\n=n0nce apt-lists",
@@ -296,27 +317,6 @@ fn the_script_looks_at_every_process_the_model_knows() {
     }
 }
 
-proptest! {
-    #[test]
-    fn any_bytes_are_read_without_panic(input in prop::collection::vec(any::<u8>(), 0..300)) {
-        fuzz(&input);
-    }
-
-    #[test]
-    fn any_section_is_read_without_panic(
-        name in "(host|os-release|dpkg-status|rpm-qa|apt-lists|apt-policy|dnf-updates|tcp|holders|processes|maps|identity|owners dpkg|offsets|dpkg-log|rpm-log 1795297056|rpm-lists|banners|changelog a b c|lack x)",
-        body in "([ -~é\u{1b}]{0,40}\n?){0,8}",
-    ) {
-        fuzz(format!("MAILKEEP-FACTS 1 n\n\n=n {name}\n{body}\n=n tcp\n\n=n processes\n\n=n end\n").as_bytes());
-    }
-
-    #[test]
-    fn a_damaged_report_is_read_without_panic(
-        damage in prop::collection::vec((0..REPORT.len(), any::<u8>()), 1..20)
-    ) {
-        let mut bytes = REPORT.as_bytes().to_vec();
-        for (at, byte) in damage {
-            bytes[at] = byte;
 #[test]
 fn the_script_and_the_model_agree_on_mail_packages() {
     let (_, from) = SCRIPT
@@ -346,6 +346,27 @@ fn the_script_and_the_model_agree_on_mail_packages() {
     }
 }
 
+proptest! {
+    #[test]
+    fn any_bytes_are_read_without_panic(input in prop::collection::vec(any::<u8>(), 0..300)) {
+        fuzz(&input);
+    }
+
+    #[test]
+    fn any_section_is_read_without_panic(
+        name in "(host|os-release|dpkg-status|rpm-qa|apt-lists|apt-policy|dnf-updates|tcp|holders|processes|maps|identity|owners dpkg|offsets|dpkg-log|rpm-log 1795297056|rpm-lists|banners|changelog a b c|lack x)",
+        body in "([ -~é\u{1b}]{0,40}\n?){0,8}",
+    ) {
+        fuzz(format!("MAILKEEP-FACTS 1 n\n\n=n {name}\n{body}\n=n tcp\n\n=n processes\n\n=n end\n").as_bytes());
+    }
+
+    #[test]
+    fn a_damaged_report_is_read_without_panic(
+        damage in prop::collection::vec((0..REPORT.len(), any::<u8>()), 1..20)
+    ) {
+        let mut bytes = REPORT.as_bytes().to_vec();
+        for (at, byte) in damage {
+            bytes[at] = byte;
         }
         fuzz(&bytes);
     }

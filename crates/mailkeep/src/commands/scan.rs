@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
-use mailkeep_facts::scan::{GarbageOutput, SCRIPT, ScanReport, parse_report};
+use mailkeep_facts::scan::{GarbageOutput, Made, SCRIPT, ScanReport, parse_report};
 use mailkeep_facts::{facts_from_rpm_qa, facts_from_sbom};
 use mailkeep_model::{
     Ecosystem, Event, EventKind, FactsSource, Host, HostFacts, HostName, Lifecycle, Platform,
@@ -106,7 +106,7 @@ fn read_report(
     output: Result<Vec<u8>, HostFailure>,
 ) -> Result<ScanReport, ScanFailure> {
     let bytes = output.map_err(|failure| failure.at(now))?;
-    parse_report(name.clone(), source, now, &bytes).map_err(|garbage| ScanFailure {
+    parse_report(name.clone(), source, Made::Now(now), &bytes).map_err(|garbage| ScanFailure {
         kind: ScanFailureKind::GarbageOutput,
         detail: text::printable(&garbage.to_string()).into_owned(),
         at: now,
@@ -218,11 +218,11 @@ fn read_single(app: &App, args: &ScanArgs) -> anyhow::Result<HostFacts> {
         return check::read_root(app, root, name);
     }
     if let Some(path) = &args.rpm_qa {
-        let bytes = read(path)?;
+        let (bytes, made) = read_dated(app, path)?;
         let platform = args.platform.as_deref().map(parse_platform).transpose()?;
         let (facts, problems) = facts_from_rpm_qa(
             name(path)?,
-            app.now,
+            made,
             platform,
             &String::from_utf8_lossy(&bytes),
         );
@@ -232,14 +232,28 @@ fn read_single(app: &App, args: &ScanArgs) -> anyhow::Result<HostFacts> {
     let Some(path) = &args.sbom else {
         bail!("nothing to read")
     };
-    let (facts, problems) = facts_from_sbom(name(path)?, app.now, &read(path)?)
+    let (bytes, made) = read_dated(app, path)?;
+    let (facts, problems) = facts_from_sbom(name(path)?, made, &bytes)
         .with_context(|| format!("cannot read {} as an SBOM", path.display()))?;
     warn_all(path, &problems);
-    Ok(facts)
+    Ok(not_after_now(app, facts))
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+/// What a file holds, and when it was last written, but not later than now.
+fn read_dated(app: &App, path: &Path) -> anyhow::Result<(Vec<u8>, Timestamp)> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let written = std::fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .ok()
+        .and_then(|time| Timestamp::try_from(time).ok())
+        .unwrap_or(app.now);
+    Ok((bytes, written.min(app.now)))
+}
+
+/// Facts that claim to be of the future would never grow old.
+fn not_after_now(app: &App, mut facts: HostFacts) -> HostFacts {
+    facts.seen_at = facts.seen_at.min(app.now);
+    facts
 }
 
 fn warn_all(path: &Path, problems: &[Problem]) {
@@ -323,22 +337,28 @@ pub fn from_file<'f>(
 }
 
 /// Reads facts from a root directory, a scan report, an SBOM, or `rpm -qa` output, told apart by
-/// their form.
+/// their form. A root directory is seen now; the others are of the time they bear, else of the file's
+/// last change.
 fn read_facts(app: &App, name: &HostName, path: &Path) -> anyhow::Result<HostFacts> {
     if path.is_dir() {
         return check::read_root(app, path, name.clone());
     }
-    let bytes = read(path)?;
+    let (bytes, made) = read_dated(app, path)?;
     let start = String::from_utf8_lossy(bytes.get(..bytes.len().min(4096)).unwrap_or_default());
     if start.trim_start().starts_with('{') {
-        let (facts, problems) = facts_from_sbom(name.clone(), app.now, &bytes)?;
+        let (facts, problems) = facts_from_sbom(name.clone(), made, &bytes)?;
         warn_all(path, &problems);
-        return Ok(facts);
+        return Ok(not_after_now(app, facts));
     }
-    match parse_report(name.clone(), FactsSource::Ssh, app.now, &bytes) {
+    match parse_report(
+        name.clone(),
+        FactsSource::Ssh,
+        Made::Before(made),
+        &bytes,
+    ) {
         Ok(report) => {
             warn_all(path, &report.problems);
-            return Ok(report.facts);
+            return Ok(not_after_now(app, report.facts));
         }
         Err(GarbageOutput::NoReport { .. }) => {}
         Err(garbage) => {
@@ -347,7 +367,7 @@ fn read_facts(app: &App, name: &HostName, path: &Path) -> anyhow::Result<HostFac
     }
     let (facts, problems) = facts_from_rpm_qa(
         name.clone(),
-        app.now,
+        made,
         None,
         &String::from_utf8_lossy(&bytes),
     );
