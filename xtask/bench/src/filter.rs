@@ -131,9 +131,11 @@ fn check(options: &Options, data: &Data, host: &Host, state: &Path) -> Outcome<(
 
     head(&format!("{}: {} packages", host.name, host.packages));
     let goals = [0.1, 0.025];
+    // Demanded of a host of this size; on a larger one there is only more to say.
+    let demanded = host.packages < 400;
+    let memory = if demanded { MEMORY } else { Goal::None };
     for (((name, peer), runs), goal) in others.iter().zip(&theirs).zip(goals) {
-        // Demanded of a host of this size; on a larger one there is only more to say.
-        let goal = if host.packages < 400 {
+        let goal = if demanded {
             Goal::Ratio(goal)
         } else {
             Goal::None
@@ -156,12 +158,12 @@ fn check(options: &Options, data: &Data, host: &Host, state: &Path) -> Outcome<(
                     "  peak memory",
                     again.kib(),
                     Some((name, runs.kib())),
-                    MEMORY,
+                    memory,
                 );
             }
             Err(why) => {
                 row_time("check --root", again.time(), None, Goal::None);
-                row_memory("  peak memory", again.kib(), None, MEMORY);
+                row_memory("  peak memory", again.kib(), None, memory);
                 row("", "", Some(why), None, "");
             }
         }
