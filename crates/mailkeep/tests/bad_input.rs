@@ -367,8 +367,7 @@ fn while_one_imports_another_checks_and_a_second_import_waits_then_says_why() {
 fn memory_does_not_grow_with_the_feed() {
     let bench = Bench::new();
     let mut fed = fed(&bench, "osv", "records");
-    let feed = lines(30 << 20);
-    fed.pipe.write_all(&feed).unwrap();
+    fed.pipe.write_all(&lines(30 << 20)).unwrap();
     let status = std::fs::read_to_string(format!("/proc/{}/status", fed.child.id())).unwrap();
     let peak = status
         .lines()

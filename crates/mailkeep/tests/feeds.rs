@@ -270,8 +270,8 @@ fn a_package_built_by_dpkg_is_read() {
             .to_string();
         let mut build = Command::new("dpkg-deb");
         build.args(["--build", &format!("-Z{compression}"), "--root-owner-group"]);
-        let built = build.arg(bench.path("tree")).arg(&file).output().unwrap();
-        if !built.status.success() {
+        let output = build.arg(bench.path("tree")).arg(&file).output().unwrap();
+        if !output.status.success() {
             println!("skipped: a_package_built_by_dpkg_is_read: no {compression} in dpkg-deb");
             continue;
         }
@@ -558,6 +558,10 @@ fn a_providers_directory_is_mirrored_and_the_withdrawn_forgotten() {
     assert!(!bench.path("state/downloads/csaf").exists());
 }
 
+const DOCUMENT: &[u8] = include_bytes!("../../reach/tests/fixtures/advisory.json");
+const SIGNATURE: &[u8] = include_bytes!("../../reach/tests/fixtures/advisory.json.asc");
+const KEY: &[u8] = include_bytes!("../../reach/tests/fixtures/provider_key.asc");
+
 #[test]
 fn a_document_whose_signature_is_not_its_providers_is_not_used() {
     if !has_program(
@@ -566,9 +570,6 @@ fn a_document_whose_signature_is_not_its_providers_is_not_used() {
     ) {
         return;
     }
-    const DOCUMENT: &[u8] = include_bytes!("../../reach/tests/fixtures/advisory.json");
-    const SIGNATURE: &[u8] = include_bytes!("../../reach/tests/fixtures/advisory.json.asc");
-    const KEY: &[u8] = include_bytes!("../../reach/tests/fixtures/provider_key.asc");
     let bench = Bench::new();
     let ca = certificate();
     let site = Site::start_tls(&ca);
