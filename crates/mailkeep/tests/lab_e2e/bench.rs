@@ -59,7 +59,7 @@ impl Bench<'_> {
 
     /// The same controller with another state, and a fleet file changed by `change`.
     pub(crate) fn other(&self, name: &str, change: impl FnOnce(String) -> String) -> Self {
-        let fleet = self.lab.root().join(format!("{name}.toml"));
+        let fleet = self.state.with_file_name(format!("{name}.toml"));
         let text = std::fs::read_to_string(&self.fleet).unwrap();
         std::fs::write(&fleet, change(text)).unwrap();
         Self {
@@ -308,9 +308,10 @@ pub(crate) fn remains(lab: &Lab) -> Vec<String> {
             remains.push(format!("process {pid} ({comm})"));
         }
     }
-    for directory in ["hosts", "repository", "state", "bin", "probe"] {
-        if root.join(directory).exists() {
-            remains.push(directory.to_owned());
+    for entry in std::fs::read_dir(root).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !["lock", "test.lock"].contains(&&*name) {
+            remains.push(name);
         }
     }
     remains
