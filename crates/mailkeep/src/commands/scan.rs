@@ -488,6 +488,51 @@ pub fn scan_fleet(app: &App, store: &mut dyn Store, fleet: &LoadedFleet) -> anyh
 /// A progress bar on a terminal; hidden elsewhere.
 pub fn progress_bar(app: &App, total: u64, unit: &str) -> indicatif::ProgressBar {
     if app.quiet || !io::stderr().is_terminal() {
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::app::Environment;
+    use crate::cli::{ColorWhen, Global};
+
+    #[test]
+    fn facts_from_a_file_are_of_the_time_they_bear_and_never_of_the_future() {
+        let global = Global {
+            state: None,
+            at: None,
+            color: ColorWhen::Never,
+            quiet: true,
+        };
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let app = App::new(&global, Environment::default(), at(2000));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("facts");
+        let name = HostName::new("mx1").unwrap();
+        let report = "MAILKEEP-FACTS 1 n\n\n=n host\nnow 700\n\n=n end\n";
+        let sbom = r#"{"bomFormat":"CycloneDX","metadata":{"timestamp":"1970-01-01T00:10:00Z"}}"#;
+        for (text, written, seen) in [
+            ("postfix-3.5.25-1.el9.x86_64\n", 1000, 1000),
+            ("postfix-3.5.25-1.el9.x86_64\n", 3000, 2000),
+            (sbom, 1000, 600),
+            (r#"{"bomFormat":"CycloneDX"}"#, 1000, 1000),
+            (&*sbom.replace("1970", "2970"), 1000, 2000),
+            (report, 1000, 700),
+            (&*report.replace("now 700", "now 7000"), 1000, 2000),
+            (&*report.replace("now 700", ""), 1000, 1000),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            std::fs::File::options()
+                .write(true)
+                .open(&path)
+                .and_then(|f| f.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(written)))
+                .unwrap();
+            let facts = read_facts(&app, &name, &path).unwrap();
+            assert_eq!(facts.seen_at, at(seen), "{text}");
+        }
+    }
+}
         return indicatif::ProgressBar::hidden();
     }
     let bar = indicatif::ProgressBar::new(total);
