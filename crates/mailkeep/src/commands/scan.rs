@@ -350,12 +350,7 @@ fn read_facts(app: &App, name: &HostName, path: &Path) -> anyhow::Result<HostFac
         warn_all(path, &problems);
         return Ok(not_after_now(app, facts));
     }
-    match parse_report(
-        name.clone(),
-        FactsSource::Ssh,
-        Made::Before(made),
-        &bytes,
-    ) {
+    match parse_report(name.clone(), FactsSource::Ssh, Made::Before(made), &bytes) {
         Ok(report) => {
             warn_all(path, &report.problems);
             return Ok(not_after_now(app, report.facts));
@@ -365,12 +360,8 @@ fn read_facts(app: &App, name: &HostName, path: &Path) -> anyhow::Result<HostFac
             return Err(garbage).with_context(|| format!("cannot read {}", path.display()));
         }
     }
-    let (facts, problems) = facts_from_rpm_qa(
-        name.clone(),
-        made,
-        None,
-        &String::from_utf8_lossy(&bytes),
-    );
+    let (facts, problems) =
+        facts_from_rpm_qa(name.clone(), made, None, &String::from_utf8_lossy(&bytes));
     warn_all(path, &problems);
     Ok(facts)
 }
@@ -488,6 +479,15 @@ pub fn scan_fleet(app: &App, store: &mut dyn Store, fleet: &LoadedFleet) -> anyh
 /// A progress bar on a terminal; hidden elsewhere.
 pub fn progress_bar(app: &App, total: u64, unit: &str) -> indicatif::ProgressBar {
     if app.quiet || !io::stderr().is_terminal() {
+        return indicatif::ProgressBar::hidden();
+    }
+    let bar = indicatif::ProgressBar::new(total);
+    let template = format!("{{bar:40}} {{pos}}/{{len}} {unit} {{msg}}");
+    if let Ok(style) = indicatif::ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar
+}
 
 #[cfg(test)]
 mod tests {
@@ -532,13 +532,4 @@ mod tests {
             assert_eq!(facts.seen_at, at(seen), "{text}");
         }
     }
-}
-        return indicatif::ProgressBar::hidden();
-    }
-    let bar = indicatif::ProgressBar::new(total);
-    let template = format!("{{bar:40}} {{pos}}/{{len}} {unit} {{msg}}");
-    if let Ok(style) = indicatif::ProgressStyle::with_template(&template) {
-        bar.set_style(style);
-    }
-    bar
 }
