@@ -222,7 +222,7 @@ mod tests {
             changelog(&*odd),
             Err(DebError::Header { number: 1 })
         ));
-        assert!(changelog(&whole[..whole.len() - 1500]).is_err());
+        assert!(changelog(&whole[..whole.len() - 1900]).is_err());
     }
 
     proptest! {
