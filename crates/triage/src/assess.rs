@@ -28,8 +28,9 @@ pub struct Context<'a> {
     pub mail_port_open: Option<bool>,
     /// The day from which the deadline counts.
     pub first_seen: Date,
-    /// Whether a KEV feed that may be relied on is loaded. Only then does it mean something that
-    /// a CVE id is not in it.
+    /// Whether a whole KEV feed is loaded, fresh or stale. Only then does it mean something that a
+    /// CVE id is not in it: weeks can pass without a new entry, so that an old list still tells
+    /// most. One partly read, or with a date in the future, tells nothing.
     pub kev_loaded: bool,
 }
 

@@ -9,7 +9,7 @@
 //!
 //! | input | from | missing |
 //! |---|---|---|
-//! | exploitation | KEV (`active`), else Vulnrichment | `poc` where a KEV feed is loaded (its silence says: not known as exploited), else `active` |
+//! | exploitation | KEV (`active`), else Vulnrichment | `poc` where a whole KEV feed is loaded, fresh or stale (its silence says: not known as exploited on its date), `active` where there is none, or one partly read or dated in the future |
 //! | automatable | Vulnrichment | `no` where the CVSS vector says so (AV:L or A or P, PR or Au not N, UI:R), else `yes` |
 //! | technical impact | Vulnrichment | `partial` where the CVSS vector rates neither confidentiality nor integrity high (denial of service is limited control), else `total` |
 //! | mission prevalence | the host's services | `essential` |
