@@ -53,7 +53,7 @@ fn write_rows(answer: &Answer, style: Style, out: &mut dyn Write) -> io::Result<
         (style.all_packages || f.verdict.surface != Surface::Other)
             && (style.all_verdicts || f.verdict.status.is_finding())
     });
-    let rows = side_by_side(rows(shown));
+    let rows = side_by_side(&rows(shown));
     if rows.is_empty() {
         return Ok(());
     }
@@ -302,9 +302,7 @@ fn write_feeds(answer: &Answer, style: Style, out: &mut dyn Write) -> io::Result
 
 fn write_sum(answer: &Answer, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let counts = answer.counts();
-    let of = |map: &BTreeMap<&'static str, u64>, name: &str| {
-        map.get(name).copied().unwrap_or(0)
-    };
+    let of = |map: &BTreeMap<&'static str, u64>, name: &str| map.get(name).copied().unwrap_or(0);
     let findings: u64 = counts.surface.values().sum();
     let hidden = if style.all_packages {
         0
@@ -396,7 +394,8 @@ fn write_unseen(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     if let Some(hosts) = by_what.remove("processes") {
         let mut names: Vec<&str> = hosts.iter().copied().take(MAX_NAMED).collect();
-        let more = (hosts.len() > MAX_NAMED).then(|| format!("and {} more", hosts.len() - MAX_NAMED));
+        let more =
+            (hosts.len() > MAX_NAMED).then(|| format!("and {} more", hosts.len() - MAX_NAMED));
         names.extend(more.as_deref());
         let line = format!("What runs was not seen on: {}", names.join(", "));
         for part in wrap(&line, WIDTH, 0) {
@@ -415,7 +414,10 @@ fn write_unseen(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
                 }
             })
             .collect();
-        let line = format!("Not seen, either (`--format json` tells why): {}", rest.join(", "));
+        let line = format!(
+            "Not seen, either (`--format json` tells why): {}",
+            rest.join(", ")
+        );
         for part in wrap(&line, WIDTH, 0) {
             writeln!(out, "{part}")?;
         }
@@ -425,7 +427,7 @@ fn write_unseen(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
 
 /// Rows of one host and package side by side, as far as their order says nothing else: within those
 /// of one lane, kind of act, importance, decision, day and surface.
-fn side_by_side(rows: Vec<Row<'_>>) -> Vec<Row<'_>> {
+fn side_by_side<'a>(rows: &[Row<'a>]) -> Vec<Row<'a>> {
     let weight = |row: &Row<'_>| {
         let first = row.first;
         (
@@ -441,7 +443,7 @@ fn side_by_side(rows: Vec<Row<'_>>) -> Vec<Row<'_>> {
     let mut ordered = Vec::with_capacity(rows.len());
     for level in rows.chunk_by(|a, b| weight(a) == weight(b)) {
         let mut places: HashMap<(&HostName, &str), usize> = HashMap::new();
-        let mut level: Vec<(usize, &Row<'_>)> = level
+        let mut level: Vec<(usize, &Row<'a>)> = level
             .iter()
             .enumerate()
             .map(|(at, row)| {
@@ -456,7 +458,7 @@ fn side_by_side(rows: Vec<Row<'_>>) -> Vec<Row<'_>> {
 }
 
 /// A time without the fraction of its second.
-fn to_the_second(at: Timestamp) -> Timestamp {
+pub fn to_the_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
