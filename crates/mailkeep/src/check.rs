@@ -2,23 +2,26 @@
 //!
 //! Reads the store, decides by the pure rooms, writes nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod first_seen;
+mod host;
+mod keep;
 
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use mailkeep_matcher::{
-    FeedView, HostView, Judged, PackageRows, RowError, coverage_gaps, judge_host,
-};
+use std::collections::{BTreeSet, HashMap};
+
+use mailkeep_matcher::{FeedView, HostView, Judged, PackageRows, RowError, judge_host};
 use mailkeep_model::{
-    AdvisoryId, FactsSource, FeedKind, FeedState, FeedStatus, Finding, Fleet, Host, HostAnswer,
-    HostFacts, HostName, HostStatus, Lifecycle, ScanFailure, Seen, Signal, Timestamp,
-    UnknownReason, Verdict, text,
+    AdvisoryId, FeedId, FeedKind, FeedState, FeedStatus, Finding, Fleet, Host, HostFacts, HostName,
+    Lifecycle, ScanFailure, Seen, Signal, Timestamp, Verdict, text,
 };
 use mailkeep_store::{Snapshot, Space, Store, StoreError};
 use mailkeep_triage::{Context, Policy, rank, triage};
 
 use crate::answer::{Answer, FeedAnswer};
 use crate::index;
+use first_seen::FirstSeen;
+pub(crate) use first_seen::SCANNED;
+pub use first_seen::{earlier, ledger};
+pub use keep::{to_keep, wholly_judged};
 
 /// TCP ports on which mail is taken in or handed out: SMTP, POP3, IMAP, submissions, submission,
 /// IMAPS, POP3S, `ManageSieve` (IANA service names).
@@ -50,8 +53,13 @@ pub struct Terms<'a> {
     pub policy: &'a Policy,
     /// `fixed` and `not-affected`, too.
     pub all: bool,
+    /// Only verdicts on the advisory of this name, all others are dropped host by host.
+    pub only: Option<&'a AdvisoryId>,
     /// The last check of the same scope.
     pub last: Option<Snapshot>,
+    /// The last checks of other scopes with the same hosts ([`earlier`]): a hole found by any of them
+    /// is as old as that.
+    pub earlier: Vec<Snapshot>,
 }
 
 /// Why a check could not be made.
@@ -69,6 +77,23 @@ pub enum CheckError {
         /// What is damaged.
         #[source]
         source: RowError,
+    },
+    /// A row of the index belongs to no feed: nobody could say how far it may be relied on.
+    #[error("the store holds rows of {feed}, which is not among its feeds: import it again")]
+    NoSuchFeed {
+        /// Whose row.
+        feed: FeedId,
+    },
+    /// What the feeds say of a vulnerability id is damaged.
+    #[error("cannot rank {id}: what {feed} says of it is damaged, import that feed again")]
+    Signals {
+        /// Of which id.
+        id: String,
+        /// Which feed.
+        feed: FeedId,
+        /// What is damaged.
+        #[source]
+        source: postcard::Error,
     },
 }
 
@@ -89,12 +114,17 @@ pub fn check(
             state: *state,
         })
         .collect();
-    let judged = judge_all(store, subjects, &feeds, &views, terms.all)?;
-    let signals = signals_for(store, judged.iter().flatten().flat_map(|j| &j.verdicts))?;
-    let kev_loaded = feeds
+    let hosts: Vec<Option<HostView<'_>>> = subjects
         .iter()
-        .zip(&states)
-        .any(|(feed, state)| feed.kind == FeedKind::Kev && *state == FeedState::Fresh);
+        .map(|subject| judged_facts(subject).map(HostView::new))
+        .collect();
+    let judged = judge_all(store, subjects, &hosts, &feeds, &views, terms)?;
+    let signals = signals_for(
+        store,
+        &feeds,
+        judged.iter().flatten().flat_map(|j| &j.verdicts),
+    )?;
+    let kev = Kev::of(&feeds, &states);
     let first_seen = FirstSeen::of(terms);
 
     let mut answer = Answer {
@@ -107,26 +137,25 @@ pub fn check(
         not_affected: 0,
         changes: None,
     };
-    for (subject, judged) in subjects.iter().zip(judged) {
+    for ((subject, view), judged) in subjects.iter().zip(&hosts).zip(judged) {
         let mut affected = false;
         if let Some(judged) = judged {
             answer.fixed += judged.fixed;
             answer.not_affected += judged.not_affected;
+            affected = judged.affected;
             for verdict in judged.verdicts {
-                affected |= verdict.status.is_finding();
-                answer.findings.push(finding(
-                    subject,
-                    verdict,
-                    &signals,
-                    kev_loaded,
-                    &first_seen,
-                    terms,
-                ));
+                answer
+                    .findings
+                    .push(finding(subject, verdict, &signals, kev, &first_seen, terms));
             }
         }
-        answer
-            .hosts
-            .push(host_answer(subject, affected, &feeds, terms));
+        answer.hosts.push(host::answer(
+            subject,
+            view.as_ref(),
+            affected,
+            &feeds,
+            terms,
+        ));
     }
     answer.findings.sort_by(rank);
     answer.feeds = feeds
@@ -135,64 +164,73 @@ pub fn check(
         .map(|(status, state)| FeedAnswer { status, state })
         .collect();
     if let Some(last) = &terms.last {
-        let judged: BTreeSet<&HostName> = answer
-            .hosts
-            .iter()
-            .filter(|h| {
-                matches!(
-                    h.status,
-                    HostStatus::Affected | HostStatus::Clean | HostStatus::Decommissioned
-                )
-            })
-            .map(|h| &h.name)
-            .collect();
-        answer.changes = Some(mailkeep_triage::delta_judged(
-            &last.findings,
-            &answer.findings,
-            |h| judged.contains(h),
-        ));
+        let judged = wholly_judged(&answer);
+        let changes =
+            mailkeep_triage::delta_judged(&last.findings, &answer.findings, |h| judged.contains(h));
+        answer.changes = Some(changes);
     }
     Ok(answer)
 }
 
-/// A host's view, and the keys of its packages ([`HostView::keys`]).
-type ViewAndKeys<'a> = (HostView<'a>, Vec<(usize, String)>);
+/// The verdicts on one host that are wanted.
+struct Wanted {
+    verdicts: Vec<Verdict>,
+    /// Whether it has any finding, wanted or not.
+    affected: bool,
+    fixed: u64,
+    not_affected: u64,
+}
+
+impl Wanted {
+    fn of(judged: Judged, terms: &Terms<'_>) -> Self {
+        let mut wanted = Self {
+            affected: judged.verdicts.iter().any(|v| v.status.is_finding()),
+            verdicts: judged.verdicts,
+            fixed: judged.fixed,
+            not_affected: judged.not_affected,
+        };
+        if let Some(only) = terms.only {
+            wanted
+                .verdicts
+                .retain(|v| v.advisory == *only || v.aliases.contains(only));
+            wanted.verdicts.shrink_to_fit();
+        }
+        wanted
+    }
+}
 
 /// Judges every host that facts are known of. The store is asked once for the packages of all.
 fn judge_all(
     store: &dyn Store,
     subjects: &[Subject<'_>],
+    hosts: &[Option<HostView<'_>>],
     feeds: &[FeedStatus],
     views: &[FeedView<'_>],
-    all: bool,
-) -> Result<Vec<Option<Judged>>, CheckError> {
-    let hosts: Vec<Option<ViewAndKeys<'_>>> = subjects
+    terms: &Terms<'_>,
+) -> Result<Vec<Option<Wanted>>, CheckError> {
+    let keys: Vec<Vec<(usize, String)>> = hosts
         .iter()
-        .map(|subject| {
-            let facts = judged_facts(subject)?;
-            let view = HostView::new(facts);
-            let keys = view.keys();
-            Some((view, keys))
-        })
+        .map(|view| view.as_ref().map(HostView::keys).unwrap_or_default())
         .collect();
-    let asked: BTreeSet<&str> = hosts
-        .iter()
-        .flatten()
-        .flat_map(|(_, keys)| keys)
-        .map(|(_, key)| key.as_str())
-        .collect();
+    let asked: BTreeSet<&str> = keys.iter().flatten().map(|(_, key)| key.as_str()).collect();
     let asked: Vec<&str> = asked.into_iter().collect();
     let mut rows = PackageRows::new();
-    store.rows(Space::Package, &asked, &mut |key, feed, body| {
-        if let Ok(feed) = feeds.binary_search_by(|f| f.id.cmp(feed)) {
-            rows.push(key, feed, body);
-        }
+    let mut stray = None;
+    store.rows(Space::Package, &asked, &mut |key, feed, body| match feeds
+        .binary_search_by(|f| f.id.cmp(feed))
+    {
+        Ok(feed) => rows.push(key, feed, body),
+        Err(_) => stray = Some(feed.clone()),
     })?;
+    if let Some(feed) = stray {
+        return Err(CheckError::NoSuchFeed { feed });
+    }
     hosts
         .iter()
+        .zip(&keys)
         .zip(subjects)
-        .map(|(host, subject)| {
-            let Some((view, keys)) = host else {
+        .map(|((view, keys), subject)| {
+            let Some(view) = view else {
                 return Ok(None);
             };
             let numbered: Vec<(usize, usize, &str)> = keys
@@ -202,8 +240,8 @@ fn judge_all(
                     Some((*package, number, key.as_str()))
                 })
                 .collect();
-            judge_host(view, &numbered, &rows, views, all)
-                .map(Some)
+            judge_host(view, &numbered, &rows, views, terms.all)
+                .map(|judged| Some(Wanted::of(judged, terms)))
                 .map_err(|source| CheckError::Row {
                     host: subject.name.clone(),
                     source,
@@ -222,8 +260,9 @@ fn judged_facts<'s>(subject: &'s Subject<'_>) -> Option<&'s HostFacts> {
 /// What the feeds say of the ids named in verdicts.
 fn signals_for<'v>(
     store: &dyn Store,
+    feeds: &[FeedStatus],
     verdicts: impl Iterator<Item = &'v Verdict>,
-) -> Result<HashMap<String, Vec<Signal>>, StoreError> {
+) -> Result<HashMap<String, Vec<Signal>>, CheckError> {
     let mut ids: BTreeSet<&str> = BTreeSet::new();
     for verdict in verdicts {
         ids.insert(verdict.advisory.as_str());
@@ -231,19 +270,64 @@ fn signals_for<'v>(
     }
     let ids: Vec<&str> = ids.into_iter().collect();
     let mut signals: HashMap<String, Vec<Signal>> = HashMap::new();
-    store.rows(Space::Vulnerability, &ids, &mut |key, _feed, body| {
-        if let (Some(id), Ok(read)) = (ids.get(key), index::signals(body)) {
-            signals.entry((*id).to_owned()).or_default().extend(read);
+    let mut failed = None;
+    store.rows(Space::Vulnerability, &ids, &mut |key, feed, body| {
+        let Some(id) = ids.get(key) else {
+            return;
+        };
+        if feeds.binary_search_by(|f| f.id.cmp(feed)).is_err() {
+            failed = Some(CheckError::NoSuchFeed { feed: feed.clone() });
+            return;
+        }
+        match index::signals(body) {
+            Ok(read) => signals.entry((*id).to_owned()).or_default().extend(read),
+            Err(source) => {
+                failed = Some(CheckError::Signals {
+                    id: (*id).to_owned(),
+                    feed: feed.clone(),
+                    source,
+                });
+            }
         }
     })?;
-    Ok(signals)
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(signals),
+    }
+}
+
+/// How far CISA's list of known exploited vulnerabilities may be relied on. It only grows, and weeks
+/// may pass without an entry: an old whole list still tells apart what was known to be exploited on
+/// its date, and no list at all does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kev {
+    Fresh,
+    Stale(Timestamp),
+    Unusable,
+}
+
+impl Kev {
+    fn of(feeds: &[FeedStatus], states: &[FeedState]) -> Self {
+        let newest = |wanted: FeedState| {
+            feeds
+                .iter()
+                .zip(states)
+                .filter(|(feed, state)| feed.kind == FeedKind::Kev && **state == wanted)
+                .map(|(feed, _)| feed.as_of)
+                .max()
+        };
+        if newest(FeedState::Fresh).is_some() {
+            return Self::Fresh;
+        }
+        newest(FeedState::Stale).map_or(Self::Unusable, Self::Stale)
+    }
 }
 
 fn finding(
     subject: &Subject<'_>,
     mut verdict: Verdict,
     signals: &HashMap<String, Vec<Signal>>,
-    kev_loaded: bool,
+    kev: Kev,
     first_seen: &FirstSeen<'_>,
     terms: &Terms<'_>,
 ) -> Finding {
@@ -263,13 +347,21 @@ fn finding(
     let host = subject.declared.unwrap_or(&undeclared);
     let day = first_seen.day(subject, &verdict, terms);
     let open = subject.facts.as_ref().and_then(mail_port_open);
-    let context = Context::of_host(terms.fleet, host, open, day, kev_loaded);
+    let context = Context::of_host(terms.fleet, host, open, day, kev != Kev::Unusable);
     let owner = context.owner.cloned();
-    triage(&verdict, &signals, &context, terms.policy).into_finding(
-        subject.name.clone(),
-        verdict,
-        owner,
-    )
+    let triaged = triage(&verdict, &signals, &context, terms.policy);
+    let listed = triaged.kev;
+    let mut finding = triaged.into_finding(subject.name.clone(), verdict, owner);
+    if let Kev::Stale(as_of) = kev
+        && !listed
+        && finding.verdict.status.is_finding()
+    {
+        finding.verdict.evidence.notes.push(format!(
+            "the list of known exploited vulnerabilities is of {} (stale)",
+            day_of(as_of)
+        ));
+    }
+    finding
 }
 
 /// Whether a mail port is open beyond loopback; `None` where the listeners were not wholly seen.
@@ -286,135 +378,7 @@ fn mail_port_open(facts: &HostFacts) -> Option<bool> {
     }
 }
 
-/// Since when each finding is known, so that its deadline does not move from check to check.
-struct FirstSeen<'a> {
-    last: BTreeMap<(&'a HostName, &'a str, &'a AdvisoryId), Date>,
-}
-
-impl<'a> FirstSeen<'a> {
-    fn of(terms: &'a Terms<'_>) -> Self {
-        let mut last = BTreeMap::new();
-        for finding in terms.last.iter().flat_map(|snapshot| &snapshot.findings) {
-            let Some(day) = finding
-                .first_seen
-                .filter(|_| finding.verdict.status.is_finding())
-            else {
-                continue;
-            };
-            for name in std::iter::once(&finding.verdict.advisory).chain(&finding.verdict.aliases) {
-                last.entry((&finding.host, &*finding.verdict.package, name))
-                    .or_insert(day);
-            }
-        }
-        Self { last }
-    }
-
-    /// The day of an earlier check that had it under this name, else today in the host's region.
-    fn day(&self, subject: &Subject<'_>, verdict: &Verdict, terms: &Terms<'_>) -> Date {
-        self.last
-            .get(&(&subject.name, &*verdict.package, &verdict.advisory))
-            .copied()
-            .unwrap_or_else(|| today(subject, terms))
-    }
-}
-
-fn today(subject: &Subject<'_>, terms: &Terms<'_>) -> Date {
-    let zone = subject
-        .declared
-        .and_then(|host| terms.fleet.regions.get(host.region.as_ref()?))
-        .and_then(|region| TimeZone::get(&region.time_zone).ok())
-        .unwrap_or(TimeZone::UTC);
-    terms.now.to_zoned(zone).date()
-}
-
-fn host_answer(
-    subject: &Subject<'_>,
-    affected: bool,
-    feeds: &[FeedStatus],
-    terms: &Terms<'_>,
-) -> HostAnswer {
-    let facts = subject.facts.as_ref();
-    let mut answer = HostAnswer {
-        name: subject.name.clone(),
-        status: HostStatus::Unknown,
-        reasons: Vec::new(),
-        facts_as_of: facts.map(|f| f.seen_at),
-        system: facts.and_then(system_name),
-        limitations: facts
-            .map(|f| {
-                f.limitations
-                    .iter()
-                    .map(|l| text::printable(&l.to_string()).into_owned())
-                    .collect()
-            })
-            .unwrap_or_default(),
-    };
-    if subject
-        .declared
-        .is_some_and(|host| host.lifecycle == Lifecycle::Decommissioned)
-    {
-        answer.status = HostStatus::Decommissioned;
-        return answer;
-    }
-    if let Some(failure) = &subject.failure {
-        answer.reasons.push((
-            UnknownReason::ScanFailed,
-            text::printable(&failure.to_string()).into_owned(),
-        ));
-    }
-    let Some(facts) = facts else {
-        if answer.reasons.is_empty() {
-            let sentence = "nothing was ever seen of it; run `mailkeep scan`".to_owned();
-            answer.reasons.push((UnknownReason::NoFacts, sentence));
-        }
-        return answer;
-    };
-    answer.reasons.extend(facts_age_gap(facts, terms));
-    let unseen = !answer.reasons.is_empty();
-    let gaps = coverage_gaps(&HostView::new(facts), feeds, terms.now);
-    let gap = !gaps.is_empty();
-    answer.reasons.extend(gaps);
-    answer.status = match (unseen, affected, gap) {
-        (true, _, _) | (false, false, true) => HostStatus::Unknown,
-        (false, true, _) => HostStatus::Affected,
-        (false, false, false) => HostStatus::Clean,
-    };
-    answer
-}
-
-fn facts_age_gap(facts: &HostFacts, terms: &Terms<'_>) -> Option<(UnknownReason, String)> {
-    // What is read at this moment from a directory or a file is as old as whoever made it says.
-    if matches!(facts.source, FactsSource::Root) {
-        return None;
-    }
-    let limit = terms
-        .fleet
-        .facts_max_age
-        .unwrap_or(Fleet::DEFAULT_FACTS_MAX_AGE);
-    let age = terms.now.duration_since(facts.seen_at);
-    if age > limit {
-        let sentence = format!(
-            "its facts are of {}, {} days old; run `mailkeep scan`",
-            facts.seen_at,
-            age.as_hours() / 24
-        );
-        return Some((UnknownReason::FactsTooOld, sentence));
-    }
-    if age.as_hours() < -24 {
-        let sentence = format!(
-            "its facts bear a date in the future ({}); check this machine's clock",
-            facts.seen_at
-        );
-        return Some((UnknownReason::FactsTooOld, sentence));
-    }
-    None
-}
-
-fn system_name(facts: &HostFacts) -> Option<String> {
-    let name = facts
-        .os
-        .pretty_name
-        .as_deref()
-        .or_else(|| Some(&*facts.os.id).filter(|id| !id.is_empty()))?;
-    Some(text::printable_max(name, 80))
+/// The day of a time, in UTC: a feed's age is told in days.
+fn day_of(at: Timestamp) -> jiff::civil::Date {
+    at.to_zoned(jiff::tz::TimeZone::UTC).date()
 }

@@ -160,6 +160,12 @@ pub enum Format {
     Json,
     /// One line for each finding.
     Csv,
+    /// CSAF 2.0, profile VEX.
+    CsafVex,
+    /// `OpenVEX` 0.2.0.
+    Openvex,
+    /// One self-contained page, for a manager, a phone, or paper.
+    Html,
 }
 
 /// `mailkeep affected`.
@@ -273,7 +279,8 @@ pub enum FeedsCommand {
         source: FeedKind,
         /// Where it is
         location: String,
-        /// Name to keep it under [default: the kind]
+        /// Name to keep it under; a feed of that name and kind is replaced [default: the kind, so
+        /// that a second file of the same kind replaces the first]
         #[arg(long, value_name = "NAME")]
         name: Option<FeedId>,
         /// The time its content speaks for [default: what it says itself, else the file's time]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use mailkeep_model::{AdvisoryId, Finding, HostStatus, Lane, text};
+use mailkeep_model::{AdvisoryId, Finding, HostAnswer, HostStatus, Lane, text};
 
 use super::{Done, check};
 use crate::answer::Answer;
@@ -14,38 +14,57 @@ use crate::output::table::WIDTH;
 
 /// Runs it.
 pub fn run(app: &App, args: &AffectedArgs) -> anyhow::Result<Done> {
-    let mut answer = check::answer(app, &args.scope, true, false)?;
-    answer.changes = None;
-    answer.findings.retain(|f| is_about(f, &args.advisory));
+    let asked = check::answer_about(app, &args.scope, &args.advisory)?;
+    let known = asked.known;
+    let mut answer = asked.answer;
     answer.fixed = 0;
     answer.not_affected = 0;
     let mut out = Vec::new();
     match args.format {
-        ShortFormat::Json => output::json::write(&answer, &mut out)?,
-        ShortFormat::Table => write(&answer, &args.advisory, &mut out)?,
+        ShortFormat::Json => {
+            if !known {
+                App::warn(&format!("no imported feed knows {}", args.advisory));
+            }
+            output::json::write(&answer, &mut out)?;
+        }
+        ShortFormat::Table => write(&answer, &args.advisory, known, &mut out)?,
     }
     io::stdout().lock().write_all(&out)?;
     let concerned = answer
         .findings
         .iter()
         .any(|f| f.verdict.status.is_finding());
-    let unknown = answer.hosts.iter().any(|h| h.status == HostStatus::Unknown);
-    Ok(if concerned || unknown {
+    let doubtful = answer.hosts.iter().any(is_doubtful);
+    Ok(if concerned || doubtful || !known {
         Done::Findings
     } else {
         Done::Nothing
     })
 }
 
-/// Whether a finding goes by this name.
-pub fn is_about(finding: &Finding, advisory: &AdvisoryId) -> bool {
-    finding.verdict.advisory == *advisory || finding.verdict.aliases.contains(advisory)
+/// Whether silence about a host means nothing.
+fn is_doubtful(host: &HostAnswer) -> bool {
+    host.status == HostStatus::Unknown
+        || (host.status == HostStatus::Affected && !host.reasons.is_empty())
 }
 
-fn write(answer: &Answer, advisory: &AdvisoryId, out: &mut dyn Write) -> io::Result<()> {
+fn write(
+    answer: &Answer,
+    advisory: &AdvisoryId,
+    known: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     match common_title(answer) {
         Some(title) => writeln!(out, "{advisory}: {}", text::printable_max(title, 80))?,
         None => writeln!(out, "{advisory}")?,
+    }
+    if !known {
+        return writeln!(
+            out,
+            "\nNo imported feed knows it, under this or another name: nothing can be said of any host.\n\
+             Is it spelt as the feeds spell it (CVE-2023-42115)? `mailkeep feeds status` says what is\n\
+             imported and how old it is."
+        );
     }
     let (concerned, settled): (Vec<&Finding>, Vec<&Finding>) = answer
         .findings
@@ -66,9 +85,8 @@ fn write(answer: &Answer, advisory: &AdvisoryId, out: &mut dyn Write) -> io::Res
     let silent: Vec<&str> = answer
         .hosts
         .iter()
-        .filter(|h| h.facts_as_of.is_some() && h.status != HostStatus::Decommissioned)
+        .filter(|h| !is_doubtful(h) && h.status != HostStatus::Decommissioned)
         .filter(|h| !answer.findings.iter().any(|f| f.host == h.name))
-        .filter(|h| h.status != HostStatus::Unknown)
         .map(|h| h.name.as_str())
         .collect();
     if !silent.is_empty() {
@@ -76,11 +94,7 @@ fn write(answer: &Answer, advisory: &AdvisoryId, out: &mut dyn Write) -> io::Res
         write_folded(&silent.join(", "), 2, out)?;
     }
     let mut heading = false;
-    for host in answer
-        .hosts
-        .iter()
-        .filter(|h| h.status == HostStatus::Unknown)
-    {
+    for host in answer.hosts.iter().filter(|h| is_doubtful(h)) {
         if !heading {
             writeln!(out, "\nNot known:")?;
             heading = true;
@@ -99,13 +113,6 @@ fn write(answer: &Answer, advisory: &AdvisoryId, out: &mut dyn Write) -> io::Res
     if !decommissioned.is_empty() {
         writeln!(out, "\nDecommissioned, not judged:")?;
         write_folded(&decommissioned.join(", "), 2, out)?;
-    }
-    if answer.findings.is_empty() {
-        writeln!(
-            out,
-            "\nNo imported feed names it for a package installed on any of these hosts.\n\
-             `mailkeep feeds status` says how far that can be relied on."
-        )?;
     }
     Ok(())
 }

@@ -1,45 +1,61 @@
 //! `mailkeep check`.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Context as _;
 use mailkeep_facts::facts_from_root;
-use mailkeep_model::{Event, Fleet, HostFacts, HostName, Realm};
+use mailkeep_model::{AdvisoryId, Event, Fleet, HostFacts, HostName, HostStatus, Realm};
 use mailkeep_store::{Snapshot, Store};
 use mailkeep_triage::{Change, Policy};
 
 use super::{Done, feeds, scan};
 use crate::answer::Answer;
 use crate::app::{App, LoadedFleet, write_whole};
-use crate::check::{Subject, Terms, check};
+use crate::check::{self, SCANNED, Subject, Terms, check, to_keep};
 use crate::cli::{CheckArgs, Format, Scope};
+use crate::index;
 use crate::output;
 use crate::output::table::Style;
 
 /// Runs it.
 pub fn run(app: &App, args: &CheckArgs) -> anyhow::Result<Done> {
-    let answer = answer(app, &args.scope, args.all, true)?;
-    let mut bytes = Vec::new();
+    let mut answer = answer(app, &args.scope, args.all)?;
+    let since_last = args.since.is_some();
+    let first = answer.changes.is_none();
+    if since_last && first {
+        app.say(&format!(
+            "There was no check of {} before this one: all of it is new.",
+            answer.scope
+        ));
+        answer.changes = Some(mailkeep_triage::delta(&[], &answer.findings));
+    }
     let style = Style {
         colour: app.colour && args.output.is_none(),
         all_packages: args.all_packages,
         all_verdicts: args.all,
-        only_changes: args.since.is_some(),
+        only_changes: since_last && !first,
     };
-    write_answer(&answer, args.format, style, &mut bytes)?;
-    match &args.output {
-        Some(path) => write_whole(path, &bytes)
-            .with_context(|| format!("cannot write the answer to {}", path.display()))?,
-        None => io::stdout()
-            .lock()
-            .write_all(&bytes)
-            .context("cannot write the answer")?,
+    if let Some(path) = &args.output {
+        let mut bytes = Vec::new();
+        write_answer(&answer, args.format, style, &mut bytes)?;
+        write_whole(path, &bytes)
+            .with_context(|| format!("cannot write the answer to {}", path.display()))?;
+    } else {
+        let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+        write_answer(&answer, args.format, style, &mut out)
+            .and_then(|()| out.flush())
+            .context("cannot write the answer")?;
     }
-    let nothing = match (args.since, &answer.changes) {
-        (Some(_), Some(changes)) => changes.is_empty(),
+    let nothing = match &answer.changes {
+        Some(changes) if since_last => {
+            changes.is_empty() && answer.hosts.iter().all(|h| h.status != HostStatus::Unknown)
+        }
         _ => !answer.asks_for_action(),
     };
+    // The process is about to end, and taking a fleet's findings apart one by one takes longer than
+    // writing some formats of them.
+    std::mem::forget(answer);
     Ok(if nothing {
         Done::Nothing
     } else {
@@ -54,6 +70,7 @@ pub fn write_answer(
     style: Style,
     out: &mut dyn Write,
 ) -> io::Result<()> {
+    let counts = answer.counts();
     let only_changed;
     let answer = if style.only_changes && format != Format::Table {
         only_changed = only_changes(answer);
@@ -63,8 +80,11 @@ pub fn write_answer(
     };
     match format {
         Format::Table => output::table::write(answer, style, out),
-        Format::Json => output::json::write(answer, out),
+        Format::Json => output::json::write_counted(answer, counts, out),
         Format::Csv => output::csv::write(answer, out),
+        Format::CsafVex => output::csaf_vex::write(answer, out),
+        Format::Openvex => output::openvex::write(answer, out),
+        Format::Html => output::html::write(answer, out),
     }
 }
 
@@ -89,47 +109,117 @@ fn only_changes(answer: &Answer) -> Answer {
 }
 
 /// Makes the answer for a scope, and records it as the last check of that scope.
-pub fn answer(app: &App, scope: &Scope, all: bool, record: bool) -> anyhow::Result<Answer> {
+pub fn answer(app: &App, scope: &Scope, all: bool) -> anyhow::Result<Answer> {
+    let (mut store, fleet) = prepare(app, scope)?;
+    let asked = ask(app, &store, scope, fleet.as_ref(), all, None)?;
+    record(app, &mut store, &asked);
+    Ok(asked.answer)
+}
+
+/// Makes the answer about one advisory, with every verdict. Nothing is recorded.
+pub fn answer_about(app: &App, scope: &Scope, advisory: &AdvisoryId) -> anyhow::Result<Asked> {
+    let (store, fleet) = prepare(app, scope)?;
+    let mut asked = ask(app, &store, scope, fleet.as_ref(), true, Some(advisory))?;
+    asked.answer.changes = None;
+    Ok(asked)
+}
+
+/// Opens the store and brings in what can be had without asking anybody else: the fleet file's own
+/// feeds and, where nothing was ever scanned, this machine.
+fn prepare(
+    app: &App,
+    scope: &Scope,
+) -> anyhow::Result<(mailkeep_store::SqliteStore, Option<LoadedFleet>)> {
     let fleet = app.fleet(scope.fleet.as_deref())?;
     let mut store = app.store(fleet.as_ref())?;
     if let Some(fleet) = &fleet {
         feeds::import_local(app, &mut store, fleet)?;
+    } else if scope.root.is_none() && scope.hosts.is_empty() && store.scanned_hosts()?.is_empty() {
+        app.say("No fleet file and nothing scanned so far: looking at this machine.");
+        scan::scan_local(app, &mut store, &scan::local_name()?, false)?;
     }
-    let (key, title) = scope_name(scope, fleet.as_ref());
+    Ok((store, fleet))
+}
+
+/// An answer, and what it was made from.
+#[derive(Debug)]
+pub struct Asked {
+    /// The answer.
+    pub answer: Answer,
+    /// Whether any feed knows the advisory asked about, whatever is installed; true where none was
+    /// asked about.
+    pub known: bool,
+    key: Key,
+    last: Option<Snapshot>,
+}
+
+/// Makes an answer. All that it takes from the store belongs to one moment.
+fn ask(
+    app: &App,
+    store: &dyn Store,
+    scope: &Scope,
+    fleet: Option<&LoadedFleet>,
+    all: bool,
+    only: Option<&AdvisoryId>,
+) -> anyhow::Result<Asked> {
+    let key = Key::of(scope, fleet);
     let nothing_declared = Fleet::default();
     let default_policy = Policy::default();
-    let declared = fleet.as_ref().map_or(&nothing_declared, |f| &f.file.fleet);
-    let policy = fleet.as_ref().map_or(&default_policy, |f| &f.file.policy);
-    let subjects = subjects(app, &mut store, scope, fleet.as_ref())?;
-    let last = store.findings_of(&key)?;
-    let terms = Terms {
-        now: app.now,
-        scope: title,
-        fleet: declared,
-        policy,
-        all,
-        last,
-    };
-    let answer = check(&store, &subjects, &terms)?;
-    if record {
-        self::record(app, &mut store, &key, &answer, terms.last.as_ref());
-    }
-    Ok(answer)
+    at_one_moment(store, || {
+        let subjects = subjects(app, store, scope, fleet)?;
+        let last = store.findings_of(&key.name)?;
+        let hosts = subjects.iter().map(|subject| &subject.name).collect();
+        let earlier = match &key.base {
+            Some(base) => check::earlier(store, base, &key.name, &hosts)?,
+            None => Vec::new(),
+        };
+        let terms = Terms {
+            now: app.now,
+            scope: key.title.clone(),
+            fleet: fleet.map_or(&nothing_declared, |f| &f.file.fleet),
+            policy: fleet.map_or(&default_policy, |f| &f.file.policy),
+            all,
+            only,
+            last,
+            earlier,
+        };
+        let answer = check(store, &subjects, &terms)?;
+        let known = match only {
+            Some(advisory) if answer.findings.is_empty() => index::knows(store, advisory)?,
+            _ => true,
+        };
+        Ok(Asked {
+            answer,
+            known,
+            last: terms.last,
+            key: key.clone(),
+        })
+    })
+}
+
+/// Runs what reads the store so that all of it belongs to one moment.
+pub fn at_one_moment<T>(
+    store: &dyn Store,
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let mut work = Some(work);
+    let mut done = None;
+    store.at_one_moment(&mut || done = work.take().map(|work| work()))?;
+    done.context("the state was not read")?
 }
 
 /// Keeps the findings for `--since last`, with the events that tell the difference. A state that
 /// cannot be written does not take the answer away; it is said.
-fn record(app: &App, store: &mut dyn Store, key: &str, answer: &Answer, last: Option<&Snapshot>) {
-    let findings: Vec<_> = answer
-        .findings
-        .iter()
-        .filter(|f| f.verdict.status.is_finding())
-        .cloned()
-        .collect();
-    if last.is_some_and(|last| last.findings == findings) {
+fn record(app: &App, store: &mut dyn Store, asked: &Asked) {
+    let findings = to_keep(&asked.answer, asked.last.as_ref());
+    if asked
+        .last
+        .as_ref()
+        .is_some_and(|last| last.findings == findings)
+    {
         return;
     }
-    let changes = match &answer.changes {
+    let changes = match &asked.answer.changes {
         Some(changes) => changes.clone(),
         None => mailkeep_triage::delta(&[], &findings),
     };
@@ -141,7 +231,10 @@ fn record(app: &App, store: &mut dyn Store, key: &str, answer: &Answer, last: Op
         at: app.now,
         findings,
     };
-    if let Err(error) = store.record_check(key, &snapshot, &events) {
+    let kept = store
+        .record_check(&asked.key.name, &snapshot, &events)
+        .and_then(|()| record_ledgers(store, &asked.key, &snapshot));
+    if let Err(error) = kept {
         App::warn(&format!(
             "warning: this check is not kept for --since last: {}",
             crate::feeds::import::chain(&error)
@@ -149,33 +242,80 @@ fn record(app: &App, store: &mut dyn Store, key: &str, answer: &Answer, last: Op
     }
 }
 
-/// The key and the title of a scope.
-fn scope_name(scope: &Scope, fleet: Option<&LoadedFleet>) -> (String, String) {
-    if let Some(root) = &scope.root {
-        let path = std::fs::canonicalize(root).unwrap_or_else(|_| root.clone());
-        return (
-            format!("root:{}", path.display()),
-            root.display().to_string(),
-        );
-    }
-    let (mut key, mut title) = match fleet {
-        Some(fleet) => (fleet.scope(), fleet.path.display().to_string()),
-        None => ("scanned".to_owned(), "the hosts scanned so far".to_owned()),
+/// Of hosts asked about together by name, each one's findings again under its own, so that their
+/// first days are found by whoever asks next.
+fn record_ledgers(
+    store: &mut dyn Store,
+    key: &Key,
+    snapshot: &Snapshot,
+) -> Result<(), mailkeep_store::StoreError> {
+    let Some(base) = key.base.as_deref().filter(|_| key.hosts.len() > 1) else {
+        return Ok(());
     };
-    if !scope.hosts.is_empty() {
-        let mut names: Vec<&str> = scope.hosts.iter().map(HostName::as_str).collect();
-        names.sort_unstable();
-        names.dedup();
-        key = format!("{key}#{}", names.join(","));
-        title = names.join(", ");
+    for host in &key.hosts {
+        let of_host = snapshot.findings.iter().filter(|f| f.host == *host);
+        let of_host = Snapshot {
+            at: snapshot.at,
+            findings: of_host.cloned().collect(),
+        };
+        store.record_check(&check::ledger(base, host), &of_host, &[])?;
     }
-    (key, title)
+    Ok(())
+}
+
+/// Under which name a scope's last check is kept.
+#[derive(Debug, Clone)]
+struct Key {
+    name: String,
+    /// For a person.
+    title: String,
+    /// The scope of all hosts, of which this one is a part or the whole; `None` for a root
+    /// directory, which is nobody's part.
+    base: Option<String>,
+    /// Hosts asked about by name, sorted.
+    hosts: Vec<HostName>,
+}
+
+impl Key {
+    fn of(scope: &Scope, fleet: Option<&LoadedFleet>) -> Self {
+        if let Some(root) = &scope.root {
+            let path = std::fs::canonicalize(root).unwrap_or_else(|_| root.clone());
+            return Self {
+                name: format!("root:{}", path.display()),
+                title: root.display().to_string(),
+                base: None,
+                hosts: Vec::new(),
+            };
+        }
+        let (base, title) = match fleet {
+            Some(fleet) => (fleet.scope(), fleet.path.display().to_string()),
+            None => (SCANNED.to_owned(), "the hosts scanned so far".to_owned()),
+        };
+        let mut hosts = scope.hosts.clone();
+        hosts.sort_unstable();
+        hosts.dedup();
+        let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
+        Self {
+            name: if hosts.is_empty() {
+                base.clone()
+            } else {
+                format!("{base}#{}", names.join(","))
+            },
+            title: if hosts.is_empty() {
+                title
+            } else {
+                names.join(", ")
+            },
+            base: Some(base),
+            hosts,
+        }
+    }
 }
 
 /// The hosts of a scope, with what is known of them.
 pub fn subjects<'f>(
     app: &App,
-    store: &mut dyn Store,
+    store: &dyn Store,
     scope: &Scope,
     fleet: Option<&'f LoadedFleet>,
 ) -> anyhow::Result<Vec<Subject<'f>>> {
@@ -194,7 +334,7 @@ pub fn subjects<'f>(
         }]);
     }
     let Some(fleet) = fleet else {
-        return scanned(app, store, scope);
+        return scanned(store, scope);
     };
     let hosts = &fleet.file.fleet.hosts;
     for name in &scope.hosts {
@@ -225,12 +365,8 @@ pub fn subjects<'f>(
     Ok(subjects)
 }
 
-/// Without a fleet file: the hosts scanned before; where there are none, this machine.
-fn scanned(
-    app: &App,
-    store: &mut dyn Store,
-    scope: &Scope,
-) -> anyhow::Result<Vec<Subject<'static>>> {
+/// Without a fleet file: the hosts scanned before.
+fn scanned(store: &dyn Store, scope: &Scope) -> anyhow::Result<Vec<Subject<'static>>> {
     let mut names = store.scanned_hosts()?;
     if !scope.hosts.is_empty() {
         for name in &scope.hosts {
@@ -240,12 +376,6 @@ fn scanned(
             );
         }
         names.retain(|name| scope.hosts.contains(name));
-    }
-    if names.is_empty() {
-        app.say("No fleet file and nothing scanned so far: looking at this machine.");
-        let name = scan::local_name()?;
-        scan::scan_local(app, store, &name, false)?;
-        names.push(name);
     }
     names
         .into_iter()

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 use std::io::{self, Write};
 
 use anyhow::bail;
-use mailkeep_model::{Finding, HostAnswer, text};
+use mailkeep_model::{Finding, HostAnswer, HostStatus, text};
 
-use super::{Done, affected, check};
+use super::{Done, check};
 use crate::answer::Answer;
 use crate::app::App;
 use crate::cli::ExplainArgs;
@@ -19,33 +19,43 @@ pub fn run(app: &App, args: &ExplainArgs) -> anyhow::Result<Done> {
     } else if scope.name.is_none() {
         scope.name = Some(args.on.clone());
     }
-    let answer = check::answer(app, &scope, true, false)?;
+    let asked = check::answer_about(app, &scope, &args.advisory)?;
+    let answer = asked.answer;
     let Some(host) = answer.hosts.iter().find(|h| h.name == args.on) else {
         bail!("there is no host {}", args.on);
     };
     let mut out = Vec::new();
     write_host(host, &mut out)?;
-    let about: Vec<&Finding> = answer
-        .findings
-        .iter()
-        .filter(|f| affected::is_about(f, &args.advisory))
-        .collect();
-    for finding in &about {
+    for finding in &answer.findings {
         write_finding(finding, &answer, &mut out)?;
     }
-    if about.is_empty() {
+    if !asked.known {
+        writeln!(
+            out,
+            "\nNo imported feed knows {}, under this or another name.",
+            args.advisory
+        )?;
+    } else if answer.findings.is_empty() {
         writeln!(
             out,
             "\nNo imported feed names {} for a package installed on {}.",
             args.advisory, args.on
         )?;
-        for (kind, reason) in &host.reasons {
-            writeln!(out, "{}: {}", kind.name(), text::printable(reason))?;
-        }
     }
     io::stdout().lock().write_all(&out)?;
-    let open = about.iter().any(|f| f.verdict.status.is_finding());
-    Ok(if open { Done::Findings } else { Done::Nothing })
+    let open = answer
+        .findings
+        .iter()
+        .any(|f| f.verdict.status.is_finding());
+    // Where nothing is known of the host or the advisory, silence is no answer.
+    let silent = host.status == HostStatus::Unknown
+        || (answer.findings.is_empty() && !host.reasons.is_empty())
+        || !asked.known;
+    Ok(if open || silent {
+        Done::Findings
+    } else {
+        Done::Nothing
+    })
 }
 
 fn write_host(host: &HostAnswer, out: &mut dyn Write) -> io::Result<()> {
@@ -54,6 +64,9 @@ fn write_host(host: &HostAnswer, out: &mut dyn Write) -> io::Result<()> {
     match host.facts_as_of {
         Some(at) => writeln!(out, ", facts of {at}")?,
         None => writeln!(out, ", never seen")?,
+    }
+    for (kind, reason) in &host.reasons {
+        writeln!(out, "  {}: {}", kind.name(), text::printable(reason))?;
     }
     for limitation in &host.limitations {
         writeln!(out, "  not seen: {}", text::printable(limitation))?;
