@@ -135,36 +135,37 @@ impl Reader<'_> {
     }
 
     /// Reads packages that are as they should be and wholly in view, up to the first that is not,
-    /// and gives their length.
-    fn fast(&mut self, text: &str) -> Result<usize, ReadError> {
-        let mut taken = 0;
+    /// and gives their length and number.
+    fn fast(&mut self, text: &str) -> Result<(usize, u64), ReadError> {
+        let (mut taken, mut packages) = (0, 0);
         loop {
             let rest = text.get(taken..).unwrap_or_default();
             let rest = rest.trim_start_matches([',', ' ', '\n', '\r', '\t']);
             let Some((key, value)) = split_key(rest.as_bytes()) else {
-                return Ok(taken);
+                return Ok((taken, packages));
             };
             let plain = std::str::from_utf8(key)
                 .ok()
                 .filter(|key| !key.contains('\\'));
             let start = text.len() - value.len();
             let (Some(name), Some(value)) = (plain.and_then(text::token), text.get(start..)) else {
-                return Ok(taken);
+                return Ok((taken, packages));
             };
             let mut values = serde_json::Deserializer::from_str(value).into_iter::<Issues<'_>>();
             let Some(Ok(Issues(issues))) = values.next() else {
-                return Ok(taken);
+                return Ok((taken, packages));
             };
             let end = start + values.byte_offset();
             let next = text.get(end..).unwrap_or_default().trim_start();
             // Anything else behind it makes it a bad member, or it is not wholly in view.
             if !next.starts_with([',', '}']) {
-                return Ok(taken);
+                return Ok((taken, packages));
             }
             for (id, issue) in issues {
                 self.issue(&name, &id, &issue)?;
             }
             taken = end;
+            packages += 1;
         }
     }
 
@@ -622,6 +623,15 @@ mod tests {
             );
             assert_eq!(problems.len(), 1);
         }
+    }
+
+    #[test]
+    fn a_member_without_a_name_is_named_by_its_place_among_all() {
+        let (sink, _) = tracker(
+            r#"{"a": {"CVE-2024-1": {"releases": {"sid": {"status": "open"}}}}, "b": {}, 7}"#,
+        );
+        let records: Vec<&str> = sink.problems.iter().map(|p| p.record.as_str()).collect();
+        assert!(records.contains(&"record 3"), "{records:?}");
     }
 
     #[test]

@@ -235,14 +235,14 @@ impl<R: Read> Splitter<R> {
     }
 
     /// Offers the next members of a root object to a parser, as far as they are in view, without
-    /// delimiting them first. `parse` gets the text from a key on and gives the bytes it took: up
-    /// to the end of a member's value, or 0. [`Self::next`] goes on behind them.
+    /// delimiting them first. `parse` gets the text from a key on and gives the bytes it took, up to
+    /// the end of a member's value or 0, and the members in them. [`Self::next`] goes on behind.
     ///
     /// Saves the delimiting pass where a parser finds the ends anyway, and the check of each string
     /// where it takes a `str`.
     pub fn offer(
         &mut self,
-        parse: impl FnOnce(&str) -> Result<usize, ReadError>,
+        parse: impl FnOnce(&str) -> Result<(usize, u64), ReadError>,
     ) -> Result<(), ReadError> {
         self.window.take(self.taken);
         self.taken = 0;
@@ -263,8 +263,9 @@ impl<R: Read> Splitter<R> {
                 std::str::from_utf8(valid).unwrap_or_default()
             }
         };
-        let taken = parse(text)?;
+        let (taken, members) = parse(text)?;
         self.window.take(taken);
+        self.index += members;
         Ok(())
     }
 
