@@ -8,8 +8,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 /// Shells that completions are made for, and the file name each expects.
-const SHELLS: [(&str, &str); 3] =
-    [("bash", "mailkeep"), ("zsh", "_mailkeep"), ("fish", "mailkeep.fish")];
+const SHELLS: [(&str, &str); 3] = [
+    ("bash", "mailkeep"),
+    ("zsh", "_mailkeep"),
+    ("fish", "mailkeep.fish"),
+];
 
 /// Runs it.
 pub fn run(root: &Path) -> ExitCode {
@@ -23,7 +26,10 @@ pub fn run(root: &Path) -> ExitCode {
 }
 
 fn dist(root: &Path) -> Result<(), String> {
-    cargo(root, &["build", "--release", "--locked", "--package", "mailkeep"])?;
+    cargo(
+        root,
+        &["build", "--release", "--locked", "--package", "mailkeep"],
+    )?;
     let target = root.join("target");
     let program = target.join("release/mailkeep");
     let dist = target.join("dist");
@@ -42,17 +48,30 @@ fn dist(root: &Path) -> Result<(), String> {
         fs::write(&file, output.stdout)
             .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     }
-    crate::say(format_args!("man pages and completions: {}", dist.display()));
-    let has_cargo_deb =
-        Command::new("cargo").args(["deb", "--version"]).output().is_ok_and(|o| o.status.success());
+    crate::say(format_args!(
+        "man pages and completions: {}",
+        dist.display()
+    ));
+    let has_cargo_deb = Command::new("cargo")
+        .args(["deb", "--version"])
+        .output()
+        .is_ok_and(|o| o.status.success());
     if !has_cargo_deb {
-        return Err("cargo-deb is not installed: `cargo install --locked cargo-deb`, then again".into());
+        return Err(
+            "cargo-deb is not installed: `cargo install --locked cargo-deb`, then again".into(),
+        );
     }
-    cargo(root, &["deb", "--no-build", "--no-strip", "--package", "mailkeep"])
+    cargo(
+        root,
+        &["deb", "--no-build", "--no-strip", "--package", "mailkeep"],
+    )
 }
 
 fn cargo(root: &Path, arguments: &[&str]) -> Result<(), String> {
-    let status = Command::new("cargo").args(arguments).current_dir(root).status();
+    let status = Command::new("cargo")
+        .args(arguments)
+        .current_dir(root)
+        .status();
     match status {
         Ok(status) if status.success() => Ok(()),
         other => Err(format!("cargo {} failed: {other:?}", arguments.join(" "))),

@@ -376,10 +376,16 @@ fn entry(component: &Component<'_>) -> Result<Option<Entry>, &'static str> {
                 (Some(namespace), Some(joint)) => format!("{namespace}{joint}{}", purl.name()),
                 _ => purl.name().to_owned(),
             };
-            let (ecosystem, name) = if is_exchange(ty, &name) {
-                (Ecosystem::Exchange, "exchange-server".to_owned())
-            } else {
-                (Ecosystem::from(osv_name(ty).to_owned()), name)
+            let (ecosystem, name) = match (ty, purl.namespace()) {
+                _ if is_exchange(ty, &name) => (Ecosystem::Exchange, "exchange-server".to_owned()),
+                // A product of no registry: named as CVE records and CSAF documents are filed,
+                // vendor/product in lower case.
+                ("generic", Some(vendor)) => {
+                    let name = name.to_lowercase();
+                    let filed = format!("{}/{name}", vendor.to_lowercase());
+                    (Ecosystem::Other(filed.into()), name)
+                }
+                _ => (Ecosystem::from(osv_name(ty).to_owned()), name),
             };
             Ok(Some(Entry {
                 package: plain(&name, version()?)?,
@@ -570,6 +576,21 @@ mod tests {
 
     fn lines(sbom: &Sbom) -> Vec<String> {
         sbom.packages.iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_product_of_no_registry_is_filed_under_its_vendor() {
+        let json = br#"{"bomFormat":"CycloneDX","specVersion":"1.5","components":[
+            {"type":"application","name":"OpenSMTPD","purl":"pkg:generic/OpenBSD/OpenSMTPD@6.6.1"}]}"#;
+        let sbom = parse(json).unwrap();
+        let [package] = sbom.0.packages.as_slice() else {
+            panic!("{sbom:?}")
+        };
+        assert_eq!(
+            package.ecosystem,
+            Some(Ecosystem::Other("openbsd/opensmtpd".into()))
+        );
+        assert_eq!(&*package.name, "opensmtpd");
     }
 
     #[test]

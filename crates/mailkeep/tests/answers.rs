@@ -516,3 +516,42 @@ fn a_watch_tells_what_became_unknown_or_stale_and_counts_what_is_not_about_mail(
         .exits(1)
         .says("feed debian-tracker is fresh again");
 }
+
+#[test]
+fn what_one_package_needs_stands_together_and_fits_the_line() {
+    let bench = Bench::new();
+    let hole = |fixed: &str, offered: &str, urgency: &str| {
+        format!(
+            "{{\"releases\": {{\"bookworm\": {{\"status\": \"resolved\", \"repositories\": {{\"bookworm\": \"{offered}\"}}, \
+             \"fixed_version\": \"{fixed}\", \"urgency\": \"{urgency}\"}}}}}}"
+        )
+    };
+    let tracker = format!(
+        "{{\"dovecot\": {{\"CVE-2026-2\": {}}}, \"exim4\": {{\"CVE-2026-1\": {}, \"CVE-2026-3\": {}}}}}",
+        hole("1:2.4", "1:2.4", "medium"),
+        hole(FIXED, FIXED, "high"),
+        hole(
+            "4.96-15+deb12u9~with.a.long.suffix.of.its.own",
+            FIXED,
+            "low"
+        ),
+    );
+    let tracker = bench.write("tracker.json", tracker);
+    bench.import("debian-tracker", &tracker).exits(0);
+    let root = bench.root(
+        "host",
+        &format!(
+            "{}{}",
+            package("dovecot", "1:2.3"),
+            package("exim4", "4.96-15")
+        ),
+    );
+    let table = bench.run(&["check", "--root", &root]).exits(1).out;
+    let acts: Vec<&str> = table.lines().filter(|l| l.contains(" -> ")).collect();
+    assert_eq!(acts.len(), 3, "{table}");
+    assert!(
+        acts[0].contains("exim4") && acts[1].contains("exim4"),
+        "{table}"
+    );
+    assert!(acts[1].ends_with("(not offered)"), "{table}");
+}

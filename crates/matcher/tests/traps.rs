@@ -797,6 +797,38 @@ fn a_module_advisory_concerns_only_its_own_stream() {
 }
 
 #[test]
+fn a_product_of_no_distributor_is_judged_by_the_record_filed_under_its_vendor() {
+    let filed = Ecosystem::Other("openbsd/opensmtpd".into());
+    let mut appliance = package("opensmtpd", "6.6.1");
+    appliance.ecosystem = Some(filed.clone());
+    let facts = bookworm(vec![appliance]);
+    let mut s = statement(
+        "CVE-2020-7247",
+        "opensmtpd",
+        vec![Claim {
+            release: None,
+            kind: ClaimKind::Affected {
+                ranges: vec![VersionRange {
+                    introduced: Some("6.6.0".into()),
+                    end: RangeEnd::Fixed("6.6.2".into()),
+                }],
+                versions: vec![],
+            },
+            urgency: None,
+            note: None,
+            in_repository: None,
+        }],
+    );
+    s.ecosystem = filed;
+    s.voice = Voice::Upstream;
+    let verdict = only(judge(&facts, &[(FeedKind::Cve, s)]));
+    assert_eq!(
+        (verdict.status, verdict.fixed.as_deref()),
+        (Status::FixPublished, Some("6.6.2"))
+    );
+}
+
+#[test]
 fn exchange_builds_compare_number_by_number() {
     let mut exchange = package("exchange-server", "15.2.1544.9");
     exchange.ecosystem = Some(Ecosystem::Exchange);

@@ -95,7 +95,11 @@ pub fn judge_package(
 /// Whether a row found under `key` is about this package: a binary's row about an installed binary,
 /// a source's row about the source, a module's row about that module stream only.
 fn concerns(package: &SourcePackage<'_>, key: &str, row: &DecodedRow<'_>) -> bool {
-    let name = key.split_once('/').map_or(key, |(_, name)| name);
+    // An ecosystem's own name can have a slash: `openbsd/opensmtpd`.
+    let name = key
+        .strip_prefix(package.platform.ecosystem.name())
+        .and_then(|rest| rest.strip_prefix('/'))
+        .unwrap_or(key);
     let names_it = match row.kind {
         PackageKind::Source => name == package.name,
         PackageKind::Binary => package.binaries.binary_search(&name).is_ok(),

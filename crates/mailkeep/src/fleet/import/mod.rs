@@ -181,10 +181,14 @@ pub fn apply_groups(hosts: &mut [ImportedHost], rules: &[GroupRule]) -> Vec<Prob
 /// Where that does not hold: it is what the fuzzer looks for.
 pub fn fuzz(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
+    // Long ranges only take time: `x[1:99999]` is one thing to read and 99,999 to write.
+    let digits_before = |part: &str| part.bytes().rev().take_while(u8::is_ascii_digit).count();
+    if text.split(']').any(|part| digits_before(part) > 2) {
+        return;
+    }
     for read in [ansible_ini, ansible_yaml, csv] {
         let (hosts, _) = read(&text);
-        // A range may give 200,000 hosts, which are no news.
-        if hosts.len() <= 1_000 {
+        if hosts.len() <= 300 {
             let written = to_toml(&hosts, None);
             let again = super::parse(&written).map(|(file, _)| file.fleet.hosts.len());
             assert!(
