@@ -114,3 +114,11 @@ impl<'a> Row<'a> {
             .any(|f| f.verdict.evidence.source_stale)
     }
 }
+/// An EPSS score as a person reads it: `EPSS 88 %`, and never a flat zero.
+pub(crate) fn epss_percent(score: f32) -> String {
+    if score < 0.01 {
+        "EPSS under 1 %".to_owned()
+    } else {
+        format!("EPSS {:.0} %", score * 100.0)
+    }
+}

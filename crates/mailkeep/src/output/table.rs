@@ -92,7 +92,7 @@ fn write_row(
     let host = cut(first.host.as_str(), host_width);
     let package = cut(&first.verdict.package, package_width);
     let left = 9 + 1 + 10 + 1 + host_width + 1 + package_width + 1;
-    let patch = cut(&patch(row, first), WIDTH.saturating_sub(left).max(20));
+    let patch = patch(row, first, WIDTH.saturating_sub(left).max(20));
     writeln!(
         out,
         "{lane} {due:<10} {host:<host_width$} {package:<package_width$} {patch}"
@@ -109,17 +109,18 @@ fn next_upgrade(finding: &Finding) -> &'static str {
     if finding.lane.is_some() { "next" } else { "-" }
 }
 
-fn patch(row: &Row<'_>, first: &Finding) -> String {
+fn patch(row: &Row<'_>, first: &Finding, room: usize) -> String {
     let installed = &first.verdict.installed;
-    match row.act {
+    let line = match row.act {
         Act::Upgrade | Act::NotHere => {
             let fixed = row.highest_fix().unwrap_or("?");
-            let elsewhere = if row.act == Act::NotHere {
-                " (not offered)"
-            } else {
-                ""
-            };
-            format!("{installed} -> {fixed}{elsewhere}")
+            let line = format!("{installed} -> {fixed}");
+            if row.act == Act::NotHere {
+                // Long versions give way to it: the version alone would send somebody to apt in vain.
+                let elsewhere = " (not offered)";
+                return cut(&line, room.saturating_sub(elsewhere.len())) + elsewhere;
+            }
+            line
         }
         Act::Restart => format!("restart: {installed} is installed, older code runs"),
         Act::Wait => format!("{installed}: no fix yet"),
@@ -129,7 +130,8 @@ fn patch(row: &Row<'_>, first: &Finding) -> String {
         },
         Act::Ask => format!("{installed}: unknown"),
         Act::Nothing => format!("{installed}: {}", first.verdict.status),
-    }
+    };
+    cut(&line, room)
 }
 
 /// `CVE-2023-42115 KEV, CVE-2023-42116 and 4 more`.
@@ -175,7 +177,7 @@ fn why(row: &Row<'_>, first: &Finding, room: usize) -> String {
         parts.push(format!("CVSS {score:.1}"));
     }
     if let Some(epss) = row.highest_epss() {
-        parts.push(format!("EPSS {:.0} %", epss * 100.0));
+        parts.push(super::group::epss_percent(epss));
     }
     if first.verdict.surface == Surface::Dependency {
         parts.push("dependency of mail software".to_owned());
