@@ -11,7 +11,10 @@ pub const ENOUGH: usize = 512;
 /// Looks at the first bytes of a text feed (UTF-8: JSON, XML, CSV). Gives the number of bytes of a
 /// byte order mark to skip, or refuses what plainly is something else: nothing at all, UTF-16 or
 /// UTF-32, an HTML page (a captive portal, a proxy's error), an archive nobody unpacked.
+///
+/// Only the first [`ENOUGH`] bytes count, so that the answer does not hang on how many came at once.
 pub fn refuse(expected: &'static str, head: &[u8]) -> Result<usize, ReadError> {
+    let head = head.get(..ENOUGH).unwrap_or(head);
     let skip = if head.starts_with(b"\xef\xbb\xbf") {
         3
     } else {
@@ -19,7 +22,11 @@ pub fn refuse(expected: &'static str, head: &[u8]) -> Result<usize, ReadError> {
     };
     let text = head.get(skip..).unwrap_or_default().trim_ascii_start();
     let found = if text.is_empty() {
-        "it is empty"
+        if head.len() < ENOUGH {
+            "it is empty"
+        } else {
+            "it begins with nothing but white space"
+        }
     } else if is_utf_16_or_32(head) {
         "text in UTF-16 or UTF-32; save it as UTF-8"
     } else if is_html(text) {
@@ -98,6 +105,16 @@ mod tests {
         assert!(found(b"\n<!DOCTYPE HTML><title>Log in").contains("HTML"));
         assert!(found(b"\x1f\x8b\x08").contains("gzip"));
         assert!(found(b"\x7fELF\0\0").contains("binary"));
+    }
+
+    #[test]
+    fn one_zero_byte_far_inside_does_not_condemn_a_feed() {
+        let mut feed = vec![b' '; 400];
+        feed.extend_from_slice(br#"{"a": ""#);
+        feed.resize(600, b'x');
+        feed.push(0);
+        assert_eq!(refuse("JSON", &feed).unwrap(), 0);
+        assert!(found(&[b' '; 600]).contains("white space"));
     }
 
     #[test]

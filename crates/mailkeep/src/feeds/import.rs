@@ -102,12 +102,13 @@ pub enum ImportError {
 /// 2. the date that a feed of one file gives itself: EPSS' `score_date`, KEV's `dateReleased`, a
 ///    single CSAF document's `current_release_date`, a single CVE record's `dateUpdated`;
 /// 3. HTTP `Last-Modified`; for a provider's mirror, when its listing was read;
-/// 4. when the file was modified; of a directory, the newest of its own time and its files';
+/// 4. when the file was modified, but no later than now: it says when the file was put there, not
+///    what it speaks for; of a directory, the newest of its own time and its files';
 /// 5. now, for a pipe.
 ///
 /// Dates of records in a directory, an archive or lines do not count: they say when a record
-/// changed, and one of them that is wrong must not date the whole. A date in the future is kept;
-/// [`FeedStatus::state`] says what it is worth.
+/// changed, and one of them that is wrong must not date the whole. A date in the future that the
+/// feed or its server gives is kept; [`FeedStatus::state`] says what it is worth.
 pub fn import(
     store: &mut dyn Store,
     what: &Import,
@@ -262,7 +263,7 @@ fn status(
             .as_of
             .or(summary.as_of.filter(|_| !many))
             .or(what.modified)
-            .or(modified)
+            .or(modified.map(|time| time.min(now)))
             .unwrap_or(now),
         imported_at: now,
         stale_after: what.stale_after,

@@ -6,7 +6,7 @@ use mailkeep_model::{Finding, HostStatus, Severity, Status, Surface, Urgency, te
 use super::page::{Page, put};
 use super::report::{NO_TEAM, Report, Server, Team, is_urgent};
 use super::words::{self, some};
-use crate::output::group::{Act, Row};
+use crate::output::group::{Act, Row, epss_percent};
 
 /// Advisories named in a row before the rest is folded.
 const NAMED: usize = 4;
@@ -211,11 +211,7 @@ fn ranking(row: &Row<'_>) -> String {
         parts.push(format!("SSVC {}", decision.name()));
     }
     if let Some(epss) = row.highest_epss() {
-        parts.push(if epss < 0.01 {
-            "EPSS under 1 %".to_owned()
-        } else {
-            format!("EPSS {:.0} %", epss * 100.0)
-        });
+        parts.push(epss_percent(epss));
     }
     match row.first.verdict.surface {
         Surface::Mail => {}
