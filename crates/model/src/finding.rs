@@ -280,6 +280,28 @@ pub struct Evidence {
     pub notes: Vec<String>,
 }
 
+impl Evidence {
+    /// What stands for evidence that was not kept: a later check needs to know what was found, not
+    /// why.
+    pub fn forgotten() -> Self {
+        Self {
+            source: FeedId::forgotten(),
+            rule: Rule::DistributorOpen,
+            compared: None,
+            reason: String::new(),
+            unknown: None,
+            source_stale: false,
+            others: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Whether it was not kept. Evidence always has a reason.
+    pub fn is_forgotten(&self) -> bool {
+        self.reason.is_empty()
+    }
+}
+
 /// Why something is `unknown`. Names are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -351,28 +373,38 @@ pub struct Verdict {
     /// The vulnerability, by its best-known name.
     pub advisory: AdvisoryId,
     /// Its other names, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<AdvisoryId>,
     /// One line for a person; empty where no feed has one.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
     pub title: Box<str>,
     /// Whose package.
     pub platform: Platform,
     /// Source package.
     pub package: Box<str>,
     /// Its binary packages installed on the host, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub binaries: Vec<Box<str>>,
     /// Installed source version.
     pub installed: Box<str>,
     /// The exact version that has the fix, where one is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed: Option<Box<str>>,
     /// The verdict.
     pub status: Status,
     /// How near it is to the mail.
     pub surface: Surface,
     /// How the distributor ranks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub urgency: Option<Urgency>,
     /// CVSS vector, where any feed has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cvss: Option<Box<str>>,
     /// Why.
+    #[serde(
+        default = "Evidence::forgotten",
+        skip_serializing_if = "Evidence::is_forgotten"
+    )]
     pub evidence: Evidence,
 }
 
@@ -432,10 +464,13 @@ pub struct Finding {
     /// Qualitative severity.
     pub severity: Severity,
     /// CVSS base score, 0.0 to 10.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
     /// In CISA's catalogue of known exploited vulnerabilities.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kev: bool,
     /// EPSS probability, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epss: Option<f32>,
     /// SSVC decision; `None` for `fixed` and `not-affected`.
     pub decision: Option<Decision>,
@@ -447,6 +482,7 @@ pub struct Finding {
     #[serde(default)]
     pub first_seen: Option<Date>,
     /// The team that answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<TeamName>,
 }
 

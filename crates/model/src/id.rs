@@ -126,6 +126,13 @@ text_ids! {
     ZoneName = "zone name";
 }
 
+impl FeedId {
+    /// The name of no feed, for evidence that was not kept.
+    pub(crate) fn forgotten() -> Self {
+        Self("forgotten".into())
+    }
+}
+
 impl AdvisoryId {
     /// Whether this is a CVE id, by its form.
     pub fn is_cve(&self) -> bool {
