@@ -75,7 +75,8 @@ pub struct RowClaim<'a> {
     /// See [`Claim::note`].
     pub note: Option<&'a str>,
     /// See [`Claim::in_repository`].
-    pub in_repository: Option<&'a str>,
+    #[serde(borrow)]
+    pub in_repository: Option<RowVersion<'a>>,
 }
 
 /// See [`ClaimKind`].
@@ -159,6 +160,9 @@ impl RowBuilder {
         self.spans.clear();
         for claim in &statement.claims {
             self.key_claim(scheme, &claim.kind);
+            if let Some(held) = &claim.in_repository {
+                self.key(scheme, held);
+            }
         }
         let mut keyed = Keyed {
             keys: &self.keys,
@@ -245,7 +249,7 @@ impl<'a> Keyed<'a> {
             kind,
             urgency: claim.urgency,
             note: claim.note.as_deref(),
-            in_repository: claim.in_repository.as_deref(),
+            in_repository: claim.in_repository.as_deref().map(|v| self.version(v)),
         }
     }
 

@@ -199,18 +199,23 @@ impl Platform {
     /// The next newer Debian release, `sid` after the newest known; `None` for any other
     /// distribution. Backports are built from it.
     pub fn next_debian(&self) -> Option<Self> {
-        if self.ecosystem != Ecosystem::Debian || &*self.release == "sid" {
+        if self.ecosystem != Ecosystem::Debian {
             return None;
         }
-        let at = DEBIAN_RELEASES
-            .iter()
-            .position(|(_, name)| *name == &*self.release)?;
-        let next = DEBIAN_RELEASES.get(at + 1).map_or("sid", |(_, name)| name);
+        let next = next_debian_release(&self.release)?;
         Some(Self {
             ecosystem: Ecosystem::Debian,
             release: next.into(),
         })
     }
+}
+
+/// The code name of the Debian release after one given by code name; `sid` after the newest known.
+pub fn next_debian_release(codename: &str) -> Option<&'static str> {
+    let at = DEBIAN_RELEASES
+        .iter()
+        .position(|(_, name)| *name == codename)?;
+    Some(DEBIAN_RELEASES.get(at + 1).map_or("sid", |(_, name)| name))
 }
 
 #[cfg(test)]

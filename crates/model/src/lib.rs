@@ -22,7 +22,9 @@ pub use advisory::{
     Claim, ClaimKind, OpenState, PackageKind, RangeEnd, Signal, SsvcAutomatable, SsvcExploitation,
     SsvcTechnicalImpact, Statement, Urgency, VersionRange, Voice,
 };
-pub use ecosystem::{Ecosystem, Platform, VersionScheme, debian_codename, debian_number};
+pub use ecosystem::{
+    Ecosystem, Platform, VersionScheme, debian_codename, debian_number, next_debian_release,
+};
 pub use event::{Event, EventKind, Realm, RecordedEvent};
 pub use facts::{
     Candidate, FactsSource, HostFacts, InstalledPackage, Limitation, Listener, MailProcess,

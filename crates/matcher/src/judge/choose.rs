@@ -7,7 +7,7 @@ use mailkeep_model::{FeedKind, FeedState, OpenState, Rule, Status, Voice};
 
 use super::FeedView;
 use super::finish::rank;
-use super::opinion::{Opinion, opinion};
+use super::opinion::{Installed, Opinion, opinion};
 use crate::host::SourcePackage;
 use crate::row::{DecodedRow, RowKind};
 
@@ -31,13 +31,14 @@ pub(super) fn choose<'a>(
     rows: &[(usize, DecodedRow<'a>)],
     feeds: &[FeedView<'_>],
 ) -> Vec<Chosen<'a>> {
+    let installed = Installed::new(package);
     let mut chosen = Vec::new();
     for (advisory, numbers) in by_advisory(rows) {
         let mut opinions: Vec<Opinion<'a>> = numbers
             .iter()
             .filter_map(|&number| {
                 let (feed, row) = rows.get(number)?;
-                opinion(package, row, number, *feed, feeds.get(*feed)?.kind)
+                opinion(&installed, row, number, *feed, feeds.get(*feed)?.kind)
             })
             .collect();
         if opinions.is_empty() {

@@ -10,7 +10,7 @@ use mailkeep_model::{
 use super::choose::{Chosen, says};
 use super::opinion::Opinion;
 use super::{FeedView, Judged};
-use crate::host::{SourcePackage, StaleRun, key_of};
+use crate::host::{SourcePackage, StaleRun};
 use crate::row::{DecodedRow, RowError, RowVersion};
 
 /// Longest title kept in a verdict, in characters: two lines of a table.
@@ -152,7 +152,7 @@ fn installable(
             );
             return Status::FixPublished;
         }
-        notes.push(not_seen(package, opinion, fixed));
+        notes.push(not_seen(opinion, fixed));
         return Status::FixAvailable;
     };
     let origin = offered
@@ -176,17 +176,15 @@ fn installable(
 
 /// What is said where the host's own repositories were not seen: the distributor names the fix for
 /// this release, and a release's repositories are taken to be the host's.
-fn not_seen(package: &SourcePackage<'_>, opinion: &Opinion<'_>, fixed: RowVersion<'_>) -> String {
-    let scheme = package.platform.ecosystem.version_scheme();
-    let held = opinion
-        .in_repository
-        .and_then(|v| Some((v, key_of(scheme, v)?)));
-    match held {
-        Some((version, key)) if key.as_slice() >= fixed.key => format!(
-            "what the host's own repositories offer was not seen; the distributor's hold {version}"
+fn not_seen(opinion: &Opinion<'_>, fixed: RowVersion<'_>) -> String {
+    match opinion.in_repository {
+        Some(held) if !held.key.is_empty() && held.key >= fixed.key => format!(
+            "what the host's own repositories offer was not seen; the distributor's hold {}",
+            held.text
         ),
-        Some((version, _)) => format!(
-            "what the host's own repositories offer was not seen; the distributor names the fix, its feed still lists {version} in the repository"
+        Some(held) => format!(
+            "what the host's own repositories offer was not seen; the distributor names the fix, its feed still lists {} in the repository",
+            held.text
         ),
         None => {
             "what the host's own repositories offer was not seen; the distributor names the fix for this release".into()

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use mailkeep_model::{
     Ecosystem, FeedKind, OpenState, Platform, Rule, Status, UnknownReason, Urgency, VersionScheme,
-    Voice, debian_codename, debian_number,
+    Voice, debian_codename, debian_number, next_debian_release,
 };
 
 use crate::host::{SourcePackage, key_of};
@@ -31,17 +31,35 @@ pub(super) struct Opinion<'a> {
     pub release: Option<&'a str>,
     pub urgency: Option<Urgency>,
     pub note: Option<&'a str>,
-    pub in_repository: Option<&'a str>,
+    pub in_repository: Option<RowVersion<'a>>,
+}
+
+/// What is to be known of an installed package before any row about it is judged.
+pub(super) struct Installed<'p, 'h> {
+    package: &'p SourcePackage<'h>,
+    backport: Option<(Platform, Vec<u8>)>,
+    another_packagers: bool,
+}
+
+impl<'p, 'h> Installed<'p, 'h> {
+    pub(super) fn new(package: &'p SourcePackage<'h>) -> Self {
+        Self {
+            package,
+            backport: backport_key(package),
+            another_packagers: is_another_packagers(package),
+        }
+    }
 }
 
 /// What the row says of the package; `None` where it says nothing about its release.
 pub(super) fn opinion<'a>(
-    package: &SourcePackage<'_>,
+    installed: &Installed<'_, '_>,
     row: &DecodedRow<'a>,
     row_number: usize,
     feed: usize,
     kind: FeedKind,
 ) -> Option<Opinion<'a>> {
+    let package = installed.package;
     let blank = Opinion {
         row: row_number,
         feed,
@@ -60,17 +78,17 @@ pub(super) fn opinion<'a>(
         let claim = claim_for(row, &package.platform.release)?;
         return Some(without_order(blank, claim));
     };
-    let backport = backport_key(package);
-    let home = home(package, row, own_key, backport.as_ref());
+    let backport = installed.backport.as_ref();
+    let home = home(package, row, own_key, backport);
     let Some((claim, newer)) = home else {
         return speaks_of_every_release(kind)
             .then(|| not_in_release(blank, row, own_key))
             .flatten();
     };
-    if row.voice == Voice::Distributor && is_another_packagers(package) {
+    if row.voice == Voice::Distributor && installed.another_packagers {
         return Some(another_packager(blank, claim));
     }
-    let key = backport.as_ref().map_or(own_key, |(_, key)| key);
+    let key = backport.map_or(own_key, |(_, key)| key);
     let mut opinion = judge_claim(blank, claim, scheme, key);
     if newer && opinion.rule == Rule::DistributorFixedVersion {
         opinion.rule = Rule::NewerReleaseFixedVersion;
@@ -105,30 +123,30 @@ fn home<'r, 'a>(
     own_key: &[u8],
     backport: Option<&(Platform, Vec<u8>)>,
 ) -> Option<(&'r RowClaim<'a>, bool)> {
-    let (mut platform, key) = match backport {
-        Some((platform, key)) => (platform.clone(), key.as_slice()),
-        None => (package.platform.clone(), own_key),
+    let (mut release, key) = match backport {
+        Some((platform, key)) => (&*platform.release, key.as_slice()),
+        None => (&*package.platform.release, own_key),
     };
     let mut newer = backport.is_some();
-    let mut found = claim_for(row, &platform.release);
-    if found.is_none() && !newer {
-        return None;
+    let mut found = claim_for(row, release);
+    if package.platform.ecosystem != Ecosystem::Debian || (found.is_none() && !newer) {
+        return found.map(|claim| (claim, newer));
     }
     loop {
-        let held = found.and_then(|claim| claim.in_repository);
-        let outgrown = match (found, held) {
+        let outgrown = match found {
             // A backport from a release that no longer carries it: a newer one may.
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(_), Some(held)) => {
-                !is_update_for(package.version, held, &platform)
-                    && key_of(VersionScheme::Dpkg, held).is_some_and(|held| held.as_slice() < key)
-            }
+            None => true,
+            Some(claim) => claim.in_repository.is_some_and(|held| {
+                !held.key.is_empty()
+                    && held.key < key
+                    && !is_update_for(package.version, held.text, release)
+            }),
         };
-        let next = platform.next_debian().filter(|_| outgrown);
-        let Some(next) = next else { break };
-        platform = next;
-        if let Some(claim) = claim_for(row, &platform.release) {
+        let Some(next) = next_debian_release(release).filter(|_| outgrown) else {
+            break;
+        };
+        release = next;
+        if let Some(claim) = claim_for(row, release) {
             found = Some(claim);
             newer = true;
         }
@@ -139,14 +157,17 @@ fn home<'r, 'a>(
 /// Whether a version above what a release holds is still that release's: an update whose number
 /// names it (`+deb12u4`, `~deb12u1`), or a rebuild of the same upstream version. A tracker that is a
 /// day old must not push a security update into the next release.
-fn is_update_for(version: &str, held: &str, platform: &Platform) -> bool {
+fn is_update_for(version: &str, held: &str, release: &str) -> bool {
     let scheme = VersionScheme::Dpkg;
-    let named = debian_number(&platform.release).is_some_and(|number| {
-        [format!("+deb{number}u"), format!("~deb{number}u")]
-            .iter()
-            .any(|mark| version.contains(mark))
+    let names_release = debian_number(release).is_some_and(|number| {
+        let mut after = version.split(['+', '~']).skip(1);
+        after.any(|part| {
+            part.strip_prefix("deb")
+                .and_then(|rest| rest.strip_prefix(number))
+                .is_some_and(|rest| rest.starts_with('u'))
+        })
     });
-    named || version::upstream_part(scheme, version) == version::upstream_part(scheme, held)
+    names_release || version::upstream_part(scheme, version) == version::upstream_part(scheme, held)
 }
 
 /// The claim for a release, else the one for every release.
@@ -378,16 +399,15 @@ fn fixed_by_newer_release<'a>(
     own: &RowClaim<'a>,
     installed: &[u8],
 ) -> Option<Opinion<'a>> {
-    let in_release = key_of(VersionScheme::Dpkg, own.in_repository?)?;
-    if installed <= in_release.as_slice() {
+    let in_release = own.in_repository?.key;
+    if in_release.is_empty() || installed <= in_release {
         return None;
     }
     row.claims.iter().find_map(|claim| {
         let RowKind::FixedIn(version) = &claim.kind else {
             return None;
         };
-        if version.key.is_empty() || version.key <= in_release.as_slice() || installed < version.key
-        {
+        if version.key.is_empty() || version.key <= in_release || installed < version.key {
             return None;
         }
         Some(Opinion {
