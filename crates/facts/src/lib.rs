@@ -34,9 +34,11 @@ pub fn facts_from_root(
 ) -> (HostFacts, Vec<Problem>) {
     let (os, mut problems) = os_release::parse(os_release);
     let (packages, more) = dpkg::parse_status(dpkg_status);
+    let unread = unread(&more);
     problems.extend(more);
     let platform = os_release::platform_of(&os);
-    let facts = packages_only(host, seen_at, FactsSource::Root, os, platform, packages);
+    let mut facts = packages_only(host, seen_at, FactsSource::Root, os, platform, packages);
+    facts.limitations.extend(unread);
     (facts, problems)
 }
 
@@ -48,7 +50,13 @@ pub fn facts_from_rpm_qa(
     platform: Option<Platform>,
     text: &str,
 ) -> (HostFacts, Vec<Problem>) {
-    let (packages, mut problems) = rpm::parse_qa(text);
+    let rpm::Listing {
+        packages,
+        unread: mut problems,
+        remark,
+    } = rpm::read_qa(text);
+    let unread = unread(&problems);
+    problems.extend(remark);
     let platform = platform.or_else(|| rpm::platform_hint(&packages));
     if platform.is_none() {
         problems.push(Problem::new(
@@ -57,7 +65,8 @@ pub fn facts_from_rpm_qa(
         ));
     }
     let os = OsRelease::default();
-    let facts = packages_only(host, seen_at, FactsSource::RpmQa, os, platform, packages);
+    let mut facts = packages_only(host, seen_at, FactsSource::RpmQa, os, platform, packages);
+    facts.limitations.extend(unread);
     (facts, problems)
 }
 
@@ -69,7 +78,7 @@ pub fn facts_from_sbom(
     json: &[u8],
 ) -> Result<(HostFacts, Vec<Problem>), SbomError> {
     let (sbom, problems) = sbom::parse(json)?;
-    let facts = packages_only(
+    let mut facts = packages_only(
         host,
         sbom.created.unwrap_or(otherwise),
         sbom.source,
@@ -77,7 +86,28 @@ pub fn facts_from_sbom(
         sbom.platform,
         sbom.packages,
     );
+    facts.limitations.extend(sbom.unread);
     Ok((facts, problems))
+}
+
+/// What bad records of a package list mean for its host: each may have been an installed package.
+/// `None` where every one was read.
+pub(crate) fn unread(bad: &[Problem]) -> Option<Limitation> {
+    let first = bad.first()?;
+    // Two things wrong with one record stand next to each other.
+    let repeated = bad
+        .iter()
+        .zip(bad.iter().skip(1))
+        .filter(|(one, next)| one.record == next.record)
+        .count();
+    let why = match bad.len() - repeated {
+        1 => format!("1 record could not be read: {first}"),
+        n => format!("{n} records could not be read: {first}"),
+    };
+    Some(Limitation {
+        what: Limitation::PACKAGES.to_owned(),
+        why: mailkeep_model::text::printable_max(&why, 200),
+    })
 }
 
 /// Facts of a road that shows packages and nothing that runs.
@@ -140,6 +170,61 @@ mod tests {
         );
         assert_eq!(facts.processes, Seen::No);
         assert_eq!(facts.limitations.len(), 3);
+    }
+
+    fn packages_limitation(facts: &HostFacts) -> Option<&str> {
+        let mut found = facts
+            .limitations
+            .iter()
+            .filter(|l| l.what == Limitation::PACKAGES);
+        let why = found.next()?.why.as_str();
+        assert_eq!(found.next(), None, "one limitation for all bad records");
+        Some(why)
+    }
+
+    #[test]
+    fn bad_records_of_any_list_are_one_limitation_of_the_facts() {
+        let at = Timestamp::UNIX_EPOCH;
+        let (facts, _) = facts_from_root(
+            host(),
+            at,
+            "ID=debian\nVERSION_ID=\"12\"\n",
+            b"Package: postfix\nStatus: install ok installed\n\n<<<<\nVersion: 2\n\n\
+              Package: bash\nStatus: install ok installed\nVersion: 5.2\n",
+        );
+        assert_eq!(
+            packages_limitation(&facts),
+            Some(
+                "2 records could not be read: dpkg status of postfix: is installed, but has no \
+                 Version field"
+            )
+        );
+        let list = "garbage\npostfix-BROKEN\nalmalinux-release-9.4-1.el9.x86_64\n";
+        let (facts, _) = facts_from_rpm_qa(host(), at, None, list);
+        assert_eq!(
+            packages_limitation(&facts),
+            Some(
+                "2 records could not be read: rpm -qa line 1: is no name-version-release: \
+                 \"garbage\""
+            )
+        );
+        let json = br#"{"bomFormat":"CycloneDX","components":[
+            {"type":"library","name":"postfix","version":"3.7"},
+            {"type":"application","name":"app/Cargo.lock"}]}"#;
+        let (facts, problems) = facts_from_sbom(host(), at, json).unwrap();
+        assert_eq!(problems.len(), 2);
+        assert_eq!(
+            packages_limitation(&facts),
+            Some("1 record could not be read: component postfix 3.7: has no package URL")
+        );
+    }
+
+    #[test]
+    fn what_is_only_said_of_a_list_leaves_it_whole() {
+        let list = "almalinux-release-9.4-1.el9.x86_64\npostfix-3.5.25-1.el9.x86_64\n";
+        let (facts, problems) = facts_from_rpm_qa(host(), Timestamp::UNIX_EPOCH, None, list);
+        assert_eq!(problems.len(), 1);
+        assert_eq!(packages_limitation(&facts), None);
     }
 
     #[test]

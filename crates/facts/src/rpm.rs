@@ -17,8 +17,27 @@ pub const QUERY_FORMAT: &str = "%{NAME}\\t%{EPOCHNUM}\\t%{VERSION}\\t%{RELEASE}\
 /// its own in rpm's database; its version here takes that of the binary. Plain lines tell neither
 /// epoch nor source package: said once, as a [`Problem`].
 pub fn parse_qa(text: &str) -> (Vec<InstalledPackage>, Vec<Problem>) {
+    let Listing {
+        packages,
+        unread: mut problems,
+        remark,
+    } = read_qa(text);
+    problems.extend(remark);
+    (packages, problems)
+}
+
+/// What [`parse_qa`] finds, with the lines that may hide a package apart.
+pub(crate) struct Listing {
+    pub packages: Vec<InstalledPackage>,
+    /// Lines that could not be read.
+    pub unread: Vec<Problem>,
+    /// What the lines that were read do not tell.
+    pub remark: Option<Problem>,
+}
+
+pub(crate) fn read_qa(text: &str) -> Listing {
     let mut packages = Vec::new();
-    let mut problems = Vec::new();
+    let mut unread = Vec::new();
     let mut plain = 0_usize;
     for (number, line) in text.lines().enumerate() {
         let line = line.trim_end_matches(['\r', '\n']);
@@ -35,7 +54,7 @@ pub fn parse_qa(text: &str) -> (Vec<InstalledPackage>, Vec<Problem>) {
         match parsed {
             Ok(Some(package)) => packages.push(package),
             Ok(None) => {}
-            Err(reason) => problems.push(Problem::new(
+            Err(reason) => unread.push(Problem::new(
                 format!("rpm -qa line {}", number + 1),
                 format!(
                     "{reason}: {:?}",
@@ -44,17 +63,21 @@ pub fn parse_qa(text: &str) -> (Vec<InstalledPackage>, Vec<Problem>) {
             )),
         }
     }
-    if plain > 0 {
-        problems.push(Problem::new(
+    let remark = (plain > 0).then(|| {
+        Problem::new(
             "rpm -qa",
             format!(
                 "{plain} packages came without epoch and source package; versions with an epoch \
                  cannot be judged rightly. Ask rpm with the format of `mailkeep scan`"
             ),
-        ));
-    }
+        )
+    });
     packages.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.arch.cmp(&b.arch)));
-    (packages, problems)
+    Listing {
+        packages,
+        unread,
+        remark,
+    }
 }
 
 /// The platform that a package list shows by its `*-release` package. A dist tag (`.el9`) alone

@@ -10,12 +10,13 @@ use std::str::FromStr as _;
 use jiff::Timestamp;
 use mailkeep_model::text::printable_max;
 use mailkeep_model::{
-    Ecosystem, FactsSource, InstalledPackage, OsRelease, Platform, Problem, debian_codename,
+    Ecosystem, FactsSource, InstalledPackage, Limitation, OsRelease, Platform, Problem,
+    debian_codename,
 };
 use packageurl::PackageUrl;
 use serde_json::Value;
 
-use crate::{os_release, rpm};
+use crate::{os_release, rpm, unread};
 
 /// Longest SBOM read, in bytes: parsed, it takes some ten times that.
 pub const MAX_SBOM_BYTES: usize = 128 << 20;
@@ -33,6 +34,8 @@ pub struct Sbom {
     pub platform: Option<Platform>,
     /// Sorted by name, then architecture.
     pub packages: Vec<InstalledPackage>,
+    /// Set where components could not be read that should be packages.
+    pub unread: Option<Limitation>,
 }
 
 /// Why a document is no SBOM that can be read.
@@ -91,17 +94,21 @@ pub fn parse(json: &[u8]) -> Result<(Sbom, Vec<Problem>), SbomError> {
         .unwrap_or_default();
     let mut platform = os_release::platform_of(&os);
     let mut entries = Vec::new();
+    let mut bad = Vec::new();
     for component in &components {
         match component.role {
             Role::OperatingSystem | Role::Ignored => {}
-            Role::Odd(reason) => problems.push(Problem::new(component.record(), reason)),
+            Role::Nameless => problems.push(Problem::new(component.record(), NO_PURL)),
+            Role::Odd(reason) => bad.push(Problem::new(component.record(), reason)),
             Role::Package => match entry(component) {
                 Ok(Some(entry)) => entries.push((component, entry)),
                 Ok(None) => {}
-                Err(reason) => problems.push(Problem::new(component.record(), reason)),
+                Err(reason) => bad.push(Problem::new(component.record(), reason)),
             },
         }
     }
+    let unread = unread(&bad);
+    problems.extend(bad);
     if platform.is_none() {
         platform = entries.iter().find_map(|(_, e)| e.platform.clone());
     }
@@ -135,6 +142,7 @@ pub fn parse(json: &[u8]) -> Result<(Sbom, Vec<Problem>), SbomError> {
         os,
         platform,
         packages,
+        unread,
     };
     Ok((sbom, problems))
 }
@@ -150,10 +158,15 @@ pub fn fuzz(input: &[u8]) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Ignored,
+    /// What scanners list besides packages: the file or application that these were found in.
+    Nameless,
+    /// Should be a package, and is not understood.
     Odd(&'static str),
     OperatingSystem,
     Package,
 }
+
+const NO_PURL: &str = "has no package URL";
 
 /// One component of either format.
 struct Component<'a> {
@@ -219,7 +232,12 @@ fn cyclonedx(document: &Value) -> Vec<Component<'_>> {
             Some("file" | "data" | "cryptographic-asset" | "machine-learning-model") => {
                 Role::Ignored
             }
-            _ if purl.is_none() => Role::Odd("has no package URL"),
+            Some("application" | "container" | "platform")
+                if purl.is_none() && text(component, "version").is_none() =>
+            {
+                Role::Nameless
+            }
+            _ if purl.is_none() => Role::Odd(NO_PURL),
             _ => Role::Package,
         };
         found.push(Component {
@@ -262,7 +280,12 @@ fn spdx(document: &Value) -> Vec<Component<'_>> {
                 Some("FILE") => Role::Ignored,
                 // What the document describes is the image or directory itself.
                 _ if purl.is_none() && subject => Role::Ignored,
-                _ if purl.is_none() => Role::Odd("has no package URL"),
+                Some("APPLICATION" | "CONTAINER" | "SOURCE")
+                    if purl.is_none() && text(package, "versionInfo").is_none() =>
+                {
+                    Role::Nameless
+                }
+                _ if purl.is_none() => Role::Odd(NO_PURL),
                 _ => Role::Package,
             };
             Component {
@@ -309,7 +332,7 @@ struct Entry {
 
 /// `None` for what is no package of a host: an image, say.
 fn entry(component: &Component<'_>) -> Result<Option<Entry>, &'static str> {
-    let raw = component.purl.ok_or("has no package URL")?;
+    let raw = component.purl.ok_or(NO_PURL)?;
     if raw.len() > 4096 {
         return Err("has a package URL longer than 4096 bytes");
     }

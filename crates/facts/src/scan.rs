@@ -21,7 +21,7 @@ use mailkeep_model::text::printable_max;
 use mailkeep_model::{FactsSource, HostFacts, HostName, Limitation, Problem, Seen};
 use memchr::memmem;
 
-use crate::{dpkg, os_release, rpm};
+use crate::{dpkg, os_release, rpm, unread};
 
 /// The script: POSIX sh, read-only, for dash, busybox and bash. It needs no root, and takes about a
 /// second, of which apt has the most; banners that do not come add up to two.
@@ -118,12 +118,16 @@ pub fn parse_report(
     };
 
     let (os, mut problems) = os_release::parse(&sections.text("os-release"));
-    let (packages, more) = if let Some(status) = sections.body("dpkg-status") {
-        dpkg::parse_status(status)
+    let (packages, bad, remark) = if let Some(status) = sections.body("dpkg-status") {
+        let (packages, bad) = dpkg::parse_status(status);
+        (packages, bad, None)
     } else {
-        rpm::parse_qa(&sections.text("rpm-qa"))
+        let list = rpm::read_qa(&sections.text("rpm-qa"));
+        (list.packages, list.unread, list.remark)
     };
-    problems.extend(more);
+    let unread = unread(&bad);
+    problems.extend(bad);
+    problems.extend(remark);
     if packages.is_empty() && !lacks.has("packages") {
         lacks.add("packages", "the host's package manager named none");
     }
@@ -142,6 +146,8 @@ pub fn parse_report(
     };
     let candidates = candidates::read(&sections, &packages, &mut lacks);
     let changelogs = candidates::changelogs(&sections);
+    // However much else the host says that it could not show, this must not be crowded out.
+    lacks.0.extend(unread);
     Ok(ScanReport {
         facts: HostFacts {
             host,

@@ -178,6 +178,29 @@ fn a_host_without_packages_is_unknown() {
 }
 
 #[test]
+fn a_host_whose_package_list_is_damaged_is_not_clean() {
+    let broken = "Package: exim4\nStatus: install ok installed\nArchitecture: amd64\n";
+    let bench = reported(&report(
+        0,
+        &format!("{broken}\n{}", package("bash", "5.2.15-2+b2")),
+        "exe /usr/sbin/exim4\n",
+    ));
+    let ran = bench
+        .run(&["check", "--fleet", "mailkeep.toml", "--format", "json"])
+        .exits(1);
+    let answer = ran.json();
+    assert_eq!(answer["hosts"][0]["status"], "unknown", "{answer}");
+    assert!(
+        reasons(&answer, 0).contains(&"packages-not-whole"),
+        "{answer}"
+    );
+    bench
+        .run(&["check", "--fleet", "mailkeep.toml"])
+        .exits(1)
+        .prints("dpkg status of exim4");
+}
+
+#[test]
 fn since_last_shows_everything_the_first_time_and_counts_everything_always() {
     let bench = Bench::new();
     let tracker = bench.write("tracker.json", TRACKER);

@@ -1,6 +1,8 @@
 //! Whether the feeds at hand can say anything at all about a host: silence is not safety.
 
-use mailkeep_model::{FeedKind, FeedState, FeedStatus, Platform, Timestamp, UnknownReason};
+use mailkeep_model::{
+    FeedKind, FeedState, FeedStatus, HostFacts, Limitation, Platform, Timestamp, UnknownReason,
+};
 
 use crate::host::HostView;
 
@@ -42,10 +44,26 @@ pub fn coverage_gaps(
                 .to_owned(),
         ));
     }
+    gaps.extend(packages_gap(view.facts));
     for platform in view.platforms() {
         gaps.extend(platform_gap(platform, feeds, now));
     }
     gaps
+}
+
+/// A package whose record could not be read may be any package, of mail too.
+fn packages_gap(facts: &HostFacts) -> Option<(UnknownReason, String)> {
+    let whys: Vec<String> = facts
+        .limitations
+        .iter()
+        .filter(|limitation| limitation.what == Limitation::PACKAGES)
+        .map(|limitation| mailkeep_model::text::printable(&limitation.why).into_owned())
+        .collect();
+    (!whys.is_empty()).then(|| {
+        let why = whys.join("; ");
+        let sentence = format!("its package list was not wholly read ({why})");
+        (UnknownReason::PackagesNotWhole, sentence)
+    })
 }
 
 fn platform_gap(

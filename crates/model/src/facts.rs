@@ -226,6 +226,12 @@ pub struct Limitation {
     pub why: String,
 }
 
+impl Limitation {
+    /// What is limited where installed packages may be missing from the facts. The host is then not
+    /// wholly judged.
+    pub const PACKAGES: &'static str = "packages";
+}
+
 impl fmt::Display for Limitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.what, self.why)

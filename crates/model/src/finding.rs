@@ -330,6 +330,8 @@ pub enum UnknownReason {
     NotTheDistributorsPackage,
     /// The distributor has no entry for an installed package in this host's release.
     PackageNotInRelease,
+    /// Installed packages may be missing from what was read of the host's package list.
+    PackagesNotWhole,
     /// os-release names a system no rule is known for.
     PlatformNotKnown,
     /// Whether mail processes run the installed code could not be seen.
@@ -358,6 +360,7 @@ impl UnknownReason {
             Self::NoWholeFeed => "no-whole-feed",
             Self::NotTheDistributorsPackage => "not-the-distributors-package",
             Self::PackageNotInRelease => "package-not-in-release",
+            Self::PackagesNotWhole => "packages-not-whole",
             Self::PlatformNotKnown => "platform-not-known",
             Self::RunningCodeNotSeen => "running-code-not-seen",
             Self::ScanFailed => "scan-failed",
