@@ -1,4 +1,4 @@
-//! What the fuzzers have found in keys, checksums and banners is survived (`fuzz/corpus`).
+//! What the fuzzers have found in keys and checksums is survived (`fuzz/corpus`).
 
 #![allow(
     clippy::disallowed_methods,
@@ -9,15 +9,14 @@
 #[path = "../../../fuzz/replay.rs"]
 mod replay;
 
-use mailkeep_reach::{fetch, hosts};
+use mailkeep_reach::fetch;
 use replay::replay;
 
 #[test]
-fn every_small_text_of_the_corpus_is_survived_as_checksums_key_status_and_banner() {
+fn every_small_text_of_the_corpus_is_survived_as_checksums_key_and_status() {
     replay("small_texts", |data| {
         drop(fetch::parse_checksums(data));
         drop(fetch::dearmor_key(data));
         drop(fetch::read_status(data));
-        drop(hosts::printable_banner(data));
     });
 }

@@ -2,7 +2,7 @@
 //! file: `[feeds.NAME] enabled = false`, `location = "..."`.
 
 use jiff::SignedDuration;
-use mailkeep_model::{Ecosystem, FeedKind};
+use mailkeep_model::FeedKind;
 
 /// A built-in source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,14 +128,6 @@ pub const SOURCES: &[Source] = &[
         what: "CVE records with CISA's SSVC decision points",
     },
 ];
-
-impl Source {
-    /// Whether it speaks for one of these ecosystems, or for every CVE id.
-    pub fn is_needed_for<'e>(&self, mut ecosystems: impl Iterator<Item = &'e Ecosystem>) -> bool {
-        self.ecosystem
-            .is_none_or(|name| ecosystems.any(|e| e.name() == name))
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,11 @@
 //! Running a script on a host: this one, or another over the user's own `ssh`.
 //!
-//! Entry types: [`run_over_ssh`], [`run_locally`], [`for_each_bounded`], [`read_banner`].
+//! Entry types: [`run_over_ssh`], [`run_locally`], [`for_each_bounded`].
 //!
 //! `ssh` is the program the user works with, with its `ssh_config`, agent, certificates, jump
 //! hosts and `known_hosts`; only what must not happen in an unattended scan is switched off. It
 //! never asks (`BatchMode`), so an unknown host key is a failure with a name, not a question.
 
-mod banner;
 mod classify;
 mod parallel;
 
@@ -20,9 +19,8 @@ use mailkeep_model::{Access, Host, HostName, ScanFailure, ScanFailureKind, Times
 
 use crate::process::{self, Bounds, End, Outcome};
 
-pub use banner::{printable_banner, read_banner};
 pub use classify::classify_ssh;
-pub use parallel::{default_parallel, for_each_bounded};
+pub use parallel::for_each_bounded;
 
 /// A host to reach over `ssh`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! Much waiting at once, within bounds.
 
-use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -35,15 +34,6 @@ pub fn for_each_bounded<T: Sync, R: Send>(
             done(item, result);
         }
     });
-}
-
-/// How many hosts at once where nobody says: each is a process of `ssh` that mostly waits, so
-/// more than the processors, and few enough for a small machine's memory.
-pub fn default_parallel() -> usize {
-    thread::available_parallelism()
-        .map_or(4, NonZero::get)
-        .saturating_mul(8)
-        .clamp(8, 64)
 }
 
 #[cfg(test)]
