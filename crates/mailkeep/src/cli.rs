@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use mailkeep_model::{AdvisoryId, FeedId, FeedKind, HostName, Timestamp};
+use mailkeep_model::{AdvisoryId, FeedId, FeedKind, HostName, InvalidId, Timestamp};
 
 /// Which of your mail servers need which patch, and how soon.
 #[derive(Debug, Parser)]
@@ -172,6 +172,7 @@ pub enum Format {
 #[derive(Debug, Args)]
 pub struct AffectedArgs {
     /// CVE id, or another name of the advisory (DSA, GHSA, RHSA, ...)
+    #[arg(value_parser = parse_advisory)]
     pub advisory: AdvisoryId,
 
     /// Which hosts.
@@ -197,12 +198,18 @@ pub enum ShortFormat {
 pub struct ExplainArgs {
     /// The host
     pub on: HostName,
-    /// CVE id, or another name of the advisory
-    pub advisory: AdvisoryId,
+    /// CVE id, or another name of the advisory [default: what is known of the host, and how many
+    /// advisories concern each of its packages]
+    #[arg(value_parser = parse_advisory)]
+    pub advisory: Option<AdvisoryId>,
 
-    /// Which hosts.
-    #[command(flatten)]
-    pub scope: Scope,
+    /// Fleet file [default: as for `check`]
+    #[arg(long, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
+
+    /// A mounted root directory instead of a scanned host
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
 }
 
 /// `mailkeep scan`.
@@ -253,7 +260,8 @@ pub struct ScanArgs {
     #[arg(long, value_name = "N")]
     pub parallel: Option<usize>,
 
-    /// Seconds for one host in all
+    /// Seconds for one host in all [default: the fleet file's `scan.timeout`; with --released ten
+    /// minutes at least]
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
 }
@@ -317,6 +325,29 @@ pub enum FeedsCommand {
     },
     /// The built-in sources, with their addresses
     Sources,
+}
+
+/// Beginnings of names that their publishers write in capitals throughout.
+const IN_CAPITALS: &[&str] = &[
+    "ALSA-", "CVE-", "DLA-", "DSA-", "ELA-", "ELSA-", "RHSA-", "RLSA-", "SUSE-", "TEMP-", "USN-",
+];
+
+/// An advisory, spelt as its publisher spells it though it be typed in small letters. Of GHSA ids only
+/// the beginning is in capitals.
+fn parse_advisory(text: &str) -> Result<AdvisoryId, InvalidId> {
+    let begins = |with: &str| {
+        text.get(..with.len())
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(with))
+    };
+    if IN_CAPITALS.iter().any(|with| begins(with)) {
+        return AdvisoryId::new(text.to_ascii_uppercase());
+    }
+    match text.get("GHSA-".len()..) {
+        Some(rest) if begins("GHSA-") => {
+            AdvisoryId::new(format!("GHSA-{}", rest.to_ascii_lowercase()))
+        }
+        _ => AdvisoryId::new(text),
+    }
 }
 
 fn parse_kind(text: &str) -> Result<FeedKind, String> {
@@ -384,4 +415,28 @@ pub struct WatchArgs {
     /// Do not fetch feeds
     #[arg(long)]
     pub offline: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advisories_are_spelt_as_their_publishers_spell_them() {
+        for (typed, meant) in [
+            ("cve-2023-42115", "CVE-2023-42115"),
+            ("Dsa-5512-1", "DSA-5512-1"),
+            ("rhsa-2024:1", "RHSA-2024:1"),
+            ("suse-su-2024:1", "SUSE-SU-2024:1"),
+            ("usn-6611-1", "USN-6611-1"),
+            ("temp-0000000-0841ba", "TEMP-0000000-0841BA"),
+            ("ghsa-ABCD-efgh-2345", "GHSA-abcd-efgh-2345"),
+            ("openSUSE-SU-2024:1", "openSUSE-SU-2024:1"),
+            ("cve", "cve"),
+        ] {
+            assert_eq!(parse_advisory(typed).unwrap().as_str(), meant);
+        }
+        parse_advisory("").unwrap_err();
+        parse_advisory("cv\u{e9}-1").ok();
+    }
 }
