@@ -49,7 +49,10 @@ pub fn update(
     fleet: Option<&LoadedFleet>,
     choice: Choice<'_>,
 ) -> anyhow::Result<usize> {
-    let wanted = chosen(planned(fleet)?, choice, store, app.now)?;
+    let mut wanted = chosen(planned(fleet)?, choice, store, app.now)?;
+    // Mirrors come document by document; what is quick, the list of what is exploited above all,
+    // need not wait for them.
+    wanted.sort_by_key(is_mirror);
     let patient = fetcher()?;
     let hasty = hasty()?;
     let mut failed = 0;
@@ -78,6 +81,11 @@ pub fn update(
         ));
     }
     Ok(failed)
+}
+
+fn is_mirror(planned: &Planned) -> bool {
+    matches!(&planned.location, FeedLocation::Url(url)
+        if planned.kind == FeedKind::Csaf && mirror::is_provider(url))
 }
 
 /// A failure belongs into the log of events; where that cannot be written, it was at least said.
