@@ -59,14 +59,16 @@ pub fn read() -> Environment {
         state_home: path("XDG_STATE_HOME").filter(|p| p.is_absolute()),
         config_home: path("XDG_CONFIG_HOME").filter(|p| p.is_absolute()),
         no_color: std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
-        is_root: is_root(),
+        user: user(),
     }
 }
 
-/// The effective user of this process is root: `/proc/self` belongs to it (proc(5)).
-fn is_root() -> bool {
+/// The effective user of this process: `/proc/self` belongs to it (proc(5)).
+fn user() -> Option<u32> {
     use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+    std::fs::metadata("/proc/self")
+        .ok()
+        .map(|metadata| metadata.uid())
 }
 
 /// Proxies.

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         Ok(Done::Findings) => ExitCode::from(1),
         Err(error) if mailkeep::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            App::warn(&format!("error: {error:#}"));
+            App::complain(&error);
             ExitCode::from(2)
         }
     }
