@@ -177,3 +177,56 @@ fn a_damaged_spool_is_named_and_no_fleet_is_an_error() {
         .exits(2)
         .says("there is no fleet file to watch; name one with --fleet");
 }
+
+#[test]
+fn a_watch_that_cannot_begin_ends() {
+    let bench = Bench::new();
+    bench
+        .run(&["watch", "--offline"])
+        .exits(2)
+        .says("there is no fleet file to watch; name one with --fleet");
+    bench.write(
+        "mailkeep.toml",
+        fleet("[hosts.mx2]\nregion = \"nowhere\"\n"),
+    );
+    bench
+        .run(&["watch", "--offline", "--fleet", "mailkeep.toml"])
+        .exits(2)
+        .says("the fleet file mailkeep.toml has mistakes");
+}
+
+#[test]
+fn a_receiver_that_failed_is_left_alone_for_the_round_and_holds_nothing_up_for_good() {
+    let two_owners = |script: &str| {
+        format!(
+            "[notify]\ncommand = [\"sh\", \"-c\", \"{script}\"]\n\
+             [teams.web]\nemail = [\"web@harbour.example\"]\n\
+             [hosts.mx2]\nregion = \"eu\"\nservices = [\"inbound-mx\"]\nfamily = \"exim\"\nfacts = \"host\"\nowner = \"web\"\n"
+        )
+    };
+    // The notice of one owner, the first, is one that the program never takes.
+    let bench = bench(&two_owners(
+        "cat > last.json; echo >> tries; grep -q web last.json && cp last.json web.json",
+    ));
+    let tries = || {
+        fs::read_to_string(bench.path("tries"))
+            .unwrap()
+            .lines()
+            .count()
+    };
+    watch(&bench)
+        .exits(1)
+        .says("what else there was for receivers that failed waits for the next round: 1 more");
+    assert_eq!(tries(), 1);
+    assert!(!bench.path("web.json").exists());
+    watch(&bench).exits(0);
+    assert_eq!(tries(), 3);
+    assert!(bench.path("web.json").exists());
+    watch(&bench).exits(0);
+    assert_eq!(tries(), 4);
+    let spool = fs::metadata(bench.path("state/notices.json")).unwrap();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&spool.permissions()) & 0o777,
+        0o600
+    );
+}

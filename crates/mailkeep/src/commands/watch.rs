@@ -16,7 +16,7 @@ use super::check::at_one_moment;
 use super::feeds::{self, Choice};
 use super::{Done, check as check_command, scan};
 use crate::answer::Answer;
-use crate::app::App;
+use crate::app::{App, LoadedFleet};
 use crate::check::{self, Terms, check, to_keep};
 use crate::cli::{Scope, WatchArgs};
 use news::{Memory, News, Standing};
@@ -26,6 +26,8 @@ use spool::Spool;
 /// Runs it.
 pub fn run(app: &App, args: &WatchArgs) -> anyhow::Result<Done> {
     let mut found = false;
+    // What is wrong with the fleet file at the start, nobody mends who is not told.
+    let mut at_start = Some(load(app, args)?);
     loop {
         let now = if app.fixed_time {
             app.now
@@ -33,10 +35,11 @@ pub fn run(app: &App, args: &WatchArgs) -> anyhow::Result<Done> {
             crate::now()
         };
         let round = app.at(now);
-        match self::round(&round, args) {
+        let fleet = at_start.take().map_or_else(|| load(app, args), Ok);
+        match fleet.and_then(|fleet| self::round(&round, args, &fleet)) {
             Ok(changed) => found |= changed,
             // A round that fails must not end the watch; the next may do better.
-            Err(error) if !args.once => App::warn(&format!("error: {error:#}")),
+            Err(error) if !args.once => App::complain(&error),
             Err(error) => return Err(error),
         }
         if args.once {
@@ -46,24 +49,28 @@ pub fn run(app: &App, args: &WatchArgs) -> anyhow::Result<Done> {
     }
 }
 
+fn load(app: &App, args: &WatchArgs) -> anyhow::Result<LoadedFleet> {
+    match app.fleet(args.fleet.as_deref())? {
+        Some(fleet) => Ok(fleet),
+        None => bail!("there is no fleet file to watch; name one with --fleet"),
+    }
+}
+
 /// One round. Whether anything changed.
-fn round(app: &App, args: &WatchArgs) -> anyhow::Result<bool> {
-    let Some(fleet) = app.fleet(args.fleet.as_deref())? else {
-        bail!("there is no fleet file to watch; name one with --fleet");
-    };
-    let mut store = app.store(Some(&fleet))?;
-    feeds::import_local(app, &mut store, &fleet)?;
+fn round(app: &App, args: &WatchArgs, fleet: &LoadedFleet) -> anyhow::Result<bool> {
+    let mut store = app.store(Some(fleet))?;
+    feeds::import_local(app, &mut store, fleet)?;
     if !args.offline {
-        feeds::update(app, &mut store, Some(&fleet), Choice::Due)?;
+        feeds::update(app, &mut store, Some(fleet), Choice::Due)?;
     }
     if args.scan {
-        scan::scan_fleet(app, &mut store, &fleet)?;
+        scan::scan_fleet(app, &mut store, fleet)?;
     }
     // A scope of its own: a check made by hand must not take news away from the watch.
     let base = fleet.scope();
     let key = format!("watch:{base}");
     let (answer, last) = at_one_moment(&store, || {
-        let subjects = check_command::subjects(app, &store, &Scope::default(), Some(&fleet))?;
+        let subjects = check_command::subjects(app, &store, &Scope::default(), Some(fleet))?;
         let hosts = subjects.iter().map(|subject| &subject.name).collect();
         let terms = Terms {
             now: app.now,
@@ -81,7 +88,7 @@ fn round(app: &App, args: &WatchArgs) -> anyhow::Result<bool> {
         Some(changes) => changes.clone(),
         None => mailkeep_triage::delta(&[], &answer.findings),
     };
-    let state = app.state_dir(Some(&fleet));
+    let state = app.state_dir(Some(fleet));
     let spool = Spool::in_dir(&state);
     let mut memory = Memory::read(&state);
     let standing = Standing::of(&answer);
@@ -114,7 +121,7 @@ fn round(app: &App, args: &WatchArgs) -> anyhow::Result<bool> {
         }
     }
     say_state(app, &answer);
-    spool.send(app, &fleet, &settings)?;
+    spool.send(app, fleet, &settings)?;
     Ok(any_news)
 }
 

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
-use crate::app::{App, write_whole};
+use crate::app::{App, write_private};
 use crate::fleet::NotifySettings;
-use crate::output::table::{change_line, to_the_second};
+use crate::output::table::change_line;
 
 /// Changes told to one owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ pub struct Notice {
 }
 
 /// How a notice goes out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Road {
     /// A program.
@@ -133,7 +133,7 @@ impl Standing {
             if self.feeds.get(id) == was.feeds.get(id) {
                 return None;
             }
-            let as_of = to_the_second(feed.status.as_of);
+            let as_of = feed.status.as_of;
             let what = match feed.state {
                 FeedState::Fresh => "is fresh again",
                 FeedState::Stale => "is stale",
@@ -318,7 +318,7 @@ impl Memory {
             return Ok(());
         }
         self.scopes.insert(key.to_owned(), standing);
-        write_whole(&self.path, &serde_json::to_vec(&self.scopes)?)
+        write_private(&self.path, &serde_json::to_vec(&self.scopes)?)
             .with_context(|| format!("cannot write {}", self.path.display()))
     }
 }

@@ -1,5 +1,6 @@
 //! What is still to be told, and the roads it takes.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use mailkeep_reach::notify::{self, Mail, run_command, send_mail};
 use mailkeep_reach::{Secret, notify::MailCredentials};
 
 use super::news::{Notice, Road};
-use crate::app::{App, LoadedFleet, write_whole};
+use crate::app::{App, LoadedFleet, write_private};
 use crate::commands::feeds;
 use crate::fleet::{MailTls, NotifySettings};
 
@@ -47,7 +48,7 @@ impl Spool {
     }
 
     fn write(&self, notices: &[Notice]) -> anyhow::Result<()> {
-        write_whole(&self.path, &serde_json::to_vec(notices)?)
+        write_private(&self.path, &serde_json::to_vec(notices)?)
             .with_context(|| format!("cannot write {}", self.path.display()))
     }
 
@@ -56,6 +57,7 @@ impl Spool {
         pending.extend(news.into_iter().filter(|notice| !notice.roads.is_empty()));
         if pending.len() > MAX_PENDING {
             let dropped = pending.len() - MAX_PENDING;
+            pending.sort_by_key(|notice| notice.at);
             App::warn(&format!(
                 "{dropped} notices that could not be sent for long are dropped"
             ));
@@ -67,7 +69,9 @@ impl Spool {
         self.write(&pending)
     }
 
-    /// Sends what is pending; what fails stays.
+    /// Sends what is pending; what fails stays. A receiver that failed is not tried again in the same
+    /// round, for each try can take a minute. What failed goes behind the rest, so that a notice its
+    /// receiver will never take does not keep the others from it.
     pub(super) fn send(
         &self,
         app: &App,
@@ -75,17 +79,26 @@ impl Spool {
         settings: &NotifySettings,
     ) -> anyhow::Result<()> {
         let mut pending = self.read()?;
-        for at in 0..pending.len() {
+        let mut down: BTreeSet<(Road, &[String])> = BTreeSet::new();
+        let mut failed = vec![false; pending.len()];
+        let mut put_off = 0_usize;
+        for (at, has_failed) in failed.iter_mut().enumerate() {
             let Some(notice) = pending.get(at).cloned() else {
                 break;
             };
             let mut left = Vec::new();
             for road in &notice.roads {
-                if let Err(error) = send(app, fleet, settings, &notice, *road) {
+                let receiver = (*road, recipients(fleet, &notice, *road));
+                if down.contains(&receiver) {
+                    put_off += 1;
+                    left.push(*road);
+                } else if let Err(error) = send(app, fleet, settings, &notice, *road) {
                     App::warn(&format!(
                         "a notice could not be sent, the next round tries again: {error:#}"
                     ));
                     left.push(*road);
+                    down.insert(receiver);
+                    *has_failed = true;
                 }
             }
             if left != notice.roads {
@@ -95,13 +108,34 @@ impl Spool {
                 self.write(&pending)?;
             }
         }
-        let before = pending.len();
-        pending.retain(|notice| !notice.roads.is_empty());
-        if pending.len() != before {
-            self.write(&pending)?;
+        if put_off > 0 {
+            App::warn(&format!(
+                "what else there was for receivers that failed waits for the next round: {put_off} more"
+            ));
+        }
+        let (behind, mut left): (Vec<_>, Vec<_>) = pending
+            .iter()
+            .zip(failed)
+            .filter(|(notice, _)| !notice.roads.is_empty())
+            .partition(|(_, failed)| *failed);
+        left.extend(behind);
+        let left: Vec<Notice> = left.into_iter().map(|(notice, _)| notice.clone()).collect();
+        if left != pending {
+            self.write(&left)?;
         }
         Ok(())
     }
+}
+
+/// To whom a notice goes by a road, as far as the road has more than one receiver.
+fn recipients<'f>(fleet: &'f LoadedFleet, notice: &Notice, road: Road) -> &'f [String] {
+    if road != Road::Mail {
+        return &[];
+    }
+    let fleet = &fleet.file.fleet;
+    let team = notice.owner.as_ref().or(fleet.global_team.as_ref());
+    team.and_then(|team| fleet.teams.get(team))
+        .map_or(&[], |team| &team.email)
 }
 
 /// Sends a notice by one road. A road that is no longer configured is done.
@@ -138,14 +172,7 @@ fn send(
             let Some(mail) = &settings.mail else {
                 return Ok(());
             };
-            let team = notice
-                .owner
-                .as_ref()
-                .or(fleet.file.fleet.global_team.as_ref());
-            let to = team
-                .and_then(|team| fleet.file.fleet.teams.get(team))
-                .map(|team| team.email.clone())
-                .unwrap_or_default();
+            let to = recipients(fleet, notice, road);
             if to.is_empty() {
                 let owner = notice
                     .owner
@@ -158,7 +185,7 @@ fn send(
             }
             let settings = mail_settings(fleet, mail)?;
             let mail = Mail {
-                to: &to,
+                to,
                 subject: &notice.subject,
                 text: &notice.text,
                 html: None,
