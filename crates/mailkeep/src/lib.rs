@@ -27,8 +27,12 @@ use mailkeep_model::Timestamp;
 /// The time, to the second: nothing here is measured more finely, and answers read better. The one
 /// place that asks the clock.
 pub fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
+    to_the_second(Timestamp::now())
+}
+
+/// A time without the fraction of its second, which nobody wants to read.
+pub fn to_the_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// Does what the command line says.
@@ -42,7 +46,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Done> {
         Command::Feeds(command) => commands::feeds::run(&app, command),
         Command::Fleet(command) => commands::fleet::run(&app, command),
         Command::Watch(args) => commands::watch::run(&app, args),
-        Command::Completions { shell } => Ok(commands::generate::completions(*shell)),
+        Command::Completions { shell } => commands::generate::completions(*shell),
         Command::Man { directory } => commands::generate::man(directory),
     }
 }

@@ -11,6 +11,7 @@ use mailkeep_store::{FeedWriter, Store, StoreError};
 use super::progress::Progress;
 use super::read::{Account, Reader, add};
 use crate::index::IndexSink;
+use crate::to_the_second;
 
 /// What is to be imported.
 #[derive(Debug, Clone)]
@@ -107,7 +108,8 @@ pub enum ImportError {
 /// 5. now, for a pipe.
 ///
 /// Dates of records in a directory, an archive or lines do not count: they say when a record
-/// changed, and one of them that is wrong must not date the whole. A date in the future that the
+/// changed, and one of them that is wrong must not date the whole. Fractions of a second are dropped,
+/// for files have them and nobody wants to read them. A date in the future that the
 /// feed or its server gives is kept; [`FeedStatus::state`] says what it is worth.
 pub fn import(
     store: &mut dyn Store,
@@ -264,7 +266,7 @@ fn status(
             .or(summary.as_of.filter(|_| !many))
             .or(what.modified)
             .or(modified.map(|time| time.min(now)))
-            .unwrap_or(now),
+            .map_or(now, to_the_second),
         imported_at: now,
         stale_after: what.stale_after,
         records: summary.records,
