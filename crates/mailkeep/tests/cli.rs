@@ -12,7 +12,7 @@ mod common;
 
 use std::process::Stdio;
 
-use common::{Bench, TRACKER, package};
+use common::{Bench, TRACKER, fifo, fleet, package};
 
 #[test]
 fn wrong_usage_exits_2_and_says_what_was_meant() {
@@ -57,7 +57,7 @@ fn findings_exit_1_and_nothing_to_do_exits_0() {
     let patched = bench.root("patched", &package("exim4", "4.96-15+deb12u2"));
     let ran = bench.run(&["check", "--root", &patched]).exits(0);
     assert!(
-        ran.out.contains("1 hosts: 0 affected, 1 clean"),
+        ran.out.contains("1 host: 0 affected, 1 clean"),
         "{}",
         ran.out
     );
@@ -167,4 +167,91 @@ fn an_answer_goes_whole_into_a_file_or_not_at_all() {
         .run(&["check", "--root", &root, "--output", "no/such/place.txt"])
         .exits(2)
         .says("cannot write the answer to no/such/place.txt");
+}
+
+#[test]
+fn an_answer_goes_into_pipes_and_streams_without_replacing_them() {
+    let bench = Bench::new();
+    let root = bench.exim_host();
+    let output = |to: &str| {
+        ["check", "--root", &root, "--format", "json", "--output", to].map(str::to_owned)
+    };
+    let command = |to: &str| {
+        let args = output(to);
+        bench.command(&args.each_ref().map(String::as_str))
+    };
+    let piped = common::Ran::of(&command("/dev/stdout").output().unwrap()).exits(1);
+    piped.json();
+
+    let log = bench.path("log");
+    std::fs::write(&log, "before\n").unwrap();
+    let appending = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
+    command("/dev/stdout").stdout(appending).status().unwrap();
+    let text = std::fs::read_to_string(&log).unwrap();
+    serde_json::from_str::<serde_json::Value>(text.strip_prefix("before\n").unwrap()).unwrap();
+
+    let pipe = bench.path("pipe");
+    fifo(&pipe);
+    let mut child = command("pipe").spawn().unwrap();
+    let text = std::fs::read_to_string(&pipe).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    assert!(!std::fs::symlink_metadata(&pipe).unwrap().is_file());
+}
+
+#[test]
+fn mistakes_in_a_fleet_file_are_shown_where_they_are() {
+    let bench = Bench::new();
+    bench.exim_host();
+    bench.write(
+        "mailkeep.toml",
+        fleet("[hosts.mx2]\nregion = \"nowhere\"\n"),
+    );
+    let ran = bench
+        .run(&["check", "--fleet", "mailkeep.toml"])
+        .exits(2)
+        .says("error: the fleet file mailkeep.toml has mistakes:\n");
+    assert_eq!(ran.err.matches("has mistakes").count(), 1, "{}", ran.err);
+    let lines: Vec<&str> = ran.err.lines().collect();
+    let at = lines
+        .iter()
+        .position(|line| line.contains("region = \"nowhere\""))
+        .unwrap_or_else(|| panic!("{}", ran.err));
+    assert_eq!(
+        lines[at].find("\"nowhere\""),
+        lines[at + 1].find('^'),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn an_advisory_is_found_though_it_be_typed_in_small_letters() {
+    let bench = Bench::new();
+    let tracker = bench.write("tracker.json", TRACKER);
+    bench.import("debian-tracker", &tracker).exits(0);
+    let root = bench.exim_host();
+    bench
+        .run(&["affected", "cve-2023-42115", "--root", &root])
+        .exits(1)
+        .prints("CVE-2023-42115: out-of-bounds write");
+}
+
+#[test]
+fn a_fleet_file_that_anybody_can_write_is_only_used_where_it_is_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = Bench::new();
+    bench.exim_host();
+    bench.write("mailkeep.toml", fleet(""));
+    bench.run(&["check"]).prints("1 host: ");
+    let open_to_all = std::fs::Permissions::from_mode(0o666);
+    std::fs::set_permissions(bench.path("mailkeep.toml"), open_to_all).unwrap();
+    bench
+        .run(&["watch", "--once", "--offline"])
+        .exits(2)
+        .says("./mailkeep.toml can be written by anybody and is not used")
+        .says("there is no fleet file to watch");
+    bench
+        .run(&["check", "--fleet", "mailkeep.toml"])
+        .prints("1 host: ");
 }

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use mailkeep_model::{
     FeedKind, FeedState, Finding, HostAnswer, HostName, HostStatus, Lane, Status, Surface,
-    Timestamp, UnknownReason, Urgency, text,
+    UnknownReason, Urgency, text,
 };
 use mailkeep_triage::{Change, ChangeKind};
 
@@ -294,8 +294,7 @@ fn write_feeds(answer: &Answer, style: Style, out: &mut dyn Write) -> io::Result
         };
         let line = format!(
             "feed {} {what}: as of {}",
-            feed.status.id,
-            to_the_second(feed.status.as_of)
+            feed.status.id, feed.status.as_of
         );
         writeln!(out, "{}", paint(style, Colour::Yellow, &line))?;
     }
@@ -311,34 +310,52 @@ fn write_sum(answer: &Answer, style: Style, out: &mut dyn Write) -> io::Result<(
     } else {
         of(&counts.surface, Surface::Other.name())
     };
-    writeln!(
-        out,
-        "\n{} hosts: {} affected, {} clean, {} unknown. {findings} findings: {} emergency, {} regular.",
-        answer.hosts.len(),
+    let sum = format!(
+        "{}: {} affected, {} clean, {} unknown. {}: {} emergency, {} regular.",
+        number_of(answer.hosts.len() as u64, "host"),
         of(&counts.hosts, "affected"),
         of(&counts.hosts, "clean"),
         of(&counts.hosts, "unknown"),
+        number_of(findings, "finding"),
         of(&counts.lane, "emergency"),
         of(&counts.lane, "regular"),
-    )?;
+    );
+    writeln!(out)?;
+    write_folded(&sum, out)?;
     if hidden > 0 && !style.only_changes {
-        writeln!(
-            out,
-            "{hidden} of them are on packages apart from mail and are not shown (--all-packages)."
-        )?;
+        let are = if hidden == 1 { "is" } else { "are" };
+        let line = format!(
+            "{hidden} of them {are} on packages apart from mail and {are} not shown (--all-packages)."
+        );
+        write_folded(&line, out)?;
     }
     if findings > 0 {
         write_kev(answer, out)?;
     }
     let settled = answer.fixed + answer.not_affected;
     if settled > 0 {
-        writeln!(
-            out,
-            "{settled} other advisories name installed packages and are not your concern: {} fixed, {} not affected.",
+        let (advisories, name, are) = if settled == 1 {
+            ("advisory", "names", "is")
+        } else {
+            ("advisories", "name", "are")
+        };
+        let line = format!(
+            "{settled} other {advisories} {name} installed packages and {are} not your concern: \
+             {} fixed, {} not affected.",
             answer.fixed, answer.not_affected
-        )?;
+        );
+        write_folded(&line, out)?;
     }
     Ok(())
+}
+
+/// `1 host`, `2 hosts`.
+fn number_of(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+fn write_folded(line: &str, out: &mut dyn Write) -> io::Result<()> {
+    wrap(line, WIDTH, 0).try_for_each(|part| writeln!(out, "{part}"))
 }
 
 /// What the silence of CISA's list is worth.
@@ -353,16 +370,18 @@ fn write_kev(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     };
     match (newest(FeedState::Fresh), newest(FeedState::Stale)) {
         (Some(_), _) => Ok(()),
-        (None, Some(as_of)) => writeln!(
+        (None, Some(as_of)) => {
+            let line = format!(
+                "The list of known exploited vulnerabilities is of {} (stale); what was exploited since \
+                 then is not told apart: `mailkeep feeds update kev` brings it.",
+                as_of.strftime("%Y-%m-%d")
+            );
+            write_folded(&line, out)
+        }
+        (None, None) => write_folded(
+            "No whole list of known exploited vulnerabilities is imported, so every hole is taken as \
+             exploited: `mailkeep feeds update kev` brings it.",
             out,
-            "The list of known exploited vulnerabilities is of {} (stale); what was exploited since then\n\
-             is not told apart: `mailkeep feeds update kev` brings it.",
-            as_of.strftime("%Y-%m-%d")
-        ),
-        (None, None) => writeln!(
-            out,
-            "No whole list of known exploited vulnerabilities is imported, so every hole is taken as exploited:\n\
-             `mailkeep feeds update kev` brings it."
         ),
     }
 }
@@ -400,9 +419,7 @@ fn write_unseen(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
             (hosts.len() > MAX_NAMED).then(|| format!("and {} more", hosts.len() - MAX_NAMED));
         names.extend(more.as_deref());
         let line = format!("What runs was not seen on: {}", names.join(", "));
-        for part in wrap(&line, WIDTH, 0) {
-            writeln!(out, "{part}")?;
-        }
+        write_folded(&line, out)?;
     }
     if !by_what.is_empty() {
         let rest: Vec<String> = by_what
@@ -420,9 +437,7 @@ fn write_unseen(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
             "Not seen, either (`--format json` tells why): {}",
             rest.join(", ")
         );
-        for part in wrap(&line, WIDTH, 0) {
-            writeln!(out, "{part}")?;
-        }
+        write_folded(&line, out)?;
     }
     Ok(())
 }
@@ -457,11 +472,6 @@ fn side_by_side<'a>(rows: &[Row<'a>]) -> Vec<Row<'a>> {
         ordered.extend(level.into_iter().map(|(_, row)| row.clone()));
     }
     ordered
-}
-
-/// A time without the fraction of its second.
-pub fn to_the_second(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 #[derive(Debug, Clone, Copy)]
