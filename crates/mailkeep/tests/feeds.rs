@@ -774,3 +774,19 @@ fn a_platform_of_the_fleet_file_that_is_none_is_named() {
         .exits(2)
         .says("there is no ecosystem \"Almalynx\"; known are AlmaLinux");
 }
+
+#[test]
+fn a_files_time_is_told_to_the_second() {
+    let bench = Bench::new();
+    let file = bench.write("tracker.json", TRACKER);
+    common::touch(
+        std::path::Path::new(&file),
+        "2026-11-21T06:00:00.265310129Z",
+    );
+    let ran = bench.import("debian-tracker", &file).exits(0);
+    assert!(
+        ran.err.contains("as of 2026-11-21T06:00:00Z"),
+        "{}",
+        ran.err
+    );
+}
