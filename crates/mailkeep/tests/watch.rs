@@ -230,3 +230,33 @@ fn a_receiver_that_failed_is_left_alone_for_the_round_and_holds_nothing_up_for_g
         0o600
     );
 }
+
+#[test]
+fn what_is_posted_is_signed_where_there_is_a_secret() {
+    let site = Site::start();
+    site.put("/hook", page(""));
+    let bench = bench(&format!(
+        "[notify]\nwebhook = \"http://127.0.0.1:{}/hook\"\nwebhook_secret_file = \"hook.secret\"\n",
+        site.address.port()
+    ));
+    watch(&bench)
+        .exits(1)
+        .says("cannot read the webhook secret file hook.secret");
+    assert!(site.requests().is_empty());
+    bench.write("hook.secret", "s3cret\n");
+    watch(&bench).exits(0);
+    let requests = site.requests();
+    let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
+    let signed =
+        mailkeep_reach::notify::signature(&mailkeep_reach::Secret::new("s3cret"), body.as_bytes());
+    assert!(
+        head.to_ascii_lowercase()
+            .contains(&format!("mailkeep-signature-256: {signed}")),
+        "{head}"
+    );
+
+    configure(&bench, "[notify]\nwebhook_secret_file = \"hook.secret\"\n");
+    watch(&bench)
+        .exits(2)
+        .says("there is no webhook that the secret is for");
+}

@@ -11,6 +11,9 @@ pub struct NotifySettings {
     pub command: Option<Vec<String>>,
     /// An HTTPS address.
     pub webhook: Option<String>,
+    /// File with the secret that what is posted there is signed with, relative to the fleet file. The
+    /// secret itself is never in it.
+    pub webhook_secret_file: Option<PathBuf>,
     /// By mail, to the owners' addresses.
     pub mail: Option<MailSettings>,
 }
@@ -54,16 +57,24 @@ pub(super) fn read(reader: &mut Reader<'_>, item: Item<'_>) -> Option<NotifySett
         let hint = Some(format!("command = {words:?}"));
         reader.fault_hint(&only.path, only.span.clone(), message, hint);
     }
-    let webhook = section
-        .take("webhook")
-        .and_then(|item| item.text(reader))
-        .and_then(|text| {
-            if text.value.starts_with("https://") || local_http(&text.value) {
-                Some(text.value)
-            } else {
-                text.wrong(reader, "a webhook must be an https:// address")
-            }
-        });
+    let webhook = section.take("webhook");
+    let has_webhook = webhook.is_some();
+    let webhook = webhook.and_then(|item| item.text(reader)).and_then(|text| {
+        if text.value.starts_with("https://") || local_http(&text.value) {
+            Some(text.value)
+        } else {
+            text.wrong(reader, "a webhook must be an https:// address")
+        }
+    });
+    let webhook_secret_file = section
+        .take("webhook_secret_file")
+        .and_then(|item| item.text(reader));
+    if let Some(file) = &webhook_secret_file
+        && !has_webhook
+    {
+        let message = "there is no webhook that the secret is for";
+        reader.fault(&file.path, file.span.clone(), message);
+    }
     let mail = section
         .take("mail")
         .and_then(|item| item.section(reader))
@@ -74,6 +85,7 @@ pub(super) fn read(reader: &mut Reader<'_>, item: Item<'_>) -> Option<NotifySett
             .map(|words| words.into_iter().map(|word| word.value).collect::<Vec<_>>())
             .filter(|words| !words.is_empty()),
         webhook,
+        webhook_secret_file: webhook_secret_file.map(|text| PathBuf::from(text.value)),
         mail,
     })
 }

@@ -166,7 +166,12 @@ fn send(
             let Some(url) = &settings.webhook else {
                 return Ok(());
             };
-            notify::post_webhook(&feeds::fetcher()?, url, notice.json.as_bytes(), None)?;
+            let secret = match &settings.webhook_secret_file {
+                Some(file) => Some(secret(fleet, file, "webhook secret")?),
+                None => None,
+            };
+            let json = notice.json.as_bytes();
+            notify::post_webhook(&feeds::fetcher()?, url, json, secret.as_ref())?;
         }
         Road::Mail => {
             let Some(mail) = &settings.mail else {
@@ -198,20 +203,29 @@ fn send(
     Ok(())
 }
 
+/// What a file named in the fleet file holds, without its last line's end.
+fn secret(fleet: &LoadedFleet, file: &Path, what: &str) -> anyhow::Result<Secret> {
+    let path = fleet.resolve(file);
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read the {what} file {}", path.display()))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    anyhow::ensure!(
+        !text.is_empty(),
+        "the {what} file {} is empty",
+        path.display()
+    );
+    Ok(Secret::new(text))
+}
+
 fn mail_settings(
     fleet: &LoadedFleet,
     mail: &crate::fleet::MailSettings,
 ) -> anyhow::Result<notify::MailSettings> {
     let credentials = match (&mail.username, &mail.password_file) {
-        (Some(user), Some(file)) => {
-            let path = fleet.resolve(file);
-            let password = std::fs::read_to_string(&path)
-                .with_context(|| format!("cannot read the password file {}", path.display()))?;
-            Some(MailCredentials {
-                user: user.clone(),
-                password: Secret::new(password.trim_end_matches(['\r', '\n'])),
-            })
-        }
+        (Some(user), Some(file)) => Some(MailCredentials {
+            user: user.clone(),
+            password: secret(fleet, file, "password")?,
+        }),
         _ => None,
     };
     Ok(notify::MailSettings {
