@@ -98,8 +98,8 @@ pub enum Command {
 /// Which hosts.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Scope {
-    /// Fleet file [default: ./mailkeep.toml, then $XDG_CONFIG_HOME/mailkeep/mailkeep.toml, then
-    /// /etc/mailkeep/mailkeep.toml, where there is one]
+    /// Fleet file [default: ./mailkeep.toml if it is yours or root's, then
+    /// $XDG_CONFIG_HOME/mailkeep/mailkeep.toml, then /etc/mailkeep/mailkeep.toml, where there is one]
     #[arg(long, value_name = "FILE")]
     pub fleet: Option<PathBuf>,
 
