@@ -601,3 +601,15 @@ fn without_own_colours(text: &str) -> String {
     );
     text
 }
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    for shell in ["bash", "zsh"] {
+        let bench = Bench::new();
+        let mut command = bench.command(&["completions", shell]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        Ran::of(&child.wait_with_output().unwrap()).exits(0);
+    }
+}

@@ -1,6 +1,6 @@
 //! `mailkeep completions` and `mailkeep man`.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -10,14 +10,15 @@ use super::Done;
 use crate::cli::Cli;
 
 /// Prints a completion script.
-pub fn completions(shell: clap_complete::Shell) -> Done {
-    clap_complete::generate(
-        shell,
-        &mut Cli::command(),
-        "mailkeep",
-        &mut io::stdout().lock(),
-    );
-    Done::Nothing
+pub fn completions(shell: clap_complete::Shell) -> anyhow::Result<Done> {
+    // Written in one piece: the generator panics where its writer fails, as a closed pipe does.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "mailkeep", &mut script);
+    io::stdout()
+        .lock()
+        .write_all(&script)
+        .context("cannot write the script")?;
+    Ok(Done::Nothing)
 }
 
 /// Writes the man pages: one for the program, one for each command.
