@@ -13,7 +13,7 @@ mod common;
 use std::process::Command;
 
 use common::{Bench, EPSS, KEV, Ran, TRACKER, fleet, package};
-use mailkeep_model::{FeedId, FeedKind, FeedStatus, Realm};
+use mailkeep_model::{EventKind, FeedId, FeedKind, FeedStatus, Realm};
 use mailkeep_store::{Space, SqliteStore, Store};
 use serde_json::Value;
 
@@ -198,6 +198,68 @@ fn a_host_whose_package_list_is_damaged_is_not_clean() {
         .run(&["check", "--fleet", "mailkeep.toml"])
         .exits(1)
         .prints("dpkg status of exim4");
+}
+
+#[test]
+fn the_first_check_prints_nothing_but_its_answer() {
+    let bench = Bench::new();
+    let ran = bench.run(&["check", "--format", "json"]);
+    // Whatever this machine is, the scan of it is no part of the answer.
+    assert_eq!(ran.json()["hosts"].as_array().unwrap().len(), 1);
+    assert!(ran.err.contains("looking at this machine"), "{}", ran.err);
+}
+
+#[test]
+fn a_host_that_is_not_scanned_is_told_with_the_reason() {
+    let bench = reported("");
+    let with_old =
+        "[hosts.old]\nregion = \"eu\"\nfamily = \"exim\"\nlifecycle = \"decommissioned\"\n";
+    bench.write("mailkeep.toml", fleet(&format!("{FEED}{with_old}")));
+    bench
+        .run(&["scan", "--fleet", "mailkeep.toml", "mx1", "old"])
+        .exits(2)
+        .says("mx1 is not scanned: its facts come from")
+        .says("old is not scanned: mailkeep.toml says it is out of use")
+        .says("there is nothing to scan");
+    bench
+        .run(&["scan", "--fleet", "mailkeep.toml"])
+        .exits(2)
+        .says("every host of mailkeep.toml");
+}
+
+#[test]
+fn facts_of_a_list_are_an_event_as_those_of_a_scan() {
+    let bench = Bench::new();
+    let root = bench.exim_host();
+    bench
+        .run(&["scan", "--root", &root, "--name", "mx1"])
+        .exits(0)
+        .prints("things not seen: `mailkeep explain mx1` lists them");
+    let store = SqliteStore::open(&bench.state(), Realm::Live).unwrap();
+    let kinds: Vec<EventKind> = store
+        .events_after(0, 10)
+        .unwrap()
+        .into_iter()
+        .map(|recorded| recorded.event.kind)
+        .collect();
+    assert!(
+        matches!(&kinds[..], [EventKind::HostScanned { host, .. }] if host.as_str() == "mx1"),
+        "{kinds:?}"
+    );
+}
+
+#[test]
+fn a_host_is_explained_without_an_advisory() {
+    let bench = Bench::new();
+    let tracker = bench.write("tracker.json", TRACKER);
+    bench.import("debian-tracker", &tracker).exits(0);
+    let root = bench.exim_host();
+    bench
+        .run(&["explain", "mx1", "--root", &root])
+        .exits(1)
+        .prints("mx1: Debian GNU/Linux 12")
+        .prints("not seen: processes: a mounted root does not run")
+        .prints("  exim4 4.96-15: 1 advisory\n");
 }
 
 #[test]

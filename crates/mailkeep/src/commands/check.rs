@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use mailkeep_facts::facts_from_root;
 use mailkeep_model::{AdvisoryId, Event, Fleet, HostFacts, HostName, HostStatus, Realm};
+use mailkeep_reach::hosts::RunLimits;
 use mailkeep_store::{Snapshot, Store};
 use mailkeep_triage::{Change, Policy};
 
@@ -116,6 +117,12 @@ pub fn answer(app: &App, scope: &Scope, all: bool) -> anyhow::Result<Answer> {
     Ok(asked.answer)
 }
 
+/// Makes the answer for a scope. Nothing is recorded.
+pub fn answer_unrecorded(app: &App, scope: &Scope) -> anyhow::Result<Answer> {
+    let (store, fleet) = prepare(app, scope)?;
+    Ok(ask(app, &store, scope, fleet.as_ref(), false, None)?.answer)
+}
+
 /// Makes the answer about one advisory, with every verdict. Nothing is recorded.
 pub fn answer_about(app: &App, scope: &Scope, advisory: &AdvisoryId) -> anyhow::Result<Asked> {
     let (store, fleet) = prepare(app, scope)?;
@@ -136,7 +143,11 @@ fn prepare(
         feeds::import_local(app, &mut store, fleet)?;
     } else if scope.root.is_none() && scope.hosts.is_empty() && store.scanned_hosts()?.is_empty() {
         app.say("No fleet file and nothing scanned so far: looking at this machine.");
-        scan::scan_local(app, &mut store, &scan::local_name()?, false)?;
+        let name = scan::local_name()?;
+        let limits = RunLimits::default();
+        let kept = scan::scan_local(app, &mut store, &name, false, limits)?;
+        // Standard output is for the answer.
+        app.say(&kept.line);
     }
     Ok((store, fleet))
 }

@@ -1,25 +1,33 @@
 //! `mailkeep explain`: everything that led to one verdict.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use anyhow::bail;
-use mailkeep_model::{Finding, HostAnswer, HostStatus, text};
+use mailkeep_model::{Finding, HostAnswer, HostName, HostStatus, text};
 
 use super::{Done, check};
 use crate::answer::Answer;
 use crate::app::App;
-use crate::cli::ExplainArgs;
+use crate::cli::{ExplainArgs, Scope};
 
 /// Runs it.
 pub fn run(app: &App, args: &ExplainArgs) -> anyhow::Result<Done> {
-    let mut scope = args.scope.clone();
+    let mut scope = Scope {
+        fleet: args.fleet.clone(),
+        root: args.root.clone(),
+        ..Scope::default()
+    };
     if scope.root.is_none() {
         scope.hosts = vec![args.on.clone()];
-    } else if scope.name.is_none() {
+    } else {
         scope.name = Some(args.on.clone());
     }
-    let asked = check::answer_about(app, &scope, &args.advisory)?;
+    let Some(advisory) = &args.advisory else {
+        return explain_host(app, &scope, &args.on);
+    };
+    let asked = check::answer_about(app, &scope, advisory)?;
     let answer = asked.answer;
     let Some(host) = answer.hosts.iter().find(|h| h.name == args.on) else {
         bail!("there is no host {}", args.on);
@@ -32,14 +40,13 @@ pub fn run(app: &App, args: &ExplainArgs) -> anyhow::Result<Done> {
     if !asked.known {
         writeln!(
             out,
-            "\nNo imported feed knows {}, under this or another name.",
-            args.advisory
+            "\nNo imported feed knows {advisory}, under this or another name."
         )?;
     } else if answer.findings.is_empty() {
         writeln!(
             out,
-            "\nNo imported feed names {} for a package installed on {}.",
-            args.advisory, args.on
+            "\nNo imported feed names {advisory} for a package installed on {}.",
+            args.on
         )?;
     }
     io::stdout().lock().write_all(&out)?;
@@ -55,6 +62,36 @@ pub fn run(app: &App, args: &ExplainArgs) -> anyhow::Result<Done> {
         Done::Findings
     } else {
         Done::Nothing
+    })
+}
+
+/// What is known of a host, and how many advisories concern each of its packages.
+fn explain_host(app: &App, scope: &Scope, name: &HostName) -> anyhow::Result<Done> {
+    let answer = check::answer_unrecorded(app, scope)?;
+    let Some(host) = answer.hosts.iter().find(|h| h.name == *name) else {
+        bail!("there is no host {name}");
+    };
+    let mut out = Vec::new();
+    write_host(host, &mut out)?;
+    let mut packages: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for finding in &answer.findings {
+        let verdict = &finding.verdict;
+        *packages
+            .entry((&verdict.package, &verdict.installed))
+            .or_default() += 1;
+    }
+    if !packages.is_empty() {
+        writeln!(out)?;
+    }
+    for ((package, installed), count) in packages {
+        let advisories = if count == 1 { "advisory" } else { "advisories" };
+        let line = format!("{package} {installed}: {count} {advisories}");
+        writeln!(out, "  {}", text::printable(&line))?;
+    }
+    io::stdout().lock().write_all(&out)?;
+    Ok(match host.status {
+        HostStatus::Clean | HostStatus::Decommissioned => Done::Nothing,
+        HostStatus::Affected | HostStatus::Unknown => Done::Findings,
     })
 }
 

@@ -21,6 +21,7 @@ use super::{Done, check, feeds};
 use crate::app::{App, LoadedFleet};
 use crate::check::Subject;
 use crate::cli::ScanArgs;
+use crate::fleet::ScanSettings;
 
 /// Runs it.
 pub fn run(app: &App, args: &ScanArgs) -> anyhow::Result<Done> {
@@ -29,8 +30,16 @@ pub fn run(app: &App, args: &ScanArgs) -> anyhow::Result<Done> {
     let single = args.from_root.is_some() || args.rpm_qa.is_some() || args.sbom.is_some();
     if single {
         let facts = read_single(app, args)?;
-        store.record_facts(&facts)?;
-        summarise(app, &facts)?;
+        let name = facts.host.clone();
+        let report = ScanReport {
+            facts,
+            problems: Vec::new(),
+            changelogs: Vec::new(),
+        };
+        let kept = keep(app, &mut store, &name, Ok(report))?;
+        if !app.quiet {
+            writeln!(io::stdout().lock(), "{}", kept.line)?;
+        }
         return Ok(Done::Nothing);
     }
     let nothing_named = args.hosts.is_empty() && fleet.is_none();
@@ -39,14 +48,34 @@ pub fn run(app: &App, args: &ScanArgs) -> anyhow::Result<Done> {
             Some(name) => name.clone(),
             None => local_name()?,
         };
-        let failed = scan_local(app, &mut store, &name, args.released)?;
-        return Ok(if failed {
+        let limits = match &fleet {
+            Some(fleet) => limits(fleet.file.scan, args),
+            None => limits_within(RunLimits::default(), args),
+        };
+        let kept = scan_local(app, &mut store, &name, args.released, limits)?;
+        writeln!(io::stdout().lock(), "{}", kept.line)?;
+        return Ok(if kept.failed {
             Done::Findings
         } else {
             Done::Nothing
         });
     }
     let targets = targets(args, fleet.as_ref())?;
+    for name in &args.hosts {
+        if let Some(why) = fleet.as_ref().and_then(|fleet| left_out(fleet, name)) {
+            App::warn(&format!("{name} is not scanned: {why}"));
+        }
+    }
+    if targets.is_empty() {
+        let of = match &fleet {
+            Some(fleet) if args.hosts.is_empty() => format!(
+                ": every host of {} is decommissioned or has its facts from a file",
+                fleet.path.display()
+            ),
+            _ => String::new(),
+        };
+        bail!("there is nothing to scan{of}");
+    }
     let failed = scan_over_ssh(app, &mut store, fleet.as_ref(), args, &targets)?;
     Ok(if failed > 0 {
         Done::Findings
@@ -62,20 +91,49 @@ pub fn local_name() -> anyhow::Result<HostName> {
     Ok(HostName::new(name.trim())?)
 }
 
-/// Scans this machine and keeps the facts. Whether it failed.
+/// What came of one scan.
+#[derive(Debug)]
+pub struct Kept {
+    /// The whole of it in one line, printable.
+    pub line: String,
+    /// It brought no facts.
+    pub failed: bool,
+}
+
+/// Scans this machine and keeps the facts.
 pub fn scan_local(
     app: &App,
     store: &mut dyn Store,
     name: &HostName,
     released: bool,
-) -> anyhow::Result<bool> {
-    let output = run_locally(
-        SCRIPT,
-        &borrowed(&script_arguments(released)),
-        RunLimits::default(),
-    );
+    limits: RunLimits,
+) -> anyhow::Result<Kept> {
+    let output = run_locally(SCRIPT, &borrowed(&script_arguments(released)), limits);
     let outcome = read_report(app.now, name, FactsSource::Local, output);
-    keep(app, store, name, outcome, &mut io::stdout().lock())
+    keep(app, store, name, outcome)
+}
+
+/// What one host may cost, where neither `--timeout` nor a longer time of the fleet file says so and
+/// changelogs are downloaded: a minute for each of ten packages.
+const RELEASED_TIMEOUT: Duration = Duration::from_mins(10);
+
+fn limits(settings: ScanSettings, args: &ScanArgs) -> RunLimits {
+    let limits = RunLimits {
+        connect_timeout: settings.connect_timeout.unsigned_abs(),
+        total_timeout: settings.timeout.unsigned_abs(),
+        ..RunLimits::default()
+    };
+    limits_within(limits, args)
+}
+
+fn limits_within(mut limits: RunLimits, args: &ScanArgs) -> RunLimits {
+    if let Some(seconds) = args.timeout {
+        limits.total_timeout = Duration::from_secs(seconds.max(1));
+        limits.connect_timeout = limits.connect_timeout.min(limits.total_timeout);
+    } else if args.released {
+        limits.total_timeout = limits.total_timeout.max(RELEASED_TIMEOUT);
+    }
+    limits
 }
 
 /// The arguments of [`SCRIPT`]: a word that no host can foresee, so that nothing it prints of its own
@@ -113,14 +171,13 @@ fn read_report(
     })
 }
 
-/// Keeps the outcome of one scan and says it in one line. Whether it failed.
+/// Keeps the outcome of one scan.
 fn keep(
     app: &App,
     store: &mut dyn Store,
     name: &HostName,
     outcome: Result<ScanReport, ScanFailure>,
-    out: &mut dyn Write,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Kept> {
     match outcome {
         Ok(report) => {
             for problem in &report.problems {
@@ -140,8 +197,10 @@ fn keep(
             if !report.changelogs.is_empty() {
                 feeds::import_changelogs(app, store, &report)?;
             }
-            writeln!(out, "{}", summary_line(&report.facts))?;
-            Ok(false)
+            Ok(Kept {
+                line: summary_line(&report.facts),
+                failed: false,
+            })
         }
         Err(failure) => {
             store.record_scan_failure(name, &failure)?;
@@ -155,8 +214,10 @@ fn keep(
                 realm: Realm::Live,
                 kind,
             })?;
-            writeln!(out, "{name}: {}", text::printable(&reason))?;
-            Ok(true)
+            Ok(Kept {
+                line: format!("{name}: {}", text::printable(&reason)),
+                failed: true,
+            })
         }
     }
 }
@@ -184,7 +245,14 @@ fn summary_line(facts: &HostFacts) -> String {
     };
     let unseen = match facts.limitations.len() {
         0 => String::new(),
-        n => format!(" ({n} things not seen: `mailkeep explain` lists them)"),
+        1 => format!(
+            " (1 thing not seen: `mailkeep explain {}` tells)",
+            facts.host
+        ),
+        n => format!(
+            " ({n} things not seen: `mailkeep explain {}` lists them)",
+            facts.host
+        ),
     };
     let line = format!(
         "{}: {system}, {} packages{processes}{stale}{unseen}",
@@ -192,13 +260,6 @@ fn summary_line(facts: &HostFacts) -> String {
         facts.packages.len()
     );
     text::printable(&line).into_owned()
-}
-
-fn summarise(app: &App, facts: &HostFacts) -> io::Result<()> {
-    if app.quiet {
-        return Ok(());
-    }
-    writeln!(io::stdout().lock(), "{}", summary_line(facts))
 }
 
 fn read_single(app: &App, args: &ScanArgs) -> anyhow::Result<HostFacts> {
@@ -383,9 +444,20 @@ fn targets(args: &ScanArgs, fleet: Option<&LoadedFleet>) -> anyhow::Result<Vec<S
     Ok(hosts
         .iter()
         .filter(|(name, _)| args.hosts.is_empty() || args.hosts.contains(name))
-        .filter(|(_, host)| host.lifecycle == Lifecycle::Running && host.facts.is_none())
+        .filter(|(name, _)| left_out(fleet, name).is_none())
         .map(|(name, host)| SshTarget::of(name, host))
         .collect())
+}
+
+/// Why a host of the fleet is not scanned; `None` where it is.
+fn left_out(fleet: &LoadedFleet, name: &HostName) -> Option<String> {
+    let host = fleet.file.fleet.hosts.get(name)?;
+    if host.lifecycle != Lifecycle::Running {
+        return Some(format!("{} says it is out of use", fleet.path.display()));
+    }
+    let facts = host.facts.as_ref()?;
+    let path = fleet.resolve(facts);
+    Some(format!("its facts come from {}", path.display()))
 }
 
 /// Scans hosts over SSH, several at a time; each outcome is kept as it comes. How many failed.
@@ -401,15 +473,7 @@ fn scan_over_ssh(
         .parallel
         .unwrap_or(usize::from(settings.parallel))
         .max(1);
-    let mut limits = RunLimits {
-        connect_timeout: settings.connect_timeout.unsigned_abs(),
-        total_timeout: settings.timeout.unsigned_abs(),
-        ..RunLimits::default()
-    };
-    if let Some(seconds) = args.timeout {
-        limits.total_timeout = Duration::from_secs(seconds.max(1));
-        limits.connect_timeout = limits.connect_timeout.min(limits.total_timeout);
-    }
+    let limits = limits(settings, args);
     let mut options = SshOptions::default();
     if let Some(config) = &args.ssh_config {
         options.extra = vec!["-F".to_owned(), config.display().to_string()];
@@ -435,9 +499,13 @@ fn scan_over_ssh(
             if broken.is_some() {
                 return;
             }
-            let kept = bar.suspend(|| keep(app, store, &target.host, outcome, &mut out));
+            let kept = bar.suspend(|| -> anyhow::Result<Kept> {
+                let kept = keep(app, store, &target.host, outcome)?;
+                writeln!(out, "{}", kept.line)?;
+                Ok(kept)
+            });
             match kept {
-                Ok(failure) => failed += usize::from(failure),
+                Ok(kept) => failed += usize::from(kept.failed),
                 Err(error) => broken = Some(error),
             }
             bar.inc(1);
