@@ -2,7 +2,7 @@
 //!
 //! - [`tidy`] checks what no compiler checks: which room may use which, and where things lie.
 //! - `lab` (on Linux) runs real Debian mail hosts in namespaces of this machine.
-//! - [`bench`] measures the patch filter beside its peers.
+//! - [`mod@bench`] measures the patch filter beside its peers.
 //! - [`suite`] is the one command that runs every test (`cargo xtask test`).
 //!
 //! Entry: [`run`]. Nothing here is part of the product: no room may depend on this crate, but the
