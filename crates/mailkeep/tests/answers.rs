@@ -625,7 +625,7 @@ fn what_one_package_needs_stands_together_and_fits_the_line() {
     bench.write("mailkeep.toml", fleet(FEED));
     let policy = "exe /usr/sbin/exim4\n\n\
         =n maps\n/proc/70/maps:55b9-55ba r-xp 00026000 fe:00 91 /usr/sbin/exim4\n\n\
-        =n apt-lists\n1795200000 /var/lib/apt/lists/deb.debian.org_debian_dists_bookworm_InRelease\n\n\
+        =n apt-lists\n1795200000 /var/lib/apt/lists/mirror.example_debian_dists_bookworm_InRelease\n\n\
         =n apt-policy\nexim4:\n  Installed: 4.96-15\n  Candidate: 4.96-15+deb12u2\n\
         dovecot:\n  Installed: 1:2.3\n  Candidate: 1:2.4\n";
     let packages = format!(

@@ -327,16 +327,16 @@ fn with_the_rest(
 mod tests {
     use super::*;
 
-    const LISTS: &str = "1795296818 /var/lib/apt/lists/deb.debian.org_debian-security_dists_bookworm-security_InRelease\n\
-        1795290000 /var/lib/apt/lists/deb.debian.org_debian_dists_bookworm_InRelease\n\
-        /var/lib/apt/lists/deb.debian.org_debian-security_dists_bookworm-security_InRelease:Label: Debian-Security\n\
-        /var/lib/apt/lists/deb.debian.org_debian-security_dists_bookworm-security_InRelease:Suite: stable-security\n\
-        /var/lib/apt/lists/deb.debian.org_debian-security_dists_bookworm-security_InRelease:Version: 12\n";
+    const LISTS: &str = "1795296818 /var/lib/apt/lists/mirror.example.org_debian-security_dists_bookworm-security_InRelease\n\
+        1795290000 /var/lib/apt/lists/mirror.example.org_debian_dists_bookworm_InRelease\n\
+        /var/lib/apt/lists/mirror.example.org_debian-security_dists_bookworm-security_InRelease:Label: Debian-Security\n\
+        /var/lib/apt/lists/mirror.example.org_debian-security_dists_bookworm-security_InRelease:Suite: stable-security\n\
+        /var/lib/apt/lists/mirror.example.org_debian-security_dists_bookworm-security_InRelease:Version: 12\n";
 
     #[test]
     fn apt_offers_a_version_from_a_repository_fetched_at_a_time() {
         let text = "exim4-base:\n  Installed: 4.96-15\n  Candidate: 4.96-15+deb12u4\n  Version table:\n     \
-            4.96-15+deb12u4 500\n        500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages\n \
+            4.96-15+deb12u4 500\n        500 http://mirror.example.org/debian-security bookworm-security/main amd64 Packages\n \
             *** 4.96-15 100\n        100 /var/lib/dpkg/status\nlibc6:i386:\n  Installed: 2.36-9\n  \
             Candidate: 2.36-9\n  Version table:\n *** 2.36-9 100\n        100 /var/lib/dpkg/status\n\
             gone:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n";

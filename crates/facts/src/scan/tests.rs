@@ -10,7 +10,7 @@ const REPORT: &str = "Welcome to mx1!\n\
 \n=n0nce dpkg-status\nPackage: exim4-daemon-light\nStatus: install ok installed\nArchitecture: amd64\n\
 Source: exim4\nVersion: 4.96-15+deb12u4\n\nPackage: libpcre2-8-0\nStatus: install ok installed\n\
 Architecture: amd64\nSource: pcre2\nVersion: 10.42-1\n\n\
-\n=n0nce apt-lists\n1795296818 /var/lib/apt/lists/deb.debian.org_debian_dists_bookworm_InRelease\n\
+\n=n0nce apt-lists\n1795296818 /var/lib/apt/lists/mirror.example_debian_dists_bookworm_InRelease\n\
 \n=n0nce apt-policy\nexim4-daemon-light:\n  Installed: 4.96-15+deb12u4\n  Candidate: 4.96-15+deb12u6\n\
 \n=n0nce tcp\n   0: 00000000:0019 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 51296 1 0\n\
    1: 00000000:07E8 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1161 1 0\n\
