@@ -4,6 +4,7 @@
 //! Entry: [`check`].
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -166,7 +167,8 @@ fn empty_corpora(root: &Path, files: &[String]) -> Vec<Breach> {
         .collect()
 }
 
-/// All files below a directory, relative to the root, sorted; nothing behind symbolic links.
+/// All files below a directory, relative to the root, sorted; nothing behind symbolic links. In a
+/// worktree `.git` is a file, which git wrote and which names the machine's own path.
 fn collect(root: &Path, directory: &Path, files: &mut Vec<String>) -> Result<(), TidyError> {
     let entries = fs::read_dir(directory).map_err(|error| unreadable(directory, error))?;
     let mut paths = BTreeSet::new();
@@ -180,7 +182,7 @@ fn collect(root: &Path, directory: &Path, files: &mut Vec<String>) -> Result<(),
             if !name.is_some_and(|name| SKIPPED_DIRECTORIES.contains(&name)) {
                 collect(root, &path, files)?;
             }
-        } else if kind.is_file() {
+        } else if kind.is_file() && path.file_name() != Some(OsStr::new(".git")) {
             files.push(relative(root, &path));
         }
     }
@@ -266,6 +268,22 @@ mod tests {
             ["fuzz/fuzz_targets/hollow.rs"]
         );
         fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn what_git_keeps_is_not_searched_in_a_checkout_or_a_worktree() {
+        let checkout = tempdir("checkout");
+        fs::create_dir_all(checkout.join(".git")).unwrap();
+        fs::write(checkout.join(".git/config"), "x").unwrap();
+        let worktree = tempdir("worktree");
+        fs::write(worktree.join(".git"), "gitdir: /somewhere/else\n").unwrap();
+        for root in [checkout, worktree] {
+            fs::write(root.join(".gitignore"), "target\n").unwrap();
+            let mut files = Vec::new();
+            collect(&root, &root, &mut files).unwrap();
+            assert_eq!(files, [".gitignore"], "{}", root.display());
+            fs::remove_dir_all(root).unwrap();
+        }
     }
 
     fn tempdir(name: &str) -> PathBuf {
