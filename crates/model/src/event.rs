@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{AdvisoryId, FeedId, HostName, Status, TeamName};
+use crate::{
+    Act, ActOutcome, Actor, AdvisoryId, FeedId, HostName, Lane, Ledger, PlanId, RegionName,
+    RolloutOutcome, ServiceName, Status, TeamName,
+};
 
 /// Whether something concerns real servers or a rehearsal. Part of every event, so that a drill can
 /// never be taken for the living.
@@ -112,6 +115,125 @@ pub enum EventKind {
         change: String,
         /// Whose it is.
         owner: Option<TeamName>,
+    },
+    /// A plan was made and kept.
+    PlanMade {
+        /// Which.
+        plan: PlanId,
+        /// The plan it replaces.
+        parent: Option<PlanId>,
+        /// Its lane.
+        lane: Lane,
+        /// Hosts with a step.
+        hosts: u64,
+        /// One line for a person.
+        title: String,
+    },
+    /// A team approved a plan, or its region's part of one. The signature is kept beside the plan.
+    PlanApproved {
+        /// Which.
+        plan: PlanId,
+        /// Whose part; `None` is the whole.
+        region: Option<RegionName>,
+        /// The team, which is the signature's principal.
+        team: TeamName,
+        /// Digest that was signed.
+        digest: String,
+    },
+    /// A rollout began.
+    RolloutStarted {
+        /// Of which plan.
+        plan: PlanId,
+        /// Who began it.
+        by: Actor,
+    },
+    /// A rollout starts nothing new until it is resumed.
+    RolloutPaused {
+        /// Of which plan.
+        plan: PlanId,
+        /// Who, or what, paused it.
+        by: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// A paused rollout goes on.
+    RolloutResumed {
+        /// Of which plan.
+        plan: PlanId,
+        /// Who resumed it.
+        by: Actor,
+    },
+    /// A rollout starts nothing new for good; hosts in work are brought to an end.
+    RolloutAborted {
+        /// Of which plan.
+        plan: PlanId,
+        /// Who aborted it.
+        by: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// A rollout ended: every host of its plan has come to an end.
+    RolloutEnded {
+        /// Of which plan.
+        plan: PlanId,
+        /// How.
+        outcome: RolloutOutcome,
+    },
+    /// Something is about to be done to a host. Without an [`Self::ActEnded`] after it nobody knows
+    /// whether it was done: the host must be looked at.
+    ActStarted {
+        /// By which plan.
+        plan: PlanId,
+        /// To which host.
+        host: HostName,
+        /// What.
+        act: Act,
+        /// How often it was tried, from 1.
+        attempt: u32,
+        /// The controller's fencing number; the highest one counts.
+        fence: u64,
+    },
+    /// What came of it.
+    ActEnded {
+        /// By which plan.
+        plan: PlanId,
+        /// On which host.
+        host: HostName,
+        /// What.
+        act: Act,
+        /// How often it was tried, from 1.
+        attempt: u32,
+        /// The controller's fencing number.
+        fence: u64,
+        /// How it ended.
+        result: ActOutcome,
+    },
+    /// The ledger of numbered messages, as it stood.
+    ProbesCounted {
+        /// During which rollout.
+        plan: PlanId,
+        /// Of which service; `None` is all of them.
+        service: Option<ServiceName>,
+        /// The counts.
+        ledger: Ledger,
+    },
+    /// A host was taken out of reach of new mail by hand.
+    HostIsolated {
+        /// Which.
+        host: HostName,
+        /// Who did it.
+        by: Actor,
+        /// Why.
+        reason: String,
+        /// Whether a service fell below its minimum by it.
+        below_minimum: bool,
+    },
+    /// An isolated host takes mail again.
+    HostReleased {
+        /// Which.
+        host: HostName,
+        /// Who did it.
+        by: Actor,
     },
 }
 

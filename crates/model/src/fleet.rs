@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, RegionName, ServiceName, TeamName, ZoneName};
+use crate::{
+    Drain, FamilySettings, HostName, ProbeSettings, RegionName, RolloutPolicy, ServiceName,
+    TeamName, ZoneName,
+};
 
 /// What the fleet file declares, checked and linked: every name used is declared.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +27,12 @@ pub struct Fleet {
     pub facts_max_age: Option<SignedDuration>,
     /// The team that sees all.
     pub global_team: Option<TeamName>,
+    /// What is said of product families, by name.
+    #[serde(default)]
+    pub families: BTreeMap<String, FamilySettings>,
+    /// How it wants to be patched.
+    #[serde(default)]
+    pub rollout: RolloutPolicy,
 }
 
 /// A team that answers for something.
@@ -70,6 +79,15 @@ pub struct Service {
     pub minimum: BTreeMap<RegionName, u32>,
     /// The same for every region not named in `minimum`.
     pub minimum_everywhere: Option<u32>,
+    /// Hosts that must stay in service over all regions.
+    #[serde(default)]
+    pub minimum_total: Option<u32>,
+    /// Services whose hosts in the same region are patched before its own.
+    #[serde(default)]
+    pub after: BTreeSet<ServiceName>,
+    /// How a message is proven to go through it.
+    #[serde(default)]
+    pub probe: Option<ProbeSettings>,
 }
 
 impl Service {
@@ -129,6 +147,9 @@ pub struct Host {
     pub access: Access,
     /// A file or directory with its facts, relative to the fleet file, instead of a scan.
     pub facts: Option<String>,
+    /// How it leaves service, where not as its family does.
+    #[serde(default)]
+    pub drain: Option<Drain>,
 }
 
 /// Whether a declared host is in use.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Longest id accepted, in bytes: a DNS name's limit (RFC 1035 section 2.3.4), ample for the others.
 const MAX_ID_LEN: usize = 255;
@@ -34,6 +34,11 @@ pub enum InvalidId {
 }
 
 fn check_id(noun: &'static str, text: &str) -> Result<(), InvalidId> {
+    // Nearly every id is plain ASCII, and a pass over its bytes is the cheapest that tells so.
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+    if plain && text.len() <= MAX_ID_LEN {
+        return Ok(());
+    }
     if text.trim().is_empty() {
         return Err(InvalidId::Empty { noun });
     }
@@ -55,8 +60,8 @@ fn check_id(noun: &'static str, text: &str) -> Result<(), InvalidId> {
 macro_rules! text_ids {
     ($($(#[$doc:meta])* $name:ident = $noun:literal;)*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
         pub struct $name(Box<str>);
 
         impl $name {
@@ -90,7 +95,15 @@ macro_rules! text_ids {
         impl TryFrom<String> for $name {
             type Error = InvalidId;
             fn try_from(text: String) -> Result<Self, Self::Error> {
-                Self::new(text)
+                check_id($noun, &text)?;
+                Ok(Self(text.into()))
+            }
+        }
+
+        impl Serialize for $name {
+            // Not by way of a `String`: an answer about a fleet has millions of ids.
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 
@@ -116,6 +129,8 @@ text_ids! {
     FeedId = "feed name";
     /// The name of a host in the fleet file.
     HostName = "host name";
+    /// The id of a plan: `sha256:` and the hexadecimal digest of its canonical JSON.
+    PlanId = "plan id";
     /// The name of a region.
     RegionName = "region name";
     /// The name of a service.

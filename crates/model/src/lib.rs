@@ -1,8 +1,8 @@
 //! The nouns of Mailkeep: typed ids, hosts and what was seen on them, the declared fleet, what
-//! feeds say, findings with their evidence, events.
+//! feeds say, findings with their evidence, plans and what was done by them, events.
 //!
 //! Entry types: [`HostFacts`] (what was seen), [`Fleet`] (what was declared), [`Statement`] and
-//! [`Signal`] (what feeds say), [`Verdict`] and [`Finding`] (the answer), [`Event`] (what happened).
+//! [`Signal`] (what feeds say), [`Verdict`] and [`Finding`] (the answer), [`Plan`] (what shall be done), [`Event`] (what happened).
 //!
 //! **Invariant:** this crate is pure. No IO, no clock, no environment, no async; it depends on no
 //! other room.
@@ -16,6 +16,9 @@ mod finding;
 mod fleet;
 mod id;
 mod mail;
+mod plan;
+mod rollout;
+mod rollout_policy;
 pub mod text;
 
 pub use advisory::{
@@ -40,10 +43,19 @@ pub use fleet::{
     WellBeingImpact, Window,
 };
 pub use id::{
-    AdvisoryId, FeedId, HostName, InvalidId, RegionName, ServiceName, TeamName, ZoneName,
+    AdvisoryId, FeedId, HostName, InvalidId, PlanId, RegionName, ServiceName, TeamName, ZoneName,
 };
 pub use jiff::Timestamp;
 pub use mail::{
     is_mail_software, mail_process_names, mail_roles_of_port, mail_roles_of_process,
     mail_source_families, mail_source_names,
+};
+pub use plan::{
+    MissedDeadline, NotPlanned, NotPlannedReason, Override, PackageChange, Plan, PlanStep,
+    PlannedRegion, PlannedService, PlannedWindow, PlanningReport, Precheck, Proof, RecipeRef,
+    Remedy, Stage, Variant, Wave,
+};
+pub use rollout::{Act, ActFailure, ActOutcome, Actor, HostState, Ledger, RolloutOutcome};
+pub use rollout_policy::{
+    Blackout, Drain, FamilySettings, LaneRules, ProbeSettings, RolloutPolicy,
 };

@@ -1,0 +1,13 @@
+//! From findings to a plan that a region can agree to: the planner, the checker that distrusts it,
+//! the difference between two plans, and the picture of one.
+//!
+//! Entry types: [`Request`] and [`plan`], [`canonical`] and [`id_of`].
+//!
+//! **Invariant:** pure. "Now" is an argument; equal input gives equal bytes. The planner proposes and
+//! never acts; what it leaves out it names in the report.
+
+pub mod document;
+pub mod request;
+
+pub use document::{canonical, id_of};
+pub use request::{HostWork, Request, Settled};

@@ -1,0 +1,77 @@
+//! What the planner is asked: all of it, since it looks at nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mailkeep_model::{
+    AdvisoryId, Fleet, HostName, Lane, NotPlanned, Override, PackageChange, Plan, PlanId, Realm,
+    RecipeRef, Timestamp,
+};
+
+/// A request for a plan.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// Live servers, or a rehearsal.
+    pub realm: Realm,
+    /// "Now": nothing starts earlier.
+    pub now: Timestamp,
+    /// The lane.
+    pub lane: Lane,
+    /// Set where the lane was ordered against the findings' own.
+    pub overriding: Option<Override>,
+    /// The advisories it answers.
+    pub bulletin: BTreeSet<AdvisoryId>,
+    /// One line for a person.
+    pub title: String,
+    /// The declared fleet.
+    pub fleet: &'a Fleet,
+    /// What is to be done, a host each, sorted by host.
+    pub work: Vec<HostWork>,
+    /// Hosts that have findings and cannot be planned, found out before; they go into the report as
+    /// they are.
+    pub left_out: Vec<NotPlanned>,
+    /// The plan this one replaces, and its id.
+    pub parent: Option<(&'a PlanId, &'a Plan)>,
+    /// How far an earlier plan came.
+    pub settled: BTreeMap<HostName, Settled>,
+    /// Hosts known not to be in service.
+    pub out_of_service: BTreeSet<HostName>,
+    /// Hosts that another plan that has not ended has.
+    pub elsewhere: BTreeMap<HostName, PlanId>,
+}
+
+/// What is to be done to one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostWork {
+    /// Which.
+    pub host: HostName,
+    /// Product family: the fleet file's word, else that of the mail software found.
+    pub family: String,
+    /// Distribution and release, as OSV writes it.
+    pub platform: String,
+    /// What changes, sorted by name.
+    pub packages: Vec<PackageChange>,
+    /// The recipe of its family.
+    pub recipe: Option<RecipeRef>,
+    /// The advisories it closes.
+    pub closes: BTreeSet<AdvisoryId>,
+    /// Weight of a minute of exposure, at least 1.
+    pub risk: u32,
+    /// The earliest deadline among its findings.
+    pub deadline: Option<jiff::civil::Date>,
+    /// When its facts were seen.
+    pub facts_as_of: Timestamp,
+    /// Minutes it is expected to take, from this fleet's history; `None` is the family's or the
+    /// policy's allotment.
+    pub minutes: Option<u32>,
+    /// Mail ports it listens on.
+    pub ports: BTreeSet<u16>,
+}
+
+/// How far an earlier plan came with a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Patched and proven.
+    Proven,
+    /// Its change failed, and was taken back.
+    RolledBack,
+}

@@ -1,0 +1,1 @@
+//! The executor: from a plan and its journal to what is due now.

@@ -1,0 +1,1 @@
+//! The states of a host in a rollout, and every transition between them.
