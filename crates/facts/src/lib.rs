@@ -11,6 +11,7 @@
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
 pub mod dpkg;
+pub mod impact;
 pub mod os_release;
 pub mod rpm;
 pub mod sbom;

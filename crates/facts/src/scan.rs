@@ -189,13 +189,13 @@ const MAX_LACKS: usize = 200;
 const CLOCK_TOLERANCE: i64 = 300;
 
 /// A report, taken apart.
-struct Sections<'a> {
+pub(crate) struct Sections<'a> {
     /// Name, arguments, body.
     list: Vec<(Cow<'a, str>, Cow<'a, str>, &'a [u8])>,
 }
 
 impl<'a> Sections<'a> {
-    fn split(report: &'a [u8]) -> Result<Self, GarbageOutput> {
+    pub(crate) fn split(report: &'a [u8]) -> Result<Self, GarbageOutput> {
         if report.len() > MAX_REPORT_BYTES {
             return Err(GarbageOutput::TooLong);
         }
@@ -258,12 +258,12 @@ impl<'a> Sections<'a> {
         Some(body)
     }
 
-    fn text(&self, name: &str) -> Cow<'a, str> {
+    pub(crate) fn text(&self, name: &str) -> Cow<'a, str> {
         String::from_utf8_lossy(self.body(name).unwrap_or_default())
     }
 
     /// Arguments and text of every section of a name.
-    fn all(&self, name: &str) -> impl Iterator<Item = (&str, Cow<'a, str>)> {
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = (&str, Cow<'a, str>)> {
         self.list
             .iter()
             .filter(move |(n, ..)| n == name)
@@ -295,10 +295,10 @@ fn no_report(report: &[u8]) -> GarbageOutput {
 }
 
 /// Limitations, collected.
-struct Lacks(Vec<Limitation>);
+pub(crate) struct Lacks(Vec<Limitation>);
 
 impl Lacks {
-    fn from(sections: &Sections<'_>) -> Self {
+    pub(crate) fn from(sections: &Sections<'_>) -> Self {
         let mut lacks = Self(Vec::new());
         for (arguments, _) in sections.all("lack") {
             let (what, why) = arguments.split_once('|').unwrap_or((arguments, ""));
@@ -320,7 +320,7 @@ impl Lacks {
         self.0.iter().any(|l| l.what == what)
     }
 
-    fn sorted(mut self) -> Vec<Limitation> {
+    pub(crate) fn sorted(mut self) -> Vec<Limitation> {
         self.0.sort();
         self.0.dedup();
         self.0
