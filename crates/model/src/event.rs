@@ -237,6 +237,33 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// The plan it belongs to, where it belongs to one.
+    pub fn plan(&self) -> Option<&PlanId> {
+        match self {
+            Self::PlanMade { plan, .. }
+            | Self::PlanApproved { plan, .. }
+            | Self::RolloutStarted { plan, .. }
+            | Self::RolloutPaused { plan, .. }
+            | Self::RolloutResumed { plan, .. }
+            | Self::RolloutAborted { plan, .. }
+            | Self::RolloutEnded { plan, .. }
+            | Self::ActStarted { plan, .. }
+            | Self::ActEnded { plan, .. }
+            | Self::ProbesCounted { plan, .. } => Some(plan),
+            Self::FeedImported { .. }
+            | Self::FeedFailed { .. }
+            | Self::HostScanned { .. }
+            | Self::ScanFailed { .. }
+            | Self::FindingNew { .. }
+            | Self::FindingGone { .. }
+            | Self::FindingChanged { .. }
+            | Self::HostIsolated { .. }
+            | Self::HostReleased { .. } => None,
+        }
+    }
+}
+
 /// An event as the log holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedEvent {

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use mailkeep_model::{FeedId, Realm};
+use mailkeep_model::{FeedId, PlanId, Realm};
 
 /// What lies under a [`StoreError`].
 pub type Source = Box<dyn Error + Send + Sync>;
@@ -20,6 +20,12 @@ pub enum StoreError {
     Busy {
         /// The state directory.
         dir: PathBuf,
+    },
+    /// A controller wrote for a rollout that another one has taken over since; nothing was changed.
+    #[error("the rollout of plan {plan} was taken over by another controller; this one must stop")]
+    ClaimLost {
+        /// Which plan.
+        plan: PlanId,
     },
     /// The file is there and cannot be opened.
     #[error(
@@ -132,6 +138,12 @@ pub enum StoreError {
         /// Which.
         feed: FeedId,
     },
+    /// A plan that was never kept.
+    #[error("plan {plan} was never kept here")]
+    NoSuchPlan {
+        /// Which.
+        plan: PlanId,
+    },
     /// Opened for reading only, and there is nothing.
     #[error("{} holds no mailkeep state yet; import feeds first", dir.display())]
     NoState {
@@ -197,6 +209,7 @@ impl StoreError {
         match self {
             Self::Busy { .. } => "busy",
             Self::CannotOpen { .. } => "cannot-open",
+            Self::ClaimLost { .. } => "claim-lost",
             Self::Corrupt { .. } => "corrupt",
             Self::Database { .. } => "database",
             Self::Directory { .. } => "directory",
@@ -209,6 +222,7 @@ impl StoreError {
             Self::NewerSchema { .. } => "newer-schema",
             Self::NoState { .. } => "no-state",
             Self::NoSuchFeed { .. } => "no-such-feed",
+            Self::NoSuchPlan { .. } => "no-such-plan",
             Self::NotMailkeep { .. } => "not-mailkeep",
             Self::OlderSchema { .. } => "older-schema",
             Self::OtherRealm { .. } => "other-realm",

@@ -1,4 +1,4 @@
-//! What Mailkeep remembers: feeds, facts, findings, events.
+//! What Mailkeep remembers: feeds, facts, findings, plans, events.
 //!
 //! [`Store`] speaks in domain words and is narrow on purpose: a second implementation passes the
 //! same conformance suite. [`SqliteStore`] is the default.
@@ -17,8 +17,8 @@ mod sqlite;
 use std::error::Error;
 
 use mailkeep_model::{
-    Event, FeedId, FeedStatus, FetchState, Finding, HostFacts, HostName, Problem, RecordedEvent,
-    ScanFailure, Timestamp,
+    Event, FeedId, FeedStatus, FetchState, Finding, HostFacts, HostName, PlanId, Problem,
+    RecordedEvent, RegionName, ScanFailure, TeamName, Timestamp,
 };
 
 pub use error::{Source, StoreError};
@@ -60,6 +60,58 @@ pub struct Snapshot {
     pub at: Timestamp,
     /// Its findings.
     pub findings: Vec<Finding>,
+}
+
+/// A plan in the list of all plans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptPlan {
+    /// Its id.
+    pub id: PlanId,
+    /// When it was kept; to the microsecond.
+    pub made_at: Timestamp,
+}
+
+/// A team's signature over a plan. The store does not verify it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// Which plan.
+    pub plan: PlanId,
+    /// Whose part; `None` is the whole.
+    pub region: Option<RegionName>,
+    /// The team, which is the signature's principal.
+    pub team: TeamName,
+    /// The digest that was signed.
+    pub digest: String,
+    /// The signature in its armour.
+    pub signature: String,
+    /// When it was recorded; kept to the microsecond.
+    pub at: Timestamp,
+}
+
+/// The right of one controller to carry a plan out, until it ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Which plan.
+    pub plan: PlanId,
+    /// Grows with every claim of this plan. The highest one counts: what is written under a lower
+    /// one is refused.
+    pub fence: u64,
+    /// When it ends unless renewed.
+    pub until: Timestamp,
+}
+
+/// What came of asking for a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimAnswer {
+    /// It is ours.
+    Claimed(Claim),
+    /// Another controller has it.
+    Held {
+        /// Which.
+        by: String,
+        /// When its claim ends unless it renews it.
+        until: Timestamp,
+    },
 }
 
 /// The fallible work of an import, see [`Store::import_feed`].
@@ -154,4 +206,60 @@ pub trait Store {
 
     /// At most `limit` events after a place in the log, oldest first.
     fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<RecordedEvent>, StoreError>;
+
+    /// Keeps a plan as its canonical bytes, and appends the event that tells of it, both or neither.
+    /// Whether it is new: a plan that is there already stays as it is, without another event.
+    fn record_plan(
+        &mut self,
+        id: &PlanId,
+        canonical: &[u8],
+        event: &Event,
+    ) -> Result<bool, StoreError>;
+
+    /// The canonical bytes of a plan.
+    fn plan(&self, id: &PlanId) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Every plan ever kept, newest first.
+    fn plans(&self) -> Result<Vec<KeptPlan>, StoreError>;
+
+    /// At most `limit` plans whose id begins with `prefix`, with or without its `sha256:`, newest
+    /// first.
+    fn plans_with_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<PlanId>, StoreError>;
+
+    /// Keeps an approval, and appends the event that tells of it, both or neither.
+    /// [`StoreError::NoSuchPlan`] where the plan was never kept.
+    fn record_approval(&mut self, approval: &Approval, event: &Event) -> Result<(), StoreError>;
+
+    /// The approvals of a plan, in the order they were recorded.
+    fn approvals_of(&self, plan: &PlanId) -> Result<Vec<Approval>, StoreError>;
+
+    /// Every event of a plan after a place in the log, oldest first.
+    fn events_of_plan(&self, plan: &PlanId, after: u64) -> Result<Vec<RecordedEvent>, StoreError>;
+
+    /// Every event that tells of a host isolated or released by hand, oldest first.
+    fn isolation_events(&self) -> Result<Vec<RecordedEvent>, StoreError>;
+
+    /// Claims the right to carry a plan out until `until`. Refused while another controller's claim
+    /// lasts at `now`. A controller that asks again gets a new claim at once, and its old one is
+    /// void: it must see to it itself that it runs once.
+    /// [`StoreError::NoSuchPlan`] where the plan was never kept.
+    fn claim_rollout(
+        &mut self,
+        plan: &PlanId,
+        controller: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<ClaimAnswer, StoreError>;
+
+    /// Lets a claim last until `until`, also one that has ended and that nobody has taken over.
+    /// [`StoreError::ClaimLost`] where somebody has.
+    fn renew_claim(&mut self, claim: &mut Claim, until: Timestamp) -> Result<(), StoreError>;
+
+    /// Gives a claim back, so that anybody may claim at once. Nothing happens where it was taken
+    /// over.
+    fn give_back_claim(&mut self, claim: &Claim) -> Result<(), StoreError>;
+
+    /// Appends events under a claim, all or none; returns the place of the last one in the log.
+    /// [`StoreError::ClaimLost`] where somebody has taken it over, whatever the clocks say.
+    fn append_claimed(&mut self, claim: &Claim, events: &[Event]) -> Result<u64, StoreError>;
 }

@@ -4,6 +4,7 @@ mod fault;
 mod import;
 mod marker;
 mod open;
+mod plans;
 mod schema;
 
 use std::cell::Cell;
@@ -11,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mailkeep_model::{
-    Event, FeedId, FeedStatus, FetchState, Finding, HostFacts, HostName, Problem, Realm,
+    Event, FeedId, FeedStatus, FetchState, Finding, HostFacts, HostName, PlanId, Problem, Realm,
     RecordedEvent, ScanFailure, Timestamp,
 };
 use rusqlite::types::ValueRef;
@@ -20,7 +21,10 @@ use rusqlite::{Connection, FileControl, OptionalExtension, Transaction, Transact
 use self::fault::{Fault, Place, decode, encode};
 use self::import::Import;
 use self::marker::Marker;
-use crate::{ImportWork, ScanState, Snapshot, Space, Store, StoreError};
+use crate::{
+    Approval, Claim, ClaimAnswer, ImportWork, KeptPlan, ScanState, Snapshot, Space, Store,
+    StoreError,
+};
 
 /// What Mailkeep remembers, in a SQLite database.
 ///
@@ -565,17 +569,79 @@ impl Store for SqliteStore {
         self.read("read events", |conn| {
             let mut statement =
                 conn.prepare("SELECT seq, body FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
-            let mut rows = statement.query([after, limit])?;
-            let mut events = Vec::new();
-            while let Some(row) = rows.next()? {
-                events.push(RecordedEvent {
-                    seq: u64::try_from(row.get::<_, i64>(0)?).map_err(damaged)?,
-                    event: decode(text(row.get_ref(1)?)?)?,
-                });
-            }
-            Ok(events)
+            recorded(statement.query([after, limit])?)
         })
     }
+
+    fn record_plan(
+        &mut self,
+        id: &PlanId,
+        canonical: &[u8],
+        event: &Event,
+    ) -> Result<bool, StoreError> {
+        self.keep_plan(id, canonical, event)
+    }
+
+    fn plan(&self, id: &PlanId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read_plan(id)
+    }
+
+    fn plans(&self) -> Result<Vec<KeptPlan>, StoreError> {
+        self.list_plans()
+    }
+
+    fn plans_with_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<PlanId>, StoreError> {
+        self.find_plans(prefix, limit)
+    }
+
+    fn record_approval(&mut self, approval: &Approval, event: &Event) -> Result<(), StoreError> {
+        self.keep_approval(approval, event)
+    }
+
+    fn approvals_of(&self, plan: &PlanId) -> Result<Vec<Approval>, StoreError> {
+        self.read_approvals(plan)
+    }
+
+    fn events_of_plan(&self, plan: &PlanId, after: u64) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.read_topic(plan.as_str(), after)
+    }
+
+    fn isolation_events(&self) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.read_topic(plans::ISOLATION, 0)
+    }
+
+    fn claim_rollout(
+        &mut self,
+        plan: &PlanId,
+        controller: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<ClaimAnswer, StoreError> {
+        self.claim(plan, controller, now, until)
+    }
+
+    fn renew_claim(&mut self, claim: &mut Claim, until: Timestamp) -> Result<(), StoreError> {
+        self.renew(claim, until)
+    }
+
+    fn give_back_claim(&mut self, claim: &Claim) -> Result<(), StoreError> {
+        self.give_back(claim)
+    }
+
+    fn append_claimed(&mut self, claim: &Claim, events: &[Event]) -> Result<u64, StoreError> {
+        self.append_under(claim, events)
+    }
+}
+
+fn recorded(mut rows: rusqlite::Rows<'_>) -> Result<Vec<RecordedEvent>, Fault> {
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        events.push(RecordedEvent {
+            seq: u64::try_from(row.get::<_, i64>(0)?).map_err(damaged)?,
+            event: decode(text(row.get_ref(1)?)?)?,
+        });
+    }
+    Ok(events)
 }
 
 fn append(tx: &Transaction<'_>, realm: Realm, event: &Event) -> Result<u64, Fault> {
@@ -586,10 +652,11 @@ fn append(tx: &Transaction<'_>, realm: Realm, event: &Event) -> Result<u64, Faul
         }));
     }
     let mut statement = tx.prepare(
-        "INSERT INTO event (seq, at, body)
-         VALUES ((SELECT coalesce(max(seq), 0) + 1 FROM event), ?1, ?2)",
+        "INSERT INTO event (seq, at, topic, body)
+         VALUES ((SELECT coalesce(max(seq), 0) + 1 FROM event), ?1, ?2, ?3)",
     )?;
-    let seq = statement.insert((event.at.as_microsecond(), encode(event)?))?;
+    let at = event.at.as_microsecond();
+    let seq = statement.insert((at, plans::topic_of(&event.kind), encode(event)?))?;
     u64::try_from(seq).map_err(damaged)
 }
 

@@ -6,10 +6,11 @@
 pub(super) const APPLICATION_ID: i64 = 0x4d4b_4550;
 
 /// The schema this program writes: `user_version` of the file.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// Tables the current schema has; a file without them is damaged.
-pub(super) const TABLES: [&str; 10] = [
+pub(super) const TABLES: [&str; 13] = [
+    "approval",
     "check_findings",
     "check_scope",
     "event",
@@ -19,11 +20,13 @@ pub(super) const TABLES: [&str; 10] = [
     "feed_problem",
     "host",
     "package_row",
+    "plan",
+    "rollout_claim",
     "vulnerability_row",
 ];
 
 /// Migration `n` (from 1) leads from schema `n - 1` to `n`; each runs in one transaction.
-pub(super) const MIGRATIONS: [&str; 1] = [V1];
+pub(super) const MIGRATIONS: [&str; 2] = [V1, V2];
 
 // Rows about packages are 1 to 5 KB each. They lie in the order of their import, each feed's side by
 // side (`first_package_row` and `package_rows` say where), so that an import appends, and replacing
@@ -116,6 +119,46 @@ BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 CREATE TRIGGER event_follows_the_last BEFORE INSERT ON event
 WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM event)
 BEGIN SELECT RAISE(ABORT, 'events are numbered without gaps'); END;
+";
+
+// A plan is kept for good: what people approved must be there to be read. Its bytes may be
+// megabytes, hence a table with row numbers.
+//
+// `topic` says which few events of a long log belong together: the id of a plan, or `isolation`. It
+// stands in the body too; the column is there for the index.
+//
+// `rollout_claim` has no more than a row for each plan, and keeps it after the end: its fencing number
+// must never come down.
+const V2: &str = "
+CREATE TABLE plan (
+    kept INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    at INTEGER NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+CREATE TRIGGER plan_is_never_changed BEFORE UPDATE ON plan
+BEGIN SELECT RAISE(ABORT, 'plans are immutable'); END;
+
+CREATE TABLE approval (
+    nth INTEGER PRIMARY KEY,
+    plan TEXT NOT NULL REFERENCES plan (id),
+    region TEXT,
+    team TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    signature TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX approval_of_plan ON approval (plan, nth);
+
+CREATE TABLE rollout_claim (
+    plan TEXT NOT NULL PRIMARY KEY REFERENCES plan (id),
+    controller TEXT NOT NULL,
+    fence INTEGER NOT NULL,
+    until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE event ADD COLUMN topic TEXT;
+CREATE INDEX event_of_topic ON event (topic, seq) WHERE topic IS NOT NULL;
 ";
 
 #[cfg(test)]

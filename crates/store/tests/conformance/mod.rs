@@ -4,6 +4,7 @@
 mod checks;
 mod feeds;
 mod hosts;
+mod plans;
 
 use std::any::Any;
 
@@ -15,6 +16,7 @@ use mailkeep_store::{FeedWriter, Space, Store, StoreError};
 pub(crate) use checks::*;
 pub(crate) use feeds::*;
 pub(crate) use hosts::*;
+pub(crate) use plans::*;
 
 /// An empty store under test.
 pub(crate) struct Bench {
@@ -57,6 +59,18 @@ macro_rules! conforms {
             events_are_numbered_without_gaps
             events_are_read_in_pages
             an_event_of_another_realm_is_refused
+            a_plan_is_kept_once
+            plans_come_newest_first
+            a_plan_is_found_by_the_beginning_of_its_id
+            an_approval_needs_its_plan
+            approvals_come_in_order
+            the_events_of_a_plan_come_alone
+            isolations_come_alone
+            a_claim_is_exclusive_until_it_ends
+            an_expired_claim_can_be_taken_over_and_then_counts_no_more
+            a_controller_that_asks_again_gets_a_higher_fence
+            a_claim_given_back_is_free
+            an_ended_claim_that_nobody_took_can_be_renewed
             a_second_store_sees_what_the_first_wrote
             one_moment_does_not_move
         );
@@ -91,6 +105,8 @@ pub(crate) fn a_new_store_is_empty(bench: &mut Bench) {
     assert_eq!(store.scanned_hosts().unwrap(), []);
     assert_eq!(store.events_after(0, 10).unwrap(), []);
     assert_eq!(store.findings_of("fleet").unwrap(), None);
+    assert_eq!(store.plans().unwrap(), []);
+    assert_eq!(store.isolation_events().unwrap(), []);
     assert_eq!(store.fetch_state(&feed("kev")).unwrap(), None);
     assert_eq!(store.feed_problems(&feed("kev")).unwrap(), []);
     assert_eq!(all(store, Space::Package), Vec::<String>::new());
