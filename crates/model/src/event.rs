@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Act, ActOutcome, Actor, AdvisoryId, FeedId, HostName, Lane, Ledger, PlanId, RegionName,
-    RolloutOutcome, ServiceName, Status, TeamName,
+    Act, ActOutcome, Actor, AdvisoryId, CallOff, FeedId, HostName, Lane, Ledger, PlanId,
+    RegionName, RolloutOutcome, ServiceName, Status, TeamName,
 };
 
 /// Whether something concerns real servers or a rehearsal. Part of every event, so that a drill can
@@ -208,6 +208,17 @@ pub enum EventKind {
         /// How it ended.
         result: ActOutcome,
     },
+    /// The executor begins nothing more on a host, or takes it back, though nothing failed on it.
+    HostCalledOff {
+        /// By which plan.
+        plan: PlanId,
+        /// Which host.
+        host: HostName,
+        /// Why.
+        reason: CallOff,
+        /// In words: what it waited for, which other host failed.
+        detail: String,
+    },
     /// The ledger of numbered messages, as it stood.
     ProbesCounted {
         /// During which rollout.
@@ -248,6 +259,7 @@ impl EventKind {
             | Self::RolloutResumed { plan, .. }
             | Self::RolloutAborted { plan, .. }
             | Self::RolloutEnded { plan, .. }
+            | Self::HostCalledOff { plan, .. }
             | Self::ActStarted { plan, .. }
             | Self::ActEnded { plan, .. }
             | Self::ProbesCounted { plan, .. } => Some(plan),

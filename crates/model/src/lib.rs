@@ -55,7 +55,7 @@ pub use plan::{
     PlannedRegion, PlannedService, PlannedWindow, PlanningReport, Precheck, Proof, RecipeRef,
     Remedy, Stage, Variant, Wave,
 };
-pub use rollout::{Act, ActFailure, ActOutcome, Actor, HostState, Ledger, RolloutOutcome};
+pub use rollout::{Act, ActFailure, ActOutcome, Actor, CallOff, HostState, Ledger, RolloutOutcome};
 pub use rollout_policy::{
     Blackout, Drain, FamilySettings, LaneRules, ProbeSettings, RolloutPolicy,
 };

@@ -165,6 +165,9 @@ pub enum HostState {
     Waiting,
     /// Being looked at.
     Prechecking,
+    /// Found as the plan expects; it leaves service when its time has come and nobody else must be
+    /// waited for.
+    Ready,
     /// Being marked as ours.
     Leasing,
     /// New sessions are being kept away.
@@ -185,6 +188,11 @@ pub enum HostState {
     Releasing,
     /// The end: patched, proven, in service.
     Proven,
+    /// Was in service again, and a look at it, or its return, failed: new sessions are being kept
+    /// away once more, as soon as its services can spare it.
+    DrainingAgain,
+    /// Waiting, after that, until nothing is in hand.
+    EmptyingAgain,
     /// Going back to the saved versions.
     RollingBack,
     /// The saved versions are being proven.
@@ -202,17 +210,53 @@ pub enum HostState {
     ReleasingUntouched,
     /// An end: not changed, in service as before; the reason stands in the journal.
     Untouched,
-    /// An end: can go neither forward nor back. Out of service, queue kept, owner called.
+    /// An end: can go neither forward nor back. Out of service as far as it could be reached, queue
+    /// kept, owner called.
     Held,
+    /// An end: carries the new versions, serves or may serve, and is not proven. It could not be taken
+    /// out of service again: nobody reaches it, somebody else has it, or its service cannot spare it.
+    /// Owner called.
+    Unproven,
 }
 
 impl HostState {
+    /// Every state, in the order of a good run, then the ways back, then the ends.
+    pub const ALL: [Self; 25] = [
+        Self::Waiting,
+        Self::Prechecking,
+        Self::Ready,
+        Self::Leasing,
+        Self::Draining,
+        Self::Emptying,
+        Self::Saving,
+        Self::Patching,
+        Self::Proving,
+        Self::Returning,
+        Self::Soaking,
+        Self::Releasing,
+        Self::DrainingAgain,
+        Self::EmptyingAgain,
+        Self::RollingBack,
+        Self::ProvingOld,
+        Self::ReturningOld,
+        Self::ReleasingOld,
+        Self::BackingOut,
+        Self::ReleasingUntouched,
+        Self::Proven,
+        Self::RolledBack,
+        Self::Untouched,
+        Self::Held,
+        Self::Unproven,
+    ];
+
     /// The stable name.
     pub fn name(self) -> &'static str {
         match self {
             Self::BackingOut => "backing-out",
             Self::Draining => "draining",
+            Self::DrainingAgain => "draining-again",
             Self::Emptying => "emptying",
+            Self::EmptyingAgain => "emptying-again",
             Self::Held => "held",
             Self::Leasing => "leasing",
             Self::Patching => "patching",
@@ -220,6 +264,7 @@ impl HostState {
             Self::Proven => "proven",
             Self::Proving => "proving",
             Self::ProvingOld => "proving-old",
+            Self::Ready => "ready",
             Self::Releasing => "releasing",
             Self::ReleasingOld => "releasing-old",
             Self::ReleasingUntouched => "releasing-untouched",
@@ -229,6 +274,7 @@ impl HostState {
             Self::RollingBack => "rolling-back",
             Self::Saving => "saving",
             Self::Soaking => "soaking",
+            Self::Unproven => "unproven",
             Self::Untouched => "untouched",
             Self::Waiting => "waiting",
         }
@@ -238,7 +284,7 @@ impl HostState {
     pub fn is_end(self) -> bool {
         matches!(
             self,
-            Self::Proven | Self::RolledBack | Self::Untouched | Self::Held
+            Self::Proven | Self::RolledBack | Self::Untouched | Self::Held | Self::Unproven
         )
     }
 
@@ -252,13 +298,17 @@ impl HostState {
             | Self::Patching
             | Self::Proving
             | Self::Returning
+            | Self::DrainingAgain
+            | Self::EmptyingAgain
             | Self::RollingBack
             | Self::ProvingOld
             | Self::ReturningOld
             | Self::BackingOut
-            | Self::Held => true,
+            | Self::Held
+            | Self::Unproven => true,
             Self::Waiting
             | Self::Prechecking
+            | Self::Ready
             | Self::Leasing
             | Self::Soaking
             | Self::Releasing
@@ -267,6 +317,42 @@ impl HostState {
             | Self::RolledBack
             | Self::ReleasingUntouched
             | Self::Untouched => false,
+        }
+    }
+}
+
+/// Why the executor does not begin a host, or takes it back though nothing failed on it. Names are
+/// stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallOff {
+    /// The rollout was aborted.
+    Aborted,
+    /// The same change failed on another host of its variant.
+    ChangeQuarantined,
+    /// A host of its cluster, which must not run two versions side by side, was not begun or failed.
+    ClusterBroken,
+    /// A host that must be proven before it was not.
+    DependencyNotProven,
+    /// It failed after its return, and its service has no host to spare for it.
+    MinimumInService,
+    /// The test host of its variant, or the pilot region, was not proven.
+    StageNotProven,
+    /// It could not begin early enough to end in its window.
+    WindowPassed,
+}
+
+impl CallOff {
+    /// The stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aborted => "aborted",
+            Self::ChangeQuarantined => "change-quarantined",
+            Self::ClusterBroken => "cluster-broken",
+            Self::DependencyNotProven => "dependency-not-proven",
+            Self::MinimumInService => "minimum-in-service",
+            Self::StageNotProven => "stage-not-proven",
+            Self::WindowPassed => "window-passed",
         }
     }
 }

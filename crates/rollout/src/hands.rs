@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use mailkeep_model::{Act, ActOutcome, HostName, Plan, PlanId, PlanStep, Variant};
+use jiff::SignedDuration;
+use mailkeep_model::{Act, ActOutcome, EventKind, HostName, Plan, PlanId, PlanStep, Variant};
 
 /// One act on one host, as the executor orders it. It holds all that is needed: who carries it out
 /// chooses nothing.
@@ -20,6 +21,12 @@ pub struct Order {
     pub attempt: u32,
     /// The controller's fencing number: a host refuses a lower one than it has seen.
     pub fence: u64,
+    /// The hands are back after this long at the latest; what is not known by then is an
+    /// [`ActFailure::Unreachable`](mailkeep_model::ActFailure::Unreachable).
+    pub limit: SignedDuration,
+    /// "Not yet" is not taken again after this attempt. For [`Act::AwaitEmpty`]: once no session is
+    /// open, a queue that lies safely on disk is good enough now.
+    pub last: bool,
 }
 
 impl Order {
@@ -31,6 +38,30 @@ impl Order {
     /// The host.
     pub fn host(&self) -> Option<&HostName> {
         self.step().map(|step| &step.host)
+    }
+
+    /// What to journal before it is performed; `None` where the plan has no such step, which no
+    /// executor orders.
+    pub fn started(&self) -> Option<EventKind> {
+        Some(EventKind::ActStarted {
+            plan: self.plan_id.clone(),
+            host: self.host()?.clone(),
+            act: self.act,
+            attempt: self.attempt,
+            fence: self.fence,
+        })
+    }
+
+    /// What to journal after it.
+    pub fn ended(&self, result: ActOutcome) -> Option<EventKind> {
+        Some(EventKind::ActEnded {
+            plan: self.plan_id.clone(),
+            host: self.host()?.clone(),
+            act: self.act,
+            attempt: self.attempt,
+            fence: self.fence,
+            result,
+        })
     }
 
     /// The variant.

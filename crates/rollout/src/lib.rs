@@ -12,4 +12,5 @@ pub mod executor;
 pub mod hands;
 pub mod machine;
 
+pub use executor::{ApplyError, Do, Executor, HostView};
 pub use hands::{Hands, Order};
