@@ -1,5 +1,5 @@
 //! All outbound IO: [`hosts`] (the local one, and over the user's own `ssh`), [`fetch`] (feeds over
-//! HTTPS), [`notify`] (mail, webhooks, commands).
+//! HTTPS), [`notify`] (mail, webhooks, commands), [`probe`] (a message handed in, and found again).
 //!
 //! Entry types: [`hosts::run_over_ssh`], [`fetch::Fetcher`], [`notify::send_mail`].
 //!
@@ -25,6 +25,7 @@
 pub mod fetch;
 pub mod hosts;
 pub mod notify;
+pub mod probe;
 
 mod process;
 mod secret;

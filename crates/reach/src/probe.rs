@@ -1,0 +1,495 @@
+//! A message handed in by SMTP, and found again: one real message is worth more than any number of
+//! answering ports.
+//!
+//! Entry types: [`hand_in`] (to exactly one server), [`arrived`] (what lies in a mailbox on a host).
+//!
+//! The client is a small one of its own and not `lettre`'s, for what counts here is what a library
+//! hides: whether the server *has* the message. A failure before the final dot says that it has not
+//! ([`HandIn::Refused`]); one after it says nothing ([`HandIn::Unknown`]), and a sender that wants to
+//! lose nothing hands it in again (RFC 5321 section 4.5.4.1), at the price of a duplicate.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use mailkeep_model::text::printable_max;
+
+use crate::hosts::{HostFailure, RunLimits, SshOptions, SshTarget, run_over_ssh};
+
+/// Finds probes in a mailbox.
+const ARRIVED: &str = include_str!("probe/arrived.sh");
+
+/// Bytes of one line of a reply (RFC 5321 section 4.5.3.1.5 says 512, with room for the careless).
+const MAX_LINE: usize = 2048;
+
+/// Lines of one reply: an EHLO answer has a dozen.
+const MAX_LINES: usize = 100;
+
+/// Characters of a server's words that are kept.
+const MAX_WORDS: usize = 200;
+
+/// Where a probe is handed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeServer {
+    /// Name or address.
+    pub address: String,
+    /// Port.
+    pub port: u16,
+    /// The name to greet it with.
+    pub hello: String,
+}
+
+/// A probe. Nothing in it may hold a line break; `<`, `>` and white space do not belong into the
+/// addresses and the id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Envelope sender, and `From`.
+    pub from: String,
+    /// Recipient.
+    pub to: String,
+    /// `Message-ID`, without its angle brackets.
+    pub id: String,
+    /// `Subject`.
+    pub subject: String,
+    /// `Date`.
+    pub date: Timestamp,
+}
+
+/// How long it may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbeLimits {
+    /// For the connection to stand.
+    pub connect: Duration,
+    /// For all of it, the connection included.
+    pub total: Duration,
+}
+
+impl Default for ProbeLimits {
+    /// 5 s to connect, 20 s in all: RFC 5321 section 4.5.3.2 allows minutes for each reply, but a
+    /// server that needs them for one small message is not in order.
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            total: Duration::from_secs(20),
+        }
+    }
+}
+
+/// How handing in ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandIn {
+    /// 250 after the final dot: the server answers for the message (RFC 5321 section 6.1).
+    Accepted {
+        /// What it said, printable.
+        reply: String,
+    },
+    /// The server does not have it: it said no, or the connection ended before the final dot.
+    Refused {
+        /// Where, and what was said or seen; printable.
+        why: String,
+    },
+    /// The connection ended between the final dot and the answer to it.
+    Unknown {
+        /// What was seen, printable.
+        why: String,
+    },
+}
+
+/// Hands a probe to exactly one server.
+pub fn hand_in(server: &ProbeServer, probe: &Probe, limits: ProbeLimits) -> HandIn {
+    let deadline = Instant::now() + limits.total;
+    for (what, text) in [
+        ("the name to greet with", &server.hello),
+        ("the sender", &probe.from),
+        ("the recipient", &probe.to),
+        ("the message id", &probe.id),
+    ] {
+        if text.is_empty()
+            || text
+                .chars()
+                .any(|c| !c.is_ascii_graphic() || c == '<' || c == '>')
+        {
+            return refused(
+                "before connecting",
+                &format!("{what} {text:?} is not fit for SMTP"),
+            );
+        }
+    }
+    if probe.subject.chars().any(|c| !(' '..='~').contains(&c)) {
+        return refused("before connecting", "the subject is not plain ASCII");
+    }
+    let mut session = match connect(server, limits, deadline) {
+        Ok(stream) => Session {
+            stream,
+            deadline,
+            held: Vec::new(),
+        },
+        Err(error) => return refused("connect", &error.to_string()),
+    };
+    let outcome = converse(&mut session, server, probe);
+    let outcome = match outcome {
+        Ok(()) => finish(&mut session),
+        Err(refusal) => refusal,
+    };
+    // In vain where the server is gone already.
+    drop(session.stream.write_all(b"QUIT\r\n"));
+    drop(session.stream.shutdown(Shutdown::Both));
+    outcome
+}
+
+/// Everything before the final dot. An error is a refusal.
+fn converse(session: &mut Session, server: &ProbeServer, probe: &Probe) -> Result<(), HandIn> {
+    session.expect("greeting", None, 220)?;
+    let hello = format!("EHLO {}", server.hello);
+    if session.expect("EHLO", Some(&hello), 250).is_err() {
+        let hello = format!("HELO {}", server.hello);
+        session.expect("HELO", Some(&hello), 250)?;
+    }
+    let from = format!("MAIL FROM:<{}>", probe.from);
+    session.expect("MAIL FROM", Some(&from), 250)?;
+    let to = format!("RCPT TO:<{}>", probe.to);
+    session.expect("RCPT TO", Some(&to), 250)?;
+    session.expect("DATA", Some("DATA"), 354)?;
+    let text = text_of(probe);
+    session
+        .write(text.as_bytes())
+        .map_err(|error| refused("message text", &error.to_string()))
+}
+
+fn finish(session: &mut Session) -> HandIn {
+    let unknown = |error: io::Error| HandIn::Unknown {
+        why: printable_max(&format!("after the final dot: {error}"), MAX_WORDS),
+    };
+    if let Err(error) = session.write(b".\r\n") {
+        return unknown(error);
+    }
+    match session.reply() {
+        Ok((250, reply)) => HandIn::Accepted { reply },
+        // 3yz cannot be meant here; anything but 2yz says that the server does not take it.
+        Ok((_, reply)) => refused("final dot", &reply),
+        Err(error) => unknown(error),
+    }
+}
+
+/// The message, without its final dot. No line begins with one.
+fn text_of(probe: &Probe) -> String {
+    let date = mail_date(probe.date);
+    format!(
+        "From: <{from}>\r\nTo: <{to}>\r\nDate: {date}\r\nMessage-ID: <{id}>\r\n\
+         Subject: {subject}\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n\
+         Content-Type: text/plain; charset=us-ascii\r\n\r\n\
+         A numbered message by which mailkeep sees whether mail still flows. Nobody need read it.\r\n",
+        from = probe.from,
+        to = probe.to,
+        id = probe.id,
+        subject = probe.subject,
+    )
+}
+
+/// RFC 5322 section 3.3.
+fn mail_date(at: Timestamp) -> String {
+    at.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+}
+
+fn refused(stage: &str, why: &str) -> HandIn {
+    HandIn::Refused {
+        why: printable_max(&format!("{stage}: {why}"), MAX_WORDS),
+    }
+}
+
+fn connect(server: &ProbeServer, limits: ProbeLimits, deadline: Instant) -> io::Result<TcpStream> {
+    let addresses: Vec<SocketAddr> = (server.address.as_str(), server.port)
+        .to_socket_addrs()?
+        .collect();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let wait = limits.connect.min(left);
+        if wait.is_zero() {
+            break;
+        }
+        match TcpStream::connect_timeout(&address, wait) {
+            Ok(stream) => {
+                // Small commands, each waited for.
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+struct Session {
+    stream: TcpStream,
+    deadline: Instant,
+    /// Read, and not yet looked at.
+    held: Vec<u8>,
+}
+
+impl Session {
+    /// Sends a command, where there is one, and wants a reply with this code.
+    fn expect(&mut self, stage: &str, command: Option<&str>, code: u16) -> Result<(), HandIn> {
+        let said = |error: io::Error| refused(stage, &error.to_string());
+        if let Some(command) = command {
+            self.write(format!("{command}\r\n").as_bytes())
+                .map_err(said)?;
+        }
+        let (got, reply) = self.reply().map_err(said)?;
+        // 251 and 252 to RCPT (RFC 5321 section 3.4) take the message, too.
+        if got == code || (code == 250 && matches!(got, 251 | 252)) {
+            Ok(())
+        } else {
+            Err(refused(stage, &reply))
+        }
+    }
+
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "no end in the time allowed",
+            ));
+        }
+        Ok(left)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let left = self.left()?;
+        self.stream.set_write_timeout(Some(left))?;
+        self.stream.write_all(bytes)
+    }
+
+    /// A whole reply: its code, and its text on one line.
+    fn reply(&mut self) -> io::Result<(u16, String)> {
+        let mut words = String::new();
+        for _ in 0..MAX_LINES {
+            let line = self.line()?;
+            let text = String::from_utf8_lossy(&line);
+            let odd = || {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("no SMTP reply: {}", printable_max(&text, 60)),
+                )
+            };
+            let code = text
+                .get(..3)
+                .filter(|code| code.bytes().all(|b| b.is_ascii_digit()))
+                .and_then(|code| code.parse().ok())
+                .ok_or_else(odd)?;
+            if words.len() < MAX_WORDS {
+                if !words.is_empty() {
+                    words.push_str(" / ");
+                }
+                words.push_str(&printable_max(text.trim_end(), MAX_WORDS));
+            }
+            match line.get(3) {
+                Some(b'-') => {}
+                None | Some(b' ') => return Ok((code, printable_max(&words, MAX_WORDS))),
+                Some(_) => return Err(odd()),
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a reply without end",
+        ))
+    }
+
+    /// A line without its end.
+    fn line(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            if let Some(end) = self.held.iter().position(|&b| b == b'\n') {
+                let mut line: Vec<u8> = self.held.drain(..=end).collect();
+                while matches!(line.last(), Some(b'\n' | b'\r')) {
+                    line.pop();
+                }
+                return Ok(line);
+            }
+            if self.held.len() > MAX_LINE {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a line without end",
+                ));
+            }
+            let left = self.left()?;
+            self.stream.set_read_timeout(Some(left))?;
+            let mut buffer = [0; 1024];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the server closed the connection",
+                    ));
+                }
+                Ok(read) => self.held.extend(buffer.iter().take(read)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "no answer in the time allowed",
+                    ));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// How often each number was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Arrivals {
+    /// Copies by number.
+    pub copies: BTreeMap<u64, u64>,
+}
+
+/// Why a mailbox could not be looked at. That nothing lies in it is no error.
+#[derive(Debug, thiserror::Error)]
+pub enum ArrivedError {
+    /// The host gave no answer.
+    #[error("cannot look into mailbox {mailbox} on {host}")]
+    Host {
+        /// On which host.
+        host: String,
+        /// Which mailbox.
+        mailbox: String,
+        /// What happened.
+        #[source]
+        source: HostFailure,
+    },
+    /// Its answer was cut short, or is no answer.
+    #[error("the answer of {host} about mailbox {mailbox} makes no sense: {what}")]
+    Garbage {
+        /// Which host.
+        host: String,
+        /// Which mailbox.
+        mailbox: String,
+        /// What was found, printable.
+        what: String,
+    },
+    /// The mailbox is there and cannot be read.
+    #[error("mailbox {mailbox} on {host} cannot be read: {what}")]
+    Unreadable {
+        /// Which host.
+        host: String,
+        /// Which mailbox.
+        mailbox: String,
+        /// What was said, printable.
+        what: String,
+    },
+}
+
+/// Looks for messages whose `Message-ID` is `PREFIX`, a number, `@` and anything, in a mailbox (an
+/// mbox file or a Maildir directory) on a host. Numbers below `from` are told only where they were
+/// found more than once. A mailbox that is not there is empty: the first delivery makes it.
+pub fn arrived(
+    target: &SshTarget,
+    mailbox: &str,
+    prefix: &str,
+    from: u64,
+    limits: RunLimits,
+    options: &SshOptions,
+) -> Result<Arrivals, ArrivedError> {
+    let from = from.to_string();
+    let output = run_over_ssh(target, ARRIVED, &[mailbox, prefix, &from], limits, options)
+        .map_err(|source| ArrivedError::Host {
+            host: target.host.to_string(),
+            mailbox: printable_max(mailbox, MAX_WORDS),
+            source,
+        })?;
+    read_arrivals(target.host.as_str(), mailbox, &output)
+}
+
+/// The same in a mailbox of this machine.
+pub fn arrived_locally(
+    mailbox: &str,
+    prefix: &str,
+    from: u64,
+    limits: RunLimits,
+) -> Result<Arrivals, ArrivedError> {
+    let from = from.to_string();
+    let host = "this host";
+    let output = crate::hosts::run_locally(ARRIVED, &[mailbox, prefix, &from], limits).map_err(
+        |source| ArrivedError::Host {
+            host: host.to_owned(),
+            mailbox: printable_max(mailbox, MAX_WORDS),
+            source,
+        },
+    )?;
+    read_arrivals(host, mailbox, &output)
+}
+
+/// Reads what the script printed. Bounded by the bytes given.
+pub fn read_arrivals(host: &str, mailbox: &str, output: &[u8]) -> Result<Arrivals, ArrivedError> {
+    let text = String::from_utf8_lossy(output);
+    let garbage = |what: &str| ArrivedError::Garbage {
+        host: host.to_owned(),
+        mailbox: printable_max(mailbox, MAX_WORDS),
+        what: printable_max(what, MAX_WORDS),
+    };
+    let mut arrivals = Arrivals::default();
+    let mut ended = false;
+    // What a login shell prints comes first, and is not ours.
+    let mut lines = text
+        .lines()
+        .skip_while(|line| *line != "mailkeep-arrived 1")
+        .skip(1);
+    for line in &mut lines {
+        if line == "end" {
+            ended = true;
+            break;
+        }
+        if let Some(what) = line.strip_prefix("unreadable ") {
+            return Err(ArrivedError::Unreadable {
+                host: host.to_owned(),
+                mailbox: printable_max(mailbox, MAX_WORDS),
+                what: printable_max(what, MAX_WORDS),
+            });
+        }
+        let read = line
+            .split_once(' ')
+            .and_then(|(number, copies)| Some((number.parse().ok()?, copies.parse().ok()?)));
+        let Some((number, copies)) = read else {
+            return Err(garbage(line));
+        };
+        arrivals.copies.insert(number, copies);
+    }
+    if ended {
+        Ok(arrivals)
+    } else {
+        Err(garbage("it is cut short"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_cut_short_is_no_answer() {
+        let whole = "Welcome!\nmailkeep-arrived 1\n3 1\n7 2\nend\n";
+        let found = read_arrivals("mx1", "/m", whole.as_bytes()).unwrap();
+        assert_eq!(found.copies, BTreeMap::from([(3, 1), (7, 2)]));
+        for end in 0..whole.len() - 1 {
+            let cut = whole.get(..end).unwrap();
+            read_arrivals("mx1", "/m", cut.as_bytes()).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_date_is_as_mail_wants_it() {
+        let at = "2026-11-02T03:04:05.9Z".parse().unwrap();
+        assert_eq!(mail_date(at), "Mon, 02 Nov 2026 03:04:05 +0000");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn reading_never_panics(bytes: Vec<u8>) {
+            drop(read_arrivals("mx1", "/m", &bytes));
+            let with_head = [b"mailkeep-arrived 1\n".as_slice(), &bytes].concat();
+            drop(read_arrivals("mx1", "/m", &with_head));
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Handing a probe in: what is certain about it, however the other side behaves. Finding it again.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise, and plays the other side itself"
+)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use mailkeep_reach::hosts::RunLimits;
+use mailkeep_reach::probe::{
+    Arrivals, HandIn, Probe, ProbeLimits, ProbeServer, arrived_locally, hand_in,
+};
+
+/// What a server says, and when it goes away.
+#[derive(Clone, Copy)]
+enum Says {
+    /// To the connection, or to the next command.
+    Reply(&'static str),
+    /// To the final dot.
+    Dot(&'static str),
+    /// It reads all of the message and closes without a word.
+    CloseAfterDot,
+    /// It closes.
+    Close,
+    /// It says nothing until the client gives up.
+    Silence,
+}
+
+/// A server of one connection; gives back every line it got.
+fn server(script: &'static [Says]) -> (u16, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let thread = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut stream = stream;
+        let mut got = Vec::new();
+        let mut read = |got: &mut Vec<String>| {
+            let mut line = String::new();
+            let count = reader.read_line(&mut line).unwrap_or(0);
+            got.push(line.trim_end().to_owned());
+            count > 0
+        };
+        for (at, says) in script.iter().enumerate() {
+            if at > 0 && matches!(says, Says::Reply(_)) {
+                read(&mut got);
+            }
+            match says {
+                Says::Reply(reply) => stream.write_all(reply.as_bytes()).unwrap(),
+                Says::Dot(reply) => {
+                    while read(&mut got) && got.last().unwrap() != "." {}
+                    stream.write_all(reply.as_bytes()).unwrap();
+                }
+                Says::CloseAfterDot => {
+                    while read(&mut got) && got.last().unwrap() != "." {}
+                    return got;
+                }
+                Says::Close => return got,
+                Says::Silence => {
+                    while read(&mut got) {}
+                    return got;
+                }
+            }
+        }
+        read(&mut got);
+        got
+    });
+    (port, thread)
+}
+
+fn probe() -> Probe {
+    Probe {
+        from: "probe@example.org".to_owned(),
+        to: "sink@example.net".to_owned(),
+        id: "mailkeep-0a1b2c3d-inbound-mx-17@example.org".to_owned(),
+        subject: "mailkeep probe 17 of inbound-mx".to_owned(),
+        date: "2026-11-21T10:00:00Z".parse().unwrap(),
+    }
+}
+
+fn limits() -> ProbeLimits {
+    ProbeLimits {
+        connect: Duration::from_secs(5),
+        total: Duration::from_secs(10),
+    }
+}
+
+fn hand(port: u16, limits: ProbeLimits) -> HandIn {
+    let server = ProbeServer {
+        address: "127.0.0.1".to_owned(),
+        port,
+        hello: "controller.example.org".to_owned(),
+    };
+    hand_in(&server, &probe(), limits)
+}
+
+use Says::{Close, CloseAfterDot, Dot, Reply, Silence};
+
+const READY: Says = Reply("220 mx1 ESMTP\r\n");
+const OK: Says = Reply("250 2.1.0 Ok\r\n");
+const HELLO: Says = Reply("250-mx1\r\n250-PIPELINING\r\n250 SMTPUTF8\r\n");
+const GO: Says = Reply("354 End data with <CR><LF>.<CR><LF>\r\n");
+
+fn refusal(outcome: HandIn) -> String {
+    match outcome {
+        HandIn::Refused { why } => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_accepted_message_is_whole_and_asks_for_no_answer() {
+    let (port, server) = server(&[READY, HELLO, OK, OK, GO, Dot("250 2.0.0 queued as 4F\r\n")]);
+    assert_eq!(
+        hand(port, limits()),
+        HandIn::Accepted {
+            reply: "250 2.0.0 queued as 4F".to_owned()
+        }
+    );
+    let got = server.join().unwrap();
+    assert_eq!(
+        got[..4],
+        [
+            "EHLO controller.example.org",
+            "MAIL FROM:<probe@example.org>",
+            "RCPT TO:<sink@example.net>",
+            "DATA"
+        ]
+    );
+    for line in [
+        "Message-ID: <mailkeep-0a1b2c3d-inbound-mx-17@example.org>",
+        "Date: Sat, 21 Nov 2026 10:00:00 +0000",
+        "Auto-Submitted: auto-generated",
+        "QUIT",
+    ] {
+        assert!(got.iter().any(|seen| seen == line), "{line}: {got:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_ends_before_the_final_dot_is_a_refusal() {
+    for (script, what) in [
+        (&[Close][..], "greeting"),
+        (&[READY, HELLO, Close], "MAIL FROM"),
+        (&[READY, HELLO, OK, OK, Close], "DATA"),
+        (&[Reply("421 4.3.2 draining\r\n")], "421 4.3.2 draining"),
+        (
+            &[READY, HELLO, OK, Reply("451 4.7.1 greylisted\r\n")],
+            "RCPT TO: 451",
+        ),
+        (
+            &[READY, HELLO, Reply("530 5.7.0 STARTTLS first\r\n")],
+            "530",
+        ),
+        (
+            &[READY, HELLO, OK, OK, GO, Dot("452 4.3.1 full\r\n")],
+            "final dot: 452",
+        ),
+        (&[Reply("SSH-2.0-OpenSSH_10\r\n")], "no SMTP reply"),
+        (&[Reply("220-\u{1b}[31m\r\nx\r\n")], "no SMTP reply"),
+    ] {
+        let (port, server) = server(script);
+        let why = refusal(hand(port, limits()));
+        assert!(why.contains(what), "{what}: {why}");
+        assert!(!why.contains('\u{1b}'), "{why}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_port_that_nobody_listens_on_is_a_refusal() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    assert!(refusal(hand(port, limits())).starts_with("connect: "));
+}
+
+#[test]
+fn a_connection_that_ends_after_the_final_dot_leaves_it_unknown() {
+    for script in [
+        &[READY, HELLO, OK, OK, GO, CloseAfterDot][..],
+        &[READY, HELLO, OK, OK, GO, Dot("nonsense\r\n")],
+    ] {
+        let (port, server) = server(script);
+        let outcome = hand(port, limits());
+        assert!(matches!(outcome, HandIn::Unknown { .. }), "{outcome:?}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn silence_ends_in_time() {
+    let soon = ProbeLimits {
+        connect: Duration::from_millis(200),
+        total: Duration::from_millis(200),
+    };
+    let (port, silent) = server(&[Silence]);
+    let why = refusal(hand(port, soon));
+    assert!(why.contains("time"), "{why}");
+    silent.join().unwrap();
+}
+
+#[test]
+fn a_server_without_ehlo_is_greeted_the_old_way() {
+    let (port, server) = server(&[
+        READY,
+        Reply("502 what?\r\n"),
+        Reply("250 mx1\r\n"),
+        OK,
+        OK,
+        GO,
+        Dot("250 ok\r\n"),
+    ]);
+    assert!(matches!(hand(port, limits()), HandIn::Accepted { .. }));
+    let got = server.join().unwrap();
+    assert_eq!(got[1], "HELO controller.example.org");
+}
+
+#[test]
+fn nothing_unfit_for_smtp_is_sent() {
+    let server = ProbeServer {
+        address: "127.0.0.1".to_owned(),
+        port: 1,
+        hello: "a".to_owned(),
+    };
+    for bad in ["a b@c", "a@b>\r\nRCPT TO:<x@y", "", "a\u{e9}@b"] {
+        let mut unfit = probe();
+        unfit.to = bad.to_owned();
+        let why = refusal(hand_in(&server, &unfit, limits()));
+        assert!(why.starts_with("before connecting"), "{why}");
+    }
+}
+
+const PREFIX: &str = "mailkeep-0a1b2c3d-inbound-mx-";
+
+fn look(mailbox: &Path, from: u64) -> Arrivals {
+    arrived_locally(
+        mailbox.to_str().unwrap(),
+        PREFIX,
+        from,
+        RunLimits::default(),
+    )
+    .unwrap()
+}
+
+fn message(number: u64) -> String {
+    format!(
+        "Return-Path: <probe@example.org>\nReceived: from x\nMessage-Id: <{PREFIX}{number}@example.org>\n\
+         Subject: s\n\nbody\n"
+    )
+}
+
+#[test]
+fn probes_are_found_in_an_mbox_and_copies_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sink");
+    assert_eq!(look(&path, 0), Arrivals::default(), "not there yet");
+    let mut text = String::new();
+    for number in [1, 2, 2, 5] {
+        text.push_str("From probe@example.org Sat Nov 21 10:00:00 2026\n");
+        text.push_str(&message(number));
+        text.push('\n');
+    }
+    // Another's probe, and one that is only quoted.
+    text.push_str(
+        "From x Sat Nov 21 10:00:00 2026\nMessage-ID: <mailkeep-ffffffff-inbound-mx-9@x>\n\n",
+    );
+    text.push_str("Message-ID: <");
+    text.push_str(PREFIX);
+    text.push_str("8@example.org>\n\n");
+    std::fs::write(&path, text).unwrap();
+    assert_eq!(
+        look(&path, 0).copies,
+        BTreeMap::from([(1, 1), (2, 2), (5, 1)])
+    );
+    assert_eq!(look(&path, 3).copies, BTreeMap::from([(2, 2), (5, 1)]));
+}
+
+#[test]
+fn probes_are_found_in_a_maildir_and_copies_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    for part in ["new", "cur", "tmp"] {
+        std::fs::create_dir(dir.path().join(part)).unwrap();
+    }
+    assert_eq!(look(dir.path(), 0), Arrivals::default());
+    let put = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    put("new/1.M1P1.mx1", &message(1));
+    put("new/2.M1P1.mx1,S=3", &message(2));
+    put("cur/3.M1P1.mx1,S=3:2,S", &message(2));
+    put("tmp/4.M1P1.mx1", &message(4));
+    let bounce = format!("Message-ID: <other@x>\n\nMessage-ID: <{PREFIX}7@example.org>\n");
+    put("cur/5.M1P1.mx1:2,", &bounce);
+    assert_eq!(look(dir.path(), 0).copies, BTreeMap::from([(1, 1), (2, 2)]));
+}
