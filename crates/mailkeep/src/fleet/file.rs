@@ -24,6 +24,12 @@
 //! criticality = "material"                 # minimal, material, irreversible
 //! mission_prevalence = "essential"         # minimal, support, essential
 //! minimum = { eu = 1, "*" = 2 }            # hosts that stay in service; a number is for every region
+//! minimum_total = 3                        # the same over all regions
+//! after = ["filter"]                       # whose hosts of the same region are patched first
+//! probe = { port = 25, from = "probe@harbour.example", to = "probe@harbour.example", found_on = "mx1.harbour.example", mailbox = "/var/mail/probe", late = "5m" }
+//!
+//! [services.filter]
+//! minimum = 0
 //!
 //! [hosts."mx1.harbour.example"]
 //! region = "eu"
@@ -33,6 +39,40 @@
 //! address = "192.0.2.25"                   # what ssh_config knows stays in ssh_config
 //! user = "scan"
 //! jump = "bastion.harbour.example"
+//! drain = { by = "haproxy", front = "lb1", backend = "mx", server = "mx1" } # or "syn-refusal", "product", "none"
+//!
+//! [hosts.lb1]
+//! region = "eu"
+//! zone = "dmz"
+//! services = ["filter"]
+//!
+//! [families.postfix]                       # what is said of all hosts of one product
+//! test_hosts = ["mx1.harbour.example"]     # has every patch first
+//! drain = "syn-refusal"                    # where a host does not say otherwise
+//! step = "20m"                             # allotted to each host
+//! whole_cluster = false                    # whether all hosts of a region are one step
+//! recipe = "recipes/postfix.toml"          # relative to this file
+//!
+//! [policy.rollout]                         # how the fleet is patched; all of it has a default
+//! slot = "15m"                             # steps start at these minutes of an hour
+//! step = "30m"
+//! parallel = { fleet = 10, region = 2, team = 4 } # hosts out of service at a time
+//! wave_failures = 0                        # failed hosts a wave bears
+//! shift = "7d"                             # how far a region may move its own waves
+//! blackout = [{ from = 2026-12-20, to = 2027-01-06, regions = ["eu"], reason = "year's end" }]
+//!
+//! [policy.rollout.regular]
+//! soak_test = "24h"                        # from a test host to the pilot region
+//! soak_pilot = "24h"                       # from the pilot region to the rest
+//! soak_wave = "30m"                        # from a region's wave to its next
+//! windows = true                           # whether windows and blackouts hold
+//! blackouts = true
+//!
+//! [policy.rollout.emergency]
+//! soak_test = "15m"
+//!
+//! [approvals]
+//! allowed_signers = "allowed_signers"      # the teams' public keys, as ssh-keygen takes them
 //!
 //! [feeds.kev]
 //! location = "mirror/known_exploited_vulnerabilities.json"
@@ -50,7 +90,7 @@
 //! within = 2
 //! "#;
 //! let (file, problems) = mailkeep::fleet::parse(text).unwrap();
-//! assert_eq!(file.fleet.hosts.len(), 1);
+//! assert_eq!(file.fleet.hosts.len(), 2);
 //! assert!(problems.is_empty());
 //! ```
 
@@ -67,6 +107,7 @@ use serde::Deserialize as _;
 
 use super::notify::{self, NotifySettings};
 use super::read::{Faults, Item, Reader, Section, Text};
+use super::rollout::{self, ServiceLater};
 use super::window;
 use crate::feeds::sources::SOURCES;
 
@@ -88,6 +129,16 @@ pub struct FleetFile {
     pub notify: Option<NotifySettings>,
     /// How hosts are scanned.
     pub scan: ScanSettings,
+    /// Who may approve plans.
+    pub approvals: ApprovalSettings,
+}
+
+/// Who may approve plans, `[approvals]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ApprovalSettings {
+    /// File with the teams' public keys (ssh-keygen(1), ALLOWED SIGNERS), relative to the fleet file.
+    /// Principals are the names of teams.
+    pub allowed_signers: Option<PathBuf>,
 }
 
 /// What a fleet file says of one feed.
@@ -209,14 +260,18 @@ fn read_root(
             zones.insert(name, exposed.unwrap_or(true));
         }
     }
-    for (name, section) in named(reader, root.take("services")) {
+    let mut later = Vec::new();
+    for (name, mut section) in named(reader, root.take("services")) {
+        let rest = ServiceLater::take(&mut section);
         let service = read_service(reader, section, &fleet);
-        if let Some(name) = name.id::<ServiceName>(reader) {
-            fleet.services.insert(name, service);
+        if let Some(id) = name.id::<ServiceName>(reader) {
+            fleet.services.insert(id, service);
+            later.push((name, rest));
         }
     }
     let mut seen: BTreeMap<String, (String, usize)> = BTreeMap::new();
-    for (name, section) in named(reader, root.take("hosts")) {
+    let mut drains = Vec::new();
+    for (name, mut section) in named(reader, root.take("hosts")) {
         let line = reader.line_of(name.span.start);
         let lower = name.value.to_lowercase();
         if let Some((other, other_line)) = seen.insert(lower, (name.value.clone(), line)) {
@@ -226,18 +281,23 @@ fn read_root(
             name.wrong::<()>(reader, &message);
         }
         no_option(reader, &name);
+        let drain = section.take("drain");
         let host = read_host(reader, section, &fleet, &zones);
-        if let Some(name) = name.id::<HostName>(reader) {
-            fleet.hosts.insert(name, host);
+        if let Some(id) = name.id::<HostName>(reader) {
+            fleet.hosts.insert(id, host);
+            drains.extend(drain.map(|drain| (name, drain)));
         }
     }
+    rollout::link(reader, later, drains, &mut fleet);
+    let families = named(reader, root.take("families"));
+    rollout::families(reader, families, &mut fleet, problems);
     fleet.facts_max_age = root
         .take("facts_max_age")
         .and_then(|item| item.duration(reader));
     let feeds = read_feeds(reader, root.take("feeds"), problems);
     let policy = root
         .take("policy")
-        .and_then(|item| read_policy(reader, item))
+        .and_then(|item| read_policy(reader, item, &mut fleet))
         .unwrap_or_default();
     let state = root
         .take("state")
@@ -251,6 +311,11 @@ fn read_root(
         .and_then(|item| item.section(reader))
         .map(|section| read_scan(reader, section))
         .unwrap_or_default();
+    let approvals = root
+        .take("approvals")
+        .and_then(|item| item.section(reader))
+        .map(|section| read_approvals(reader, section))
+        .unwrap_or_default();
     root.close(reader);
     not_used(&fleet, &zones, problems);
     FleetFile {
@@ -260,6 +325,7 @@ fn read_root(
         state,
         notify,
         scan,
+        approvals,
     }
 }
 
@@ -375,6 +441,9 @@ fn read_service(reader: &mut Reader<'_>, mut section: Section<'_>, fleet: &Fleet
         Some(item) => service.minimum_everywhere = item.number(reader, 0, MAX_HOSTS),
         None => {}
     }
+    service.minimum_total = section
+        .take("minimum_total")
+        .and_then(|item| item.number(reader, 0, MAX_HOSTS));
     section.close(reader);
     service
 }
@@ -454,6 +523,8 @@ fn read_host(
             .take("facts")
             .and_then(|item| item.text(reader))
             .map(|text| text.value),
+        // Read when every host is known: it may name another one.
+        drain: None,
     };
     section.close(reader);
     host
@@ -566,8 +637,12 @@ fn platform(reader: &mut Reader<'_>, text: Text) -> Option<String> {
     Some(text.value)
 }
 
-fn read_policy(reader: &mut Reader<'_>, item: Item<'_>) -> Option<Policy> {
-    let (path, raw) = item.into_raw();
+fn read_policy(reader: &mut Reader<'_>, item: Item<'_>, fleet: &mut Fleet) -> Option<Policy> {
+    let mut section = item.section(reader)?;
+    if let Some(item) = section.take("rollout") {
+        fleet.rollout = rollout::policy(reader, item, fleet);
+    }
+    let (path, raw) = section.rest().into_raw();
     let whole = raw.span();
     match Policy::deserialize(toml::de::ValueDeserializer::from(raw)) {
         Ok(policy) => Some(policy),
@@ -576,6 +651,20 @@ fn read_policy(reader: &mut Reader<'_>, item: Item<'_>) -> Option<Policy> {
             None
         }
     }
+}
+
+fn read_approvals(reader: &mut Reader<'_>, mut section: Section<'_>) -> ApprovalSettings {
+    let allowed_signers = section
+        .take("allowed_signers")
+        .and_then(|item| item.text(reader))
+        .and_then(|text| {
+            if text.value.trim().is_empty() {
+                return text.wrong(reader, "must not be empty");
+            }
+            Some(PathBuf::from(text.value))
+        });
+    section.close(reader);
+    ApprovalSettings { allowed_signers }
 }
 
 fn read_scan(reader: &mut Reader<'_>, mut section: Section<'_>) -> ScanSettings {

@@ -57,6 +57,8 @@ gap_kinds! {
     FactsNeverSeen = "facts-never-seen",
     /// A running host's facts are older than the fleet allows.
     FactsTooOld = "facts-too-old",
+    /// A product family has hosts, and none that a patch could be tried on first.
+    FamilyWithoutTestHost = "family-without-test-host",
     /// Nothing says whether strangers reach a host: neither it nor a zone.
     HostExposureUnknown = "host-exposure-unknown",
     /// Nobody answers for a host.
@@ -87,6 +89,8 @@ gap_kinds! {
     ServiceWithoutMinimum = "service-without-minimum",
     /// A service does not say how much the mission rests on it.
     ServiceWithoutMission = "service-without-mission",
+    /// No message proves that mail goes through a service.
+    ServiceWithoutProbe = "service-without-probe",
     /// More than one region goes first.
     SeveralPilotRegions = "several-pilot-regions",
     /// A team can be reached neither by mail nor by telephone.
@@ -111,6 +115,7 @@ pub fn lint(
     regions(fleet, &mut gaps);
     services(fleet, &mut gaps);
     hosts(fleet, &mut gaps);
+    families(fleet, &mut gaps);
     facts(fleet, last_seen, now, &mut gaps);
     gaps.0.sort();
     gaps.0
@@ -196,7 +201,12 @@ fn regions(fleet: &Fleet, gaps: &mut Gaps) {
 
 fn services(fleet: &Fleet, gaps: &mut Gaps) {
     let mut carried: BTreeMap<&ServiceName, BTreeMap<&RegionName, u32>> = BTreeMap::new();
+    let mut takes_mail: BTreeSet<&ServiceName> = BTreeSet::new();
     for (_, host) in running(fleet) {
+        let family = host.family.as_deref().unwrap_or_default();
+        if !WITHOUT_SMTP.contains(&family) {
+            takes_mail.extend(&host.services);
+        }
         if let Some(region) = &host.region {
             for service in &host.services {
                 *carried
@@ -272,6 +282,37 @@ fn services(fleet: &Fleet, gaps: &mut Gaps) {
                 Some(_) => {}
             }
         }
+        let all: u32 = carried.into_iter().flat_map(BTreeMap::values).sum();
+        if let Some(minimum) = service.minimum_total
+            && minimum > 0
+            && minimum >= all
+        {
+            let kind = if minimum > all {
+                GapKind::MinimumExceedsHosts
+            } else {
+                GapKind::MinimumLeavesNone
+            };
+            gaps.add(
+                kind,
+                name,
+                format!(
+                    "Service {name} must keep {minimum} host{} over all regions and has {all}.",
+                    plural(minimum)
+                ),
+                "Lower minimum_total, or add a host.",
+            );
+        }
+        if service.probe.is_none() && takes_mail.contains(name) {
+            gaps.add(
+                GapKind::ServiceWithoutProbe,
+                name,
+                format!(
+                    "Service {name} has no probe: after a patch no message proves that mail goes \
+                     through it."
+                ),
+                "Give it a probe: a mailbox of its own, and where it lies.",
+            );
+        }
         if service.minimum_everywhere.is_none() && service.minimum.is_empty() && carried.is_none() {
             gaps.add(
                 GapKind::ServiceWithoutMinimum,
@@ -280,6 +321,48 @@ fn services(fleet: &Fleet, gaps: &mut Gaps) {
                 "Say how many hosts must stay in service while others are patched.",
             );
         }
+    }
+}
+
+/// Families that take no mail by SMTP, so that no message can be handed to them to prove anything.
+const WITHOUT_SMTP: [&str; 6] = [
+    "clamav",
+    "horde",
+    "rainloop",
+    "roundcube",
+    "rspamd",
+    "spamassassin",
+];
+
+/// Of each family a host must be first: one named, else one of the pilot region.
+fn families(fleet: &Fleet, gaps: &mut Gaps) {
+    let pilot = |host: &mailkeep_model::Host| {
+        let region = host.region.as_ref().and_then(|r| fleet.regions.get(r));
+        region.is_some_and(|region| region.pilot)
+    };
+    let mut stands: BTreeMap<&str, bool> = BTreeMap::new();
+    for (_, host) in running(fleet) {
+        if let Some(family) = host.family.as_deref() {
+            *stands.entry(family).or_default() |= pilot(host);
+        }
+    }
+    let named = |family: &str| {
+        let settings = fleet.families.get(family);
+        settings.is_some_and(|settings| !settings.test_hosts.is_empty())
+    };
+    for (family, _) in stands.into_iter().filter(|(f, pilot)| !pilot && !named(f)) {
+        gaps.add(
+            GapKind::FamilyWithoutTestHost,
+            family,
+            format!(
+                "Family {family} has no test host and no host in the pilot region: nothing has its \
+                 patches first."
+            ),
+            &format!(
+                "Name one: [families.{}] test_host = \"...\".",
+                super::read::key(family)
+            ),
+        );
     }
 }
 

@@ -14,11 +14,15 @@ pub mod import;
 pub mod lint;
 mod notify;
 mod read;
+mod rollout;
 #[cfg(test)]
 mod tests;
 mod window;
 
-pub use file::{FeedLocation, FeedSettings, FleetError, FleetFile, MAX_BYTES, ScanSettings, parse};
+pub use file::{
+    ApprovalSettings, FeedLocation, FeedSettings, FleetError, FleetFile, MAX_BYTES, ScanSettings,
+    parse,
+};
 pub use lint::{Gap, GapKind, lint};
 pub use notify::{MailSettings, MailTls, NotifySettings};
 pub use read::{Fault, Faults};

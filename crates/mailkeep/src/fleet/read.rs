@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
+use jiff::civil::Date;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use mailkeep_model::InvalidId;
 use mailkeep_model::text::printable_max;
@@ -285,6 +286,15 @@ impl<'i> Section<'i> {
         })
     }
 
+    /// What was not taken, as one value again.
+    pub(super) fn rest(self) -> Item<'i> {
+        Item {
+            path: self.path,
+            span: self.span,
+            value: DeValue::Table(self.table),
+        }
+    }
+
     /// Every key that was not taken is a mistake.
     pub(super) fn close(self, reader: &mut Reader<'_>) {
         for key in self.table.keys() {
@@ -410,6 +420,77 @@ impl<'i> Item<'i> {
                 None
             }
         }
+    }
+
+    /// A length of time in whole minutes, as [`Self::duration`] takes it; nothing at all is one, where
+    /// `min` is 0.
+    pub(super) fn minutes(self, reader: &mut Reader<'_>, min: u32, max: u32) -> Option<u32> {
+        self.whole(reader, 60, "minutes", min, max)
+    }
+
+    /// A length of time in whole seconds.
+    pub(super) fn seconds(self, reader: &mut Reader<'_>, min: u32, max: u32) -> Option<u32> {
+        self.whole(reader, 1, "seconds", min, max)
+    }
+
+    fn whole(
+        self,
+        reader: &mut Reader<'_>,
+        unit: i64,
+        units: &str,
+        min: u32,
+        max: u32,
+    ) -> Option<u32> {
+        let text = self.text(reader)?;
+        let hint = || Some("write 2h30m, 90m, 7d, or PT2H30M".to_owned());
+        let parsed = text
+            .value
+            .parse::<Span>()
+            .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+        let duration = match parsed {
+            Ok(duration) => duration,
+            Err(error) => {
+                let message = format!("{:?} is no length of time: {error}", text.value);
+                reader.fault_hint(&text.path, text.span, message, hint());
+                return None;
+            }
+        };
+        let count = duration.as_secs() / unit;
+        if duration.subsec_nanos() != 0 || duration.as_secs() % unit != 0 {
+            let message = format!("must be a whole number of {units}");
+            return text.wrong(reader, &message);
+        }
+        match u32::try_from(count) {
+            Ok(count) if (min..=max).contains(&count) => Some(count),
+            _ => {
+                let message = format!("must be {min} to {max} {units}");
+                reader.fault_hint(&text.path, text.span, message, hint());
+                None
+            }
+        }
+    }
+
+    /// A day: a TOML date, or a text that is one.
+    pub(super) fn date(self, reader: &mut Reader<'_>) -> Option<Date> {
+        let written = match &self.value {
+            DeValue::Datetime(date) => date.to_string(),
+            DeValue::String(text) => text.to_string(),
+            _ => return self.wrong(reader, "a day, as 2026-12-24"),
+        };
+        // A time of day would be dropped in silence.
+        match written.parse::<Date>() {
+            Ok(date) if written.len() == "2026-12-24".len() => Some(date),
+            _ => {
+                let message = format!("{written:?} is no day; write 2026-12-24");
+                reader.fault(&self.path, self.span, message);
+                None
+            }
+        }
+    }
+
+    /// Where it stands.
+    pub(super) fn place(&self) -> (String, Range<usize>) {
+        (self.path.clone(), self.span.clone())
     }
 
     /// The raw value, for serde.

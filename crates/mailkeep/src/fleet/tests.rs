@@ -32,6 +32,7 @@ owner = "postmasters"
 criticality = "material"
 mission_prevalence = "essential"
 minimum = 1
+probe = { from = "probe@harbour.example", to = "probe@harbour.example", mailbox = "/var/mail/probe" }
 [hosts."mx1.harbour.example"]
 region = "eu"
 zone = "dmz"
@@ -133,7 +134,7 @@ fn an_unknown_key_is_a_mistake_with_a_hint() {
     let fault = only_mistake(&with("[hosts.a]\nexpose = false"));
     assert_eq!(
         fault.to_string(),
-        "line 32: hosts.a.expose: there is no key called \"expose\" here\n  32 | expose = false\n     | ^^^^^^\n  hint: did you mean \"exposed\"?"
+        "line 33: hosts.a.expose: there is no key called \"expose\" here\n  33 | expose = false\n     | ^^^^^^\n  hint: did you mean \"exposed\"?"
     );
     let fault = only_mistake("[host.mx1]\n");
     assert_eq!(fault.hint.unwrap(), "did you mean \"hosts\"?");
@@ -449,6 +450,21 @@ fn each_gap_is_named() {
             "minimum-exceeds-hosts",
             "s in eu",
         ),
+        (
+            "[services.s]\n[hosts.h]\nservices = \"s\"",
+            "service-without-probe",
+            "s",
+        ),
+        (
+            "[services.s]\nminimum_total = 1\n[hosts.h]\nregion = \"eu\"\nservices = \"s\"",
+            "minimum-leaves-none",
+            "s",
+        ),
+        (
+            "[hosts.h]\nfamily = \"sendmail\"",
+            "family-without-test-host",
+            "sendmail",
+        ),
         ("[hosts.h]", "host-without-region", "h"),
         ("[hosts.h]", "host-without-service", "h"),
         ("[hosts.h]", "host-without-zone", "h"),
@@ -525,6 +541,210 @@ fn a_minimum_may_be_said_for_one_region_and_for_the_rest() {
     let service = &file.fleet.services[&ServiceName::new("s").unwrap()];
     assert_eq!(service.minimum_in(&RegionName::new("eu").unwrap()), Some(2));
     assert_eq!(service.minimum_in(&RegionName::new("us").unwrap()), Some(1));
+}
+
+const PATCHING: &str = r#"
+[services.filter]
+minimum_total = 2
+after = []
+[services.mailbox]
+after = ["inbound-mx", "filter"]
+probe = { port = 2525, from = "p@a.example", to = "q@b.example", found_on = "mx2", mailbox = "/srv/q/Maildir", late = "90s" }
+[hosts.lb]
+family = "haproxy"
+[hosts.mx3]
+family = "postfix"
+drain = { by = "haproxy", front = "lb", backend = "mx", server = "mx3" }
+[hosts.mx4]
+drain = "none"
+[families.postfix]
+test_host = "mx3"
+drain = "syn-refusal"
+step = "1h"
+whole_cluster = true
+recipe = "recipes/postfix.toml"
+[policy.rollout]
+slot = "30m"
+step = "45m"
+parallel = { fleet = 10, region = 2 }
+wave_failures = 1
+shift = "2d"
+[[policy.rollout.blackout]]
+from = 2026-12-20
+to = "2027-01-06"
+regions = "eu"
+reason = "year's end"
+[policy.rollout.regular]
+soak_test = "2d"
+soak_wave = "0m"
+[policy.rollout.emergency]
+blackouts = true
+[[policy.deadline]]
+kev = true
+within = 2
+[approvals]
+allowed_signers = "keys/allowed_signers"
+"#;
+
+#[test]
+fn what_is_said_of_patching_is_read() {
+    use mailkeep_model::{Drain, RolloutPolicy};
+    let (file, problems) = parse(&with(PATCHING)).unwrap();
+    let places: Vec<_> = problems.iter().map(|p| p.record.as_str()).collect();
+    assert_eq!(places, ["service filter", "service mailbox"]);
+    let fleet = &file.fleet;
+    let mailbox = &fleet.services["mailbox"];
+    assert_eq!(mailbox.after.len(), 2);
+    assert_eq!(fleet.services["filter"].minimum_total, Some(2));
+    let probe = mailbox.probe.as_ref().unwrap();
+    assert_eq!((probe.port, probe.late_seconds), (2525, 90));
+    assert_eq!(probe.found_on.as_ref().unwrap().as_str(), "mx2");
+    let default = fleet.services["inbound-mx"].probe.as_ref().unwrap();
+    assert_eq!((default.port, default.late_seconds), (25, 300));
+    assert_eq!(
+        fleet.hosts["mx3"].drain,
+        Some(Drain::Haproxy {
+            front: HostName::new("lb").unwrap(),
+            socket: "/run/haproxy/admin.sock".to_owned(),
+            backend: "mx".to_owned(),
+            server: "mx3".to_owned(),
+        })
+    );
+    assert_eq!(fleet.hosts["mx4"].drain, Some(Drain::None));
+    let postfix = &fleet.families["postfix"];
+    assert_eq!(postfix.drain, Some(Drain::SynRefusal));
+    assert_eq!(postfix.step_minutes, Some(60));
+    assert!(postfix.whole_cluster);
+    assert!(postfix.test_hosts.contains("mx3"));
+    let rules = &fleet.rollout;
+    assert_eq!((rules.slot_minutes, rules.step_minutes), (30, 45));
+    assert_eq!((rules.wave_failures, rules.shift_minutes), (1, 2 * 24 * 60));
+    assert_eq!(
+        (
+            rules.parallel_fleet,
+            rules.parallel_region,
+            rules.parallel_team
+        ),
+        (Some(10), Some(2), None)
+    );
+    assert_eq!(rules.regular.soak_test_minutes, 2 * 24 * 60);
+    assert_eq!(rules.regular.soak_wave_minutes, 0);
+    let default = RolloutPolicy::default();
+    assert_eq!(
+        rules.regular.soak_pilot_minutes,
+        default.regular.soak_pilot_minutes
+    );
+    assert!(rules.emergency.blackouts && !rules.emergency.windows);
+    let blackout = &rules.blackouts[0];
+    assert_eq!(blackout.to.to_string(), "2027-01-06");
+    assert!(blackout.regions.contains("eu"));
+    assert_ne!(file.policy, Policy::default());
+    assert_eq!(
+        file.approvals.allowed_signers.as_deref(),
+        Some(std::path::Path::new("keys/allowed_signers"))
+    );
+}
+
+#[test]
+fn what_is_wrong_about_patching_is_told_with_its_place() {
+    for (extra, place, said) in [
+        (
+            "[services.s]\nafter = [\"inbound\"]",
+            "services.s.after[0]",
+            "no service called",
+        ),
+        (
+            "[services.a]\nafter = \"b\"\n[services.b]\nafter = \"c\"\n[services.c]\nafter = \"a\"",
+            "services.a",
+            "a after b after c after a",
+        ),
+        (
+            "[services.s]\nafter = \"s\"",
+            "services.s",
+            "waits for itself",
+        ),
+        (
+            "[services.s]\nprobe = { from = \"a@b\", to = \"c@d\", mailbox = \"/m\", found_on = \"mx9\" }",
+            "services.s.probe.found_on",
+            "no host called",
+        ),
+        (
+            "[services.s]\nprobe = { from = \"<a@b>\", to = \"c@d\", mailbox = \"/m\" }",
+            "services.s.probe.from",
+            "bare mail address",
+        ),
+        (
+            "[services.s]\nprobe = { from = \"a@b\", to = \"c@d\" }",
+            "services.s.probe",
+            "mailbox is missing",
+        ),
+        (
+            "[families.postfix]\ntest_host = \"mx9\"",
+            "families.postfix.test_host",
+            "no host called",
+        ),
+        (
+            "[families.postfix]\ntest_hosts = [\"mx2\"]",
+            "families.postfix.test_hosts[0]",
+            "of family exim",
+        ),
+        (
+            "[families.postfix]\ndrain = { by = \"haproxy\" }",
+            "families.postfix.drain.by",
+            "with each host",
+        ),
+        ("[hosts.h]\ndrain = \"syn\"", "hosts.h.drain", "none of"),
+        (
+            "[hosts.h]\ndrain = \"haproxy\"",
+            "hosts.h.drain",
+            "where it runs",
+        ),
+        (
+            "[hosts.h]\ndrain = { by = \"haproxy\", front = \"h\", backend = \"a; shutdown\", server = \"x\" }",
+            "hosts.h.drain.backend",
+            "letters, digits",
+        ),
+        (
+            "[policy.rollout]\nslot = \"7m\"",
+            "policy.rollout.slot",
+            "divide an hour",
+        ),
+        (
+            "[policy.rollout]\nstep = \"90s\"",
+            "policy.rollout.step",
+            "whole number of minutes",
+        ),
+        (
+            "[policy.rollout]\nparallel = { fleet = 0 }",
+            "policy.rollout.parallel.fleet",
+            "1 to",
+        ),
+        (
+            "[policy.rollout.emergency]\nminimum = 0",
+            "policy.rollout.emergency.minimum",
+            "no lane changes",
+        ),
+        (
+            "[[policy.rollout.blackout]]\nfrom = 2026-12-24\nto = 2026-12-23",
+            "policy.rollout.blackout[0]",
+            "before it begins",
+        ),
+        (
+            "[[policy.rollout.blackout]]\nfrom = 2026-12-24T10:00:00Z\nto = 2026-12-24",
+            "policy.rollout.blackout[0].from",
+            "is no day",
+        ),
+        ("[policy.rolout]\nstep = \"30m\"", "policy", "unknown field"),
+        (
+            "[approvals]\nallowed_signer = \"x\"",
+            "approvals.allowed_signer",
+            "no key called",
+        ),
+    ] {
+        let fault = only_mistake(&with(extra));
+        assert_eq!(fault.place, place, "{fault}");
+        assert!(fault.message.contains(said), "{fault}");
+    }
 }
 
 proptest! {
