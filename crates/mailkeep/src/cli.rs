@@ -73,6 +73,8 @@ pub enum Command {
     Affected(AffectedArgs),
     /// Everything that led to the verdict on one advisory on one host
     Explain(ExplainArgs),
+    /// What would applying the candidate change on a server, before anyone agrees to it?
+    Impact(ImpactArgs),
     /// Look at hosts: this one, those of the fleet over SSH, a directory, a list, an SBOM
     Scan(ScanArgs),
     /// The sources of advisories: fetch, import, see how fresh they are
@@ -210,6 +212,42 @@ pub struct ExplainArgs {
     /// A mounted root directory instead of a scanned host
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
+}
+
+/// `mailkeep impact`.
+#[derive(Debug, Args)]
+pub struct ImpactArgs {
+    /// The host; it is asked over ssh, and nothing is changed on it
+    pub on: HostName,
+    /// Binary or source package [default: mail software with a finding that its candidate closes]
+    pub package: Option<String>,
+
+    /// Fleet file [default: as for `check`]
+    #[arg(long, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
+
+    /// How to write the answer
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: ImpactFormat,
+
+    /// Write the answer to this file instead of standard output; whole or not at all
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Another ssh_config than your own (`ssh -F`)
+    #[arg(long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
+}
+
+/// Output formats of `impact`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ImpactFormat {
+    /// For a person.
+    Text,
+    /// For a program.
+    Json,
+    /// One self-contained page.
+    Html,
 }
 
 /// `mailkeep scan`.

@@ -16,6 +16,7 @@ pub mod commands;
 pub mod environment;
 pub mod feeds;
 pub mod fleet;
+pub mod impact;
 pub mod index;
 pub mod output;
 
@@ -42,6 +43,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Done> {
         Command::Check(args) => commands::check::run(&app, args),
         Command::Affected(args) => commands::affected::run(&app, args),
         Command::Explain(args) => commands::explain::run(&app, args),
+        Command::Impact(args) => commands::impact::run(&app, args),
         Command::Scan(args) => commands::scan::run(&app, args),
         Command::Feeds(command) => commands::feeds::run(&app, command),
         Command::Fleet(command) => commands::fleet::run(&app, command),

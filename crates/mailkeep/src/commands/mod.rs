@@ -6,6 +6,7 @@ pub mod explain;
 pub mod feeds;
 pub mod fleet;
 pub mod generate;
+pub mod impact;
 pub mod scan;
 pub mod watch;
 

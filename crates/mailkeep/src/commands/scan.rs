@@ -138,7 +138,7 @@ fn limits_within(mut limits: RunLimits, args: &ScanArgs) -> RunLimits {
 
 /// The arguments of [`SCRIPT`]: a word that no host can foresee, so that nothing it prints of its own
 /// passes for a delimiter, and what is asked for beyond the usual.
-fn script_arguments(released: bool) -> Vec<String> {
+pub fn script_arguments(released: bool) -> Vec<String> {
     use std::hash::{BuildHasher as _, RandomState};
     // The standard library seeds its hashers from the system's randomness; that is ample here.
     let nonce = format!(

@@ -6,7 +6,7 @@
 //! packages apart from mail are counted, unless they are urgent.
 
 mod lists;
-mod page;
+pub(crate) mod page;
 mod report;
 mod summary;
 mod tasks;
@@ -25,15 +25,31 @@ use crate::answer::Answer;
 /// Writes an answer as one HTML page.
 pub fn write(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     let report = Report::of(answer);
+    let title = format!(
+        "Mail server patches: {}, {}",
+        report.answer.scope,
+        words::moment(report.answer.generated_at)
+    );
+    write_page(&title, out, |page| body(page, &report))
+}
+
+/// Writes a page of this manner: `body` puts what stands between the body's tags.
+pub(crate) fn write_page(
+    title: &str,
+    out: &mut dyn Write,
+    body: impl FnOnce(&mut Page),
+) -> io::Result<()> {
     let mut page = Page::default();
-    head(&mut page, &report);
-    body(&mut page, &report);
+    head(&mut page, title);
+    page.markup("<body>\n");
+    body(&mut page);
+    page.markup("</body>\n</html>\n");
     out.write_all(page.into_html().as_bytes())
 }
 
 const STYLE: &str = include_str!("html/style.css");
 
-fn head(page: &mut Page, report: &Report<'_>) {
+fn head(page: &mut Page, title: &str) {
     let digest = BASE64_STANDARD.encode(Sha256::digest(STYLE));
     put!(page,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -44,16 +60,13 @@ fn head(page: &mut Page, report: &Report<'_>) {
         "<meta name=\"color-scheme\" content=\"light dark\">\n"
         "<meta name=\"referrer\" content=\"no-referrer\">\n"
         "<meta name=\"robots\" content=\"noindex\">\n"
-        "<title>Mail server patches: " (report.answer.scope) ", "
-        (words::moment(report.answer.generated_at))
-        "</title>\n<style>"
+        "<title>" (title) "</title>\n<style>"
     );
     page.markup(STYLE);
     page.markup("</style>\n</head>\n");
 }
 
 fn body(page: &mut Page, report: &Report<'_>) {
-    page.markup("<body>\n");
     summary::header(page, report);
     page.markup("<main>\n");
     summary::lead(page, report);
@@ -68,5 +81,4 @@ fn body(page: &mut Page, report: &Report<'_>) {
     lists::legend(page);
     page.markup("</main>\n");
     lists::footer(page, report);
-    page.markup("</body>\n</html>\n");
 }

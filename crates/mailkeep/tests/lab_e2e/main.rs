@@ -87,6 +87,7 @@ fn six_hosts_over_ssh_get_exactly_the_right_answers() {
     scanned_over_ssh(&bench);
     checked(&bench, &pairs);
     what_was_seen(&bench, &pairs);
+    what_it_would_change(&bench, &pairs);
     without_a_feed(&bench, &pairs);
     without_root(&bench, &pairs);
     restarted_and_patched(&bench, &pairs);
@@ -373,6 +374,61 @@ fn what_was_seen(bench: &Bench<'_>, pairs: &Pairs) {
     assert_eq!(stale.len(), 1, "{stale:?}");
     assert_eq!(stale[0].path, "/usr/sbin/exim4");
     assert_eq!(stale[0].ran_version.as_deref(), Some(&*pairs.exim.old));
+}
+
+/// Nothing is changed yet; the host's own apt is asked what it would do.
+fn what_it_would_change(bench: &Bench<'_>, pairs: &Pairs) {
+    bench.step("what applying the patch would change is told before anyone agrees to it");
+    bench.inside(
+        OLD_EXIM,
+        "echo '# ours' >>/etc/logrotate.d/exim4-base; apt-mark hold exim4-base",
+    );
+    let impact = |status: i32, args: &[&str]| -> serde_json::Value {
+        let args = [&["--format", "json"], args].concat();
+        let run = bench.with_fleet(status, "impact", &args);
+        serde_json::from_str(&run.stdout).unwrap()
+    };
+    let postfix = impact(1, &[OLD_POSTFIX]);
+    let package = &postfix["packages"][0];
+    assert_eq!(package["name"], "postfix");
+    assert_eq!(package["from"], *pairs.postfix.old);
+    assert_eq!(package["to"], *pairs.postfix.new);
+    assert_eq!(package["closes"], serde_json::json!(["CVE-2026-90001"]));
+    let names: Vec<&str> = postfix["processes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|process| process["name"].as_str().unwrap())
+        .collect();
+    assert!(
+        names.contains(&"master") && names.contains(&"qmgr"),
+        "{names:?}"
+    );
+    // It is the only one of its region; the fleet file wants one to stay.
+    assert_eq!(
+        postfix["cautions"],
+        serde_json::json!([{ "kind": "below-minimum", "service": "inbound-mx" }])
+    );
+    assert_eq!(postfix["interruption"]["basis"]["kind"], "measured");
+
+    let exim = impact(1, &[OLD_EXIM, "exim4"]);
+    let base = exim["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|package| package["name"] == "exim4-base")
+        .unwrap();
+    assert_eq!(base["held"], true, "{exim:#}");
+    let file = &base["configuration"][0];
+    assert_eq!(file["path"], "/etc/logrotate.d/exim4-base", "{exim:#}");
+    assert_eq!(file["outcome"], "kept");
+    assert!(exim["cautions"].to_string().contains("held"), "{exim:#}");
+    bench.inside(OLD_EXIM, "apt-mark unhold exim4-base");
+
+    let nothing = impact(0, &[HEALTHY]);
+    assert_eq!(nothing["packages"], serde_json::json!([]));
+    bench.with_fleet(2, "impact", &[OLD_EXIM, "no-such-package"]);
+    bench.with_fleet(2, "impact", &["h99"]);
 }
 
 fn without_a_feed(bench: &Bench<'_>, pairs: &Pairs) {

@@ -6,24 +6,24 @@ use mailkeep_model::text::is_unsafe;
 
 /// HTML so far.
 #[derive(Debug, Default)]
-pub(super) struct Page {
+pub(crate) struct Page {
     html: String,
 }
 
 impl Page {
     /// Adds markup. It is part of this program: nothing from a host or a feed is `'static`.
-    pub(super) fn markup(&mut self, markup: &'static str) {
+    pub(crate) fn markup(&mut self, markup: &'static str) {
         self.html.push_str(markup);
     }
 
     /// Adds text: printable, and escaped for an element's content and a quoted attribute alike.
-    pub(super) fn text(&mut self, text: impl Display) {
+    pub(crate) fn text(&mut self, text: impl Display) {
         // Writing to a String does not fail.
         write!(Escape(&mut self.html), "{text}").unwrap_or_default();
     }
 
     /// The whole.
-    pub(super) fn into_html(self) -> String {
+    pub(crate) fn into_html(self) -> String {
         self.html
     }
 }
@@ -55,7 +55,7 @@ macro_rules! put {
     (@ $page:ident ($text:expr)) => { $page.text(&$text) };
     ($page:ident, $($part:tt)+) => {{ $(put!(@ $page $part);)+ }};
 }
-pub(super) use put;
+pub(crate) use put;
 
 #[cfg(test)]
 mod tests {
