@@ -1,5 +1,6 @@
 //! All outbound IO: [`hosts`] (the local one, and over the user's own `ssh`), [`fetch`] (feeds over
-//! HTTPS), [`notify`] (mail, webhooks, commands), [`probe`] (a message handed in, and found again).
+//! HTTPS), [`notify`] (mail, webhooks, commands), [`probe`] (a message handed in, and
+//! found again), [`mod@sign`] (signatures by SSH keys).
 //!
 //! Entry types: [`hosts::run_over_ssh`], [`fetch::Fetcher`], [`notify::send_mail`].
 //!
@@ -26,6 +27,7 @@ pub mod fetch;
 pub mod hosts;
 pub mod notify;
 pub mod probe;
+pub mod sign;
 
 mod process;
 mod secret;

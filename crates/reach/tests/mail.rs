@@ -118,6 +118,7 @@ fn send(settings: &MailSettings) -> Result<(), MailError> {
         subject: "2 patches due at the harbour",
         text: "mx1: exim4\n.\nmx2: exim4\n",
         html: Some("<p>mx1: exim4</p>"),
+        calendar: None,
         date: "2026-11-21T10:00:00Z".parse().unwrap(),
     };
     send_mail(settings, &mail)

@@ -22,6 +22,7 @@ use crate::cli::{Scope, WatchArgs};
 use news::{Memory, News, Standing};
 pub use news::{Notice, Road};
 use spool::Spool;
+pub(crate) use spool::mail_settings;
 
 /// Runs it.
 pub fn run(app: &App, args: &WatchArgs) -> anyhow::Result<Done> {

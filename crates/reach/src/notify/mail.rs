@@ -69,9 +69,20 @@ pub struct Mail<'a> {
     pub text: &'a str,
     /// The same as HTML.
     pub html: Option<&'a str>,
+    /// The same as something for a calendar.
+    pub calendar: Option<Calendar<'a>>,
     /// `Date`. It goes into the `Message-ID` together with the rest, so that a message sent again
     /// has the same one.
     pub date: Timestamp,
+}
+
+/// An iCalendar object that a message carries (iMIP, RFC 6047).
+#[derive(Debug, Clone, Copy)]
+pub struct Calendar<'a> {
+    /// Its `METHOD`, as it stands in `text` too: `REQUEST`, `CANCEL`.
+    pub method: &'a str,
+    /// The object, in UTF-8.
+    pub text: &'a str,
 }
 
 /// A message that was not taken.
@@ -240,21 +251,44 @@ fn compose(settings: &MailSettings, mail: &Mail<'_>) -> Result<Message, MailErro
     for to in mail.to {
         builder = builder.to(mailbox("To", to)?);
     }
-    match mail.html {
-        Some(html) => builder.multipart(MultiPart::alternative_plain_html(
-            mail.text.to_owned(),
-            html.to_owned(),
-        )),
-        None => builder.singlepart(
-            SinglePart::builder()
-                .header(ContentType::TEXT_PLAIN)
-                .body(mail.text.to_owned()),
-        ),
+    let plain = || SinglePart::plain(mail.text.to_owned());
+    match (mail.html, mail.calendar) {
+        (None, None) => builder.singlepart(plain()),
+        (html, calendar) => {
+            // The last alternative is the one a reader prefers that understands it.
+            let mut parts = MultiPart::alternative().singlepart(plain());
+            if let Some(html) = html {
+                parts = parts.singlepart(SinglePart::html(html.to_owned()));
+            }
+            if let Some(calendar) = calendar {
+                parts = parts.singlepart(calendar_part(calendar)?);
+            }
+            builder.multipart(parts)
+        }
     }
     .map_err(|source| MailError::Compose {
         subject: subject(),
         source,
     })
+}
+
+/// RFC 6047 section 2.4: the part names the method, and it is that of the object.
+fn calendar_part(calendar: Calendar<'_>) -> Result<SinglePart, MailError> {
+    let sound = |c: char| c.is_ascii_uppercase();
+    let kind = if calendar.method.chars().all(sound) {
+        let text = format!("text/calendar; charset=utf-8; method={}", calendar.method);
+        ContentType::parse(&text).ok()
+    } else {
+        None
+    };
+    let Some(kind) = kind else {
+        return Err(MailError::HeaderInjection {
+            field: "the calendar's method",
+        });
+    };
+    Ok(SinglePart::builder()
+        .header(kind)
+        .body(calendar.text.to_owned()))
 }
 
 fn message_id(from: &Mailbox, mail: &Mail<'_>) -> String {
@@ -408,6 +442,7 @@ mod tests {
             subject,
             text: "Grüße\n.\nend",
             html: None,
+            calendar: None,
             date: "2026-11-21T10:00:00Z".parse().unwrap(),
         }
     }
@@ -446,6 +481,31 @@ mod tests {
             "{message}"
         );
         assert!(message.contains("@example.org>\r\n"), "{message}");
+    }
+
+    #[test]
+    fn an_invitation_is_the_last_alternative_and_names_its_method() {
+        let to = ["ops@example.org".to_owned()];
+        let mut invitation = mail(&to, "a");
+        let ics = "BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nEND:VCALENDAR\r\n";
+        invitation.calendar = Some(Calendar {
+            method: "REQUEST",
+            text: ics,
+        });
+        let message = compose(&settings(), &invitation).unwrap();
+        let message = String::from_utf8(message.formatted()).unwrap();
+        let kind = "Content-Type: text/calendar; charset=utf-8; method=REQUEST";
+        let plain = message.find("Content-Type: text/plain").unwrap();
+        let calendar = message.find(kind).unwrap_or_else(|| panic!("{message}"));
+        assert!(message.contains("Content-Type: multipart/alternative"));
+        assert!(plain < calendar, "{message}");
+        assert!(message.contains(ics), "{message}");
+        invitation.calendar = Some(Calendar {
+            method: "REQUEST\r\nBcc: x@y",
+            text: ics,
+        });
+        let error = compose(&settings(), &invitation).unwrap_err();
+        assert_eq!(error.kind(), "header-injection");
     }
 
     #[test]

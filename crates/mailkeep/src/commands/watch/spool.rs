@@ -194,6 +194,7 @@ fn send(
                 subject: &notice.subject,
                 text: &notice.text,
                 html: None,
+                calendar: None,
                 date: notice.at,
             };
             send_mail(&settings, &mail)?;
@@ -217,7 +218,8 @@ fn secret(fleet: &LoadedFleet, file: &Path, what: &str) -> anyhow::Result<Secret
     Ok(Secret::new(text))
 }
 
-fn mail_settings(
+/// How mail is handed in, with the password read from its file.
+pub(crate) fn mail_settings(
     fleet: &LoadedFleet,
     mail: &crate::fleet::MailSettings,
 ) -> anyhow::Result<notify::MailSettings> {
