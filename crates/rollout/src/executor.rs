@@ -8,17 +8,51 @@
 //! 4. for a [`Do::Order`]: appends [`Order::started`] and applies it, performs the order, appends
 //!    [`Order::ended`] and applies that.
 //!
+//! A caller that cannot append must stop: what is not in the journal has not happened, and the next
+//! controller knows nothing of it.
+//!
 //! **Invariant:** decides nothing that the plan has not decided, except to wait, to stop and to take
 //! back. No clock, no file, no socket, no thread; the state is a fold over events and nothing else.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod fold;
+mod gates;
+mod progress;
+mod roster;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use mailkeep_model::{
-    Event, EventKind, HostName, HostState, Plan, PlanId, RolloutOutcome, Timestamp,
+    Act, Actor, CallOff, EventKind, HostName, HostState, Plan, PlanId, RolloutOutcome, Timestamp,
 };
 
 use crate::Order;
-use crate::machine::IllegalTransition;
+use crate::machine::{IllegalTransition, act_of, limits};
+use gates::StageGate;
+use progress::{Progress, VariantProgress, WaveProgress};
+use roster::Roster;
+
+pub use gates::WaitsFor;
+
+/// How long before its start a host is looked at for the first time: long enough that a host which is
+/// not as the plan thinks is known before its turn, short enough that the look still counts then.
+pub const LOOK_AHEAD: SignedDuration = SignedDuration::from_mins(10);
+
+/// A look older than this is repeated before anything is done.
+pub const LOOK_LASTS: SignedDuration = SignedDuration::from_mins(30);
+
+/// How much later than planned a step may begin even where it fills its window to the end: what
+/// starting a process and asking a host takes.
+pub const START_GRACE: SignedDuration = SignedDuration::from_mins(5);
+
+/// How much later than planned a step may begin where windows do not hold. After a day the plan's
+/// facts are another day's.
+pub const LATEST_WITHOUT_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
 /// What the caller of [`Executor::poll`] is to do.
 #[derive(Debug, Clone)]
@@ -40,11 +74,22 @@ pub enum ApplyError {
         /// Which.
         host: HostName,
     },
-    /// It belongs to no act that is under way: the late answer of an earlier try or controller.
+    /// It belongs to no act that is under way: the late answer of an earlier try, or of a controller
+    /// that was replaced.
     #[error("no such act is under way on {host}")]
     Stale {
         /// On which host.
         host: HostName,
+    },
+    /// An act that is not due in the host's state.
+    #[error("{} is not due on {host}, which is {}", act.name(), state.name())]
+    NotDue {
+        /// On which host.
+        host: HostName,
+        /// Which act.
+        act: Act,
+        /// Its state.
+        state: HostState,
     },
     /// The transition does not exist.
     #[error("the journal does not fit the state of {host}")]
@@ -63,6 +108,29 @@ pub struct Executor {
     plan_id: PlanId,
     plan: Arc<Plan>,
     fence: u64,
+    /// The highest one in the journal.
+    seen_fence: u64,
+    started: bool,
+    paused: Option<String>,
+    aborted: Option<String>,
+    outcome: Option<RolloutOutcome>,
+    /// By step.
+    hosts: Vec<Progress>,
+    by_name: BTreeMap<HostName, usize>,
+    waves: Vec<WaveProgress>,
+    variants: Vec<VariantProgress>,
+    clusters: Vec<Vec<usize>>,
+    /// Each step's own place, so that a host without a cluster has a cluster of one.
+    alone: Vec<usize>,
+    roster: Roster,
+    /// Steps that have begun, or whose time has come, and that have not ended.
+    active: BTreeSet<usize>,
+    /// Steps before this one have been made active.
+    awake: usize,
+    /// Hosts that have ended.
+    ended: usize,
+    /// Something happened after which hosts that wait may have to be called off.
+    unsettled: bool,
 }
 
 /// Where one host stands.
@@ -74,13 +142,15 @@ pub struct HostView<'a> {
     pub step: usize,
     /// Its state.
     pub state: HostState,
-    /// Since when.
+    /// Since when; `None` while it waits.
     pub since: Option<Timestamp>,
     /// How often the act of this state was begun.
     pub attempt: u32,
     /// Whether an act is under way.
     pub busy: bool,
-    /// What went wrong, or why it was called off, last: stable name, colon, detail.
+    /// What led it off the good path: stable name, colon, detail.
+    pub why: Option<&'a str>,
+    /// What went wrong last, in the same form.
     pub trouble: Option<&'a str>,
 }
 
@@ -88,53 +158,130 @@ impl Executor {
     /// An executor that has seen no event. `fence` is this controller's number, higher than that of
     /// every controller before it: acts begun under a lower one and never ended are ordered again.
     pub fn new(plan_id: PlanId, plan: Arc<Plan>, fence: u64) -> Self {
+        let mut roster = Roster::new(&plan);
+        let mut hosts: Vec<Progress> = plan
+            .steps
+            .iter()
+            .map(|step| Progress::new(roster.entry(&step.host)))
+            .collect();
+        let clusters = progress::clusters_of(&plan);
+        for (at, members) in clusters.iter().enumerate() {
+            for &member in members {
+                if let Some(host) = hosts.get_mut(member) {
+                    host.cluster = Some(at);
+                }
+            }
+        }
         Self {
             plan_id,
-            plan,
             fence,
+            seen_fence: 0,
+            started: false,
+            paused: None,
+            aborted: None,
+            outcome: None,
+            by_name: plan
+                .steps
+                .iter()
+                .enumerate()
+                .map(|(at, step)| (step.host.clone(), at))
+                .collect(),
+            waves: progress::waves_of(&plan),
+            variants: progress::variants_of(&plan),
+            clusters,
+            alone: (0..plan.steps.len()).collect(),
+            roster,
+            active: BTreeSet::new(),
+            awake: 0,
+            ended: 0,
+            unsettled: true,
+            hosts,
+            plan,
         }
-    }
-
-    /// Takes one event of the journal over. Events of other plans and realms change nothing, but that
-    /// hosts isolated by hand count as out of service.
-    pub fn apply(&mut self, event: &Event) -> Result<(), ApplyError> {
-        let _ = event;
-        Ok(())
     }
 
     /// What is due. Each order is handed out once; until its end is applied there is no other for its
     /// host. Empty until [`EventKind::RolloutStarted`] was applied and after
     /// [`EventKind::RolloutEnded`] was, and for good once a higher fence was seen.
     pub fn poll(&mut self, now: Timestamp) -> Vec<Do> {
-        let _ = now;
-        Vec::new()
+        if !self.started || self.outcome.is_some() || self.taken_over_by().is_some() {
+            return Vec::new();
+        }
+        self.wake_up(now);
+        let records = self.records(now);
+        if records.is_empty() {
+            self.unsettled = false;
+            self.orders(now).into_iter().map(Do::Order).collect()
+        } else {
+            records.into_iter().map(Do::Record).collect()
+        }
     }
 
     /// When to poll again even if nothing happens; `None` where only an event can make anything due.
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
-        let _ = now;
-        None
+        if !self.started || self.outcome.is_some() || self.taken_over_by().is_some() {
+            return None;
+        }
+        let sleeping = self
+            .plan
+            .steps
+            .get(self.awake)
+            .map(|step| look_at(step.start));
+        self.active
+            .iter()
+            .filter_map(|&at| self.wakes_at(at, now))
+            .chain(sleeping)
+            .filter(|&at| at > now)
+            .min()
     }
 
     /// Where each host stands, in the order of the plan's steps.
     pub fn states(&self) -> impl Iterator<Item = HostView<'_>> {
-        std::iter::empty()
+        self.hosts
+            .iter()
+            .zip(&self.plan.steps)
+            .enumerate()
+            .map(|(step, (progress, planned))| HostView {
+                host: &planned.host,
+                step,
+                state: progress.state,
+                since: progress.since,
+                attempt: progress.attempt,
+                busy: progress.busy(self.fence),
+                why: progress.why.as_deref(),
+                trouble: progress.trouble.as_deref(),
+            })
+    }
+
+    /// Where one host stands.
+    pub fn state_of(&self, host: &HostName) -> Option<HostState> {
+        Some(self.hosts.get(*self.by_name.get(host)?)?.state)
     }
 
     /// How it ended, once it has.
     pub fn outcome(&self) -> Option<RolloutOutcome> {
-        None
+        self.outcome
+    }
+
+    /// Whether it was started.
+    pub fn is_started(&self) -> bool {
+        self.started
     }
 
     /// The reason of the pause, while it is paused.
     pub fn paused(&self) -> Option<&str> {
-        None
+        self.paused.as_deref()
+    }
+
+    /// Why it was aborted, where it was.
+    pub fn aborted(&self) -> Option<&str> {
+        self.aborted.as_deref()
     }
 
     /// The highest fencing number seen, where it is higher than this executor's: another controller has
     /// taken over, and this one must stop.
     pub fn taken_over_by(&self) -> Option<u64> {
-        None
+        (self.seen_fence > self.fence).then_some(self.seen_fence)
     }
 
     /// The plan's id.
@@ -151,4 +298,371 @@ impl Executor {
     pub fn fence(&self) -> u64 {
         self.fence
     }
+
+    fn wake_up(&mut self, now: Timestamp) {
+        while let Some(step) = self.plan.steps.get(self.awake)
+            && look_at(step.start) <= now
+        {
+            if self
+                .hosts
+                .get(self.awake)
+                .is_some_and(|host| !host.state.is_end())
+            {
+                self.active.insert(self.awake);
+            }
+            self.awake += 1;
+        }
+    }
+
+    fn records(&self, now: Timestamp) -> Vec<EventKind> {
+        let mut records: Vec<EventKind> = if self.unsettled {
+            (0..self.hosts.len())
+                .filter_map(|at| self.call_off(at, now))
+                .collect()
+        } else {
+            // Only time has passed.
+            let active = self.active.iter();
+            active.filter_map(|&at| self.call_off(at, now)).collect()
+        };
+        records.extend(self.pause());
+        if records.is_empty() && self.ended == self.hosts.len() {
+            let proven = |host: &Progress| host.state == HostState::Proven;
+            records.push(EventKind::RolloutEnded {
+                plan: self.plan_id.clone(),
+                outcome: if self.hosts.iter().all(proven) {
+                    RolloutOutcome::Proven
+                } else if self.aborted.is_some() {
+                    RolloutOutcome::Aborted
+                } else {
+                    RolloutOutcome::Partly
+                },
+            });
+        }
+        records
+    }
+
+    /// The record that takes a host off the plan, where something asks for it and no act is under way.
+    fn call_off(&self, at: usize, now: Timestamp) -> Option<EventKind> {
+        let progress = self.hosts.get(at)?;
+        if progress.state.is_end() || progress.busy(self.fence) {
+            return None;
+        }
+        let (reason, detail) = self.calls_off(at, progress, now)?;
+        Some(EventKind::HostCalledOff {
+            plan: self.plan_id.clone(),
+            host: self.plan.steps.get(at)?.host.clone(),
+            reason,
+            detail,
+        })
+    }
+
+    fn calls_off(&self, at: usize, host: &Progress, now: Timestamp) -> Option<(CallOff, String)> {
+        let unchanged = match host.state {
+            HostState::Waiting
+            | HostState::Prechecking
+            | HostState::Ready
+            | HostState::Leasing
+            | HostState::Draining
+            | HostState::Emptying
+            | HostState::Saving => true,
+            HostState::Patching
+            | HostState::Proving
+            | HostState::Returning
+            | HostState::Soaking => false,
+            HostState::DrainingAgain => {
+                let lacks = self.holds_second_drain(at)?;
+                return self
+                    .never_spared(at)
+                    .then(|| (CallOff::MinimumInService, WaitsFor::from(lacks).to_string()));
+            }
+            HostState::Releasing
+            | HostState::EmptyingAgain
+            | HostState::RollingBack
+            | HostState::ProvingOld
+            | HostState::ReturningOld
+            | HostState::ReleasingOld
+            | HostState::BackingOut
+            | HostState::ReleasingUntouched
+            | HostState::Proven
+            | HostState::RolledBack
+            | HostState::Untouched
+            | HostState::Held
+            | HostState::Unproven => return None,
+        };
+        if unchanged && let Some(why) = &self.aborted {
+            return Some((CallOff::Aborted, why.clone()));
+        }
+        if unchanged && let Some(failed) = self.quarantined_by(at) {
+            return Some((CallOff::ChangeQuarantined, self.failure_of(failed)));
+        }
+        if let Some(broken) = self.breaks_cluster(at) {
+            return Some((CallOff::ClusterBroken, self.failure_of(broken)));
+        }
+        if host.state == HostState::Leasing || host.state == HostState::Draining && host.fresh() {
+            return self.passed(at, now);
+        }
+        if !matches!(
+            host.state,
+            HostState::Waiting | HostState::Prechecking | HostState::Ready
+        ) {
+            return None;
+        }
+        for (other, state) in self.dependencies(at) {
+            if state.is_end() && state != HostState::Proven {
+                let why = format!("{other} is {}", state.name());
+                return Some((CallOff::DependencyNotProven, why));
+            }
+        }
+        if let StageGate::Never(_, failed) = self.stage_gate(at) {
+            return Some((CallOff::StageNotProven, self.failure_of(failed)));
+        }
+        self.passed(at, now)
+    }
+
+    fn passed(&self, at: usize, now: Timestamp) -> Option<(CallOff, String)> {
+        (self.too_late_at(at) <= now).then(|| {
+            let waited = self.waits_for(at, now);
+            let waited = waited.map_or_else(
+                || "it was not begun in time".to_owned(),
+                |waited| format!("it waited for {waited}"),
+            );
+            (CallOff::WindowPassed, waited)
+        })
+    }
+
+    /// The step on which this one's change failed, where that is another.
+    fn quarantined_by(&self, at: usize) -> Option<usize> {
+        let variant = self.plan.steps.get(at)?.variant;
+        let failed = self.variants.get(variant as usize)?.failed_on?;
+        (failed != at).then_some(failed)
+    }
+
+    /// A member of its cluster that was not begun, or failed.
+    fn breaks_cluster(&self, at: usize) -> Option<usize> {
+        self.cluster_of(at).iter().copied().find(|&member| {
+            member != at
+                && self.hosts.get(member).is_some_and(|host| {
+                    host.change_failed
+                        || matches!(
+                            host.state,
+                            HostState::BackingOut
+                                | HostState::ReleasingUntouched
+                                | HostState::Untouched
+                                | HostState::RollingBack
+                                | HostState::RolledBack
+                                | HostState::Held
+                                | HostState::Unproven
+                        )
+                })
+        })
+    }
+
+    fn failure_of(&self, at: usize) -> String {
+        let (Some(step), Some(host)) = (self.plan.steps.get(at), self.hosts.get(at)) else {
+            return String::new();
+        };
+        let why = host.why.as_deref().or(host.trouble.as_deref());
+        format!(
+            "{} is {}: {}",
+            step.host,
+            host.state.name(),
+            why.unwrap_or("no reason given")
+        )
+    }
+
+    /// The record that pauses the rollout, where a wave has more failures than it bears and there is
+    /// anything left to stop.
+    fn pause(&self) -> Option<EventKind> {
+        if self.paused.is_some() || self.aborted.is_some() {
+            return None;
+        }
+        let limit = self.plan.policy.wave_failures;
+        let (at, wave) = self
+            .waves
+            .iter()
+            .enumerate()
+            .find(|(_, wave)| wave.failed > limit && wave.failed > wave.borne)?;
+        let left = self.hosts.iter().any(|host| {
+            matches!(
+                host.state,
+                HostState::Waiting | HostState::Prechecking | HostState::Ready | HostState::Leasing
+            )
+        });
+        if !left {
+            return None;
+        }
+        let planned = self.plan.waves.get(at)?;
+        let hosts = if wave.failed == 1 { "host" } else { "hosts" };
+        Some(EventKind::RolloutPaused {
+            plan: self.plan_id.clone(),
+            by: Actor {
+                name: "mailkeep".to_owned(),
+                team: None,
+            },
+            reason: format!(
+                "wave-failures: {} {hosts} of wave {at} ({} stage, {}) failed, {limit} may",
+                wave.failed,
+                planned.stage.name(),
+                planned.region,
+            ),
+        })
+    }
+
+    fn orders(&mut self, now: Timestamp) -> Vec<Order> {
+        let mut orders = Vec::new();
+        // Whoever is in work comes first: what ends there makes room for others.
+        let active: Vec<usize> = self.active.iter().copied().collect();
+        let (in_work, others): (Vec<usize>, Vec<usize>) = active
+            .into_iter()
+            .partition(|&at| self.hosts.get(at).is_some_and(Progress::in_work));
+        for at in in_work.into_iter().chain(others) {
+            if let Some(act) = self.due(at, now) {
+                orders.extend(self.order(at, act));
+            }
+        }
+        orders
+    }
+
+    /// The act that is due on a host.
+    fn due(&self, at: usize, now: Timestamp) -> Option<Act> {
+        let host = self.hosts.get(at)?;
+        if host.busy(self.fence) || host.retry_at.is_some_and(|retry| now < retry) {
+            return None;
+        }
+        let act = act_of(host.state)?;
+        let held = match host.state {
+            HostState::Waiting => {
+                let start = self.plan.steps.get(at)?.start;
+                self.paused.is_some() || now < look_at(start)
+            }
+            HostState::Ready => {
+                if self.holds_start(at, now).is_some() {
+                    true
+                } else if host
+                    .looked_at
+                    .is_some_and(|looked| progress::later(looked, LOOK_LASTS) < now)
+                {
+                    return Some(Act::Precheck);
+                } else {
+                    false
+                }
+            }
+            HostState::Draining => self.holds_drain(at).is_some(),
+            HostState::DrainingAgain => self.holds_second_drain(at).is_some(),
+            // Two versions never run side by side in a cluster: its members are patched, and serve
+            // again, together.
+            HostState::Patching | HostState::Returning => {
+                host.fresh() && self.runs_ahead(at, host.state)
+            }
+            HostState::Prechecking
+            | HostState::Leasing
+            | HostState::Emptying
+            | HostState::Saving
+            | HostState::Proving
+            | HostState::Soaking
+            | HostState::Releasing
+            | HostState::EmptyingAgain
+            | HostState::RollingBack
+            | HostState::ProvingOld
+            | HostState::ReturningOld
+            | HostState::ReleasingOld
+            | HostState::BackingOut
+            | HostState::ReleasingUntouched => false,
+            HostState::Proven
+            | HostState::RolledBack
+            | HostState::Untouched
+            | HostState::Held
+            | HostState::Unproven => true,
+        };
+        (!held).then_some(act)
+    }
+
+    /// Whether another member of its cluster has not come as far as this.
+    fn runs_ahead(&self, at: usize, state: HostState) -> bool {
+        let place = |state: HostState| HostState::ALL.iter().position(|&known| known == state);
+        self.cluster_of(at).iter().any(|&member| {
+            self.hosts
+                .get(member)
+                .is_some_and(|host| place(host.state) < place(state))
+        })
+    }
+
+    fn order(&mut self, at: usize, act: Act) -> Option<Order> {
+        let host = self.hosts.get_mut(at)?;
+        let limits = limits(host.state)?;
+        let attempt = if matches!(host.state, HostState::Waiting | HostState::Ready) {
+            1
+        } else {
+            host.attempt.saturating_add(1)
+        };
+        host.ordered = true;
+        let last = host.not_yet.saturating_add(1) >= limits.not_yet;
+        self.count(at);
+        Some(Order {
+            plan_id: self.plan_id.clone(),
+            plan: Arc::clone(&self.plan),
+            step: at,
+            act,
+            attempt,
+            fence: self.fence,
+            limit: limits.answer,
+            last,
+        })
+    }
+
+    /// The next time at which something may be due on a host by time alone.
+    fn wakes_at(&self, at: usize, now: Timestamp) -> Option<Timestamp> {
+        let host = self.hosts.get(at)?;
+        if host.busy(self.fence) {
+            return None;
+        }
+        let start = self.plan.steps.get(at)?.start;
+        let mut times = vec![host.retry_at];
+        match host.state {
+            HostState::Waiting | HostState::Ready | HostState::Prechecking | HostState::Leasing => {
+                times.extend([
+                    Some(look_at(start)),
+                    Some(start),
+                    Some(self.too_late_at(at)),
+                ]);
+                if let Some(WaitsFor::Soak { until }) = self.waits_for(at, now) {
+                    times.push(Some(until));
+                }
+            }
+            HostState::Draining => times.push(Some(self.too_late_at(at))),
+            HostState::Emptying
+            | HostState::Saving
+            | HostState::Patching
+            | HostState::Proving
+            | HostState::Returning
+            | HostState::Soaking
+            | HostState::Releasing
+            | HostState::DrainingAgain
+            | HostState::EmptyingAgain
+            | HostState::RollingBack
+            | HostState::ProvingOld
+            | HostState::ReturningOld
+            | HostState::ReleasingOld
+            | HostState::BackingOut
+            | HostState::ReleasingUntouched
+            | HostState::Proven
+            | HostState::RolledBack
+            | HostState::Untouched
+            | HostState::Held
+            | HostState::Unproven => {}
+        }
+        times.into_iter().flatten().filter(|&time| time > now).min()
+    }
+
+    /// Counts a host in the roster as its progress says.
+    fn count(&mut self, at: usize) {
+        if let Some(host) = self.hosts.get(at) {
+            self.roster.set(host.entry, host.taken(), host.out());
+        }
+    }
+}
+
+/// When a host is looked at that starts then.
+fn look_at(start: Timestamp) -> Timestamp {
+    start.checked_sub(LOOK_AHEAD).unwrap_or(start)
 }
