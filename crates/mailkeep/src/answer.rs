@@ -7,6 +7,8 @@ use mailkeep_model::{
 };
 use mailkeep_triage::Change;
 
+use crate::fleet::Organisation;
+
 /// Everything a check found out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
@@ -14,6 +16,8 @@ pub struct Answer {
     pub generated_at: Timestamp,
     /// What was checked, for a title: the fleet file's name, a directory, a host.
     pub scope: String,
+    /// Who runs the servers, where the fleet file says.
+    pub organisation: Option<Organisation>,
     /// The feeds it rests on, by name.
     pub feeds: Vec<FeedAnswer>,
     /// Every host asked about, by name.

@@ -130,6 +130,7 @@ pub fn check(
     let mut answer = Answer {
         generated_at: terms.now,
         scope: terms.scope.clone(),
+        organisation: None,
         feeds: Vec::new(),
         hosts: Vec::new(),
         findings: Vec::new(),

@@ -122,6 +122,27 @@ fn a_live_host_whose_running_code_was_not_seen_is_not_clean() {
 }
 
 #[test]
+fn a_csaf_document_without_a_publisher_of_its_own_is_said_to_have_none() {
+    let bench = reported(&report(0, &package("exim4", "4.96-15"), "exe \n"));
+    let csaf = ["check", "--fleet", "mailkeep.toml", "--format", "csaf-vex"];
+    let said = "the document's publisher is a placeholder";
+    let ran = bench.run(&csaf).exits(1).says(said);
+    let namespace = "/document/publisher/namespace";
+    let named = |ran: &Ran| ran.json().pointer(namespace).unwrap().clone();
+    assert_eq!(named(&ran), "https://operator.invalid");
+
+    let organisation = "[organisation]\nname = \"Harbour\"\nurl = \"https://harbour.example\"\n";
+    bench.write("mailkeep.toml", fleet(&format!("{FEED}{organisation}")));
+    let ran = bench.run(&csaf).exits(1);
+    assert!(!ran.err.contains(said), "{}", ran.err);
+    assert_eq!(named(&ran), "https://harbour.example");
+    // The other formats name no publisher.
+    bench.write("mailkeep.toml", fleet(FEED));
+    let ran = bench.run(&["check", "--fleet", "mailkeep.toml"]).exits(1);
+    assert!(!ran.err.contains(said), "{}", ran.err);
+}
+
+#[test]
 fn a_mounted_root_is_clean_and_its_limits_are_told() {
     let bench = Bench::new();
     let tracker = bench.write("tracker.json", TRACKER);

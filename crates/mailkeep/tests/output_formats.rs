@@ -9,6 +9,7 @@ use std::path::Path;
 use jiff::SignedDuration;
 use jiff::civil::Date;
 use mailkeep::answer::{Answer, FeedAnswer};
+use mailkeep::fleet::Organisation;
 use mailkeep::output::{csaf_vex, csv, html, json, openvex, table};
 use mailkeep_model::{
     AdvisoryId, Comparison, Decision, Ecosystem, Evidence, FeedId, FeedKind, FeedState, FeedStatus,
@@ -383,6 +384,7 @@ fn sample() -> Answer {
     Answer {
         generated_at: at(NOW),
         scope: "harbour/mailkeep.toml".to_owned(),
+        organisation: None,
         feeds: vec![
             feed(
                 "debian-tracker",
@@ -558,6 +560,7 @@ fn minimal() -> Answer {
     Answer {
         generated_at: at(NOW),
         scope: "root".to_owned(),
+        organisation: None,
         feeds: vec![],
         hosts: vec![],
         findings: vec![],
@@ -906,6 +909,22 @@ fn packages_have_canonical_package_urls() {
     ] {
         assert!(purls.contains(&purl), "{purl}: {purls:#?}");
     }
+}
+
+#[test]
+fn a_csaf_document_is_published_by_the_organisation_the_fleet_file_names() {
+    let mut answer = minimal();
+    let publisher =
+        |answer: &Answer| parsed(csaf_vex::write, answer)["document"]["publisher"].clone();
+    assert_eq!(publisher(&answer)["namespace"], "https://operator.invalid");
+    answer.organisation = Some(Organisation {
+        name: "Harbour Shipping".to_owned(),
+        url: "https://harbour.example".to_owned(),
+    });
+    let expected = serde_json::json!({
+        "category": "user", "name": "Harbour Shipping", "namespace": "https://harbour.example",
+    });
+    assert_eq!(publisher(&answer), expected);
 }
 
 #[test]

@@ -37,6 +37,12 @@ pub fn run(app: &App, args: &CheckArgs) -> anyhow::Result<Done> {
         all_verdicts: args.all,
         only_changes: since_last && !first,
     };
+    if args.format == Format::CsafVex && answer.organisation.is_none() {
+        App::warn(
+            "warning: the document's publisher is a placeholder; the fleet file's [organisation] \
+             with name and url says who publishes it",
+        );
+    }
     if let Some(path) = &args.output {
         let mut bytes = Vec::new();
         write_answer(&answer, args.format, style, &mut bytes)?;
@@ -194,7 +200,8 @@ fn ask(
             last,
             earlier,
         };
-        let answer = check(store, &subjects, &terms)?;
+        let mut answer = check(store, &subjects, &terms)?;
+        answer.organisation = fleet.and_then(|f| f.file.organisation.clone());
         let known = match only {
             Some(advisory) if answer.findings.is_empty() => index::knows(store, advisory)?,
             _ => true,

@@ -6,6 +6,10 @@
 //! facts_max_age = "7d"                     # older facts of a running host are a gap
 //! state = "state"                          # relative to this file
 //!
+//! [organisation]                           # the publisher of CSAF documents
+//! name = "Harbour Shipping"
+//! url = "https://harbour.example"
+//!
 //! [teams.postmasters]
 //! email = ["postmaster@harbour.example"]
 //! phone = "+49 40 5550100"
@@ -106,6 +110,7 @@ use mailkeep_triage::Policy;
 use serde::Deserialize as _;
 
 use super::notify::{self, NotifySettings};
+use super::organisation::{self, Organisation};
 use super::read::{Faults, Item, Reader, Section, Text};
 use super::rollout::{self, ServiceLater};
 use super::window;
@@ -119,6 +124,8 @@ pub const MAX_BYTES: usize = 32 << 20;
 pub struct FleetFile {
     /// Teams, regions, services, hosts.
     pub fleet: Fleet,
+    /// Who runs it; documents that are handed on name it.
+    pub organisation: Option<Organisation>,
     /// Deadlines.
     pub policy: Policy,
     /// What the file says of feeds, beyond the built-in list.
@@ -294,6 +301,9 @@ fn read_root(
     fleet.facts_max_age = root
         .take("facts_max_age")
         .and_then(|item| item.duration(reader));
+    let organisation = root
+        .take("organisation")
+        .and_then(|item| organisation::read(reader, item));
     let feeds = read_feeds(reader, root.take("feeds"), problems);
     let policy = root
         .take("policy")
@@ -320,6 +330,7 @@ fn read_root(
     not_used(&fleet, &zones, problems);
     FleetFile {
         fleet,
+        organisation,
         policy,
         feeds,
         state,

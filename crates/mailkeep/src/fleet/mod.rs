@@ -13,6 +13,7 @@ mod file;
 pub mod import;
 pub mod lint;
 mod notify;
+mod organisation;
 mod read;
 mod rollout;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use file::{
 };
 pub use lint::{Gap, GapKind, lint};
 pub use notify::{MailSettings, MailTls, NotifySettings};
+pub use organisation::Organisation;
 pub use read::{Fault, Faults};
 
 /// Entry point for fuzzing: [`parse`] on any bytes.

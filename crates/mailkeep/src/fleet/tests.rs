@@ -322,6 +322,36 @@ fn feeds_are_pointed_elsewhere_or_turned_off() {
 }
 
 #[test]
+fn an_organisation_has_a_name_and_an_address_of_its_own() {
+    let (file, _) = parse(SMALL).unwrap();
+    assert_eq!(file.organisation, None);
+    let (file, _) = parse(
+        "[organisation]\nname = \"Harbour Shipping\"\nurl = \"https://harbour.example/mail\"\n",
+    )
+    .unwrap();
+    let organisation = file.organisation.unwrap();
+    assert_eq!(organisation.name, "Harbour Shipping");
+    assert_eq!(organisation.url, "https://harbour.example/mail");
+    for (extra, said) in [
+        ("name = \"Harbour\"", "a name and a url"),
+        ("url = \"https://harbour.example\"", "a name and a url"),
+        (
+            "name = \" \"\nurl = \"https://harbour.example\"",
+            "must be a name",
+        ),
+        ("name = \"Harbour\"\nurl = \"harbour.example\"", "https://"),
+        ("name = \"Harbour\"\nurl = \"https:///mail\"", "https://"),
+        (
+            "name = \"Harbour\"\nurl = \"https://harbour.example/a b\"",
+            "https://",
+        ),
+    ] {
+        let fault = only_mistake(&format!("[organisation]\n{extra}\n"));
+        assert!(fault.message.contains(said), "{extra}: {fault:?}");
+    }
+}
+
+#[test]
 fn a_password_never_crosses_the_network_in_clear() {
     let mail = |more: &str| {
         format!("[notify.mail]\nserver = \"smtp.example\"\nfrom = \"a@b.example\"\n{more}\n")

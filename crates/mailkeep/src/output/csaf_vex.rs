@@ -5,6 +5,7 @@
 //! is written in the profile `csaf_base`: VEX demands at least one vulnerability. What could not be
 //! judged stands in the document's notes.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
@@ -15,17 +16,17 @@ use serde::Serialize;
 use super::vex::{self, VexStatus};
 use super::{escaped, purl};
 use crate::answer::Answer;
+use crate::fleet::Organisation;
 
 /// Writes an answer as one CSAF document.
 pub fn write(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     escaped::write_json(&Csaf::of(answer), out)
 }
 
-/// An operator who hands the document on puts the name and the address of the organisation here;
-/// nothing in an answer tells them. `.invalid` is nobody's (RFC 2606 section 2).
-const PUBLISHER: Publisher = Publisher {
+/// Who publishes where the fleet file does not say. `.invalid` is nobody's (RFC 2606 section 2).
+const NOBODY: Publisher<'static> = Publisher {
     category: "user",
-    name: "Operator of the mail servers checked",
+    name: Cow::Borrowed("Operator of the mail servers checked"),
     namespace: "https://operator.invalid",
 };
 
@@ -34,7 +35,7 @@ const NOTE_MAX: usize = 500;
 
 #[derive(Serialize)]
 struct Csaf<'a> {
-    document: Document,
+    document: Document<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     product_tree: Option<ProductTree>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -42,14 +43,14 @@ struct Csaf<'a> {
 }
 
 #[derive(Serialize)]
-struct Document {
+struct Document<'a> {
     category: &'static str,
     csaf_version: &'static str,
     distribution: Distribution,
     lang: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<Note>,
-    publisher: Publisher,
+    publisher: Publisher<'a>,
     title: String,
     tracking: Tracking,
 }
@@ -66,10 +67,10 @@ struct Tlp {
 }
 
 #[derive(Serialize)]
-struct Publisher {
+struct Publisher<'a> {
     category: &'static str,
-    name: &'static str,
-    namespace: &'static str,
+    name: Cow<'a, str>,
+    namespace: &'a str,
 }
 
 #[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
@@ -242,11 +243,11 @@ impl<'a> Csaf<'a> {
     }
 }
 
-fn document(
-    answer: &Answer,
+fn document<'a>(
+    answer: &'a Answer,
     category: &'static str,
     by_advisory: &BTreeMap<&AdvisoryId, Vec<&Finding>>,
-) -> Document {
+) -> Document<'a> {
     let at = answer.generated_at;
     let scope = text::printable_max(answer.scope.trim(), 200);
     let content = by_advisory.values().flatten().map(|f| {
@@ -263,7 +264,7 @@ fn document(
         },
         lang: "en",
         notes: document_notes(answer),
-        publisher: PUBLISHER,
+        publisher: answer.organisation.as_ref().map_or(NOBODY, publisher),
         title: format!("Mail server vulnerabilities: {scope}"),
         tracking: Tracking {
             current_release_date: at,
@@ -284,6 +285,15 @@ fn document(
             status: "final",
             version: "1",
         },
+    }
+}
+
+/// It speaks of products it uses (CSAF 2.0 section 3.2.1.8.1).
+fn publisher(organisation: &Organisation) -> Publisher<'_> {
+    Publisher {
+        category: "user",
+        name: text::printable(&organisation.name),
+        namespace: &organisation.url,
     }
 }
 
