@@ -731,6 +731,57 @@ fn a_stale_or_partial_feed_is_told_in_every_format() {
 }
 
 #[test]
+fn a_file_without_a_date_is_dated_by_the_fleet_file_unless_the_user_knows_better() {
+    let bench = Bench::new();
+    bench.exim_host();
+    bench.write("tracker.json", TRACKER);
+    bench.write("kev.json", KEV);
+    let checked = |as_of: &str| {
+        let feeds = format!(
+            "[feeds.debian-tracker]\nlocation = \"tracker.json\"\n{as_of}\n\
+             [feeds.kev]\nlocation = \"kev.json\"\n{as_of}\n"
+        );
+        bench.write("mailkeep.toml", fleet(&feeds));
+        bench.run(&["check"]).exits(1);
+        let dates = |status: serde_json::Value| -> Vec<String> {
+            let feeds = status.as_array().unwrap();
+            feeds
+                .iter()
+                .map(|f| f["as_of"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        dates(bench.status())
+    };
+    let own = "2026-11-20T12:00:00Z";
+    assert_eq!(checked(""), [WRITTEN, own]);
+    // The file is the same, and is dated anew; what dates itself is believed.
+    let dated = "as_of = 2026-11-18";
+    assert_eq!(checked(dated), ["2026-11-18T00:00:00Z", own]);
+    bench
+        .run(&["feeds", "update", "debian-tracker"])
+        .exits(0)
+        .says("as of 2026-11-18T00:00:00Z");
+    assert_eq!(
+        checked("as_of = 2026-11-19T05:00:00Z")[0],
+        "2026-11-19T05:00:00Z"
+    );
+    assert_eq!(checked("")[0], WRITTEN);
+    let named = [
+        "feeds",
+        "import",
+        "--source",
+        "debian-tracker",
+        "--as-of",
+        "2026-11-17T00:00:00Z",
+        "tracker.json",
+    ];
+    bench
+        .run(&named)
+        .exits(0)
+        .says("as of 2026-11-17T00:00:00Z");
+}
+
+#[test]
 fn a_fleets_own_files_are_imported_when_they_change_and_their_loss_is_survived() {
     let bench = Bench::new();
     bench.exim_host();

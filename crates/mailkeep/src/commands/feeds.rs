@@ -65,6 +65,7 @@ pub fn run(app: &App, command: &FeedsCommand) -> anyhow::Result<Done> {
                 whole: whole.then_some(true),
                 platform: platform.clone(),
                 as_of: *as_of,
+                file_as_of: None,
                 ecosystem: None,
             };
             import_one(app, &planned)

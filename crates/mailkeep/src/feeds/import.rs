@@ -26,8 +26,8 @@ pub struct Import {
     pub path: PathBuf,
     /// The time its content speaks for, where the caller knows better than the feed.
     pub as_of: Option<Timestamp>,
-    /// The time it speaks for where neither the caller nor the feed says: HTTP `Last-Modified`, or
-    /// when the listing of a mirror was read.
+    /// The time it speaks for where neither the caller nor the feed says: HTTP `Last-Modified`, when
+    /// the listing of a mirror was read, or what the fleet file says of a file.
     pub modified: Option<Timestamp>,
     /// Age from which it is stale.
     pub stale_after: SignedDuration,
@@ -102,7 +102,8 @@ pub enum ImportError {
 /// 1. what the caller says (`--as-of`);
 /// 2. the date that a feed of one file gives itself: EPSS' `score_date`, KEV's `dateReleased`, a
 ///    single CSAF document's `current_release_date`, a single CVE record's `dateUpdated`;
-/// 3. HTTP `Last-Modified`; for a provider's mirror, when its listing was read;
+/// 3. HTTP `Last-Modified`; for a provider's mirror, when its listing was read; for a file or
+///    directory, what the fleet file says (`as_of`);
 /// 4. when the file was modified, but no later than now: it says when the file was put there, not
 ///    what it speaks for; of a directory, the newest of its own time and its files';
 /// 5. now, for a pipe.

@@ -29,6 +29,8 @@ pub struct Planned {
     pub platform: Option<String>,
     /// The time its content speaks for, where the user knows.
     pub as_of: Option<Timestamp>,
+    /// The time a file speaks for that does not say so itself, by the fleet file.
+    pub file_as_of: Option<Timestamp>,
     /// For whose packages it is needed; `None` for all.
     pub ecosystem: Option<&'static str>,
 }
@@ -48,6 +50,7 @@ pub(super) fn planned(fleet: Option<&LoadedFleet>) -> anyhow::Result<BTreeMap<Fe
                 whole: Some(true),
                 platform: None,
                 as_of: None,
+                file_as_of: None,
                 ecosystem: source.ecosystem,
             },
         );
@@ -77,6 +80,7 @@ pub(super) fn planned(fleet: Option<&LoadedFleet>) -> anyhow::Result<BTreeMap<Fe
             whole: settings.whole.or_else(|| all.get(id).and_then(|b| b.whole)),
             platform: settings.covers.clone(),
             as_of: None,
+            file_as_of: settings.as_of,
             ecosystem: None,
         };
         all.insert(id.clone(), planned);

@@ -153,7 +153,7 @@ pub fn bring_and_import(
         FeedLocation::Path(path) => {
             let arrival = Arrival {
                 path: path.clone(),
-                modified: None,
+                modified: planned.file_as_of,
                 state: None,
                 problems: Vec::new(),
                 partial: false,
@@ -333,7 +333,8 @@ fn imported_line(status: &FeedStatus) -> String {
     )
 }
 
-/// Imports the feeds that the fleet file has as files, where they changed since: an example or a
+/// Imports the feeds that the fleet file has as files, where they, or the date it gives them, changed
+/// since: an example or a
 /// closed network needs no `feeds update`. One that cannot be read is an error where there is
 /// nothing older of it; else it is said, and the older goes on, with its own date.
 pub fn import_local(app: &App, store: &mut dyn Store, fleet: &LoadedFleet) -> anyhow::Result<()> {
@@ -375,7 +376,7 @@ fn import_if_changed(
     let state = FetchState {
         location: location.to_owned(),
         etag: Some(stamp),
-        last_modified: None,
+        last_modified: planned.file_as_of.map(|time| time.to_string()),
     };
     let same = earlier.is_some_and(|f| f.location == location && is_as_planned(f, planned));
     if same && store.fetch_state(id)?.as_ref() == Some(&state) {
@@ -383,7 +384,7 @@ fn import_if_changed(
     }
     let arrival = Arrival {
         path: path.to_owned(),
-        modified: None,
+        modified: planned.file_as_of,
         state: None,
         problems: Vec::new(),
         partial: false,

@@ -82,6 +82,10 @@
 //! location = "mirror/known_exploited_vulnerabilities.json"
 //! stale_after = "3d"
 //!
+//! [feeds.debian-tracker]
+//! location = "mirror/tracker.json"
+//! as_of = 2026-11-20                       # of a file that does not say it; without: its own time
+//!
 //! [scan]
 //! parallel = 8
 //!
@@ -101,7 +105,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use mailkeep_model::{
     Access, Ecosystem, FeedId, FeedKind, Fleet, Host, HostName, Lifecycle, MissionPrevalence,
     Problem, Region, RegionName, Service, ServiceName, Team, TeamName, WellBeingImpact, ZoneName,
@@ -163,6 +167,8 @@ pub struct FeedSettings {
     pub whole: Option<bool>,
     /// The platform it speaks for, as OSV writes it: `Debian:12`.
     pub covers: Option<String>,
+    /// The time a file speaks for that bears no date itself.
+    pub as_of: Option<Timestamp>,
 }
 
 /// Where a feed comes from.
@@ -592,6 +598,9 @@ fn read_feeds(
             .take("covers")
             .and_then(|item| item.text(reader))
             .and_then(|text| platform(reader, text));
+        let as_of = section
+            .take("as_of")
+            .and_then(|item| feed_date(reader, item, location.as_ref()));
         section.close(reader);
         if let (Some(id), Some(kind)) = (name.id::<FeedId>(reader), kind) {
             let settings = FeedSettings {
@@ -601,6 +610,7 @@ fn read_feeds(
                 stale_after,
                 whole,
                 covers,
+                as_of,
             };
             feeds.insert(id, settings);
         }
@@ -632,6 +642,24 @@ fn feed_location(
         }
         Some(_) => text.wrong(reader, "must be a path, or an https:// or http:// address"),
     }
+}
+
+/// When a feed's file was published. What comes from an address is dated by its server, and a date
+/// written here would make it look old, or worse, new, for ever.
+fn feed_date(
+    reader: &mut Reader<'_>,
+    item: Item<'_>,
+    location: Option<&FeedLocation>,
+) -> Option<Timestamp> {
+    let (path, span) = (item.path.clone(), item.span.clone());
+    let moment = item.moment(reader)?;
+    if !matches!(location, Some(FeedLocation::Path(_))) {
+        let message =
+            "as_of is for a feed whose location is a file: an address dates what it serves";
+        reader.fault(&path, span, message);
+        return None;
+    }
+    Some(moment)
 }
 
 /// A platform as OSV writes it. Any ecosystem is accepted, as any feed may speak of it, but a

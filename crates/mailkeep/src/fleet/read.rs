@@ -6,7 +6,8 @@ use std::fmt;
 use std::ops::Range;
 
 use jiff::civil::Date;
-use jiff::{SignedDuration, Span, SpanRelativeTo};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use mailkeep_model::InvalidId;
 use mailkeep_model::text::printable_max;
 use toml::Spanned;
@@ -491,6 +492,28 @@ impl<'i> Item<'i> {
     /// Where it stands.
     pub(super) fn place(&self) -> (String, Range<usize>) {
         (self.path.clone(), self.span.clone())
+    }
+
+    /// A moment: a time with its offset (RFC 3339), or a date, which begins at midnight UTC. Either
+    /// is TOML's own, or a string. A time without its offset could be hours off.
+    pub(super) fn moment(self, reader: &mut Reader<'_>) -> Option<Timestamp> {
+        let text = match self.value {
+            DeValue::String(text) => text.into_owned(),
+            DeValue::Datetime(moment) => moment.to_string(),
+            _ => String::new(),
+        };
+        let moment = text.parse::<Timestamp>().ok().or_else(|| {
+            // jiff takes a whole time for a date, and would forget its hours.
+            let is_date = text.len() == "2026-11-20".len();
+            let date = text.parse::<Date>().ok().filter(|_| is_date);
+            Some(date?.to_zoned(TimeZone::UTC).ok()?.timestamp())
+        });
+        if moment.is_none() {
+            let hint = Some("write 2026-11-20, or 2026-11-20T06:00:00Z".to_owned());
+            let message = "a date, or a time with its offset, is wanted here";
+            reader.fault_hint(&self.path, self.span, message, hint);
+        }
+        moment
     }
 
     /// The raw value, for serde.

@@ -322,6 +322,36 @@ fn feeds_are_pointed_elsewhere_or_turned_off() {
 }
 
 #[test]
+fn a_file_that_bears_no_date_may_be_given_one() {
+    let as_of = |value: &str| format!("[feeds.osv]\nlocation = \"osv\"\nas_of = {value}\n");
+    for (value, expected) in [
+        ("2026-11-20", "2026-11-20T00:00:00Z"),
+        ("\"2026-11-20\"", "2026-11-20T00:00:00Z"),
+        ("2026-11-20T08:00:00+02:00", "2026-11-20T06:00:00Z"),
+        ("\"2026-11-20T06:00:00Z\"", "2026-11-20T06:00:00Z"),
+    ] {
+        let (file, _) = parse(&as_of(value)).unwrap();
+        assert_eq!(file.feeds["osv"].as_of, Some(at(expected)), "{value}");
+    }
+    for value in [
+        "2026-11-20T06:00:00",
+        "\"2026-11-20T06:00\"",
+        "06:00:00",
+        "\"\"",
+        "7",
+        "[]",
+    ] {
+        let fault = only_mistake(&as_of(value));
+        assert!(fault.message.contains("a date"), "{value}: {fault:?}");
+        assert_eq!(fault.line, 3);
+    }
+    for location in ["", "location = \"https://mirror.example/osv.zip\"\n"] {
+        let fault = only_mistake(&format!("[feeds.kev]\n{location}as_of = 2026-11-20\n"));
+        assert!(fault.message.contains("address"), "{fault:?}");
+    }
+}
+
+#[test]
 fn an_organisation_has_a_name_and_an_address_of_its_own() {
     let (file, _) = parse(SMALL).unwrap();
     assert_eq!(file.organisation, None);
