@@ -352,6 +352,22 @@ fn a_file_that_bears_no_date_may_be_given_one() {
 }
 
 #[test]
+fn what_the_example_shows_commented_out_can_be_read() {
+    let example = include_str!("../../../../examples/harbour/mailkeep.toml");
+    let shown: Vec<&str> = example
+        .lines()
+        .filter_map(|line| line.strip_prefix("#     "))
+        .filter(|line| line.starts_with('[') || (!line.starts_with(' ') && line.contains(" = ")))
+        .collect();
+    let (file, _) = parse(&shown.join("\n")).unwrap();
+    let notify = file.notify.unwrap();
+    assert!(notify.command.is_some() && notify.webhook_secret_file.is_some());
+    assert!(notify.mail.unwrap().password_file.is_some());
+    assert!(file.feeds["osv"].as_of.is_some());
+    assert_ne!(file.policy, Policy::default());
+}
+
+#[test]
 fn an_organisation_has_a_name_and_an_address_of_its_own() {
     let (file, _) = parse(SMALL).unwrap();
     assert_eq!(file.organisation, None);
