@@ -77,3 +77,58 @@ fn cargo(root: &Path, arguments: &[&str]) -> Result<(), String> {
         other => Err(format!("cargo {} failed: {other:?}", arguments.join(" "))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOC: &str = "usr/share/doc/mailkeep/";
+
+    /// Files below the documentation directory that the package's assets put at the place they have
+    /// in the repository; of a pattern, the directory.
+    fn shipped(manifest: &str) -> Vec<String> {
+        manifest
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("[\"../../"))
+            .filter_map(|asset| asset.split_once("\", \""))
+            .filter_map(|(from, rest)| {
+                let to = rest.split('"').next()?.strip_prefix(DOC)?;
+                let from = from.split('*').next()?;
+                (from == to).then(|| from.to_owned())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_the_readme_links_to_is_in_the_package() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let manifest = fs::read_to_string(root.join("crates/mailkeep/Cargo.toml")).unwrap();
+        let shipped = shipped(&manifest);
+        let mut links = 0;
+        for page in ["README.md", "ARCHITECTURE.md"] {
+            assert!(shipped.iter().any(|file| file == page), "{page}");
+            let text = fs::read_to_string(root.join(page)).unwrap();
+            for link in text.split("](").skip(1) {
+                let link = link.split(')').next().unwrap();
+                if link.contains("://") {
+                    continue;
+                }
+                links += 1;
+                assert!(root.join(link).exists(), "{page} links to {link}");
+                let there = |file: &String| {
+                    file == link || (file.ends_with('/') && format!("{link}/").starts_with(file))
+                };
+                assert!(
+                    shipped.iter().any(there),
+                    "{page} links to {link}: {shipped:?}"
+                );
+            }
+        }
+        assert!(links > 10, "{links}");
+        // Without the state that a developer's run left beside them.
+        for part in ["mailkeep.toml", "facts/", "feeds/"] {
+            let part = format!("examples/harbour/{part}");
+            assert!(shipped.contains(&part), "{part}: {shipped:?}");
+        }
+    }
+}
