@@ -10,7 +10,9 @@
 
 pub mod executor;
 pub mod hands;
+pub mod host;
 pub mod machine;
 
 pub use executor::{ApplyError, Do, Executor, HostView};
 pub use hands::{Hands, Order};
+pub use host::SshHands;

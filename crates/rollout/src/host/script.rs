@@ -1,0 +1,293 @@
+//! The text of a script: an order's data as shell variables, then the parts.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::net::IpAddr;
+
+use mailkeep_model::text::printable_max;
+use mailkeep_model::{Drain, HostName, PackageChange};
+
+/// Becomes root, or says that it cannot.
+const OUTER: &str = include_str!("scripts/outer.sh");
+/// What every act uses, the product adapters, the acts.
+const PARTS: [&str; 9] = [
+    include_str!("scripts/common.sh"),
+    include_str!("scripts/postfix.sh"),
+    include_str!("scripts/exim.sh"),
+    include_str!("scripts/dovecot.sh"),
+    include_str!("scripts/sendmail.sh"),
+    include_str!("scripts/opensmtpd.sh"),
+    include_str!("scripts/cyrus.sh"),
+    include_str!("scripts/haproxy.sh"),
+    include_str!("scripts/acts.sh"),
+];
+
+/// What a script is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject<'a> {
+    pub(super) act: &'static str,
+    pub(super) controller: &'a str,
+    pub(super) plan: &'a str,
+    pub(super) fence: u64,
+    pub(super) host: &'a HostName,
+    pub(super) family: &'a str,
+    pub(super) packages: &'a [PackageChange],
+    pub(super) ports: &'a BTreeSet<u16>,
+    pub(super) free_mib: u32,
+    pub(super) drain: Option<&'a Drain>,
+    pub(super) probe_from: &'a [IpAddr],
+    pub(super) last: bool,
+    pub(super) queue_patience: u32,
+    pub(super) front: Option<Front<'a>>,
+}
+
+/// A server of an `HAProxy`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Front<'a> {
+    pub(super) socket: &'a str,
+    pub(super) backend: &'a str,
+    pub(super) server: &'a str,
+}
+
+/// Why no script was made; no host was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {text:?} has characters that no script may hold; the host was not touched")]
+pub(super) struct ScriptError {
+    what: &'static str,
+    text: String,
+}
+
+/// A word that nobody can guess.
+pub(super) fn nonce() -> String {
+    let random = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", random(), random())
+}
+
+const NO_PORTS: &BTreeSet<u16> = &BTreeSet::new();
+
+impl<'a> Subject<'a> {
+    /// An act outside any plan.
+    pub(super) fn by_hand(controller: &'a str, host: &'a HostName, act: &'static str) -> Self {
+        Self {
+            act,
+            controller,
+            plan: "by-hand",
+            fence: 0,
+            host,
+            family: "",
+            packages: &[],
+            ports: NO_PORTS,
+            free_mib: 0,
+            drain: None,
+            probe_from: &[],
+            last: false,
+            queue_patience: 0,
+            front: None,
+        }
+    }
+
+    /// An act at a front end.
+    pub(super) fn at_front(
+        controller: &'a str,
+        front: &'a HostName,
+        act: &'static str,
+        at: Front<'a>,
+    ) -> Self {
+        Self {
+            front: Some(at),
+            ..Self::by_hand(controller, front, act)
+        }
+    }
+
+    /// The whole text, for `sh -s`.
+    pub(super) fn script(&self, nonce: &str) -> Result<String, ScriptError> {
+        let data = self.data(nonce)?;
+        let mut text = String::with_capacity(80_000);
+        text.push_str(&data);
+        text.push_str(OUTER);
+        // The second shell reads all of this before it runs any.
+        _ = write!(
+            text,
+            "exec $mk_as sh -s -- \"${{SSH_CONNECTION%% *}}\" <<'MAILKEEP-{nonce}'\n{data}"
+        );
+        for part in PARTS {
+            text.push_str(part);
+        }
+        _ = write!(
+            text,
+            "mk_from_address=$1\nmain </dev/null\nMAILKEEP-{nonce}\n"
+        );
+        Ok(text)
+    }
+
+    fn data(&self, nonce: &str) -> Result<String, ScriptError> {
+        let mut packages = String::new();
+        for PackageChange { name, from, to } in self.packages {
+            for (what, word) in [("package", name), ("version", from), ("version", to)] {
+                check(what, word, "+-.:~_")?;
+            }
+            _ = writeln!(packages, "{name} {from} {to}");
+        }
+        let drain = match self.drain {
+            None | Some(Drain::None) => "none",
+            Some(Drain::Haproxy { .. }) => "haproxy",
+            Some(Drain::Product) => "product",
+            Some(Drain::SynRefusal) => "syn-refusal",
+        };
+        let family = match self.family {
+            "exim4" => "exim",
+            "cyrus-imapd" => "cyrus",
+            other => other,
+        };
+        if !family.is_empty() {
+            check("product family", family, "")?;
+        }
+        check("plan", self.plan, "-_.:")?;
+        let joined = |words: &mut dyn Iterator<Item = String>| words.collect::<Vec<_>>().join(" ");
+        let ports = joined(&mut self.ports.iter().map(u16::to_string));
+        let probe_from = joined(&mut self.probe_from.iter().map(IpAddr::to_string));
+        let (fence, free) = (self.fence.to_string(), self.free_mib.to_string());
+        let patience = self.queue_patience.to_string();
+        let front = self.front.unwrap_or(Front {
+            socket: "",
+            backend: "",
+            server: "",
+        });
+        let mut data = String::new();
+        for (name, value) in [
+            ("nonce", nonce),
+            ("act", self.act),
+            ("controller", self.controller),
+            ("plan", self.plan),
+            ("fence", &fence),
+            ("host", self.host.as_str()),
+            ("family", family),
+            ("packages", packages.trim_end()),
+            ("ports", &ports),
+            ("free", &free),
+            ("drain", drain),
+            ("probe_from", &probe_from),
+            ("last", if self.last { "1" } else { "" }),
+            ("queue_patience", &patience),
+            ("may_change", ""),
+            ("no_way_back", ""),
+            ("socket", front.socket),
+            ("backend", front.backend),
+            ("server", front.server),
+        ] {
+            _ = writeln!(data, "mk_{name}={}", quoted(value)?);
+        }
+        Ok(data)
+    }
+}
+
+/// ASCII letters and digits, and `also`; no first dash.
+fn check(what: &'static str, word: &str, also: &str) -> Result<(), ScriptError> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || also.contains(c);
+    if word.is_empty() || word.starts_with('-') || !word.chars().all(fits) {
+        return Err(ScriptError {
+            what,
+            text: printable_max(word, 100),
+        });
+    }
+    Ok(())
+}
+
+/// A text between single quotes, in which nothing has a meaning to a shell.
+fn quoted(text: &str) -> Result<String, ScriptError> {
+    if text.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(ScriptError {
+            what: "text",
+            text: printable_max(text, 100),
+        });
+    }
+    Ok(format!("'{}'", text.replace('\'', "'\\''")))
+}
+
+#[cfg(test)]
+mod tests {
+    use mailkeep_reach::hosts::{RunLimits, run_locally};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::host::answer;
+
+    fn change(name: &str, from: &str, to: &str) -> PackageChange {
+        PackageChange {
+            name: name.into(),
+            from: from.into(),
+            to: to.into(),
+        }
+    }
+
+    fn subject<'a>(host: &'a HostName, packages: &'a [PackageChange]) -> Subject<'a> {
+        Subject {
+            family: "nonesuch",
+            packages,
+            act: "precheck",
+            ..Subject::by_hand("c1", host, "precheck")
+        }
+    }
+
+    #[test]
+    fn the_parts_fit_together_as_posix_shell() {
+        let host = HostName::new("mx1").unwrap();
+        let script = subject(&host, &[]).script("n0nce").unwrap();
+        for shell in ["sh", "dash", "bash --posix", "busybox sh"] {
+            let program = shell.split(' ').next().unwrap();
+            let check = format!(
+                "command -v {program} >/dev/null || {{ echo fits; exit 0; }}\n\
+                 {shell} -n <<'WHOLE' && sed -n \"/<<'MAILKEEP-/,\\$p\" <<'WHOLE' | sed 1d | {shell} -n && echo fits\n\
+                 {script}WHOLE\n{script}WHOLE\n"
+            );
+            let out = run_locally(&check, &[], RunLimits::default()).unwrap();
+            assert_eq!(String::from_utf8_lossy(&out), "fits\n", "{shell}");
+        }
+    }
+
+    #[test]
+    fn a_family_without_adapter_is_refused_before_anything_is_touched() {
+        let host = HostName::new("mx1").unwrap();
+        let script = subject(&host, &[]).script("n0nce").unwrap();
+        let out = run_locally(&script, &[], RunLimits::default()).unwrap();
+        let outcome = answer::read(&out, "n0nce", "precheck").unwrap();
+        let mailkeep_model::ActOutcome::Failed { detail, .. } = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert!(
+            detail.contains("nonesuch") || detail.contains("is not root"),
+            "{detail}"
+        );
+    }
+
+    #[test]
+    fn no_package_and_no_version_becomes_a_word_of_the_shell() {
+        let host = HostName::new("mx1").unwrap();
+        for bad in ["", "-o", "a b", "a'b", "$(id)", "a\nb", "a;b", "é"] {
+            for packages in [
+                [change(bad, "1", "2")],
+                [change("postfix", bad, "2")],
+                [change("postfix", "1", bad)],
+            ] {
+                assert!(subject(&host, &packages).script("n").is_err(), "{bad:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nonces_differ() {
+        assert_ne!(nonce(), nonce());
+        assert_eq!(nonce().len(), 32);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20))]
+        #[test]
+        fn a_quoted_text_comes_out_of_a_shell_as_it_went_in(text in "[ -~é\n]{0,40}") {
+            let script = format!("printf '%s' {}", quoted(&text).unwrap());
+            let out = run_locally(&script, &[], RunLimits::default()).unwrap();
+            prop_assert_eq!(out, text.as_bytes());
+        }
+    }
+}

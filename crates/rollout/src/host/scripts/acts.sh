@@ -1,0 +1,476 @@
+# The acts. Each looks first, does what is missing, and looks again.
+
+# What this family's host must be at: stop, start, alive, queue, flush; a front end has no queue.
+check_family() {
+    command -v "${mk_family}_start" >/dev/null 2>&1 ||
+        fail other "no adapter for the product family $mk_family"
+    have dpkg-query && have apt-get || fail other 'the host has no dpkg and apt; only those are known'
+    have perl || fail other 'the host has no perl; it is essential on Debian'
+}
+queue() { if family_has queue; then "${mk_family}_queue" 2>/dev/null; else echo 0; fi; }
+ports_to_prove() {
+    { printf '%s\n' $mk_ports; cat "$mk_dir/before/ports" 2>/dev/null; } | sort -nu | tr '\n' ' '
+}
+fail_where_down() {
+    mk_why=$("${mk_family}_alive") || fail service-down "$mk_why"
+}
+
+act_precheck() {
+    if read_lease "$mk_run/lease" && ! is_our_lease; then
+        fail lease-held "$(lease_owner)"
+    fi
+    make_state
+    seen "hostname $(uname -n)"
+    mk_id=$(cat /etc/machine-id 2>/dev/null)
+    if [ -n "$mk_id" ]; then seen "machine-id $mk_id"; fi
+    versions
+    seen "installed $mk_found"
+    case $mk_versions in
+    other) fail unexpected-version "expected $(planned 2), found $mk_found" ;;
+    esac
+    mk_audit=$(dpkg --audit 2>/dev/null)
+    if [ -n "$mk_audit" ]; then
+        if ! apt_get check && [ "$(apt_complaint)" = locked ]; then
+            not_yet "another package manager is at work: $(apt_words)"
+        fi
+        [ -f "$mk_dir/patching" ] ||
+            fail package-manager "dpkg is half-way: $(printf '%s' "$mk_audit" | head -n 3); run dpkg --configure -a"
+    fi
+    mk_stale=$(stale_processes)
+    if [ "$mk_versions" = to ] && [ -z "$mk_stale" ] && "${mk_family}_alive" >/dev/null; then
+        if [ -d "$mk_dir/before" ] || take_picture; then already; fi
+        fail service-down "the port$mk_closed does not answer"
+    fi
+    for mk_place in /usr /var/cache/apt "$mk_dir"; do
+        mk_free_here=$(df -Pk "$mk_place" 2>/dev/null | awk 'NR > 1 { free = $4 } END { print int(free / 1024) }')
+        if [ "${mk_free_here:-0}" -lt "$mk_free" ]; then
+            fail disk-full "$mk_free_here MiB free at $mk_place, $mk_free wanted"
+        fi
+    done
+    if installs && ! fetch new; then
+        # Lists may be older than the plan.
+        apt_get update || { [ "$(apt_complaint)" != locked ] || apt_failed 'apt-get update'; }
+        fetch new || apt_failed "cannot be had:$mk_missing"
+    fi
+    if installs; then
+        fetch old || [ -n "$mk_no_way_back" ] ||
+            fail package-unavailable "no way back: nobody offers$mk_missing, and it cannot be rebuilt"
+        [ -z "$mk_repacked" ] || seen "rebuilt-for-the-way-back$mk_repacked"
+        # shellcheck disable=SC2046 # words
+        apt_get -s --no-install-recommends install $(new_packages) || apt_failed 'apt-get -s install'
+        mk_removes=$(sed -n -e 's/^Remv \([^ ]*\).*/\1/p' "$mk_dir/apt.out" | tr '\n' ' ')
+        [ -z "$mk_removes" ] || fail package-manager "apt would remove $mk_removes"
+        # Takes the locks, and has whatever else it will need at hand.
+        # shellcheck disable=SC2046 # words
+        apt_get --download-only --no-install-recommends install $(new_packages) || apt_failed 'apt-get download'
+    fi
+    fail_where_down
+    if read_lease "$mk_run/lease" && is_our_lease && [ -d "$mk_dir/before" ]; then
+        ok
+    fi
+    if [ -f "$mk_var/drained" ]; then
+        fail other "mail is kept away already: $(cat "$mk_var/drained")"
+    fi
+    take_picture || fail service-down "the port$mk_closed does not answer"
+    seen "configuration $(config_print)"
+    ok
+}
+new_packages() {
+    while read -r mk_name mk_from mk_to; do
+        [ -n "$mk_name" ] && [ "$mk_from" != "$mk_to" ] || continue
+        package_file "$mk_dir/new" "$mk_name" "$mk_to" && echo
+    done <<END
+$mk_packages
+END
+}
+take_picture() {
+    mkdir -p "$mk_dir/before.new"
+    listening >"$mk_dir/before.new/ports"
+    mk_open=$(tr '\n' ' ' <"$mk_dir/before.new/ports")
+    wait_listening 0 $mk_ports || return 1
+    # shellcheck disable=SC2046,SC2086 # words
+    talk $mk_open >"$mk_dir/before.new/talk"
+    mk_closed=$(sed -n -e 's/^\([0-9]*\) \(silent\|refuses\|closed\)$/ \1/p' "$mk_dir/before.new/talk" | tr -d '\n')
+    for mk_port in $mk_ports; do
+        case "$mk_closed " in *" $mk_port "*) return 1 ;; esac
+    done
+    # shellcheck disable=SC2016 # dpkg's own ${}
+    dpkg-query -W -f '${Conffiles}\n' >"$mk_dir/before.new/conffiles" 2>/dev/null
+    copy_config "$mk_dir/before.new/config"
+    rm -rf "$mk_dir/before"
+    mv "$mk_dir/before.new" "$mk_dir/before"
+    seen "ports $mk_open"
+    while read -r mk_port mk_what mk_text; do
+        [ "$mk_what" != greeting ] || seen "greeting-$mk_port $mk_text"
+    done <"$mk_dir/before/talk"
+}
+
+act_lease() {
+    if read_lease "$mk_run/lease"; then
+        is_our_lease
+        case $? in
+        0)
+            if [ "$lease_fence" = "$mk_fence" ]; then already; fi
+            seen "taken over from fence $lease_fence"
+            ;;
+        2) fail lease-lost "a newer controller has the lease: $(lease_owner)" ;;
+        *)
+            # A plan of our own that ended and did not give it back.
+            if [ "$lease_controller" != "$mk_controller" ] || [ "$lease_host" != "$mk_host" ] ||
+                [ "$lease_fence" -ge "$mk_fence" ] || [ -f "$mk_var/drained" ]; then
+                fail lease-held "$(lease_owner)"
+            fi
+            seen "taken over from plan $lease_plan"
+            ;;
+        esac
+    elif read_lease "$mk_dir/lease" && [ "$lease_fence" -gt "$mk_fence" ]; then
+        fail lease-lost "a newer controller had the lease: $(lease_owner)"
+    fi
+    write_lease
+    read_lease "$mk_run/lease" && is_our_lease || fail other 'the lease was not written'
+    seen "lease $(lease_owner)"
+    ok
+}
+
+act_drain() {
+    need_lease
+    [ -d "$mk_dir/before" ] || fail other 'no picture of the host was taken: precheck first'
+    if [ -f "$mk_var/drained" ] && is_drained; then already; fi
+    drain
+    is_drained || fail other "the drain ($mk_drain) has no effect"
+    seen "drained $mk_drain"
+    ok
+}
+
+act_await_empty() {
+    need_lease
+    keep_drained
+    [ -f "$mk_dir/await" ] || uptime_seconds >"$mk_dir/await"
+    read -r mk_since <"$mk_dir/await" || mk_since=$(uptime_seconds)
+    if [ ! -f "$mk_dir/flushed" ]; then
+        if family_has flush; then "${mk_family}_flush"; fi
+        uptime_seconds >"$mk_dir/flushed"
+    fi
+    mk_rounds=0
+    mk_kicked=
+    while :; do
+        mk_sessions=0
+        [ "$mk_drain" = none ] || mk_sessions=$(open_sessions)
+        mk_queued=$(queue)
+        mk_waited=$(($(uptime_seconds) - mk_since))
+        [ "$mk_waited" -ge 0 ] || mk_waited=$mk_queue_patience
+        if [ "$mk_sessions" -eq 0 ]; then
+            # What could be delivered now has left; the rest is safe on disk and has its next try later.
+            if [ "$mk_queued" -eq 0 ] || [ -n "$mk_last" ] || [ "$mk_waited" -ge "$mk_queue_patience" ]; then
+                break
+            fi
+        elif [ "$mk_waited" -ge "$mk_queue_patience" ] && [ -z "$mk_kicked" ] && family_has kick; then
+            "${mk_family}_kick"
+            mk_kicked=1
+            seen "told $mk_sessions sessions to end"
+        fi
+        mk_rounds=$((mk_rounds + 1))
+        if [ "$mk_rounds" -gt 80 ]; then
+            not_yet "$mk_sessions sessions are open, $mk_queued messages in the queue"
+        fi
+        if [ "$mk_rounds" -gt 10 ]; then sleep 0.6; else sleep 0.2; fi
+    done
+    seen "queue $mk_queued"
+    seen "waited-seconds $mk_waited"
+    ok
+}
+
+act_save() {
+    need_lease
+    keep_drained
+    if [ -f "$mk_dir/saved" ]; then already; fi
+    [ -d "$mk_dir/before/config" ] || fail other 'no copy of the configuration was made: precheck first'
+    fail_where_config_changed
+    if installs; then
+        fetch old || [ -n "$mk_no_way_back" ] ||
+            fail package-unavailable "no way back: nobody offers$mk_missing, and it cannot be rebuilt"
+    fi
+    sync -f "$mk_dir" 2>/dev/null || sync
+    : >"$mk_dir/saved"
+    for mk_file in "$mk_dir/old/"*.deb; do
+        [ ! -f "$mk_file" ] || seen "saved ${mk_file##*/} sha256 $(sha256sum <"$mk_file" | cut -c 1-64)"
+    done
+    seen "saved configuration $(config_print)"
+    ok
+}
+
+# The product itself, and others whose code is old after the upgrade (a library of theirs was in it).
+restart_all() {
+    mk_others=$(stale_processes | awk -v own="$mk_family" '$2 != own { print $2 }' | sort -u)
+    for mk_each in $mk_family $mk_others; do
+        command -v "${mk_each}_stop" >/dev/null 2>&1 || continue
+        "${mk_each}_stop" || fail service-down "$mk_each does not stop: $(mail_processes | grep " $mk_each " | head -n 3)"
+    done
+    for mk_each in $mk_others $mk_family; do
+        command -v "${mk_each}_start" >/dev/null 2>&1 || continue
+        : >"$mk_dir/start.out"
+        mk_before_start=$(wc -l <"$mk_dir/log")
+        "${mk_each}_start" ||
+            fail service-down "$mk_each does not start: $(tail -n +"$((mk_before_start + 1))" "$mk_dir/log" | last_lines 3)"
+        seen "restarted $mk_each"
+    done
+    # shellcheck disable=SC2046 # words
+    wait_listening 30 $(ports_to_prove) ||
+        fail service-down "nothing listens on port$mk_closed: $(why_down)"
+    mk_tries=0
+    until mk_why=$("${mk_family}_alive"); do
+        mk_tries=$((mk_tries + 1))
+        [ "$mk_tries" -lt 50 ] || fail service-down "$mk_why: $(why_down)"
+        sleep 0.2
+    done
+}
+last_lines() { grep -v '^$' | tail -n "$1"; }
+why_down() {
+    for mk_file in /var/log/mail.log /var/log/maillog /var/log/exim4/paniclog /var/log/messages /var/log/syslog; do
+        if [ -s "$mk_file" ]; then
+            tail -n 200 "$mk_file" | grep -i -E 'fatal|error|panic|cannot|failed' | tail -n 1
+            return
+        fi
+    done
+    if have journalctl; then journalctl -q -n 50 --no-pager 2>/dev/null | grep -i -E 'fatal|error' | tail -n 1; fi
+}
+
+repair_dpkg() {
+    if [ -n "$(dpkg --audit 2>/dev/null)" ] || [ -n "$(ls /var/lib/dpkg/updates 2>/dev/null)" ]; then
+        seen 'an interrupted dpkg was found; finished it'
+        dpkg_ --configure -a && return
+        [ "$(apt_complaint)" != locked ] || apt_failed 'dpkg --configure -a'
+    fi
+}
+
+act_patch() {
+    need_lease
+    keep_drained
+    versions
+    case $mk_versions in
+    to) if [ -z "$(stale_processes)" ] && "${mk_family}_alive" >/dev/null; then already; fi ;;
+    other) fail unexpected-version "expected $(planned 2), found $mk_found" ;;
+    esac
+    [ -f "$mk_dir/saved" ] || fail other 'the way back is not saved'
+    [ -f "$mk_dir/patching" ] || fail_where_config_changed
+    : >"$mk_dir/patching"
+    if [ "$mk_versions" != to ]; then
+        hold_services
+        repair_dpkg
+        if family_has before_upgrade; then "${mk_family}_before_upgrade"; fi
+        # shellcheck disable=SC2046 # words
+        if ! apt_get --no-install-recommends --allow-downgrades install $(new_packages); then
+            mk_kind=$(apt_complaint)
+            let_services_start
+            if [ "$mk_kind" = locked ]; then
+                "${mk_family}_start"
+                not_yet "another package manager is at work: $(apt_words)"
+            fi
+            fail "$mk_kind" "apt-get install: $(apt_words)"
+        fi
+        let_services_start
+        versions
+        [ "$mk_versions" = to ] || fail unexpected-version "wanted $(planned 3), found $mk_found"
+        seen "installed $mk_found"
+    fi
+    restart_all
+    keep_drained
+    mk_stale=$(stale_processes | head -n 3)
+    [ -z "$mk_stale" ] || fail runs-old-code "$mk_stale"
+    ok
+}
+
+# prove 2|3: against the versions the plan starts from, or ends at.
+prove() {
+    versions
+    if [ "$1" = 3 ]; then mk_wanted=to; else mk_wanted=from; fi
+    if [ "$mk_versions" != "$mk_wanted" ] && installs; then
+        fail unexpected-version "expected $(planned "$1"), found $mk_found"
+    fi
+    mk_audit=$(dpkg --audit 2>/dev/null | head -n 3)
+    [ -z "$mk_audit" ] || fail package-manager "dpkg is half-way: $mk_audit"
+    seen "installed $mk_found"
+    # Children that finish what they had begun may take a moment.
+    mk_tries=0
+    while mk_stale=$(stale_processes) && [ -n "$mk_stale" ]; do
+        mk_tries=$((mk_tries + 1))
+        [ "$mk_tries" -le 20 ] || fail runs-old-code "$(printf '%s' "$mk_stale" | head -n 4 | tr '\n' ';')"
+        sleep 0.25
+    done
+    fail_where_down
+    mk_exes=$(mail_processes | cut -d ' ' -f 4- | sort | uniq -c)
+    # shellcheck disable=SC2046 # words
+    mk_owners=$(dpkg-query -S $(printf '%s\n' "$mk_exes" | awk '{ print $2 }') 2>/dev/null)
+    while read -r mk_count mk_exe; do
+        [ -n "$mk_exe" ] || continue
+        mk_owner=$(printf '%s\n' "$mk_owners" | sed -n -e "s|^\\([^:, ]*\\).*: $mk_exe\$|\\1|p" | head -n 1)
+        [ -n "$mk_owner" ] || fail runs-old-code "$mk_exe belongs to no installed package"
+        # shellcheck disable=SC2016 # dpkg's own ${}
+        seen "runs $mk_exe $mk_owner $(dpkg-query -W -f '${Version}\n' "$mk_owner" 2>/dev/null | head -n 1) processes $mk_count"
+    done <<END
+$mk_exes
+END
+    if family_has before_proof; then "${mk_family}_before_proof"; fi
+    mk_prove_ports=$(ports_to_prove)
+    # shellcheck disable=SC2086 # words
+    wait_listening 5 $mk_prove_ports || fail service-down "nothing listens on port$mk_closed: $(why_down)"
+    # shellcheck disable=SC2086 # words
+    talk $mk_prove_ports >"$mk_dir/talk.now"
+    mk_diff=$(diff "$mk_dir/before/talk" "$mk_dir/talk.now" | grep '^[<>]' | head -n 6)
+    if [ -n "$mk_diff" ]; then
+        case $mk_diff in
+        *'> '*' silent'* | *'> '*' refuses'*) fail service-down "$mk_diff" ;;
+        esac
+        fail mail-service-changed "$mk_diff"
+    fi
+    while read -r mk_port mk_what mk_text; do
+        case $mk_what in
+        greeting) seen "greeting-$mk_port $mk_text" ;;
+        certificate) seen "certificate-$mk_port $mk_text" ;;
+        esac
+    done <"$mk_dir/talk.now"
+    fail_where_config_changed
+    seen "configuration unchanged"
+    if family_has queue; then seen "queue $(queue)"; fi
+}
+act_prove() {
+    need_lease
+    keep_drained
+    prove 3
+    ok
+}
+act_prove_old() {
+    need_lease
+    keep_drained
+    prove 2
+    ok
+}
+act_return() {
+    need_lease
+    if [ ! -f "$mk_var/drained" ] && ! is_refusing mailkeep; then
+        fail_where_down
+        already
+    fi
+    undrain
+    if [ "$mk_drain" != none ] && is_drained; then fail other 'mail is still kept away'; fi
+    rm -f "$mk_dir/await" "$mk_dir/flushed"
+    # shellcheck disable=SC2046 # words
+    wait_listening 10 $(ports_to_prove) || fail service-down "nothing listens on port$mk_closed"
+    fail_where_down
+    seen 'in service'
+    ok
+}
+act_recheck() {
+    need_lease
+    if [ -f "$mk_var/drained" ] || is_refusing mailkeep; then fail other 'mail is kept away'; fi
+    # A rollback leaves the old versions, which are watched as well.
+    if [ -f "$mk_dir/rolled-back" ]; then prove 2; else prove 3; fi
+    ok
+}
+act_roll_back() {
+    need_lease
+    keep_drained
+    versions
+    if [ "$mk_versions" = from ] && installs && [ -z "$(stale_processes)" ] &&
+        "${mk_family}_alive" >/dev/null && [ -z "$(config_changes)" ]; then
+        : >"$mk_dir/rolled-back"
+        already
+    fi
+    [ -f "$mk_dir/saved" ] || fail other 'no way back was saved'
+    : >"$mk_dir/rolled-back"
+    hold_services
+    repair_dpkg
+    if [ "$mk_versions" != from ]; then
+        if family_has before_upgrade; then "${mk_family}_before_upgrade"; fi
+        mk_old=
+        while read -r mk_name mk_from mk_to; do
+            [ -n "$mk_name" ] && [ "$mk_from" != "$mk_to" ] || continue
+            mk_deb=$(package_file "$mk_dir/old" "$mk_name" "$mk_from") ||
+                fail package-unavailable "the saved package of $mk_name $mk_from is gone"
+            mk_old="$mk_old $mk_deb"
+        done <<END
+$mk_packages
+END
+        # shellcheck disable=SC2086 # words
+        if ! dpkg_ --force-downgrade -i $mk_old; then
+            [ "$(apt_complaint)" != locked ] || apt_failed 'dpkg -i'
+            # Once more by apt, which fetches what the old versions need.
+            # shellcheck disable=SC2086 # words
+            apt_get --no-install-recommends --allow-downgrades install $mk_old || apt_failed 'going back'
+        fi
+    fi
+    mk_restored=$(config_changes)
+    for mk_path in $mk_restored; do
+        case " $mk_may_change " in *" $mk_path "*) ;; esac
+        if [ -e "$mk_dir/before/config$mk_path" ]; then
+            cp -a "$mk_dir/before/config$mk_path" "$mk_path"
+        else
+            mkdir -p "$mk_dir/put-aside"
+            mv "$mk_path" "$mk_dir/put-aside/"
+        fi
+        seen "restored $mk_path"
+    done
+    let_services_start
+    versions
+    [ "$mk_versions" = from ] || fail unexpected-version "wanted $(planned 2), found $mk_found"
+    seen "installed $mk_found"
+    restart_all
+    keep_drained
+    ok
+}
+act_release() {
+    if ! read_lease "$mk_run/lease"; then
+        rm -rf "$mk_dir"
+        already
+    fi
+    need_lease
+    if [ -f "$mk_var/drained" ]; then fail other 'mail is still kept away: return first'; fi
+    rm -f "$mk_run/lease"
+    rm -rf "$mk_dir"
+    ok
+}
+
+# By hand, outside any plan.
+act_isolate() {
+    one_at_a_time
+    if is_refusing mailkeep_isolated; then already; fi
+    refuse_syn mailkeep_isolated all
+    seen "isolated, open sessions $(open_sessions)"
+    ok
+}
+act_end_isolation() {
+    one_at_a_time
+    if ! is_refusing mailkeep_isolated; then already; fi
+    accept_syn mailkeep_isolated || fail other 'the refusing rule cannot be removed'
+    seen "takes mail again"
+    ok
+}
+
+main() {
+    case $mk_act in
+    isolate) act_isolate ;;
+    end-isolation) act_end_isolation ;;
+    front-look) front_look ;;
+    front-drain) front_drain ;;
+    front-await) front_await ;;
+    front-return) front_return ;;
+    esac
+    check_family
+    one_at_a_time
+    case $mk_act in
+    precheck) act_precheck ;;
+    lease) act_lease ;;
+    drain) act_drain ;;
+    await-empty) act_await_empty ;;
+    save) act_save ;;
+    patch) act_patch ;;
+    prove) act_prove ;;
+    return) act_return ;;
+    recheck) act_recheck ;;
+    roll-back) act_roll_back ;;
+    prove-old) act_prove_old ;;
+    release) act_release ;;
+    *) fail other "no act $mk_act" ;;
+    esac
+    fail other 'the act came to no end'
+}
