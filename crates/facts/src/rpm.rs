@@ -1,7 +1,9 @@
 //! `rpm -qa` output: installed packages of the RPM distributions.
 //!
 //! Entry: [`parse_qa`], with [`QUERY_FORMAT`] for whoever asks rpm; [`platform_hint`] where no
-//! os-release came with it.
+//! os-release came with it; [`needs`] for which package needs which.
+
+pub mod needs;
 
 use mailkeep_model::{Ecosystem, InstalledPackage, Platform, Problem};
 

@@ -122,7 +122,13 @@ pub fn parse_report(
         let (packages, bad) = dpkg::parse_status(status);
         (packages, bad, None)
     } else {
-        let list = rpm::read_qa(&sections.text("rpm-qa"));
+        let mut list = rpm::read_qa(&sections.text("rpm-qa"));
+        if sections.has("rpm-needs")
+            && !rpm::needs::fill(&mut list.packages, &sections.text("rpm-needs"))
+        {
+            let why = "rpm did not name all that packages need; dependencies of mail software may be missed";
+            lacks.add("dependencies", why);
+        }
         (list.packages, list.unread, list.remark)
     };
     let unread = unread(&bad);

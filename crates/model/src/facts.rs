@@ -120,7 +120,7 @@ pub struct InstalledPackage {
     #[serde(default)]
     pub vendor: Option<Box<str>>,
     /// Names of packages this one needs to run: `Depends` and `Pre-Depends`, each alternative, no
-    /// versions; for RPM empty (its dependencies name capabilities).
+    /// versions; for RPM those that provide what it requires, where a scan asked.
     pub depends: Vec<Box<str>>,
     /// Names this package provides besides its own (virtual packages).
     pub provides: Vec<Box<str>>,

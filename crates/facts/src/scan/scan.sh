@@ -83,6 +83,13 @@ elif have rpm; then
     limited 60 $rpm -qa --qf "$columns\t%{MODULARITYLABEL}\t%{VENDOR}\n" 2>/dev/null ||
         limited 60 $rpm -qa --qf "$columns\t(none)\t%{VENDOR}\n" 2>/dev/null ||
         lack packages 'rpm -qa failed'
+    section rpm-needs
+    # Which package needs which. Half the lines are versions of symbols, whose library has a line of
+    # its own. The last line says that it was all.
+    {
+        limited 60 $rpm -qa --qf 'N %{NAME}\n[R %{REQUIRENAME}\n][P %{PROVIDENAME}\n]' 2>/dev/null &&
+            echo E
+    } | grep -v -E '^[RP] (rpmlib\(|[^(]*\.so[^(]*\([^)])' | head -c 8388608
 else
     lack packages 'the host has neither dpkg nor rpm'
 fi

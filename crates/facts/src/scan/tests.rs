@@ -112,6 +112,32 @@ fn the_script_asks_rpm_for_every_column() {
         .unwrap();
     assert!(SCRIPT.contains(&format!("columns='{columns}'")));
     assert!(SCRIPT.contains("\"$columns\\t%{MODULARITYLABEL}\\t%{VENDOR}\\n\""));
+    assert!(SCRIPT.contains(&format!("--qf '{}'", rpm::needs::NEEDS_FORMAT)));
+}
+
+#[test]
+fn what_rpm_packages_need_comes_along_and_a_part_of_it_is_said_to_be_one() {
+    let report = |end: &str| {
+        format!(
+            "MAILKEEP-FACTS 1 n\n\n=n os-release\nID=almalinux\nVERSION_ID=\"9.4\"\n\n\
+             =n rpm-qa\npostfix\t2\t3.5.25\t1.el9\tx86_64\tpostfix-3.5.25-1.el9.src.rpm\t(none)\tAlmaLinux\n\
+             openssl-libs\t1\t3.0.7\t27.el9\tx86_64\topenssl-3.0.7-27.el9.src.rpm\t(none)\tAlmaLinux\n\n\
+             =n rpm-needs\nN postfix\nR libssl.so.3()(64bit)\nP postfix\nN openssl-libs\nP libssl.so.3()(64bit)\n{end}\n\
+             =n end\n"
+        )
+    };
+    let whole = parse(report("E\n").as_bytes()).unwrap();
+    let postfix = whole.facts.packages.iter().find(|p| &*p.name == "postfix");
+    assert_eq!(postfix.unwrap().depends, ["openssl-libs".into()]);
+    let said = |report: &ScanReport| {
+        limitations(report)
+            .concat()
+            .contains("all that packages need")
+    };
+    assert!(!said(&whole));
+    let cut = parse(report("").as_bytes()).unwrap();
+    assert_eq!(cut.facts.packages[1].depends.len(), 1);
+    assert!(said(&cut));
 }
 
 #[test]
@@ -354,7 +380,7 @@ proptest! {
 
     #[test]
     fn any_section_is_read_without_panic(
-        name in "(host|os-release|dpkg-status|rpm-qa|apt-lists|apt-policy|dnf-updates|tcp|holders|processes|maps|identity|owners dpkg|offsets|dpkg-log|rpm-log 1795297056|rpm-lists|banners|changelog a b c|lack x)",
+        name in "(host|os-release|dpkg-status|rpm-qa|rpm-needs|apt-lists|apt-policy|dnf-updates|tcp|holders|processes|maps|identity|owners dpkg|offsets|dpkg-log|rpm-log 1795297056|rpm-lists|banners|changelog a b c|lack x)",
         body in "([ -~é\u{1b}]{0,40}\n?){0,8}",
     ) {
         fuzz(format!("MAILKEEP-FACTS 1 n\n\n=n {name}\n{body}\n=n tcp\n\n=n processes\n\n=n end\n").as_bytes());
