@@ -214,7 +214,7 @@ mod tests {
             &["0"][..],
             &["--hosts"],
             &["300"],
-            &["--families", "sendmail"],
+            &["--families", "qmail"],
         ] {
             assert_eq!(
                 parse_up(wrong).unwrap_err().kind(),

@@ -14,8 +14,10 @@ use super::pair::{self, Pair, Pairing};
 const COMMON_PACKAGES: &[&str] = &[
     "busybox-syslogd",
     "iproute2",
+    "nftables",
     "openssh-server",
     "procps",
+    "sudo",
     "tini",
 ];
 

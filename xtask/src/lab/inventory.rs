@@ -94,15 +94,18 @@ pub(super) fn fleet(hosts: &[Host]) -> String {
             );
         }
     }
-    for family in Family::ALL {
-        if hosts.iter().any(|host| host.family == family.name()) {
-            _ = write!(
-                text,
-                "\n[services.{}]\nowner = \"postmasters\"\ncriticality = \"material\"\n\
-                 mission_prevalence = \"support\"\nminimum = 1\n",
-                family.service()
-            );
-        }
+    let present = |family: &Family| hosts.iter().any(|host| host.family == family.name());
+    let services: BTreeSet<&str> = Family::ALL
+        .into_iter()
+        .filter(present)
+        .map(Family::service)
+        .collect();
+    for service in services {
+        _ = write!(
+            text,
+            "\n[services.{service}]\nowner = \"postmasters\"\ncriticality = \"material\"\n\
+             mission_prevalence = \"support\"\nminimum = 1\n"
+        );
     }
     for host in hosts {
         let service = host.family.parse().map_or("inbound-mx", Family::service);

@@ -79,7 +79,7 @@ impl Default for Wanted {
     fn default() -> Self {
         Self {
             hosts: 6,
-            families: Family::ALL.to_vec(),
+            families: Family::USUAL.to_vec(),
             regions: 3,
             pairing: Pairing::Archive,
         }
