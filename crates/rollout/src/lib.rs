@@ -8,11 +8,14 @@
 //! nothing else. The intent is written before each act, the result after it; an intent without a result
 //! means "look at the host".
 
+pub mod drive;
+pub mod evidence;
 pub mod executor;
 pub mod hands;
 pub mod host;
+pub mod ledger;
 pub mod machine;
 
-pub use executor::{ApplyError, Do, Executor, HostView};
+pub use executor::{ApplyError, Do, Executor, HostView, WaitsFor};
 pub use hands::{Hands, Order};
 pub use host::SshHands;

@@ -1,0 +1,656 @@
+//! Numbered messages through every service while a rollout runs.
+//!
+//! Entry type: [`Flows`]. Two threads for each service: one hands in about a message a second, the way
+//! a sender does (one server, on refusal the next, and what nobody takes again later); one looks into
+//! the mailbox where they end. What is missing pauses the rollout.
+//!
+//! **Invariant:** nothing is handed in that does not stand in the journal before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use mailkeep_model::{Actor, EventKind, HostName, Ledger, PlanId, ServiceName, Timestamp};
+use mailkeep_reach::probe::HandIn;
+
+use super::{ProbeLedger, ProbeRecord, prefix};
+use crate::drive::{Clock, Message};
+
+/// What a rollout is paused with when a message is missing.
+pub const MISSING: &str = "probe-missing";
+
+/// Refused messages offered again in one turn, beside a new one: a backlog is worked off faster than
+/// it grew.
+const AGAIN_A_TURN: u32 = 5;
+
+/// A server that took longer over an answer is asked last for a while.
+const SLOW: SignedDuration = SignedDuration::from_secs(2);
+
+/// That while.
+const SLOW_LASTS: SignedDuration = SignedDuration::from_secs(30);
+
+/// How often the figures are journalled, where they have changed.
+const COUNT_EVERY: SignedDuration = SignedDuration::from_secs(30);
+
+/// Hands messages in, and looks for them.
+pub trait Post: Send + Sync {
+    /// Hands message `number` to one server of a service. Its id is `prefix`, the number, `@`, and
+    /// a domain.
+    fn hand_in(
+        &self,
+        server: &HostName,
+        service: &ServiceName,
+        prefix: &str,
+        number: u64,
+    ) -> HandIn;
+
+    /// Copies by number of the messages whose id begins with `prefix`, where they end; numbers below
+    /// `from` only where there is more than one copy. `server` is who took them, for a service whose
+    /// mail ends there; `None` looks at all. An error is printable.
+    fn look(
+        &self,
+        service: &ServiceName,
+        server: Option<&HostName>,
+        prefix: &str,
+        from: u64,
+    ) -> Result<BTreeMap<u64, u64>, String>;
+}
+
+/// Where records are kept.
+pub trait ProbeJournal: Send {
+    /// Keeps records so that a killed process has them. An error is printable.
+    fn keep(&mut self, records: &[ProbeRecord]) -> Result<(), String>;
+}
+
+/// How often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowSettings {
+    /// From one new message of a service to the next.
+    pub send_every: Duration,
+    /// From one look into a mailbox to the next.
+    pub look_every: Duration,
+}
+
+impl Default for FlowSettings {
+    /// A message a second, a look every three: a look over `ssh` costs the controller as much as some
+    /// hundred messages.
+    fn default() -> Self {
+        Self {
+            send_every: Duration::from_secs(1),
+            look_every: Duration::from_secs(3),
+        }
+    }
+}
+
+/// What a flow works with.
+#[derive(Clone)]
+pub struct FlowParts {
+    /// The plan, for the ids.
+    pub plan: PlanId,
+    /// The servers of each service.
+    pub servers: BTreeMap<ServiceName, Vec<HostName>>,
+    /// Hands in, and looks.
+    pub post: Arc<dyn Post>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where pauses and figures go.
+    pub notes: Sender<Message>,
+    /// Words for a person.
+    pub warn: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+const RUN: u8 = 0;
+const NOTHING_NEW: u8 = 1;
+const END: u8 = 2;
+
+struct Shared {
+    parts: FlowParts,
+    book: Mutex<Book>,
+    phase: AtomicU8,
+}
+
+struct Book {
+    ledger: ProbeLedger,
+    journal: Box<dyn ProbeJournal>,
+    /// Missing numbers that a pause was asked for.
+    alarmed: BTreeSet<(ServiceName, u64)>,
+    counted: Option<(Timestamp, Ledger)>,
+    /// Services whose mailbox cannot be looked into, told already.
+    blind: BTreeSet<ServiceName>,
+    unwritable: bool,
+}
+
+/// Messages flowing through the services of a rollout. Dropping it ends the threads without waiting.
+pub struct Flows {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Flows {
+    /// Starts them.
+    pub fn start(
+        ledger: ProbeLedger,
+        journal: Box<dyn ProbeJournal>,
+        parts: FlowParts,
+        settings: FlowSettings,
+    ) -> Self {
+        let services: Vec<ServiceName> = parts.servers.keys().cloned().collect();
+        let shared = Arc::new(Shared::new(ledger, journal, parts));
+        let mut threads = Vec::new();
+        let mut spawn =
+            |work: Box<dyn FnOnce() + Send>| match std::thread::Builder::new().spawn(work) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => (shared.parts.warn)(&format!("no probes flow: {error}")),
+            };
+        for service in services {
+            let (sender, name) = (Arc::clone(&shared), service.clone());
+            spawn(Box::new(move || {
+                let mut slow = BTreeMap::new();
+                while sender.phase() < END {
+                    sender.send(&name, &mut slow);
+                    sender.parts.clock.pause(settings.send_every);
+                }
+            }));
+            let looker = Arc::clone(&shared);
+            spawn(Box::new(move || {
+                while looker.phase() < END {
+                    looker.parts.clock.pause(settings.look_every);
+                    looker.look(&service);
+                }
+            }));
+        }
+        Self { shared, threads }
+    }
+
+    /// The figures of one service, or of all.
+    pub fn figures(&self, service: Option<&ServiceName>) -> Ledger {
+        self.shared.book().ledger.figures(service, false)
+    }
+
+    /// Sends nothing new, waits until every message is found or missing, at most for a while, and
+    /// gives the ledger back.
+    pub fn finish(mut self, at_most: SignedDuration) -> ProbeLedger {
+        self.shared.phase.store(NOTHING_NEW, Ordering::SeqCst);
+        let clock = Arc::clone(&self.shared.parts.clock);
+        let begun = clock.now();
+        while !self.shared.book().ledger.is_settled() && clock.now().duration_since(begun) < at_most
+        {
+            clock.pause(Duration::from_millis(200));
+        }
+        self.shared.phase.store(END, Ordering::SeqCst);
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so itself.
+            drop(thread.join());
+        }
+        self.shared.book().ledger.clone()
+    }
+}
+
+impl Drop for Flows {
+    fn drop(&mut self) {
+        self.shared.phase.store(END, Ordering::SeqCst);
+    }
+}
+
+impl Shared {
+    fn new(ledger: ProbeLedger, journal: Box<dyn ProbeJournal>, parts: FlowParts) -> Self {
+        Self {
+            parts,
+            book: Mutex::new(Book {
+                ledger,
+                journal,
+                alarmed: BTreeSet::new(),
+                counted: None,
+                blind: BTreeSet::new(),
+                unwritable: false,
+            }),
+            phase: AtomicU8::new(RUN),
+        }
+    }
+
+    fn phase(&self) -> u8 {
+        self.phase.load(Ordering::SeqCst)
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// Keeps records and takes them over; whether that worked.
+    fn keep(&self, book: &mut Book, records: &[ProbeRecord]) -> bool {
+        if let Err(error) = book.journal.keep(records) {
+            if !book.unwritable {
+                (self.parts.warn)(&format!(
+                    "the journal of probes cannot be written, none are sent: {error}"
+                ));
+            }
+            book.unwritable = true;
+            return false;
+        }
+        book.unwritable = false;
+        for record in records {
+            book.ledger.apply(record);
+        }
+        true
+    }
+
+    /// One turn of the sender: what is due again, and a new message.
+    fn send(&self, service: &ServiceName, slow: &mut BTreeMap<HostName, Timestamp>) {
+        for turn in 0..=AGAIN_A_TURN {
+            let new = turn == AGAIN_A_TURN && self.phase() == RUN;
+            let (number, prefix) = {
+                let mut book = self.book();
+                let now = self.now();
+                let Some(number) = book.ledger.due(service, now, new) else {
+                    continue;
+                };
+                let offered = ProbeRecord::Offered {
+                    service: service.clone(),
+                    number,
+                    at: now,
+                };
+                if !self.keep(&mut book, &[offered]) {
+                    return;
+                }
+                let run = book.ledger.run();
+                (number, prefix(&self.parts.plan, run, service.as_str()))
+            };
+            self.offer(service, &prefix, number, slow);
+        }
+    }
+
+    fn offer(
+        &self,
+        service: &ServiceName,
+        prefix: &str,
+        number: u64,
+        slow: &mut BTreeMap<HostName, Timestamp>,
+    ) {
+        let begun = self.now();
+        slow.retain(|_, until| *until > begun);
+        for server in self.in_turn(service, number, slow) {
+            let asked = self.now();
+            let outcome = self.parts.post.hand_in(&server, service, prefix, number);
+            let now = self.now();
+            if now.duration_since(asked) > SLOW {
+                slow.insert(server.clone(), now.checked_add(SLOW_LASTS).unwrap_or(now));
+            }
+            match outcome {
+                HandIn::Accepted { .. } => {
+                    let accepted = ProbeRecord::Accepted {
+                        service: service.clone(),
+                        number,
+                        at: now,
+                        by: server,
+                    };
+                    // Not written, it is offered again: a duplicate, not a loss.
+                    self.keep(&mut self.book(), &[accepted]);
+                    return;
+                }
+                // It may have it. A sender does not run to the next one with that, but waits.
+                HandIn::Unknown { .. } => return,
+                HandIn::Refused { .. } => {}
+            }
+        }
+    }
+
+    /// The servers of a service, each message beginning with another one; slow ones last.
+    fn in_turn(
+        &self,
+        service: &ServiceName,
+        number: u64,
+        slow: &BTreeMap<HostName, Timestamp>,
+    ) -> Vec<HostName> {
+        let mut servers = self.parts.servers.get(service).cloned().unwrap_or_default();
+        if !servers.is_empty() {
+            let first = usize::try_from(number).unwrap_or(0) % servers.len();
+            servers.rotate_left(first);
+        }
+        servers.sort_by_key(|server| slow.contains_key(server));
+        servers
+    }
+
+    /// One look into a service's mailbox.
+    fn look(&self, service: &ServiceName) {
+        let (prefix, from) = {
+            let book = self.book();
+            let prefix = prefix(&self.parts.plan, book.ledger.run(), service.as_str());
+            (prefix, book.ledger.lowest_open(service))
+        };
+        let asked = self.now();
+        let seen = self.parts.post.look(service, None, &prefix, from);
+        let mut book = self.book();
+        match seen {
+            Ok(copies) => {
+                book.blind.remove(service);
+                let news = book.ledger.news(service, &copies, self.now());
+                if !news.is_empty() && !self.keep(&mut book, &news) {
+                    return;
+                }
+                book.ledger.looked(service, asked);
+            }
+            Err(error) => {
+                if book.blind.insert(service.clone()) {
+                    (self.parts.warn)(&format!(
+                        "probes of {service} cannot be looked for: {error}"
+                    ));
+                }
+            }
+        }
+        self.alarm(&mut book);
+        self.count(&mut book);
+    }
+
+    /// Asks for a pause where a number is missing that none was asked for.
+    fn alarm(&self, book: &mut Book) {
+        let mut words = Vec::new();
+        for (service, numbers) in book.ledger.missing() {
+            let new: Vec<u64> = numbers
+                .into_iter()
+                .filter(|number| book.alarmed.insert((service.clone(), *number)))
+                .collect();
+            let named: Vec<String> = new.iter().take(5).map(u64::to_string).collect();
+            let more = match new.len().saturating_sub(named.len()) {
+                0 => String::new(),
+                n => format!(" and {n} more"),
+            };
+            if !named.is_empty() {
+                words.push(format!("{service} {}{more}", named.join(", ")));
+            }
+        }
+        if words.is_empty() {
+            return;
+        }
+        self.note(EventKind::RolloutPaused {
+            plan: self.parts.plan.clone(),
+            by: Actor {
+                name: "mailkeep".to_owned(),
+                team: None,
+            },
+            reason: format!(
+                "{MISSING}: accepted and not found at their destination: {}",
+                words.join("; ")
+            ),
+        });
+        self.note(EventKind::ProbesCounted {
+            plan: self.parts.plan.clone(),
+            service: None,
+            ledger: book.ledger.figures(None, false),
+        });
+    }
+
+    fn count(&self, book: &mut Book) {
+        let now = self.now();
+        let figures = book.ledger.figures(None, false);
+        let is_news = book
+            .counted
+            .is_none_or(|(at, last)| last != figures && now.duration_since(at) >= COUNT_EVERY);
+        if is_news && self.phase() == RUN {
+            book.counted = Some((now, figures));
+            self.note(EventKind::ProbesCounted {
+                plan: self.parts.plan.clone(),
+                service: None,
+                ledger: figures,
+            });
+        }
+    }
+
+    fn note(&self, kind: EventKind) {
+        // Without a driver nobody journals it.
+        drop(self.parts.notes.send(Message::Note(kind)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+    use crate::drive::wait_for_message;
+
+    /// Its time stands where the test sets it.
+    #[derive(Default)]
+    struct Hand(Mutex<i64>);
+
+    impl Clock for Hand {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_second(*self.0.lock().unwrap()).unwrap()
+        }
+
+        fn wait(
+            &self,
+            messages: &Receiver<Message>,
+            at_most: Duration,
+            _: Option<Timestamp>,
+        ) -> Option<Message> {
+            wait_for_message(messages, at_most)
+        }
+
+        fn pause(&self, _: Duration) {}
+    }
+
+    /// Answers of servers by name; a mailbox.
+    #[derive(Default)]
+    struct Town {
+        answers: Mutex<BTreeMap<String, HandIn>>,
+        mailbox: Mutex<BTreeMap<u64, u64>>,
+        asked: Mutex<Vec<(String, u64)>>,
+        unseen: Mutex<bool>,
+    }
+
+    impl Post for Town {
+        fn hand_in(&self, server: &HostName, _: &ServiceName, _: &str, number: u64) -> HandIn {
+            self.asked
+                .lock()
+                .unwrap()
+                .push((server.to_string(), number));
+            self.answers.lock().unwrap()[server.as_str()].clone()
+        }
+
+        fn look(
+            &self,
+            _: &ServiceName,
+            _: Option<&HostName>,
+            _: &str,
+            _: u64,
+        ) -> Result<BTreeMap<u64, u64>, String> {
+            if *self.unseen.lock().unwrap() {
+                return Err("no route to it".to_owned());
+            }
+            Ok(self.mailbox.lock().unwrap().clone())
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<ProbeRecord>>>);
+
+    impl ProbeJournal for Paper {
+        fn keep(&mut self, records: &[ProbeRecord]) -> Result<(), String> {
+            self.0.lock().unwrap().extend_from_slice(records);
+            Ok(())
+        }
+    }
+
+    struct Bench {
+        shared: Shared,
+        clock: Arc<Hand>,
+        town: Arc<Town>,
+        paper: Paper,
+        notes: Receiver<Message>,
+        slow: BTreeMap<HostName, Timestamp>,
+    }
+
+    fn mx() -> ServiceName {
+        ServiceName::new("inbound-mx").unwrap()
+    }
+
+    fn yes() -> HandIn {
+        HandIn::Accepted {
+            reply: "250".to_owned(),
+        }
+    }
+
+    fn no() -> HandIn {
+        HandIn::Refused {
+            why: "connect: reset".to_owned(),
+        }
+    }
+
+    impl Bench {
+        fn new(answers: [(&str, HandIn); 2]) -> Self {
+            let (notes, inbox) = channel();
+            let (clock, town) = (Arc::new(Hand::default()), Arc::new(Town::default()));
+            let servers = answers
+                .iter()
+                .map(|(name, _)| HostName::new(name).unwrap())
+                .collect();
+            *town.answers.lock().unwrap() = answers
+                .into_iter()
+                .map(|(name, answer)| (name.to_owned(), answer))
+                .collect();
+            let paper = Paper::default();
+            let parts = FlowParts {
+                plan: PlanId::new("sha256:0a1b2c3d").unwrap(),
+                servers: BTreeMap::from([(mx(), servers)]),
+                post: Arc::clone(&town) as Arc<dyn Post>,
+                clock: Arc::clone(&clock) as Arc<dyn Clock>,
+                notes,
+                warn: Arc::new(|_| {}),
+            };
+            let ledger = ProbeLedger::new([(mx(), 10)]);
+            Self {
+                shared: Shared::new(ledger, Box::new(paper.clone()), parts),
+                clock,
+                town,
+                paper,
+                notes: inbox,
+                slow: BTreeMap::new(),
+            }
+        }
+
+        fn send(&mut self, second: i64) {
+            *self.clock.0.lock().unwrap() = second;
+            self.shared.send(&mx(), &mut self.slow);
+        }
+
+        fn look(&mut self, second: i64) {
+            *self.clock.0.lock().unwrap() = second;
+            self.shared.look(&mx());
+        }
+
+        fn asked(&self) -> Vec<(String, u64)> {
+            std::mem::take(&mut *self.town.asked.lock().unwrap())
+        }
+
+        fn pauses(&self) -> Vec<String> {
+            self.notes
+                .try_iter()
+                .filter_map(|message| match message {
+                    Message::Note(EventKind::RolloutPaused { reason, .. }) => Some(reason),
+                    _ => None,
+                })
+                .collect()
+        }
+
+        fn figures(&self) -> Ledger {
+            self.shared.book().ledger.figures(None, true)
+        }
+    }
+
+    #[test]
+    fn a_refused_message_goes_to_the_next_server_and_then_waits() {
+        let mut bench = Bench::new([("mx1", no()), ("mx2", yes())]);
+        bench.send(0);
+        bench.send(1);
+        let asked = bench.asked();
+        // Each begins with another one; one of the two asked mx1 first.
+        assert_eq!(asked.len(), 3, "{asked:?}");
+        assert_eq!(bench.figures().sent, 2);
+        bench
+            .town
+            .answers
+            .lock()
+            .unwrap()
+            .insert("mx2".to_owned(), no());
+        bench.send(2);
+        assert_eq!(bench.asked().len(), 2);
+        assert_eq!((bench.figures().sent, bench.figures().refused), (2, 1));
+        // Again after a second, and it is accepted then.
+        bench
+            .town
+            .answers
+            .lock()
+            .unwrap()
+            .insert("mx2".to_owned(), yes());
+        bench.send(3);
+        assert!(bench.asked().iter().any(|(_, number)| *number == 3));
+        assert_eq!((bench.figures().sent, bench.figures().refused), (4, 0));
+    }
+
+    #[test]
+    fn what_is_not_known_to_be_accepted_is_offered_again_and_not_to_another() {
+        let unknown = HandIn::Unknown {
+            why: "cut".to_owned(),
+        };
+        let mut bench = Bench::new([("mx1", unknown.clone()), ("mx2", unknown)]);
+        bench.send(0);
+        assert_eq!(bench.asked().len(), 1);
+        assert_eq!((bench.figures().sent, bench.figures().refused), (0, 1));
+        // It had taken it.
+        bench.town.mailbox.lock().unwrap().insert(1, 1);
+        bench.look(1);
+        assert_eq!((bench.figures().sent, bench.figures().delivered), (1, 1));
+        bench.send(5);
+        assert!(!bench.asked().iter().any(|(_, number)| *number == 1));
+    }
+
+    #[test]
+    fn a_missing_message_pauses_once() {
+        let mut bench = Bench::new([("mx1", yes()), ("mx2", yes())]);
+        bench.send(0);
+        bench.look(29);
+        assert_eq!(bench.pauses(), Vec::<String>::new());
+        bench.look(30);
+        assert_eq!(
+            bench.pauses(),
+            ["probe-missing: accepted and not found at their destination: inbound-mx 1"]
+        );
+        bench.look(33);
+        assert_eq!(bench.pauses(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn who_cannot_look_calls_nothing_missing() {
+        let mut bench = Bench::new([("mx1", yes()), ("mx2", yes())]);
+        bench.send(0);
+        *bench.town.unseen.lock().unwrap() = true;
+        bench.look(500);
+        assert_eq!(bench.pauses(), Vec::<String>::new());
+        assert_eq!(bench.figures().lost, 1, "but at the end it is");
+    }
+
+    #[test]
+    fn a_restarted_controller_knows_what_the_first_one_knew() {
+        let mut bench = Bench::new([("mx1", yes()), ("mx2", no())]);
+        for second in 0..5 {
+            bench.send(second);
+        }
+        bench.town.mailbox.lock().unwrap().extend([(1, 1), (2, 3)]);
+        bench.look(6);
+        let mut again = ProbeLedger::new([(mx(), 10)]);
+        for record in bench.paper.0.lock().unwrap().iter() {
+            again.apply(record);
+        }
+        assert_eq!(again.figures(None, true), bench.figures());
+        assert_eq!(bench.figures().duplicated, 2);
+        assert_eq!(again.lowest_open(&mx()), 3);
+    }
+}
