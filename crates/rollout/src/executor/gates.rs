@@ -167,7 +167,7 @@ impl Executor {
             return Some(WaitsFor::Start { at: step.start });
         }
         for (host, before) in self.dependencies(at) {
-            if before != HostState::Proven {
+            if !serves_proven(before) {
                 return Some(WaitsFor::Dependency { host: host.clone() });
             }
         }
@@ -379,6 +379,15 @@ impl Executor {
             None => later(step.start, LATEST_WITHOUT_WINDOW),
         }
     }
+}
+
+/// Whether a host was proven and serves again. Its soak belongs to its wave: the plan lets a host start
+/// as soon as those it waits for are back.
+fn serves_proven(state: HostState) -> bool {
+    matches!(
+        state,
+        HostState::Soaking | HostState::Releasing | HostState::Proven
+    )
 }
 
 /// What a stage's hosts let through. Of the test hosts all must be proven: they are the test. A pilot

@@ -193,7 +193,7 @@ pub(super) struct WaveProgress {
     pub(super) failed: u32,
     /// Failures that a person knew of when resuming.
     pub(super) borne: u32,
-    /// Waves of the same region and stage that the plan lets end before it.
+    /// Waves of its region that the plan lets end, and soak, before it.
     pub(super) before: Vec<usize>,
 }
 
@@ -256,7 +256,6 @@ pub(super) fn waves_of(plan: &Plan) -> Vec<WaveProgress> {
                 .enumerate()
                 .filter(|(_, other)| {
                     other.region == wave.region
-                        && other.stage == wave.stage
                         // The plan itself may leave less than the soak between two waves; it is
                         // not for the executor to widen it.
                         && later(other.end, soak) <= wave.start

@@ -552,8 +552,10 @@ fn a_host_that_waits_for_one_not_proven_is_called_off() {
         CallOff::DependencyNotProven
     );
 
+    plan.steps[1].start = at(0);
     let mut bench = Bench::new(plan);
     bench.run(&mut |_, _, _| done());
+    assert_eq!(bench.begun("store1", Act::Lease), Some(8 - 1));
     assert_eq!(bench.executor.outcome(), Some(RolloutOutcome::Proven));
 }
 
