@@ -21,7 +21,7 @@ use crate::index;
 use first_seen::FirstSeen;
 pub(crate) use first_seen::SCANNED;
 pub use first_seen::{earlier, ledger};
-pub use keep::{to_keep, wholly_judged};
+pub use keep::{is_kept, to_keep, wholly_judged};
 
 /// TCP ports on which mail is taken in or handed out: SMTP, POP3, IMAP, submissions, submission,
 /// IMAPS, POP3S, `ManageSieve` (IANA service names).
@@ -126,6 +126,7 @@ pub fn check(
     )?;
     let kev = Kev::of(&feeds, &states);
     let first_seen = FirstSeen::of(terms);
+    let wanted = judged.iter().flatten().map(|j| j.verdicts.len()).sum();
 
     let mut answer = Answer {
         generated_at: terms.now,
@@ -133,7 +134,7 @@ pub fn check(
         organisation: None,
         feeds: Vec::new(),
         hosts: Vec::new(),
-        findings: Vec::new(),
+        findings: Vec::with_capacity(wanted),
         fixed: 0,
         not_affected: 0,
         changes: None,
@@ -158,7 +159,7 @@ pub fn check(
             terms,
         ));
     }
-    answer.findings.sort_by(rank);
+    put_in_order(&mut answer.findings);
     answer.feeds = feeds
         .into_iter()
         .zip(states)
@@ -171,6 +172,24 @@ pub fn check(
         answer.changes = Some(changes);
     }
     Ok(answer)
+}
+
+/// Puts findings in the order of the table. Their places are sorted, and each finding is moved once:
+/// it is large, and moved ten times it would cost more than to compare it.
+fn put_in_order(findings: &mut [Finding]) {
+    let mut order: Vec<usize> = (0..findings.len()).collect();
+    order.sort_by(|a, b| rank(&findings[*a], &findings[*b]));
+    for start in 0..order.len() {
+        let mut at = start;
+        loop {
+            let from = std::mem::replace(&mut order[at], at);
+            if from == start {
+                break;
+            }
+            findings.swap(at, from);
+            at = from;
+        }
+    }
 }
 
 /// The verdicts on one host that are wanted.
@@ -357,10 +376,11 @@ fn finding(
         && !listed
         && finding.verdict.status.is_finding()
     {
-        finding.verdict.evidence.notes.push(format!(
+        let note = format!(
             "the list of known exploited vulnerabilities is of {} (stale)",
             day_of(as_of)
-        ));
+        );
+        finding.verdict.evidence.notes.push(note.into());
     }
     finding
 }

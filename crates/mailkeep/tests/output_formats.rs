@@ -198,7 +198,7 @@ fn exim(on: &str, team: &str) -> Vec<Finding> {
         source: FeedId::new("osv").unwrap(),
         says: "fixed in 4.96.1".to_owned(),
     }];
-    list[0].verdict.evidence.notes = vec!["assumed: exposure is open".to_owned()];
+    list[0].verdict.evidence.notes = vec!["assumed: exposure is open".into()];
     for (id, epss) in [
         ("CVE-2023-42116", 0.41),
         ("CVE-2023-42117", 0.2),
@@ -587,7 +587,7 @@ fn hostile() -> Answer {
         verdict.platform = Platform::new(Ecosystem::Other(HOSTILE.into()), HOSTILE);
         verdict.advisory = advisory(&format!("<b>{}\"'&", verdict.advisory));
         verdict.evidence.reason = HOSTILE.into();
-        verdict.evidence.notes = vec![HOSTILE.to_owned()];
+        verdict.evidence.notes = vec![HOSTILE.into()];
         finding.owner = Some(TeamName::new("<i>'\"").unwrap());
     }
     for host in &mut answer.hosts {

@@ -289,8 +289,19 @@ impl PackageRows {
     /// Decodes the rows of one key, each with its feed's number. A damaged row is an error: the
     /// store is checked, so this is a bug or a broken disk, and silence would be a wrong answer.
     pub fn of(&self, key: usize) -> Result<Vec<(usize, DecodedRow<'_>)>, RowError> {
-        let first = self.bodies.partition_point(|(k, _, _)| *k < key);
         let mut rows = Vec::new();
+        self.add_to(&mut rows, key, |_| true)?;
+        Ok(rows)
+    }
+
+    /// Adds those rows of one key that are `wanted`, as [`PackageRows::of`] decodes them.
+    pub(crate) fn add_to<'a>(
+        &'a self,
+        rows: &mut Vec<(usize, DecodedRow<'a>)>,
+        key: usize,
+        wanted: impl Fn(&DecodedRow<'a>) -> bool,
+    ) -> Result<(), RowError> {
+        let first = self.bodies.partition_point(|(k, _, _)| *k < key);
         for (_, feed, span) in self.bodies[first..]
             .iter()
             .take_while(|(k, _, _)| *k == key)
@@ -298,11 +309,13 @@ impl PackageRows {
             let mut rest = &self.bytes[span.clone()];
             while !rest.is_empty() {
                 let (row, after) = postcard::take_from_bytes::<DecodedRow<'_>>(rest)?;
-                rows.push((*feed, row));
+                if wanted(&row) {
+                    rows.push((*feed, row));
+                }
                 rest = after;
             }
         }
-        Ok(rows)
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The answer: verdicts with their evidence, and findings ready for a person.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -276,8 +277,8 @@ pub struct Evidence {
     /// What other feeds say of it.
     pub others: Vec<OtherWord>,
     /// Further facts that mattered: the candidate seen, the process that runs old code, an SSVC
-    /// input that was assumed. Printable.
-    pub notes: Vec<String>,
+    /// input that was assumed. Printable. Most are always the same sentence, and borrow it.
+    pub notes: Vec<Cow<'static, str>>,
 }
 
 impl Evidence {

@@ -35,8 +35,8 @@ pub enum InvalidId {
 
 fn check_id(noun: &'static str, text: &str) -> Result<(), InvalidId> {
     // Nearly every id is plain ASCII, and a pass over its bytes is the cheapest that tells so.
-    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-    if plain && text.len() <= MAX_ID_LEN {
+    let graphic = text.bytes().all(|b| b.is_ascii_graphic());
+    if graphic && (1..=MAX_ID_LEN).contains(&text.len()) {
         return Ok(());
     }
     if text.trim().is_empty() {

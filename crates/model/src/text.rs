@@ -14,9 +14,8 @@ pub fn is_unsafe(c: char) -> bool {
 /// Replaces every unsafe character by U+FFFD; a tab, line feed or carriage return becomes a space.
 /// Borrows where there is nothing to replace.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    // Nearly every text is plain ASCII, and a pass over its bytes is the cheapest that tells so.
-    let plain = text.bytes().all(|b| matches!(b, b' '..=b'~'));
-    if plain || !text.chars().any(is_unsafe) {
+    // Nearly every text is plain ASCII.
+    if is_plain_ascii(text) || !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
     }
     Cow::Owned(
@@ -28,6 +27,26 @@ pub fn printable(text: &str) -> Cow<'_, str> {
             })
             .collect(),
     )
+}
+
+/// Whether all of it is printable ASCII.
+pub fn is_plain_ascii(text: &str) -> bool {
+    all_bytes(text, |b| matches!(b, b' '..=b'~'))
+}
+
+/// Whether every byte of a text passes a simple test. For the cheapest look at a text there is: each
+/// block is looked at as a whole, without an early end, and the last one may overlap the one before.
+pub fn all_bytes(text: &str, is: impl Fn(u8) -> bool) -> bool {
+    const BLOCK: usize = 16;
+    let fails = |block: &[u8; BLOCK]| {
+        let fold = |failed, b: &u8| failed | u8::from(!is(*b));
+        block.iter().fold(0, fold) != 0
+    };
+    let bytes = text.as_bytes();
+    match bytes.last_chunk() {
+        Some(last) => !bytes.as_chunks().0.iter().any(&fails) && !fails(last),
+        None => bytes.iter().all(|b| is(*b)),
+    }
 }
 
 /// [`printable`] of a text of one's own; the same text where there is nothing to replace.
@@ -62,6 +81,19 @@ mod tests {
         assert_eq!(printable("one\ttwo\nthree"), "one two three");
         assert_eq!(printable("exe\u{202e}fdp.txt"), "exe\u{fffd}fdp.txt");
         assert!(matches!(printable("plain Größe"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn one_odd_byte_is_found_wherever_it_stands() {
+        for length in 0..70 {
+            let plain = "a".repeat(length);
+            assert!(is_plain_ascii(&plain), "{length}");
+            for at in 0..length {
+                let mut odd = plain.clone();
+                odd.replace_range(at..=at, "\u{7f}");
+                assert!(!is_plain_ascii(&odd), "{at} of {length}");
+            }
+        }
     }
 
     #[test]

@@ -385,6 +385,16 @@ impl Store for SqliteStore {
         each: &mut dyn FnMut(usize, &FeedId, &[u8]),
     ) -> Result<(), StoreError> {
         self.read("read advisories", |conn| {
+            // Where no feed has any, that is asked once and not for every id of every finding.
+            let none = space == Space::Vulnerability
+                && !conn.query_row(
+                    "SELECT EXISTS (SELECT 1 FROM vulnerability_row)",
+                    [],
+                    |row| row.get(0),
+                )?;
+            if none {
+                return Ok(());
+            }
             let mut feeds = FeedIds::default();
             // In the order of the index or table: the clauses cost nothing.
             let mut statement = conn.prepare(match space {

@@ -1,5 +1,7 @@
 //! One verdict on one host: decision, lane, deadline, and what was assumed on the way.
 
+use std::borrow::Cow;
+
 use jiff::civil::Date;
 use mailkeep_model::{
     Decision, Exposure, Finding, Fleet, Host, HostName, Lane, MissionPrevalence, Severity, Signal,
@@ -100,7 +102,7 @@ pub struct Triaged {
     /// Whether the policy asks to search the host for traces of a break-in.
     pub forensics: bool,
     /// What decided, and every input that was assumed; each one printable line.
-    pub notes: Vec<String>,
+    pub notes: Vec<Cow<'static, str>>,
 }
 
 impl Triaged {
@@ -159,6 +161,8 @@ pub fn triage(
         return triaged;
     }
     let notes = &mut triaged.notes;
+    // Rarely more: grown once, not four times.
+    notes.reserve_exact(13);
 
     let exploitation = exploitation(&known, context.kev_loaded, notes);
     let automatable = automatable(&known, notes);
@@ -186,14 +190,22 @@ pub fn triage(
 
     let mission_well_being = MissionWellBeing::combine(mission, well_being);
     let decision = ssvc::decide(exploitation, automatable, impact, mission_well_being);
-    notes.push(format!(
-        "SSVC: exploitation {}, automatable {}, technical impact {}, mission and well-being {}: {}",
-        exploitation_name(exploitation),
-        automatable_name(automatable),
-        technical_impact_name(impact),
-        mission_well_being.name(),
-        decision.name(),
-    ));
+    notes.push(
+        [
+            "SSVC: exploitation ",
+            exploitation_name(exploitation),
+            ", automatable ",
+            automatable_name(automatable),
+            ", technical impact ",
+            technical_impact_name(impact),
+            ", mission and well-being ",
+            mission_well_being.name(),
+            ": ",
+            decision.name(),
+        ]
+        .concat()
+        .into(),
+    );
 
     let exploited = exploitation == SsvcExploitation::Active;
     let open_to_all = exploited
@@ -228,29 +240,38 @@ pub fn triage(
         notes.push("not in KEV, deadline as if it were: exploitation counts".into());
     }
     let term = policy.term(exploited, exposed, automatable, impact);
-    notes.push(format!(
-        "deadline policy: {}, {}, {}, {} impact: {}{}",
-        if exploited {
-            "exploited"
-        } else {
-            "not exploited"
-        },
-        if exposed { "exposed" } else { "not exposed" },
-        match automatable {
-            SsvcAutomatable::No => "not automatable",
-            SsvcAutomatable::Yes => "automatable",
-        },
-        technical_impact_name(impact),
-        match term.within {
-            Within::Days(days) => format!("{days} days from {}", context.first_seen),
-            Within::NextUpgrade => "with the next upgrade".to_owned(),
-        },
-        if term.forensics {
-            ", and search the host for traces of a break-in"
-        } else {
-            ""
-        },
-    ));
+    notes.push(
+        [
+            "deadline policy: ",
+            if exploited {
+                "exploited"
+            } else {
+                "not exploited"
+            },
+            if exposed {
+                ", exposed"
+            } else {
+                ", not exposed"
+            },
+            match automatable {
+                SsvcAutomatable::No => ", not automatable, ",
+                SsvcAutomatable::Yes => ", automatable, ",
+            },
+            technical_impact_name(impact),
+            " impact: ",
+            &match term.within {
+                Within::Days(days) => format!("{days} days from {}", context.first_seen),
+                Within::NextUpgrade => "with the next upgrade".to_owned(),
+            },
+            if term.forensics {
+                ", and search the host for traces of a break-in"
+            } else {
+                ""
+            },
+        ]
+        .concat()
+        .into(),
+    );
 
     triaged.decision = Some(decision);
     triaged.lane = Some(lane);
@@ -354,7 +375,11 @@ fn severity(score: Option<f64>, urgency: Option<Urgency>) -> Severity {
     }
 }
 
-fn exploitation(known: &Known<'_>, kev_loaded: bool, notes: &mut Vec<String>) -> SsvcExploitation {
+fn exploitation(
+    known: &Known<'_>,
+    kev_loaded: bool,
+    notes: &mut Vec<Cow<'static, str>>,
+) -> SsvcExploitation {
     if let Some((added, due, ransomware)) = known.kev {
         let due = due.map_or_else(String::new, |due| format!(", CISA's own due date {due}"));
         let ransomware = if ransomware {
@@ -362,9 +387,13 @@ fn exploitation(known: &Known<'_>, kev_loaded: bool, notes: &mut Vec<String>) ->
         } else {
             ""
         };
-        notes.push(format!(
-            "in CISA's catalogue of known exploited vulnerabilities since {added}{due}{ransomware}"
-        ));
+        notes.push(
+            format!(
+                "in CISA's catalogue of known exploited vulnerabilities since \
+                 {added}{due}{ransomware}"
+            )
+            .into(),
+        );
         return SsvcExploitation::Active;
     }
     if let Some(given) = known.exploitation {
@@ -381,7 +410,7 @@ fn exploitation(known: &Known<'_>, kev_loaded: bool, notes: &mut Vec<String>) ->
     }
 }
 
-fn automatable(known: &Known<'_>, notes: &mut Vec<String>) -> SsvcAutomatable {
+fn automatable(known: &Known<'_>, notes: &mut Vec<Cow<'static, str>>) -> SsvcAutomatable {
     if let Some(given) = known.automatable {
         return given;
     }
@@ -392,16 +421,17 @@ fn automatable(known: &Known<'_>, notes: &mut Vec<String>) -> SsvcAutomatable {
         Some(_) | None => None,
     };
     if let Some(hindrance) = hindrance {
-        notes.push(format!(
-            "automatable not given by any feed: no, by the CVSS vector ({hindrance})"
-        ));
+        notes.push(
+            format!("automatable not given by any feed: no, by the CVSS vector ({hindrance})")
+                .into(),
+        );
         return SsvcAutomatable::No;
     }
     notes.push("automatable not given by any feed: taken as yes".into());
     SsvcAutomatable::Yes
 }
 
-fn technical_impact(known: &Known<'_>, notes: &mut Vec<String>) -> SsvcTechnicalImpact {
+fn technical_impact(known: &Known<'_>, notes: &mut Vec<Cow<'static, str>>) -> SsvcTechnicalImpact {
     if let Some(given) = known.technical_impact {
         return given;
     }

@@ -58,11 +58,12 @@ pub(super) struct FirstSeen<'a> {
 
 impl<'a> FirstSeen<'a> {
     pub(super) fn of(terms: &'a Terms<'_>) -> Self {
+        let snapshots = terms.last.iter().chain(&terms.earlier);
+        let most = snapshots.clone().map(|s| s.findings.len()).max();
         let mut known = Self {
-            own: HashMap::new(),
+            own: HashMap::with_capacity(most.unwrap_or(0)),
             alias: HashMap::new(),
         };
-        let snapshots = terms.last.iter().chain(&terms.earlier);
         for finding in snapshots.flat_map(|snapshot| &snapshot.findings) {
             let verdict = &finding.verdict;
             let Some(day) = finding.first_seen.filter(|_| verdict.status.is_finding()) else {

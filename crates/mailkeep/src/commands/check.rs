@@ -13,7 +13,7 @@ use mailkeep_triage::{Change, Policy};
 use super::{Done, feeds, scan};
 use crate::answer::Answer;
 use crate::app::{App, LoadedFleet, write_whole};
-use crate::check::{self, SCANNED, Subject, Terms, check, to_keep};
+use crate::check::{self, SCANNED, Subject, Terms, check, is_kept, to_keep};
 use crate::cli::{CheckArgs, Format, Scope};
 use crate::index;
 use crate::output;
@@ -120,6 +120,8 @@ pub fn answer(app: &App, scope: &Scope, all: bool) -> anyhow::Result<Answer> {
     let (mut store, fleet) = prepare(app, scope)?;
     let asked = ask(app, &store, scope, fleet.as_ref(), all, None)?;
     record(app, &mut store, &asked);
+    // As with the answer itself, see `run`.
+    std::mem::forget(asked.last);
     Ok(asked.answer)
 }
 
@@ -229,7 +231,11 @@ pub fn at_one_moment<T>(
 /// Keeps the findings for `--since last`, with the events that tell the difference. A state that
 /// cannot be written does not take the answer away; it is said.
 fn record(app: &App, store: &mut dyn Store, asked: &Asked) {
-    let findings = to_keep(&asked.answer, asked.last.as_ref());
+    let last = asked.last.as_ref();
+    if last.is_some_and(|last| is_kept(&asked.answer, last)) {
+        return;
+    }
+    let findings = to_keep(&asked.answer, last);
     if asked
         .last
         .as_ref()

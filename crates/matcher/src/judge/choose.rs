@@ -8,60 +8,94 @@ use mailkeep_model::{FeedKind, FeedState, OpenState, Rule, Status, Voice};
 use super::FeedView;
 use super::finish::rank;
 use super::opinion::{Installed, Opinion, opinion};
-use crate::host::SourcePackage;
 use crate::row::{DecodedRow, RowKind};
 
 /// One advisory about one package: the word that decides, and the others.
 #[derive(Debug)]
-pub(super) struct Chosen<'a> {
+pub(super) struct Chosen<'g, 'a> {
     /// The best-known name.
     pub advisory: &'a str,
     /// Numbers of every row about it, whatever the release.
-    pub rows: Vec<usize>,
+    pub rows: &'g [usize],
     /// The opinion that decides.
     pub deciding: Opinion<'a>,
     /// Opinions of other feeds.
     pub others: Vec<Opinion<'a>>,
 }
 
-/// Groups the rows by advisory and lets one word decide for each. An advisory no row of which
-/// speaks about the package's release is left out: it does not concern this host.
-pub(super) fn choose<'a>(
-    package: &SourcePackage<'_>,
+/// Lets one word decide about one advisory. `None` where no row of it speaks about the package's
+/// release: it does not concern this host.
+pub(super) fn choose<'g, 'a>(
+    installed: &Installed<'_, '_>,
+    advisory: &'a str,
+    numbers: &'g [usize],
     rows: &[(usize, DecodedRow<'a>)],
     feeds: &[FeedView<'_>],
-) -> Vec<Chosen<'a>> {
-    let installed = Installed::new(package);
-    let mut chosen = Vec::new();
-    for (advisory, numbers) in by_advisory(rows) {
-        let mut opinions: Vec<Opinion<'a>> = numbers
-            .iter()
-            .filter_map(|&number| {
-                let (feed, row) = rows.get(number)?;
-                opinion(&installed, row, number, *feed, feeds.get(*feed)?.kind)
-            })
-            .collect();
-        if opinions.is_empty() {
-            continue;
-        }
-        opinions.sort_by(|a, b| trust(a, b, rows, feeds));
-        let deciding = opinions.remove(published_fix(&opinions, rows).unwrap_or(0));
-        chosen.push(Chosen {
-            advisory,
-            rows: numbers,
-            deciding,
-            others: opinions,
-        });
+) -> Option<Chosen<'g, 'a>> {
+    let mut opinions = numbers.iter().filter_map(|&number| {
+        let (feed, row) = rows.get(number)?;
+        opinion(installed, row, number, *feed, feeds.get(*feed)?.kind)
+    });
+    let mut deciding = opinions.next()?;
+    let mut others: Vec<Opinion<'a>> = opinions.collect();
+    if !others.is_empty() {
+        others.insert(0, deciding);
+        others.sort_by(|a, b| trust(a, b, rows, feeds));
+        deciding = others.remove(published_fix(&others, rows).unwrap_or(0));
     }
-    chosen
+    Some(Chosen {
+        advisory,
+        rows: numbers,
+        deciding,
+        others,
+    })
 }
 
-/// Rows by advisory. A row under a name that other rows list as an alias joins those: a GHSA or a
-/// bulletin never makes a second finding beside its CVE.
-fn by_advisory<'a>(rows: &[(usize, DecodedRow<'a>)]) -> BTreeMap<&'a str, Vec<usize>> {
+/// The rows of a package by advisory.
+pub(super) struct Groups<'a> {
+    /// Numbers of rows; those of one advisory side by side.
+    numbers: Vec<usize>,
+    /// Each advisory, and where the numbers of its rows end.
+    ends: Vec<(&'a str, usize)>,
+}
+
+impl<'a> Groups<'a> {
+    /// Each advisory with the numbers of its rows, in the order of their names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'a str, &[usize])> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(advisory, end)| {
+            let numbers = self.numbers.get(start..end).unwrap_or_default();
+            start = end;
+            (advisory, numbers)
+        })
+    }
+}
+
+/// Groups rows by advisory. A row under a name that other rows list as an alias joins those: a GHSA
+/// or a bulletin never makes a second finding beside its CVE.
+pub(super) fn by_advisory<'a>(rows: &[(usize, DecodedRow<'a>)]) -> Groups<'a> {
+    let named = |number: usize| rows.get(number).map_or("", |(_, row)| row.advisory);
+    let mut numbers: Vec<usize> = (0..rows.len()).collect();
+    numbers.sort_by_key(|&number| named(number));
+    if !rows.iter().all(|(_, row)| row.advisory.starts_with("CVE-")) {
+        return with_lesser(rows, &numbers);
+    }
+    let mut ends = Vec::with_capacity(numbers.len());
+    let mut end = 0;
+    for group in numbers.chunk_by(|a, b| named(*a) == named(*b)) {
+        end += group.len();
+        ends.extend(group.first().map(|&number| (named(number), end)));
+    }
+    Groups { numbers, ends }
+}
+
+/// [`by_advisory`] where some names are not the best there can be.
+fn with_lesser<'a>(rows: &[(usize, DecodedRow<'a>)], sorted: &[usize]) -> Groups<'a> {
     let mut groups: BTreeMap<&'a str, Vec<usize>> = BTreeMap::new();
-    for (number, (_, row)) in rows.iter().enumerate() {
-        groups.entry(row.advisory).or_default().push(number);
+    for &number in sorted {
+        if let Some((_, row)) = rows.get(number) {
+            groups.entry(row.advisory).or_default().push(number);
+        }
     }
     let lesser: Vec<&'a str> = groups
         .keys()
@@ -99,7 +133,15 @@ fn by_advisory<'a>(rows: &[(usize, DecodedRow<'a>)]) -> BTreeMap<&'a str, Vec<us
         }
         moved_to.insert(name, better);
     }
-    groups
+    let mut flat = Groups {
+        numbers: Vec::with_capacity(rows.len()),
+        ends: Vec::with_capacity(groups.len()),
+    };
+    for (advisory, numbers) in groups {
+        flat.numbers.extend(numbers);
+        flat.ends.push((advisory, flat.numbers.len()));
+    }
+    flat
 }
 
 /// [`mailkeep_model::AdvisoryId::preference`] on bare text.

@@ -1,5 +1,6 @@
 //! From an opinion to a verdict: can the host install the fix, does it run it, and the sentence.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 
@@ -32,28 +33,26 @@ pub(crate) fn rank(status: Status) -> u8 {
     }
 }
 
-/// Turns what was chosen into verdicts, and counts those that are none of the user's concern.
+/// Turns what was chosen into a verdict, or counts it where it is none of the user's concern.
 pub(super) fn finish(
     package: &SourcePackage<'_>,
     rows: &[(usize, DecodedRow<'_>)],
-    chosen: Vec<Chosen<'_>>,
+    chosen: &Chosen<'_, '_>,
     feeds: &[FeedView<'_>],
     all: bool,
     judged: &mut Judged,
 ) -> Result<(), RowError> {
-    for chosen in chosen {
-        let stale = stale_run(package, &chosen.deciding);
-        let outcome = outcome(package, &chosen, rows, stale);
-        match outcome.status {
-            Status::Fixed => judged.fixed += 1,
-            Status::NotAffected => judged.not_affected += 1,
-            _ => {}
-        }
-        if all || outcome.status.is_finding() {
-            judged
-                .verdicts
-                .push(verdict(package, rows, &chosen, feeds, outcome)?);
-        }
+    let stale = stale_run(package, &chosen.deciding);
+    let outcome = outcome(package, chosen, rows, stale);
+    match outcome.status {
+        Status::Fixed => judged.fixed += 1,
+        Status::NotAffected => judged.not_affected += 1,
+        _ => {}
+    }
+    if all || outcome.status.is_finding() {
+        judged
+            .verdicts
+            .push(verdict(package, rows, chosen, feeds, outcome)?);
     }
     Ok(())
 }
@@ -64,7 +63,7 @@ struct Outcome<'p, 'h> {
     rule: Rule,
     /// The process that runs the old code, where that decided.
     stale: Option<&'p StaleRun<'h>>,
-    notes: Vec<String>,
+    notes: Vec<Cow<'static, str>>,
 }
 
 /// The process, if any, that still runs code from before this fix. Where the version it runs is not
@@ -87,7 +86,7 @@ fn stale_run<'p, 'h>(
 
 fn outcome<'p, 'h>(
     package: &SourcePackage<'_>,
-    chosen: &Chosen<'_>,
+    chosen: &Chosen<'_, '_>,
     rows: &[(usize, DecodedRow<'_>)],
     stale: Option<&'p StaleRun<'h>>,
 ) -> Outcome<'p, 'h> {
@@ -111,10 +110,10 @@ fn outcome<'p, 'h>(
         );
     }
     if let (Some(run), true) = (package.stale.first(), status.is_finding()) {
-        notes.push(format!(
+        notes.push(said(format!(
             "{} (pid {}) runs a build of it that is no longer on disk",
             run.process, run.pid
-        ));
+        )));
     }
     Outcome {
         status,
@@ -129,7 +128,7 @@ fn installable(
     package: &SourcePackage<'_>,
     opinion: &Opinion<'_>,
     extended_support: bool,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Cow<'static, str>>,
 ) -> Status {
     let Some(fixed) = opinion.fixed else {
         return Status::NoFix;
@@ -160,40 +159,51 @@ fn installable(
         .map(|o| format!(" ({o})"))
         .unwrap_or_default();
     if offered.key.as_slice() >= fixed.key {
-        notes.push(format!(
+        notes.push(said(format!(
             "the host's own repositories offer {}{origin}",
             offered.version
-        ));
+        )));
         Status::FixAvailable
     } else {
-        notes.push(format!(
+        notes.push(said(format!(
             "the host's own repositories offer only {}{origin}",
             offered.version
-        ));
+        )));
         Status::FixPublished
     }
 }
 
+/// A note with words of a host or a feed in it.
+fn said(note: String) -> Cow<'static, str> {
+    text::printable_owned(note).into()
+}
+
 /// What is said where the host's own repositories were not seen: the distributor names the fix for
 /// this release, and a release's repositories are taken to be the host's.
-fn not_seen(opinion: &Opinion<'_>, fixed: RowVersion<'_>) -> String {
+fn not_seen(opinion: &Opinion<'_>, fixed: RowVersion<'_>) -> Cow<'static, str> {
     match opinion.in_repository {
-        Some(held) if !held.key.is_empty() && held.key >= fixed.key => format!(
-            "what the host's own repositories offer was not seen; the distributor's hold {}",
-            held.text
+        Some(held) if !held.key.is_empty() && held.key >= fixed.key => said(
+            [
+                "what the host's own repositories offer was not seen; the distributor's hold ",
+                held.text,
+            ]
+            .concat(),
         ),
-        Some(held) => format!(
-            "what the host's own repositories offer was not seen; the distributor names the fix, its feed still lists {} in the repository",
-            held.text
+        Some(held) => said(
+            [
+                "what the host's own repositories offer was not seen; the distributor names the \
+                 fix, its feed still lists ",
+                held.text,
+                " in the repository",
+            ]
+            .concat(),
         ),
-        None => {
-            "what the host's own repositories offer was not seen; the distributor names the fix for this release".into()
-        }
+        None => "what the host's own repositories offer was not seen; the distributor names the fix for this release".into(),
     }
 }
 
 /// Extended LTS (ELA) lies in a repository that no Debian host has by itself.
-fn from_extended_support(chosen: &Chosen<'_>, rows: &[(usize, DecodedRow<'_>)]) -> bool {
+fn from_extended_support(chosen: &Chosen<'_, '_>, rows: &[(usize, DecodedRow<'_>)]) -> bool {
     rows.get(chosen.deciding.row).is_some_and(|(_, row)| {
         row.advisory.starts_with("ELA-") || row.aliases.iter().any(|a| a.starts_with("ELA-"))
     })
@@ -215,31 +225,27 @@ fn stale_reason(package: &SourcePackage<'_>, opinion: &Opinion<'_>, run: &StaleR
 fn reason(package: &SourcePackage<'_>, opinion: &Opinion<'_>) -> String {
     let name = package.name;
     let installed = package.version;
-    let release = opinion
-        .release
-        .map(|r| format!(" in {r}"))
-        .unwrap_or_default();
+    let (within, release) = opinion.release.map_or(("", ""), |name| (" in ", name));
     let fixed = opinion.fixed.map_or("", |v| v.text);
-    let said = opinion
-        .note
-        .map(|note| format!(": {note}"))
-        .unwrap_or_default();
+    let (colon, said) = opinion.note.map_or(("", ""), |note| (": ", note));
     match opinion.rule {
         Rule::DistributorNotAffected => {
-            format!("the distributor says no version of {name}{release} is affected{said}")
+            format!(
+                "the distributor says no version of {name}{within}{release} is affected{colon}{said}"
+            )
         }
         Rule::DistributorFixedVersion | Rule::NewerReleaseFixedVersion => match opinion.compared {
             Some((with, Ordering::Less)) => {
                 format!(
-                    "installed {installed} is older than {with}, where the distributor fixed it{release}"
+                    "installed {installed} is older than {with}, where the distributor fixed it{within}{release}"
                 )
             }
             Some((with, _)) => {
                 format!(
-                    "installed {installed} is not older than {with}, where the distributor fixed it{release}"
+                    "installed {installed} is not older than {with}, where the distributor fixed it{within}{release}"
                 )
             }
-            None => format!("fixed in {fixed}{release}"),
+            None => format!("fixed in {fixed}{within}{release}"),
         },
         Rule::ChangelogFixedVersion => match opinion.compared {
             Some((with, Ordering::Less)) => {
@@ -250,26 +256,34 @@ fn reason(package: &SourcePackage<'_>, opinion: &Opinion<'_>) -> String {
             ),
         },
         Rule::DistributorOpen => {
-            format!("the distributor says {name}{release} is affected and names no fix{said}")
+            format!(
+                "the distributor says {name}{within}{release} is affected and names no fix{colon}{said}"
+            )
         }
         Rule::DistributorMinor => {
             format!(
-                "the distributor says {name}{release} is affected and too minor for an advisory of its own{said}"
+                "the distributor says {name}{within}{release} is affected and too minor for an advisory of its own{colon}{said}"
             )
         }
         Rule::DistributorPostponed => {
             format!(
-                "the distributor says {name}{release} is affected and postpones the fix to a later update{said}"
+                "the distributor says {name}{within}{release} is affected and postpones the fix to a later update{colon}{said}"
             )
         }
         Rule::DistributorIgnored => {
-            format!("the distributor says {name}{release} is affected and will not be fixed{said}")
+            format!(
+                "the distributor says {name}{within}{release} is affected and will not be fixed{colon}{said}"
+            )
         }
         Rule::DistributorEndOfLife => {
-            format!("{name}{release} is affected and no longer has security support{said}")
+            format!(
+                "{name}{within}{release} is affected and no longer has security support{colon}{said}"
+            )
         }
         Rule::DistributorUndetermined => {
-            format!("the distributor has not decided whether {name}{release} is affected{said}")
+            format!(
+                "the distributor has not decided whether {name}{within}{release} is affected{colon}{said}"
+            )
         }
         Rule::ModuleNotSeen => format!(
             "installed {installed} was built for a module stream; which one was not seen, and the advisory is for one"
@@ -306,7 +320,7 @@ fn reason(package: &SourcePackage<'_>, opinion: &Opinion<'_>) -> String {
 fn verdict(
     package: &SourcePackage<'_>,
     rows: &[(usize, DecodedRow<'_>)],
-    chosen: &Chosen<'_>,
+    chosen: &Chosen<'_, '_>,
     feeds: &[FeedView<'_>],
     outcome: Outcome<'_, '_>,
 ) -> Result<Verdict, RowError> {
@@ -317,17 +331,12 @@ fn verdict(
         Some(run) => stale_reason(package, opinion, run),
         None => reason(package, opinion),
     };
-    let about: Vec<&DecodedRow<'_>> = chosen
-        .rows
-        .iter()
-        .filter_map(|&n| rows.get(n))
-        .map(|(_, row)| row)
-        .collect();
+    let about = chosen.rows.iter().filter_map(|&n| Some(&rows.get(n)?.1));
     let deciding = rows.get(opinion.row).map(|(_, row)| row);
     let first = |pick: &dyn Fn(&DecodedRow<'_>) -> Option<String>| {
         deciding
             .and_then(pick)
-            .or_else(|| about.iter().find_map(|row| pick(row)))
+            .or_else(|| about.clone().find_map(pick))
     };
     let title =
         first(&|row| (!row.title.is_empty()).then(|| text::printable_max(row.title, MAX_TITLE)));
@@ -365,11 +374,7 @@ fn verdict(
                 .filter(|_| outcome.status == Status::Unknown),
             source_stale,
             others: other_words(chosen, rows, feeds),
-            notes: outcome
-                .notes
-                .into_iter()
-                .map(text::printable_owned)
-                .collect(),
+            notes: outcome.notes,
         },
     })
 }
@@ -377,7 +382,7 @@ fn verdict(
 /// The other names of what was judged. A bulletin that speaks only of other releases is none of them:
 /// rows without an opinion do not count.
 fn aliases(
-    chosen: &Chosen<'_>,
+    chosen: &Chosen<'_, '_>,
     rows: &[(usize, DecodedRow<'_>)],
 ) -> Result<Vec<AdvisoryId>, RowError> {
     let mut names: Vec<&str> = std::iter::once(&chosen.deciding)
@@ -395,7 +400,7 @@ fn aliases(
 }
 
 fn other_words(
-    chosen: &Chosen<'_>,
+    chosen: &Chosen<'_, '_>,
     rows: &[(usize, DecodedRow<'_>)],
     feeds: &[FeedView<'_>],
 ) -> Vec<OtherWord> {

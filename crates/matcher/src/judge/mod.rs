@@ -9,6 +9,7 @@ mod finish;
 mod opinion;
 
 pub(crate) use finish::rank;
+use opinion::Installed;
 
 use mailkeep_model::{FeedId, FeedKind, FeedState, PackageKind, Status, Verdict};
 
@@ -48,6 +49,8 @@ pub fn judge_host(
     all: bool,
 ) -> Result<Judged, RowError> {
     let mut judged = Judged::default();
+    // One after another: the room of one package's rows is used for the next.
+    let mut about: Vec<(usize, DecodedRow<'_>)> = Vec::new();
     // Versions of one source package lie side by side: packages are sorted.
     let source = |package: usize| view.packages.get(package).map(|p| (&p.platform, p.name));
     for of_source in keys.chunk_by(|a, b| a.0 == b.0 || source(a.0) == source(b.0)) {
@@ -60,13 +63,9 @@ pub fn judge_host(
             let Some(package) = view.packages.get(*package) else {
                 continue;
             };
-            let mut about: Vec<(usize, DecodedRow<'_>)> = Vec::new();
+            about.clear();
             for (_, number, key) in of_package {
-                let rows = rows.of(*number)?;
-                about.extend(
-                    rows.into_iter()
-                        .filter(|(_, row)| concerns(package, key, row)),
-                );
+                rows.add_to(&mut about, *number, |row| concerns(package, key, row))?;
             }
             judge_package(package, &about, feeds, all || versions > 1, &mut one)?;
         }
@@ -88,8 +87,13 @@ pub fn judge_package(
     all: bool,
     judged: &mut Judged,
 ) -> Result<(), RowError> {
-    let chosen = choose::choose(package, rows, feeds);
-    finish::finish(package, rows, chosen, feeds, all, judged)
+    let installed = Installed::new(package);
+    for (advisory, numbers) in choose::by_advisory(rows).iter() {
+        if let Some(chosen) = choose::choose(&installed, advisory, numbers, rows, feeds) {
+            finish::finish(package, rows, &chosen, feeds, all, judged)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a row found under `key` is about this package: a binary's row about an installed binary,
@@ -138,10 +142,8 @@ fn one_version_each(mut judged: Judged, all: bool) -> Judged {
     judged.verdicts.dedup_by(|other, kept| {
         let same = other.advisory == kept.advisory;
         if same && other.status.is_finding() == kept.status.is_finding() {
-            kept.evidence.notes.push(format!(
-                "also installed as {}: {}",
-                other.installed, other.status
-            ));
+            let note = format!("also installed as {}: {}", other.installed, other.status);
+            kept.evidence.notes.push(note.into());
             kept.binaries.append(&mut other.binaries);
             kept.binaries.sort();
             kept.binaries.dedup();
