@@ -4,12 +4,13 @@
 
 use std::io::{self, Write};
 
+use jiff::civil::Date;
 use mailkeep_model::{
-    AdvisoryId, Evidence, FeedState, Finding, HostAnswer, HostName, Severity, Status, Surface,
-    TeamName, Timestamp, Urgency,
+    AdvisoryId, Evidence, FeedState, Finding, HostAnswer, HostName, Platform, Severity, Status,
+    Surface, TeamName, Timestamp, Urgency,
 };
 use mailkeep_triage::{Change, ChangeKind};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::escaped;
 use crate::answer::{Answer, Counts, FeedAnswer};
@@ -35,7 +36,7 @@ struct Document<'a> {
     scope: &'a str,
     feeds: Vec<Feed<'a>>,
     hosts: Vec<Host<'a>>,
-    findings: Vec<Item<'a>>,
+    findings: Findings<'a>,
     counts: Counts,
     changes: Option<Vec<ChangeItem<'a>>>,
 }
@@ -68,13 +69,31 @@ struct Reason<'a> {
     text: &'a str,
 }
 
+/// Made one by one while they are written.
+struct Findings<'a>(&'a [Finding]);
+
+impl Serialize for Findings<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(item))
+    }
+}
+
+/// A platform as it is shown, not as it is kept.
+struct Shown<'a>(&'a Platform);
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
+}
+
 #[derive(Serialize)]
 struct Item<'a> {
     host: &'a HostName,
     advisory: &'a AdvisoryId,
     aliases: &'a [AdvisoryId],
     title: &'a str,
-    ecosystem: String,
+    ecosystem: Shown<'a>,
     package: &'a str,
     binaries: &'a [Box<str>],
     installed: &'a str,
@@ -89,8 +108,8 @@ struct Item<'a> {
     epss: Option<f64>,
     decision: Option<&'static str>,
     lane: Option<&'static str>,
-    deadline: Option<String>,
-    first_seen: Option<String>,
+    deadline: Option<Date>,
+    first_seen: Option<Date>,
     owner: Option<&'a TeamName>,
     evidence: &'a Evidence,
 }
@@ -115,7 +134,7 @@ impl<'a> Document<'a> {
             scope: &answer.scope,
             feeds: answer.feeds.iter().map(feed).collect(),
             hosts: answer.hosts.iter().map(host).collect(),
-            findings: answer.findings.iter().map(item).collect(),
+            findings: Findings(&answer.findings),
             counts,
             changes: answer
                 .changes
@@ -163,7 +182,7 @@ fn item(finding: &Finding) -> Item<'_> {
         advisory: &verdict.advisory,
         aliases: &verdict.aliases,
         title: &verdict.title,
-        ecosystem: verdict.platform.to_string(),
+        ecosystem: Shown(&verdict.platform),
         package: &verdict.package,
         binaries: &verdict.binaries,
         installed: &verdict.installed,
@@ -178,8 +197,8 @@ fn item(finding: &Finding) -> Item<'_> {
         epss: finding.epss.map(five_digits),
         decision: finding.decision.map(mailkeep_model::Decision::name),
         lane: finding.lane.map(mailkeep_model::Lane::name),
-        deadline: finding.deadline.map(|day| day.to_string()),
-        first_seen: finding.first_seen.map(|day| day.to_string()),
+        deadline: finding.deadline,
+        first_seen: finding.first_seen,
         owner: finding.owner.as_ref(),
         evidence: &verdict.evidence,
     }
