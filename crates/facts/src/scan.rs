@@ -62,13 +62,13 @@ pub enum GarbageOutput {
     #[error("the host sent nothing")]
     Empty,
     /// No line of it begins a report.
-    #[error("the host sent no report, but {begins:?}")]
+    #[error("the host sent no report, but \"{begins}\"")]
     NoReport {
         /// How it begins.
         begins: String,
     },
     /// A report of a format this version does not know.
-    #[error("the host sent a report of the unknown format {version:?}")]
+    #[error("the host sent a report of the unknown format \"{version}\"")]
     OtherFormat {
         /// The format it names.
         version: String,
@@ -77,7 +77,7 @@ pub enum GarbageOutput {
     #[error("the host sent more than {} MiB", MAX_REPORT_BYTES >> 20)]
     TooLong,
     /// It has no end.
-    #[error("the report breaks off in section {section:?}")]
+    #[error("the report breaks off in section \"{section}\"")]
     Truncated {
         /// The last section begun.
         section: String,

@@ -294,6 +294,15 @@ fn garbage_is_named_with_at_most_eighty_printable_characters() {
         parse(b"MAILKEEP-FACTS 9 abc\n"),
         Err(GarbageOutput::OtherFormat { .. })
     ));
+    // An escape would make two of each.
+    for text in [
+        "\\".repeat(200),
+        format!("MAILKEEP-FACTS 1{} n\n", "\\".repeat(200)),
+        format!("MAILKEEP-FACTS 1 n\n\n=n {}\n", "\\".repeat(200)),
+    ] {
+        let error = parse(text.as_bytes()).unwrap_err().to_string();
+        assert!((70..80).contains(&error.matches('\\').count()), "{error}");
+    }
     let huge = vec![b'x'; MAX_REPORT_BYTES + 1];
     assert_eq!(parse(&huge), Err(GarbageOutput::TooLong));
 }
