@@ -143,6 +143,39 @@ fn a_csaf_document_without_a_publisher_of_its_own_is_said_to_have_none() {
 }
 
 #[test]
+fn a_package_of_another_packager_is_one_line_and_each_advisory_can_be_explained() {
+    let bench = Bench::new();
+    let tracker = TRACKER.replacen(
+        r#""CVE-2023-42115""#,
+        r#""CVE-2026-1": {"description": "another", "scope": "remote", "releases": {"bookworm":
+        {"status": "resolved", "repositories": {"bookworm": "4.96-15+deb12u2"},
+        "fixed_version": "4.96-15+deb12u1", "urgency": "low"}}}, "CVE-2023-42115""#,
+        1,
+    );
+    let tracker = bench.write("tracker.json", tracker);
+    bench.import("debian-tracker", &tracker).exits(0);
+    let root = bench.root("theirs", &package("exim4", "4.98-1+debian12"));
+    let table = bench.run(&["check", "--root", &root]).exits(1);
+    let lines = |text: &str| table.out.lines().filter(|l| l.contains(text)).count();
+    assert_eq!(lines(" exim4 "), 1, "{}", table.out);
+    assert_eq!(lines("4.98-1+debian12: unknown, 2 advisories"), 1);
+    let json = bench
+        .run(&["check", "--root", &root, "--format", "json"])
+        .json();
+    let rules: Vec<_> = json["findings"].as_array().unwrap().iter().collect();
+    assert_eq!(rules.len(), 2);
+    for finding in rules {
+        assert_eq!(finding["evidence"]["rule"], "not-the-distributors-package");
+    }
+    for advisory in ["CVE-2026-1", "CVE-2023-42115"] {
+        bench
+            .run(&["explain", "root", advisory, "--root", &root])
+            .exits(1)
+            .prints("not-the-distributors-package");
+    }
+}
+
+#[test]
 fn a_mounted_root_is_clean_and_its_limits_are_told() {
     let bench = Bench::new();
     let tracker = bench.write("tracker.json", TRACKER);

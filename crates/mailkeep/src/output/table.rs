@@ -128,7 +128,11 @@ fn patch(row: &Row<'_>, first: &Finding, room: usize) -> String {
             Status::Mitigated => format!("{installed}: mitigated"),
             _ => format!("{installed}: will not be fixed"),
         },
-        Act::Ask => format!("{installed}: unknown"),
+        // One line for a package of another packager, however many advisories name it.
+        Act::Ask => match row.findings.len() {
+            1 => format!("{installed}: unknown"),
+            count => format!("{installed}: unknown, {count} advisories"),
+        },
         Act::Nothing => format!("{installed}: {}", first.verdict.status),
     };
     cut(&line, room)
