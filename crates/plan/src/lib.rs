@@ -6,14 +6,21 @@
 //! **Invariant:** pure. "Now" is an argument; equal input gives equal bytes. The planner proposes and
 //! never acts; what it leaves out it names in the report.
 
+mod bound;
 pub mod check;
 pub mod diff;
 pub mod document;
+pub mod instances;
+pub mod planner;
 pub mod request;
 #[cfg(test)]
 mod testing;
+pub mod windows;
+pub mod work;
 
 pub use check::{Breach, BreachKind, Weight, check};
 pub use diff::{NotOnlyShifted, PlanDiff, diff, is_only_shift_of, only_shifts, part_digest};
 pub use document::{DocumentError, canonical, id_of, read};
+pub use planner::{Planned, plan};
 pub use request::{HostWork, Request, Settled};
+pub use work::{VersionOrder, risk_of, work_from};
