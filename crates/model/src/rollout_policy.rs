@@ -48,6 +48,11 @@ pub struct LaneRules {
     pub windows: bool,
     /// Whether steps keep out of blackouts.
     pub blackouts: bool,
+    /// Whether a step may begin before its time, once all it waits for is done: never before its window
+    /// opens, nor before the stages, waves and hosts before it, and only while every minimum holds. The
+    /// plan's times are then the latest at which things are expected.
+    #[serde(default)]
+    pub early: bool,
 }
 
 /// Days on which nothing is patched, in civil time of each region it concerns.
@@ -69,7 +74,8 @@ impl Default for RolloutPolicy {
     /// A quarter-hour grid and half an hour a host: an upgrade with drain and proof takes minutes, and
     /// a mail session caught by the drain may take up to ten (RFC 5321 section 4.5.3.2.6). No failure
     /// is borne. A day of soak after the test host and after the pilot region; in an emergency a
-    /// quarter of an hour and one hour, and windows and blackouts do not hold.
+    /// quarter of an hour and one hour, windows and blackouts do not hold, and nothing waits for the clock
+    /// alone.
     fn default() -> Self {
         Self {
             slot_minutes: 15,
@@ -86,6 +92,7 @@ impl Default for RolloutPolicy {
                 soak_wave_minutes: 30,
                 windows: true,
                 blackouts: true,
+                early: false,
             },
             emergency: LaneRules {
                 soak_test_minutes: 15,
@@ -93,6 +100,7 @@ impl Default for RolloutPolicy {
                 soak_wave_minutes: 15,
                 windows: false,
                 blackouts: false,
+                early: true,
             },
         }
     }

@@ -222,11 +222,7 @@ impl Executor {
         if !self.started || self.outcome.is_some() || self.taken_over_by().is_some() {
             return None;
         }
-        let sleeping = self
-            .plan
-            .steps
-            .get(self.awake)
-            .map(|step| look_at(step.start));
+        let sleeping = (self.awake < self.hosts.len()).then(|| look_at(self.due_at(self.awake)));
         self.active
             .iter()
             .filter_map(|&at| self.wakes_at(at, now))
@@ -300,9 +296,7 @@ impl Executor {
     }
 
     fn wake_up(&mut self, now: Timestamp) {
-        while let Some(step) = self.plan.steps.get(self.awake)
-            && look_at(step.start) <= now
-        {
+        while self.awake < self.hosts.len() && look_at(self.due_at(self.awake)) <= now {
             if self
                 .hosts
                 .get(self.awake)
@@ -531,10 +525,7 @@ impl Executor {
         }
         let act = act_of(host.state)?;
         let held = match host.state {
-            HostState::Waiting => {
-                let start = self.plan.steps.get(at)?.start;
-                self.paused.is_some() || now < look_at(start)
-            }
+            HostState::Waiting => self.paused.is_some() || now < look_at(self.due_at(at)),
             HostState::Ready => {
                 if self.holds_start(at, now).is_some() {
                     true
@@ -616,7 +607,7 @@ impl Executor {
         if host.busy(self.fence) {
             return None;
         }
-        let start = self.plan.steps.get(at)?.start;
+        let start = self.due_at(at);
         let mut times = vec![host.retry_at];
         match host.state {
             HostState::Waiting | HostState::Ready | HostState::Prechecking | HostState::Leasing => {

@@ -38,6 +38,7 @@ fn plan(hosts: &[&str]) -> Arc<Plan> {
     let service = ServiceName::new("inbound-mx").unwrap();
     let names: BTreeSet<HostName> = hosts.iter().map(|h| HostName::new(h).unwrap()).collect();
     let mut policy = RolloutPolicy::default();
+    policy.emergency.early = false;
     policy.emergency.soak_test_minutes = 1;
     policy.emergency.soak_pilot_minutes = 1;
     policy.emergency.soak_wave_minutes = 1;

@@ -350,6 +350,7 @@ fn lane(reader: &mut Reader<'_>, item: Item<'_>, rules: &mut LaneRules) {
     for (key, flag) in [
         ("windows", &mut rules.windows),
         ("blackouts", &mut rules.blackouts),
+        ("early", &mut rules.early),
     ] {
         if let Some(item) = section.take(key) {
             set(flag, item.flag(reader));

@@ -163,8 +163,9 @@ impl Executor {
         if self.paused.is_some() {
             return Some(WaitsFor::Paused);
         }
-        if now < step.start {
-            return Some(WaitsFor::Start { at: step.start });
+        let due = self.due_at(at);
+        if now < due {
+            return Some(WaitsFor::Start { at: due });
         }
         for (host, before) in self.dependencies(at) {
             if !serves_proven(before) {
@@ -358,6 +359,22 @@ impl Executor {
             .get(at)
             .and_then(|progress| self.clusters.get(progress.cluster?))
             .map_or_else(|| self.alone.get(at..=at).unwrap_or(&[]), Vec::as_slice)
+    }
+
+    /// From when on a host may be begun, as far as the clock is concerned: its start, or, where its lane
+    /// lets steps begin early, the opening of its window.
+    pub(super) fn due_at(&self, at: usize) -> Timestamp {
+        let Some(step) = self.plan.steps.get(at) else {
+            return Timestamp::MAX;
+        };
+        if !self.plan.policy.lane(self.plan.lane).early {
+            return step.start;
+        }
+        let wave = self.plan.waves.get(step.wave as usize);
+        match wave.and_then(|wave| wave.window) {
+            Some(window) => window.opens.min(step.start),
+            None => self.plan.made_at.min(step.start),
+        }
     }
 
     /// From when on a host is not begun any more: it would not end in its window.

@@ -35,6 +35,13 @@ fn plan_id() -> PlanId {
     PlanId::new("sha256:00").unwrap()
 }
 
+/// The usual rules, but that nothing begins before its time.
+fn by_the_clock() -> RolloutPolicy {
+    let mut policy = RolloutPolicy::default();
+    policy.emergency.early = false;
+    policy
+}
+
 /// One region, one service. Each step: host, stage, start in minutes; half an hour each, a wave for
 /// each stage, a window from 0 to `closes`.
 fn plan_of(steps: &[(&str, Stage, i64)], minimum: u32, closes: Option<i64>) -> Plan {
@@ -78,7 +85,7 @@ fn plan_of(steps: &[(&str, Stage, i64)], minimum: u32, closes: Option<i64>) -> P
         overriding: None,
         bulletin: Vec::new(),
         title: "a test".to_owned(),
-        policy: RolloutPolicy::default(),
+        policy: by_the_clock(),
         regions: BTreeMap::from([(
             region.clone(),
             PlannedRegion {
@@ -354,6 +361,30 @@ fn two_hosts_due_at_once_go_one_after_the_other_where_one_must_stay() {
     );
     // Lease to return are seven acts of a minute.
     assert_eq!((first, second), (Some(0), Some(8 - 1)));
+    assert_eq!(bench.executor.outcome(), Some(RolloutOutcome::Proven));
+}
+
+#[test]
+fn where_the_lane_lets_it_a_step_begins_early_but_not_before_its_window_and_those_before_it() {
+    let steps = [
+        ("test", Stage::Test, 60),
+        ("mx1", Stage::Rest, 120),
+        ("mx2", Stage::Rest, 180),
+    ];
+    let mut plan = plan_of(&steps, 2, Some(300));
+    plan.policy.emergency.early = true;
+    plan.policy.emergency.soak_test_minutes = 5;
+    let mut bench = Bench::new(plan);
+    bench.run(&mut |_, _, _| done());
+    // The window opens at 0.
+    assert_eq!(bench.begun("test", Act::Lease), Some(0));
+    let (first, second) = (
+        bench.begun("mx1", Act::Lease).unwrap(),
+        bench.begun("mx2", Act::Lease).unwrap(),
+    );
+    // Its test host must be proven, and soaked, first; then one of two may go at a time.
+    assert!(first > 7 + 5 && first < 60, "{first}");
+    assert!(second >= first + 7 && second < 100, "{second}");
     assert_eq!(bench.executor.outcome(), Some(RolloutOutcome::Proven));
 }
 
