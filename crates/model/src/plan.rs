@@ -171,7 +171,7 @@ impl Stage {
 }
 
 /// The steps of one stage in one region during one window (or, where windows do not hold, of one
-/// stage in one region).
+/// stage in one region without another between).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wave {
