@@ -8,7 +8,7 @@
 //! after [`MAX_BREACHES`].
 
 mod breach;
-mod capacity;
+pub(crate) mod capacity;
 pub(crate) mod clock;
 mod order;
 mod recurrence;

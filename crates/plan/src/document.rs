@@ -183,6 +183,8 @@ pub fn fuzz_read(bytes: &[u8]) {
         crate::diff(&plan, &plan).is_empty(),
         "a plan differs from itself"
     );
+    let _page = crate::show::html(&plan, None);
+    let _table = crate::show::text(&plan);
 }
 
 #[cfg(test)]
