@@ -1,0 +1,335 @@
+//! `mailkeep plan make`: findings in, a plan and a report out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use mailkeep_matcher::version;
+use mailkeep_model::{
+    AdvisoryId, Event, EventKind, Finding, HostFacts, HostName, Lane, NotPlanned, Override, Plan,
+    PlanId, PlanningReport, Realm, RecipeRef, Status, Surface, text,
+};
+use mailkeep_plan::{HostWork, Planned, Request, canonical, id_of, work_from};
+use mailkeep_store::{SqliteStore, Store};
+
+use super::super::Done;
+use super::{fleet_of, report};
+use crate::app::{App, LoadedFleet, write_whole};
+use crate::cli::plan::{MakeArgs, PlanReportFormat};
+use crate::planning::basis::{self, Basis, Progress};
+use crate::planning::kept::{self, Kept};
+use crate::planning::{approval, recipe};
+
+/// Runs it.
+pub(super) fn run(app: &App, args: &MakeArgs) -> anyhow::Result<Done> {
+    let fleet = fleet_of(app, args.fleet.as_deref())?;
+    let mut store = app.store(Some(&fleet))?;
+    let basis = basis::basis(app, &mut store, &fleet, &args.hosts)?;
+    let parent = match &args.parent {
+        Some(named) => Some(kept::find(&store, named)?),
+        None => None,
+    };
+    let chosen = choose(&basis.answer.findings, args);
+    let overriding = overriding(args, &fleet, &chosen)?;
+    let plans = basis::all_progress(&store)?;
+    let asked = ask(
+        app,
+        &store,
+        &fleet,
+        &basis,
+        &chosen,
+        &plans,
+        parent.as_ref(),
+    )?;
+    let request = Request {
+        realm: Realm::Live,
+        now: app.now,
+        lane: chosen.lane,
+        overriding,
+        bulletin: chosen.bulletin.clone(),
+        title: match &args.title {
+            Some(title) => text::printable_max(title, 200),
+            None => chosen.title(),
+        },
+        fleet: &fleet.file.fleet,
+        work: asked.work,
+        left_out: asked.left_out,
+        parent: parent.as_ref().map(|kept| (&kept.id, &kept.plan)),
+        settled: asked.settled,
+        out_of_service: asked.out_of_service,
+        elsewhere: asked.elsewhere,
+    };
+    let Planned { plan, report } = mailkeep_plan::plan(&request);
+    let kept = plan
+        .map(|plan| keep(app, &mut store, plan, args))
+        .transpose()?;
+    tell(app, &store, &fleet, args, kept.as_ref(), &report)?;
+    let open = !report.not_planned.is_empty() || !report.missed_deadlines.is_empty();
+    Ok(if open { Done::Findings } else { Done::Nothing })
+}
+
+/// The findings that a plan is to answer.
+struct Chosen {
+    findings: Vec<Finding>,
+    lane: Lane,
+    /// The lane that the findings have themselves.
+    own: Lane,
+    bulletin: BTreeSet<AdvisoryId>,
+}
+
+impl Chosen {
+    /// `exim4: CVE-2023-42115` or `exim4, postfix: 7 advisories`.
+    fn title(&self) -> String {
+        let packages: BTreeSet<&str> = self.findings.iter().map(|f| &*f.verdict.package).collect();
+        let many = packages.len() > 3;
+        let mut named: Vec<&str> = packages.into_iter().take(3).collect();
+        if many {
+            named.push("...");
+        }
+        let what = match self.bulletin.len() {
+            1 => self.bulletin.iter().map(ToString::to_string).collect(),
+            count => format!("{count} advisories"),
+        };
+        if named.is_empty() {
+            return what;
+        }
+        text::printable_max(&format!("{}: {what}", named.join(", ")), 200)
+    }
+}
+
+/// What a step can do something about.
+fn can_be_done(finding: &Finding) -> bool {
+    matches!(
+        finding.verdict.status,
+        Status::FixAvailable | Status::RestartPending
+    )
+}
+
+fn choose(findings: &[Finding], args: &MakeArgs) -> Chosen {
+    let named = |finding: &&Finding| {
+        let verdict = &finding.verdict;
+        let names = std::iter::once(&verdict.advisory).chain(&verdict.aliases);
+        args.advisories.is_empty() || names.into_iter().any(|name| args.advisories.contains(name))
+    };
+    let of_mail = |finding: &&Finding| {
+        args.all_packages
+            || !args.advisories.is_empty()
+            || finding.verdict.surface != Surface::Other
+    };
+    let open: Vec<&Finding> = findings
+        .iter()
+        .filter(|finding| finding.verdict.status.is_finding())
+        .filter(named)
+        .filter(of_mail)
+        .collect();
+    // What nobody can do anything about makes nothing urgent; it is reported in either lane.
+    let urgent = open
+        .iter()
+        .any(|f| f.lane == Some(Lane::Emergency) && can_be_done(f));
+    let own = if urgent {
+        Lane::Emergency
+    } else {
+        Lane::Regular
+    };
+    let lane = match (args.lane, &args.overriding) {
+        (Some(lane), _) => lane.into(),
+        (None, Some(_)) => Lane::Emergency,
+        (None, None) => own,
+    };
+    // An order, or a name, asks for these findings whatever their lane.
+    let every = args.all || !args.advisories.is_empty() || args.overriding.is_some();
+    let findings: Vec<Finding> = open
+        .into_iter()
+        .filter(|finding| every || finding.lane.unwrap_or(Lane::Regular) == lane)
+        .cloned()
+        .collect();
+    let bulletin = findings
+        .iter()
+        .map(|f| f.verdict.advisory.clone())
+        .collect();
+    Chosen {
+        findings,
+        lane,
+        own,
+        bulletin,
+    }
+}
+
+fn overriding(
+    args: &MakeArgs,
+    fleet: &LoadedFleet,
+    chosen: &Chosen,
+) -> anyhow::Result<Option<Override>> {
+    let Some(reason) = &args.overriding else {
+        let against = chosen.lane == Lane::Emergency && chosen.own == Lane::Regular;
+        if against && !chosen.findings.is_empty() {
+            bail!(
+                "these findings are regular; to take the emergency lane all the same, the global \
+                 team gives its reason: --override REASON"
+            );
+        }
+        return Ok(None);
+    };
+    let Some(by) = fleet.file.fleet.global_team.clone() else {
+        bail!("only the global team overrides, and the fleet file names none (global_team)");
+    };
+    let reason = text::printable_max(reason.trim(), 500);
+    anyhow::ensure!(!reason.is_empty(), "an override needs a reason");
+    Ok(Some(Override { by, reason }))
+}
+
+/// What the planner is asked.
+struct Asked {
+    work: Vec<HostWork>,
+    left_out: Vec<NotPlanned>,
+    settled: BTreeMap<HostName, mailkeep_plan::Settled>,
+    out_of_service: BTreeSet<HostName>,
+    elsewhere: BTreeMap<HostName, PlanId>,
+}
+
+fn ask(
+    app: &App,
+    store: &SqliteStore,
+    fleet: &LoadedFleet,
+    basis: &Basis,
+    chosen: &Chosen,
+    plans: &[Progress],
+    parent: Option<&Kept>,
+) -> anyhow::Result<Asked> {
+    let facts: BTreeMap<HostName, &HostFacts> = basis
+        .facts
+        .iter()
+        .map(|(host, facts)| (host.clone(), facts))
+        .collect();
+    let order = |scheme, a: &str, b: &str| {
+        version::compare(scheme, a, b).unwrap_or(std::cmp::Ordering::Equal)
+    };
+    let declared = &fleet.file.fleet;
+    let (mut work, mut left_out) = work_from(declared, &chosen.findings, &facts, app.now, &order);
+    // What is not known of a host goes before what was once known of it.
+    let unknown = basis::not_known(basis, fleet, app.now);
+    let is_unknown: BTreeSet<&HostName> = unknown.iter().map(|n| &n.host).collect();
+    work.retain(|item| !is_unknown.contains(&item.host));
+    left_out.retain(|item| !is_unknown.contains(&item.host));
+    left_out.extend(unknown);
+    let mut recipes: BTreeMap<String, Option<RecipeRef>> = BTreeMap::new();
+    for item in &mut work {
+        if !recipes.contains_key(&item.family) {
+            let found = recipe::of_family(fleet, &item.family)?;
+            recipes.insert(item.family.clone(), found);
+        }
+        item.recipe = recipes.get(&item.family).cloned().flatten();
+    }
+    let mut lineage = BTreeSet::new();
+    if let Some(parent) = parent {
+        lineage.insert(parent.id.clone());
+        lineage.extend(
+            kept::ancestors(store, &parent.plan)?
+                .into_iter()
+                .map(|k| k.id),
+        );
+    }
+    Ok(Asked {
+        settled: basis::settled(&work, plans),
+        out_of_service: basis::out_of_service(store, &basis.failures, plans)?,
+        elsewhere: basis::elsewhere(plans, &lineage),
+        work,
+        left_out,
+    })
+}
+
+/// Checks a plan by the other pair of eyes, keeps it, and writes it where that was asked for.
+fn keep(app: &App, store: &mut SqliteStore, plan: Plan, args: &MakeArgs) -> anyhow::Result<Kept> {
+    record(app, store, plan, !args.dry_run, args.output.as_deref())
+}
+
+/// The same for any plan.
+pub(super) fn record(
+    app: &App,
+    store: &mut SqliteStore,
+    plan: Plan,
+    keep: bool,
+    output: Option<&Path>,
+) -> anyhow::Result<Kept> {
+    let broken: Vec<String> = mailkeep_plan::check(&plan)
+        .iter()
+        .filter(|breach| breach.is_broken())
+        .take(10)
+        .map(ToString::to_string)
+        .collect();
+    if !broken.is_empty() {
+        bail!(
+            "the plan does not keep the rules, and is not kept:\n{}",
+            broken.join("\n")
+        );
+    }
+    let bytes = canonical(&plan)?;
+    let id = id_of(&bytes)?;
+    if keep {
+        let event = Event {
+            at: app.now,
+            realm: plan.realm,
+            kind: EventKind::PlanMade {
+                plan: id.clone(),
+                parent: plan.parent.clone(),
+                lane: plan.lane,
+                hosts: plan.steps.len().try_into().unwrap_or(u64::MAX),
+                title: plan.title.clone(),
+            },
+        };
+        store.record_plan(&id, &bytes, &event)?;
+    }
+    if let Some(path) = output {
+        write_whole(path, &bytes)
+            .with_context(|| format!("cannot write the plan to {}", path.display()))?;
+    }
+    Ok(Kept { id, plan })
+}
+
+fn tell(
+    app: &App,
+    store: &SqliteStore,
+    fleet: &LoadedFleet,
+    args: &MakeArgs,
+    kept: Option<&Kept>,
+    found: &PlanningReport,
+) -> anyhow::Result<()> {
+    let state = match kept {
+        Some(kept) if !args.dry_run => Some(approval::state_of(store, fleet, kept)?),
+        _ => None,
+    };
+    let mut out = Vec::new();
+    match args.format {
+        PlanReportFormat::Json => {
+            let answer = serde_json::json!({
+                "schema": "mailkeep.plan-made/1",
+                "id": kept.map(|kept| &kept.id),
+                "plan": kept.map(|kept| &kept.plan),
+                "report": found,
+                "approvals_missing": state.as_ref().map(report::missing_json),
+            });
+            serde_json::to_writer_pretty(&mut out, &answer)?;
+            writeln!(out)?;
+        }
+        PlanReportFormat::Text => {
+            match kept {
+                Some(kept) => report::plan(kept, Some(found), &mut out)?,
+                None => writeln!(out, "Nothing to plan.")?,
+            }
+            report::left_open(found, kept.map(|kept| &kept.plan), &mut out)?;
+            if let Some(state) = &state {
+                report::approvals(state, &mut out)?;
+            }
+        }
+    }
+    io::stdout().lock().write_all(&out)?;
+    if let (Some(kept), false) = (kept, args.dry_run) {
+        app.say(&format!(
+            "kept as {}; `mailkeep plan show {}` draws it",
+            kept.id,
+            kept::short(&kept.id)
+        ));
+    }
+    Ok(())
+}

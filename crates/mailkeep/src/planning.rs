@@ -1,0 +1,11 @@
+//! What surrounds a plan: what it is made from, where it is kept, who has approved it, whom it is told
+//! to.
+//!
+//! Plans are made, checked, compared and drawn by the `plan` room; here is what that room may not do:
+//! read the store, ask `ssh-keygen`, send mail.
+
+pub mod approval;
+pub mod basis;
+pub mod kept;
+pub mod recipe;
+pub mod words;

@@ -1,0 +1,262 @@
+//! What a plan is made from: findings, facts, and how far earlier plans came.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use mailkeep_model::{
+    EventKind, HostFacts, HostName, HostState, NotPlanned, NotPlannedReason, PackageChange, Plan,
+    PlanId, ScanFailure, ScanFailureKind, Timestamp,
+};
+use mailkeep_plan::{HostWork, Settled};
+use mailkeep_rollout::Executor;
+use mailkeep_store::{SqliteStore, Store};
+
+use super::kept;
+use crate::answer::Answer;
+use crate::app::{App, LoadedFleet};
+use crate::check::{self, Terms, check};
+use crate::cli::Scope;
+use crate::commands::check::{at_one_moment, subjects};
+use crate::commands::feeds;
+
+/// Plans looked at for what became of their hosts, newest first.
+const MAX_PLANS: usize = 500;
+
+/// An answer, and the facts it was made from.
+#[derive(Debug)]
+pub struct Basis {
+    /// The answer, as `mailkeep check` gives it.
+    pub answer: Answer,
+    /// The newest facts of each host.
+    pub facts: BTreeMap<HostName, HostFacts>,
+    /// Hosts of which the last scan failed.
+    pub failures: BTreeMap<HostName, ScanFailure>,
+}
+
+/// Judges the fleet's hosts by what is stored, as `mailkeep check` does. Nothing is recorded.
+pub fn basis(
+    app: &App,
+    store: &mut SqliteStore,
+    fleet: &LoadedFleet,
+    hosts: &[HostName],
+) -> anyhow::Result<Basis> {
+    feeds::import_local(app, store, fleet)?;
+    let scope = Scope {
+        hosts: hosts.to_vec(),
+        ..Scope::default()
+    };
+    let key = fleet.scope();
+    let store: &SqliteStore = store;
+    at_one_moment(store, || {
+        let subjects = subjects(app, store, &scope, Some(fleet))?;
+        let names = subjects.iter().map(|subject| &subject.name).collect();
+        let terms = Terms {
+            now: app.now,
+            scope: fleet.path.display().to_string(),
+            fleet: &fleet.file.fleet,
+            policy: &fleet.file.policy,
+            all: false,
+            only: None,
+            last: store.findings_of(&key)?,
+            earlier: check::earlier(store, &key, &key, &names)?,
+        };
+        let answer = check(store, &subjects, &terms)?;
+        let mut facts = BTreeMap::new();
+        let mut failures = BTreeMap::new();
+        for subject in subjects {
+            if let Some(failure) = subject.failure {
+                failures.insert(subject.name.clone(), failure);
+            }
+            if let Some(seen) = subject.facts {
+                facts.insert(subject.name, seen);
+            }
+        }
+        Ok(Basis {
+            answer,
+            facts,
+            failures,
+        })
+    })
+}
+
+/// How a kept plan stands.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// Its id.
+    pub id: PlanId,
+    /// The plan.
+    pub plan: Plan,
+    /// Whether it was started.
+    pub started: bool,
+    /// Whether it has ended.
+    pub ended: bool,
+    /// Hosts that came to an end, with their state and since when.
+    pub hosts: BTreeMap<HostName, (HostState, Option<Timestamp>)>,
+}
+
+/// How a plan stands by its journal.
+pub fn progress(store: &dyn Store, id: &PlanId, plan: Plan) -> anyhow::Result<Progress> {
+    let events = store.events_of_plan(id, 0)?;
+    let plan = Arc::new(plan);
+    let mut executor = Executor::new(id.clone(), Arc::clone(&plan), u64::MAX);
+    for recorded in &events {
+        // A line that does not fit is the executor's to tell of; what it leaves is what is known.
+        let _told_by_the_rollout = executor.apply(&recorded.event);
+    }
+    let hosts = executor
+        .states()
+        .filter(|view| view.state.is_end())
+        .map(|view| (view.host.clone(), (view.state, view.since)))
+        .collect();
+    let (started, ended) = (executor.is_started(), executor.outcome().is_some());
+    drop(executor);
+    Ok(Progress {
+        id: id.clone(),
+        plan: Arc::unwrap_or_clone(plan),
+        started,
+        ended,
+        hosts,
+    })
+}
+
+/// How every kept plan stands that can still matter, newest first.
+pub fn all_progress(store: &dyn Store) -> anyhow::Result<Vec<Progress>> {
+    let mut all = Vec::new();
+    for entry in store.plans()?.into_iter().take(MAX_PLANS) {
+        let kept = kept::by_id(store, &entry.id)?.context("a plan went away")?;
+        all.push(progress(store, &kept.id, kept.plan)?);
+    }
+    Ok(all)
+}
+
+/// How far earlier plans came with what is to be done now.
+///
+/// A host counts as proven only if that was after its facts were seen: what a newer scan still finds is
+/// work again. A change that failed stays aside until it is another change.
+pub fn settled(work: &[HostWork], plans: &[Progress]) -> BTreeMap<HostName, Settled> {
+    let mut settled = BTreeMap::new();
+    for item in work {
+        let ends = plans
+            .iter()
+            .filter_map(|plan| plan.hosts.get(&item.host).map(|end| (plan, end)));
+        for (plan, (state, since)) in ends {
+            if changes_of(&plan.plan, &item.host) != Some(&item.packages) {
+                continue;
+            }
+            let what = match state {
+                HostState::Proven if since.is_some_and(|at| at > item.facts_as_of) => {
+                    Settled::Proven
+                }
+                HostState::RolledBack => Settled::RolledBack,
+                _ => continue,
+            };
+            settled.insert(item.host.clone(), what);
+            break;
+        }
+    }
+    settled
+}
+
+fn changes_of<'p>(plan: &'p Plan, host: &HostName) -> Option<&'p Vec<PackageChange>> {
+    let step = plan.step_of(host)?;
+    let variant = plan.variants.get(usize::try_from(step.variant).ok()?)?;
+    Some(&variant.packages)
+}
+
+/// Hosts that another plan has: one that was started and has not ended. Plans of the same lineage do
+/// not count; they are what the new one replaces.
+pub fn elsewhere(plans: &[Progress], lineage: &BTreeSet<PlanId>) -> BTreeMap<HostName, PlanId> {
+    let mut elsewhere = BTreeMap::new();
+    for plan in plans {
+        if !plan.started || plan.ended || lineage.contains(&plan.id) {
+            continue;
+        }
+        for step in &plan.plan.steps {
+            if !plan.hosts.contains_key(&step.host) {
+                elsewhere.insert(step.host.clone(), plan.id.clone());
+            }
+        }
+    }
+    elsewhere
+}
+
+/// Hosts that are not in service: isolated by hand, held by a rollout, or not answering at all.
+pub fn out_of_service(
+    store: &dyn Store,
+    failures: &BTreeMap<HostName, ScanFailure>,
+    plans: &[Progress],
+) -> anyhow::Result<BTreeSet<HostName>> {
+    let mut out: BTreeSet<HostName> = failures
+        .iter()
+        .filter(|(_, failure)| is_down(failure))
+        .map(|(host, _)| host.clone())
+        .collect();
+    for recorded in store.isolation_events()? {
+        match recorded.event.kind {
+            EventKind::HostIsolated { host, .. } => {
+                out.insert(host);
+            }
+            EventKind::HostReleased { host, .. } => {
+                out.remove(&host);
+            }
+            _ => {}
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for plan in plans {
+        for (host, (state, _)) in &plan.hosts {
+            // The newest plan that came to an end with a host says where it was left.
+            if seen.insert(host) && *state == HostState::Held {
+                out.insert(host.clone());
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Whether nothing answers there. A host that only refuses us may well serve mail.
+fn is_down(failure: &ScanFailure) -> bool {
+    matches!(
+        failure.kind,
+        ScanFailureKind::TimedOut | ScanFailureKind::Unreachable
+    )
+}
+
+/// Running hosts of which too little is known to plan anything, with why. Silence about them would pass
+/// for safety.
+pub fn not_known(basis: &Basis, fleet: &LoadedFleet, now: Timestamp) -> Vec<NotPlanned> {
+    let fleet = &fleet.file.fleet;
+    let max_age = fleet
+        .facts_max_age
+        .unwrap_or(mailkeep_model::Fleet::DEFAULT_FACTS_MAX_AGE);
+    let mut left_out = Vec::new();
+    for answer in &basis.answer.hosts {
+        let running = fleet
+            .hosts
+            .get(&answer.name)
+            .is_some_and(|host| host.lifecycle == mailkeep_model::Lifecycle::Running);
+        if !running {
+            continue;
+        }
+        let reason = if let Some(failure) = basis.failures.get(&answer.name) {
+            NotPlannedReason::Unreachable {
+                why: failure.to_string(),
+            }
+        } else if let Some(facts) = basis.facts.get(&answer.name) {
+            if now.duration_since(facts.seen_at) <= max_age {
+                continue;
+            }
+            NotPlannedReason::FactsTooOld {
+                seen_at: facts.seen_at,
+            }
+        } else {
+            NotPlannedReason::FactsMissing
+        };
+        left_out.push(NotPlanned {
+            host: answer.name.clone(),
+            reason,
+        });
+    }
+    left_out
+}
