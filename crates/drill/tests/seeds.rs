@@ -1,0 +1,196 @@
+//! The property: over many seeds no service falls below its minimum, no message is lost, and every
+//! rollout ends in states that the journal explains.
+//!
+//! The full run, ten thousand seeds and a fleet of five thousand hosts, is
+//! `cargo test --release -p mailkeep-drill --test seeds -- --ignored --nocapture`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, and the figures they report"
+)]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use mailkeep_drill::fleets::Drawn;
+use mailkeep_drill::{Faults, Rehearsal, rehearse};
+use mailkeep_model::{EventKind, HostState, Plan, Realm, RolloutOutcome};
+use mailkeep_plan::instances::{Family, Instance};
+
+/// Three seeds share a fleet, and differ in what goes wrong with it.
+fn plan_of(seed: u64) -> Option<Plan> {
+    Drawn::new(seed / 3).unwrap().plan()
+}
+
+fn sound(seed: u64, name: &str, rehearsal: &Rehearsal) {
+    let breaches: Vec<String> = rehearsal.breaches.iter().map(ToString::to_string).collect();
+    assert!(breaches.is_empty(), "seed {seed}, {name}: {breaches:#?}");
+}
+
+/// Sums over many rehearsals.
+#[derive(Default)]
+struct Sum {
+    planning: Duration,
+    rehearsals: u64,
+    hosts: u64,
+    ended: BTreeMap<HostState, u64>,
+    crashes: u64,
+    sent: u64,
+    delivered: u64,
+    duplicated: u64,
+    late: u64,
+    lost: u64,
+    kept: u64,
+}
+
+impl Sum {
+    fn add(&mut self, rehearsal: &Rehearsal) {
+        let figures = &rehearsal.figures;
+        self.rehearsals += 1;
+        for (&state, &count) in &figures.ended {
+            *self.ended.entry(state).or_default() += count;
+            self.hosts += count;
+        }
+        self.crashes += figures.crashes;
+        self.sent += figures.ledger.sent;
+        self.delivered += figures.ledger.delivered;
+        self.duplicated += figures.ledger.duplicated;
+        self.late += figures.ledger.late;
+        self.lost += figures.ledger.lost;
+        self.kept += figures.kept_in_queues;
+    }
+
+    fn print(&self, since: Instant) {
+        println!(
+            "{} rehearsals, {} hosts, {} controller crashes, {:.1} s, of which planning {:.1} s",
+            self.rehearsals,
+            self.hosts,
+            self.crashes,
+            since.elapsed().as_secs_f64(),
+            self.planning.as_secs_f64()
+        );
+        for (state, count) in &self.ended {
+            println!("  {:12} {count}", state.name());
+        }
+        println!(
+            "  mail: sent {}, delivered {}, duplicated {}, late {}, kept in queues {}, lost {}",
+            self.sent, self.delivered, self.duplicated, self.late, self.kept, self.lost
+        );
+    }
+}
+
+fn faults_of(seed: u64) -> (&'static str, Faults) {
+    match seed % 3 {
+        0 => ("no faults", Faults::NONE),
+        1 => ("some faults", Faults::SOME),
+        _ => ("many faults", Faults::MANY),
+    }
+}
+
+fn run_seeds(seeds: std::ops::Range<u64>) -> Sum {
+    let mut sum = Sum::default();
+    let mut plan = None;
+    for seed in seeds {
+        let since = Instant::now();
+        if plan.is_none() || seed % 3 == 0 {
+            plan = plan_of(seed);
+        }
+        sum.planning += since.elapsed();
+        let Some(plan) = &plan else { continue };
+        let (name, faults) = faults_of(seed);
+        let rehearsal = rehearse(plan, seed, &faults).unwrap();
+        sound(seed, name, &rehearsal);
+        sum.add(&rehearsal);
+    }
+    sum
+}
+
+#[test]
+fn three_hundred_seeds_keep_every_promise() {
+    let since = Instant::now();
+    let sum = run_seeds(0..300);
+    sum.print(since);
+    assert!(sum.rehearsals > 250, "{}", sum.rehearsals);
+    for state in HostState::ALL.into_iter().filter(|state| state.is_end()) {
+        assert!(
+            sum.ended.get(&state).is_some_and(|&count| count > 0),
+            "no host ended {}: the faults do not reach it",
+            state.name()
+        );
+    }
+}
+
+#[test]
+fn without_faults_every_host_is_proven_and_every_message_arrives() {
+    for seed in 0..30 {
+        let Some(plan) = plan_of(3 * seed) else {
+            continue;
+        };
+        let rehearsal = rehearse(&plan, seed, &Faults::NONE).unwrap();
+        sound(seed, "no faults", &rehearsal);
+        let ledger = rehearsal.figures.ledger;
+        assert_eq!(
+            rehearsal.figures.outcome,
+            Some(RolloutOutcome::Proven),
+            "seed {seed}: {:#?}",
+            rehearsal.hosts
+        );
+        assert_eq!((ledger.sent, ledger.lost), (ledger.delivered, 0));
+        assert!(ledger.sent > 0);
+    }
+}
+
+#[test]
+fn a_rehearsal_is_a_drill_whatever_the_plan_and_equal_seeds_give_equal_journals() {
+    let mut plan = plan_of(2).unwrap();
+    plan.realm = Realm::Live;
+    let first = rehearse(&plan, 2, &Faults::MANY).unwrap();
+    assert!(first.events.iter().all(|event| event.realm == Realm::Drill));
+    let second = rehearse(&plan, 2, &Faults::MANY).unwrap();
+    assert_eq!(first.events, second.events);
+    assert_eq!(first.figures, second.figures);
+}
+
+#[test]
+fn a_journal_tells_of_every_host_that_was_called_off_why() {
+    let mut reasons = BTreeMap::<&str, u64>::new();
+    let plan = plan_of(3).unwrap();
+    for seed in 0..60 {
+        let rehearsal = rehearse(&plan, seed, &Faults::MANY).unwrap();
+        for event in &rehearsal.events {
+            if let EventKind::HostCalledOff { reason, detail, .. } = &event.kind {
+                *reasons.entry(reason.name()).or_default() += 1;
+                assert!(!detail.is_empty());
+            }
+        }
+    }
+    assert!(reasons.contains_key("change-quarantined"), "{reasons:?}");
+}
+
+#[test]
+#[ignore = "minutes: ten thousand seeds and five thousand hosts; run with --release"]
+fn ten_thousand_seeds_and_five_thousand_hosts_keep_every_promise() {
+    let since = Instant::now();
+    run_seeds(0..10_000).print(since);
+    for (name, faults) in [
+        ("no faults", Faults::NONE),
+        ("some faults", Faults::SOME),
+        ("many faults", Faults::MANY),
+    ] {
+        let since = Instant::now();
+        let instance = Instance::draw(Family::Large, 1).unwrap();
+        let plan = mailkeep_plan::plan(&instance.request()).plan.unwrap();
+        println!(
+            "5,000 hosts, {name}: planned {} in {:.1} s",
+            plan.steps.len(),
+            since.elapsed().as_secs_f64()
+        );
+        let since = Instant::now();
+        let rehearsal = rehearse(&plan, 1, &faults).unwrap();
+        sound(1, name, &rehearsal);
+        let mut sum = Sum::default();
+        sum.add(&rehearsal);
+        sum.print(since);
+    }
+}
