@@ -28,6 +28,8 @@ pub struct Environment {
     pub no_color: bool,
     /// The user the process runs as, where that is known.
     pub user: Option<u32>,
+    /// `SUDO_USER`, else `USER`, else `LOGNAME`: who is recorded as having ordered something.
+    pub login: Option<String>,
 }
 
 /// One run of the command line.

@@ -6,6 +6,9 @@
     reason = "doc comments here are help texts, shown as they are"
 )]
 
+pub mod plan;
+pub mod rollout;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -83,6 +86,14 @@ pub enum Command {
     /// The fleet file: check it, start one from an inventory you have
     #[command(subcommand)]
     Fleet(FleetCommand),
+    /// Turn findings into plans; check, compare, draw, approve and announce them
+    Plan(Box<plan::PlanArgs>),
+    /// Carry plans out: start, watch, pause, report
+    Rollout(rollout::RolloutArgs),
+    /// Keep all new mail away from a host, or from all hosts of a service, at once
+    Isolate(rollout::IsolateArgs),
+    /// Let an isolated host take mail again
+    Release(rollout::ReleaseArgs),
     /// Stay running: update feeds, check, and report what changed to those it concerns
     Watch(WatchArgs),
     /// Print a completion script for a shell

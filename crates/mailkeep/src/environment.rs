@@ -25,6 +25,10 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("HTTPS_PROXY", "Proxy for https:// feeds and webhooks."),
     ("HTTP_PROXY", "Proxy for http:// feeds and webhooks."),
     (
+        "LOGNAME",
+        "Who is recorded as having ordered something, where USER is not set.",
+    ),
+    (
         "NO_COLOR",
         "Set to anything: no colour unless --color=always.",
     ),
@@ -37,6 +41,11 @@ pub const VARIABLES: &[(&str, &str)] = &[
         "SSL_CERT_FILE",
         "File of certificate authorities instead of the system's.",
     ),
+    (
+        "SUDO_USER",
+        "Who is recorded as having ordered something, under sudo.",
+    ),
+    ("USER", "Who is recorded as having ordered something."),
     (
         "XDG_CONFIG_HOME",
         "Where mailkeep/mailkeep.toml is looked for.",
@@ -60,6 +69,10 @@ pub fn read() -> Environment {
         config_home: path("XDG_CONFIG_HOME").filter(|p| p.is_absolute()),
         no_color: std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
         user: user(),
+        login: ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| {
+            let value = std::env::var(name).ok()?;
+            (!value.trim().is_empty()).then_some(value)
+        }),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod fleet;
 pub mod impact;
 pub mod index;
 pub mod output;
+pub mod planning;
 
 use app::App;
 use cli::{Cli, Command};
@@ -29,6 +30,11 @@ use mailkeep_model::Timestamp;
 /// place that asks the clock.
 pub fn now() -> Timestamp {
     to_the_second(Timestamp::now())
+}
+
+/// The time as precisely as the system has it, for what lasts less than a second.
+pub fn now_precisely() -> Timestamp {
+    Timestamp::now()
 }
 
 /// A time without the fraction of its second, which nobody wants to read.
@@ -47,6 +53,10 @@ pub fn run(cli: &Cli) -> anyhow::Result<Done> {
         Command::Scan(args) => commands::scan::run(&app, args),
         Command::Feeds(command) => commands::feeds::run(&app, command),
         Command::Fleet(command) => commands::fleet::run(&app, command),
+        Command::Plan(args) => commands::plan::run(&app, args),
+        Command::Rollout(args) => commands::rollout::run(&app, args),
+        Command::Isolate(args) => commands::isolate::isolate(&app, args),
+        Command::Release(args) => commands::isolate::release(&app, args),
         Command::Watch(args) => commands::watch::run(&app, args),
         Command::Completions { shell } => commands::generate::completions(*shell),
         Command::Man { directory } => commands::generate::man(directory),

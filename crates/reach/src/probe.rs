@@ -11,12 +11,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mailkeep_model::text::printable_max;
 
 use crate::hosts::{HostFailure, RunLimits, SshOptions, SshTarget, run_over_ssh};
+use crate::process::{self, Bounds};
 
 /// Finds probes in a mailbox.
 const ARRIVED: &str = include_str!("probe/arrived.sh");
@@ -336,6 +338,30 @@ impl Session {
             }
         }
     }
+}
+
+/// The address that the user's `ssh` would connect to for a host (`ssh -G`): a name in a fleet file may
+/// be one that only `ssh_config` knows. `None` where it cannot be asked. Nothing is connected to.
+pub fn address_by_ssh(target: &SshTarget, options: &SshOptions) -> Option<String> {
+    let destination = target.destination();
+    if destination.starts_with('-') {
+        return None;
+    }
+    let mut command = Command::new(&options.program);
+    command
+        .args(&options.extra)
+        .args(["-G", "--", destination]);
+    let bounds = Bounds {
+        time: Duration::from_secs(10),
+        output: 1 << 20,
+    };
+    let outcome = process::run(command, Vec::new(), bounds).ok()?;
+    let text = String::from_utf8_lossy(&outcome.stdout);
+    let address = text
+        .lines()
+        .find_map(|line| line.strip_prefix("hostname "))?
+        .trim();
+    (!address.is_empty()).then(|| address.to_owned())
 }
 
 /// How often each number was found.

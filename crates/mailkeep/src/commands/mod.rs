@@ -7,6 +7,9 @@ pub mod feeds;
 pub mod fleet;
 pub mod generate;
 pub mod impact;
+pub mod isolate;
+pub mod plan;
+pub mod rollout;
 pub mod scan;
 pub mod watch;
 

@@ -14,7 +14,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use mailkeep_model::{Actor, EventKind, HostName, Ledger, PlanId, ServiceName, Timestamp};
+use mailkeep_model::{
+    Act, ActOutcome, Actor, EventKind, HostName, Ledger, PlanId, ServiceName, Timestamp,
+};
 use mailkeep_reach::probe::HandIn;
 
 use super::{ProbeLedger, ProbeRecord, prefix};
@@ -86,6 +88,38 @@ impl Default for FlowSettings {
     }
 }
 
+/// Which hosts a rollout keeps out of service, by its journal.
+#[derive(Debug, Clone, Default)]
+pub struct Drained(Arc<Mutex<BTreeSet<HostName>>>);
+
+impl Drained {
+    /// Takes an event of the rollout over.
+    pub fn apply(&self, kind: &EventKind) {
+        match kind {
+            EventKind::ActStarted {
+                host,
+                act: Act::Drain,
+                ..
+            } => {
+                self.hosts().insert(host.clone());
+            }
+            EventKind::ActEnded {
+                host,
+                act: Act::Return,
+                result: ActOutcome::Done { .. } | ActOutcome::AlreadyDone { .. },
+                ..
+            } => {
+                self.hosts().remove(host);
+            }
+            _other => {}
+        }
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, BTreeSet<HostName>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What a flow works with.
 #[derive(Clone)]
 pub struct FlowParts {
@@ -95,6 +129,9 @@ pub struct FlowParts {
     pub servers: BTreeMap<ServiceName, Vec<HostName>>,
     /// Hands in, and looks.
     pub post: Arc<dyn Post>,
+    /// Servers that are being kept out of service now. They refuse everybody else's mail and take that
+    /// of the controller, for their proof; a message of the flow must not go where no sender's could.
+    pub drained: Drained,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where pauses and figures go.
@@ -314,6 +351,8 @@ impl Shared {
             let first = usize::try_from(number).unwrap_or(0) % servers.len();
             servers.rotate_left(first);
         }
+        let drained = self.parts.drained.hosts();
+        servers.retain(|server| !drained.contains(server));
         servers.sort_by_key(|server| slow.contains_key(server));
         servers
     }
@@ -521,6 +560,7 @@ mod tests {
                 plan: PlanId::new("sha256:0a1b2c3d").unwrap(),
                 servers: BTreeMap::from([(mx(), servers)]),
                 post: Arc::clone(&town) as Arc<dyn Post>,
+                drained: Drained::default(),
                 clock: Arc::clone(&clock) as Arc<dyn Clock>,
                 notes,
                 warn: Arc::new(|_| {}),
@@ -610,6 +650,36 @@ mod tests {
         assert_eq!((bench.figures().sent, bench.figures().delivered), (1, 1));
         bench.send(5);
         assert!(!bench.asked().iter().any(|(_, number)| *number == 1));
+    }
+
+    #[test]
+    fn no_message_goes_to_a_host_that_is_being_drained() {
+        let mut bench = Bench::new([("mx1", yes()), ("mx2", yes())]);
+        let plan = PlanId::new("sha256:0a1b2c3d").unwrap();
+        let host = HostName::new("mx1").unwrap();
+        bench.shared.parts.drained.apply(&EventKind::ActStarted {
+            plan: plan.clone(),
+            host: host.clone(),
+            act: Act::Drain,
+            attempt: 1,
+            fence: 1,
+        });
+        for second in 0..4 {
+            bench.send(second);
+        }
+        assert!(bench.asked().iter().all(|(server, _)| server == "mx2"));
+        bench.shared.parts.drained.apply(&EventKind::ActEnded {
+            plan,
+            host,
+            act: Act::Return,
+            attempt: 1,
+            fence: 1,
+            result: ActOutcome::Done { seen: Vec::new() },
+        });
+        for second in 4..8 {
+            bench.send(second);
+        }
+        assert!(bench.asked().iter().any(|(server, _)| server == "mx1"));
     }
 
     #[test]

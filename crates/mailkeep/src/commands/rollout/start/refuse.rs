@@ -1,0 +1,194 @@
+//! Why a plan is not begun: each reason a typed fact with a stable name.
+
+use std::collections::BTreeSet;
+
+use mailkeep_model::{HostName, Lifecycle, Realm, text};
+use mailkeep_rollout::evidence::{Evidence, RolloutState};
+use mailkeep_store::{SqliteStore, Store as _};
+
+use super::super::account;
+use crate::app::LoadedFleet;
+use crate::planning::approval;
+use crate::planning::kept::{self, Kept, short};
+
+/// Changed facts that are told one by one.
+const MOST_TOLD: usize = 20;
+
+/// A reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Its stable name: `facts-changed`, `hosts-elsewhere`, `not-approved`, `other-realm`,
+    /// `plan-not-kept`, `replaced`.
+    pub(super) kind: &'static str,
+    /// In words.
+    pub(super) detail: String,
+}
+
+/// Every reason not to begin a plan, or not to go on with it.
+pub(super) fn refusals(
+    store: &SqliteStore,
+    fleet: &LoadedFleet,
+    kept: &Kept,
+    told: &Evidence,
+) -> anyhow::Result<Vec<Refusal>> {
+    let mut found = Vec::new();
+    let mut refuse = |kind, detail: String| found.push(Refusal { kind, detail });
+    if kept.plan.realm != Realm::Live {
+        refuse(
+            "other-realm",
+            format!(
+                "the plan is of the realm {}, the servers are live; `mailkeep rehearse` is for drills",
+                kept.plan.realm.name()
+            ),
+        );
+    }
+    if store.plan(&kept.id)?.is_none() {
+        refuse(
+            "plan-not-kept",
+            "it was never kept in this state, so nobody here can have approved it".to_owned(),
+        );
+        return Ok(found);
+    }
+    let approved = approval::state_of(store, fleet, kept)?;
+    for invalid in &approved.invalid {
+        let part = invalid.region.as_ref().map_or_else(
+            || "the whole".to_owned(),
+            |region| format!("region {region}"),
+        );
+        crate::app::App::warn(&format!(
+            "the approval of {part} by {} does not count: {}",
+            invalid.team, invalid.why
+        ));
+    }
+    if !approved.is_approved() {
+        refuse(
+            "not-approved",
+            format!(
+                "approval is missing of {}; `mailkeep plan approve` gives it",
+                approved.missing_in_words()
+            ),
+        );
+    }
+    // What is begun is checked host by host, by looking at the host.
+    if told.state == RolloutState::NotStarted {
+        for detail in changed(store, fleet, kept)? {
+            refuse("facts-changed", detail);
+        }
+        others(store, kept, told, &mut refuse)?;
+    }
+    Ok(found)
+}
+
+/// Other plans that have the same hosts, or that replace this one.
+fn others(
+    store: &SqliteStore,
+    kept: &Kept,
+    told: &Evidence,
+    refuse: &mut dyn FnMut(&'static str, String),
+) -> anyhow::Result<()> {
+    let ours: BTreeSet<&HostName> = kept.plan.steps.iter().map(|step| &step.host).collect();
+    for other in store.plans()? {
+        if other.id == kept.id {
+            continue;
+        }
+        let begun = store.events_of_plan(&other.id, 0)?.iter().any(|e| {
+            matches!(
+                e.event.kind,
+                mailkeep_model::EventKind::RolloutStarted { .. }
+            )
+        });
+        if !begun {
+            continue;
+        }
+        let Some(other) = kept::by_id(store, &other.id)? else {
+            continue;
+        };
+        let state = account(store, &other, told.as_of)?;
+        if other.plan.parent.as_ref() == Some(&kept.id) {
+            refuse(
+                "replaced",
+                format!("plan {} replaces it and was begun", short(&other.id)),
+            );
+        }
+        if state.ended_at.is_some() {
+            continue;
+        }
+        let shared: Vec<&str> = state
+            .hosts
+            .iter()
+            .filter(|host| !host.state.is_end() && ours.contains(&host.host))
+            .map(|host| host.host.as_str())
+            .take(5)
+            .collect();
+        if !shared.is_empty() {
+            refuse(
+                "hosts-elsewhere",
+                format!(
+                    "plan {} has not ended and has the same hosts: {}",
+                    short(&other.id),
+                    shared.join(", ")
+                ),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What is not as it was when the plan was made, by the newest facts.
+fn changed(store: &SqliteStore, fleet: &LoadedFleet, kept: &Kept) -> anyhow::Result<Vec<String>> {
+    let mut told = Vec::new();
+    let mut more = 0;
+    let mut tell = |words: String| {
+        if told.len() < MOST_TOLD {
+            told.push(text::printable(&words).into_owned());
+        } else {
+            more += 1;
+        }
+    };
+    for step in &kept.plan.steps {
+        let host = &step.host;
+        match fleet.file.fleet.hosts.get(host) {
+            None => {
+                tell(format!("{host} is no longer in {}", fleet.path.display()));
+                continue;
+            }
+            Some(declared) if declared.lifecycle != Lifecycle::Running => {
+                tell(format!("{host} is out of use by now"));
+                continue;
+            }
+            Some(_) => {}
+        }
+        let Some(facts) = store.scan_of(host)?.facts else {
+            // The plan was made from a file of facts, say; the look before the start decides.
+            continue;
+        };
+        let changes = kept.plan.variants.get(step.variant as usize);
+        for change in changes.map(|v| v.packages.as_slice()).unwrap_or_default() {
+            let mut installed: Vec<&str> = facts
+                .packages
+                .iter()
+                .filter(|package| *package.name == *change.name)
+                .map(|package| &*package.version)
+                .collect();
+            installed.dedup();
+            let as_planned = installed
+                .iter()
+                .any(|version| *version == change.from || *version == change.to);
+            if !as_planned {
+                let found = if installed.is_empty() {
+                    "is not installed".to_owned()
+                } else {
+                    format!("is {}", installed.join(", "))
+                };
+                tell(format!(
+                    "{host}: {} {found}, the plan was made for {}; make it again",
+                    change.name, change.from
+                ));
+            }
+        }
+    }
+    if more > 0 {
+        told.push(format!("and {more} more changes"));
+    }
+    Ok(told)
+}

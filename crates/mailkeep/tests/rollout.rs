@@ -1,0 +1,670 @@
+//! The real program carries a plan out on hosts that are not real: a stand-in for `ssh` answers for
+//! them, and a mail server on loopback takes the probes. The program is killed, over and over.
+
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise, and plays the other side itself"
+)]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::{Bench, Ran};
+use jiff::SignedDuration;
+use mailkeep::planning::approval::{NAMESPACE, text_to_sign};
+use mailkeep_model::{
+    Drain, Event, EventKind, HostName, Lane, PackageChange, Plan, PlanId, PlanStep, PlannedRegion,
+    PlannedService, Precheck, ProbeSettings, Proof, Realm, RegionName, RolloutPolicy, ServiceName,
+    Stage, TeamName, Variant, Wave,
+};
+use mailkeep_store::{Approval, SqliteStore, Store as _};
+
+/// Answers for hosts: keeps their state in files, and breaks nothing without writing it down.
+const SSH: &str = r#"#!/bin/sh
+case " $* " in *" -G "*)
+    for host; do :; done
+    echo "hostname 127.0.1.${host#mx}"
+    exit ;;
+esac
+while [ $# -gt 2 ]; do shift; done
+host=$1 remote=$2 dir=@DIR@
+script=$(cat)
+case $script in
+*mailkeep-arrived*) printf '%s\n' "$script" | eval "$remote"; exit ;;
+esac
+get() { printf '%s\n' "$script" | sed -n "s/^mk_$1='\(.*\)'\$/\1/p" | head -n 1; }
+act=$(get act) nonce=$(get nonce) fence=$(get fence)
+how=done
+sleep 0.0$((($$ % 9) + 1))
+broken() { echo "$act on $host: $1" >>"$dir/broken"; }
+flag() { if [ -e "$dir/$1-$host" ]; then how=already; else : >"$dir/$1-$host"; fi; }
+clear() { if [ -e "$dir/$1-$host" ]; then rm -f "$dir/$1-$host"; else how=already; fi; }
+is() { [ -e "$dir/$1-$host" ]; }
+echo "$host $act $fence" >>"$dir/acts"
+case $act in
+lease) flag leased ;;
+drain) is leased || broken 'not leased'; flag drained ;;
+save) is drained || broken 'not drained'; flag saved ;;
+patch)
+    is drained || broken 'not drained'
+    is saved || broken 'not saved'
+    flag patched ;;
+prove)
+    is patched || broken 'not patched'
+    if [ -e "$dir/bad-$host" ]; then
+        printf '\n=%s begin 1 %s\n=%s end failed runs-old-code master runs deleted code\n' "$nonce" "$act" "$nonce"
+        exit
+    fi ;;
+roll-back) is saved || broken 'nothing saved'; clear patched ;;
+return) clear drained ;;
+release) is drained && broken 'still drained'; clear leased ;;
+isolate) flag isolated ;;
+end-isolation) clear isolated ;;
+esac
+out=0
+for file in "$dir"/drained-*; do [ -e "$file" ] && out=$((out + 1)); done
+[ "$out" -le 1 ] || broken "$out hosts out of service"
+printf 'Welcome to %s\n=%s begin 1 %s\n=%s seen act %s\n=%s end %s\n' "$host" "$nonce" "$act" "$nonce" "$act" "$nonce" "$how"
+"#;
+
+struct Town {
+    bench: Bench,
+    plan: Plan,
+    id: PlanId,
+    hosts: PathBuf,
+    /// Messages by host, with whether it was drained then.
+    taken: Arc<Mutex<Vec<(String, String, bool)>>>,
+}
+
+fn name(name: &str) -> HostName {
+    HostName::new(name).unwrap()
+}
+
+impl Town {
+    /// Hosts `mx1` to `mxN`; `None` where there is no `ssh-keygen`.
+    fn new(hosts: u8, test: &str) -> Option<Self> {
+        let bench = Bench::new();
+        let dir = bench.path("hosts");
+        std::fs::create_dir_all(&dir).unwrap();
+        let ssh = bench.write("bin/ssh", SSH.replace("@DIR@", dir.to_str().unwrap()));
+        std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let port = serve(&dir, &Arc::clone(&taken));
+        let plan = plan(hosts, port, dir.join("sink").to_str().unwrap());
+        let mut fleet = String::from(
+            "global_team = \"world\"\n[teams.world]\nemail = [\"w@example.org\"]\n\
+             [regions.eu]\ntime_zone = \"Europe/Berlin\"\nowner = \"world\"\n\
+             [services.inbound-mx]\nminimum = 1\n[approvals]\nallowed_signers = \"allowed\"\n",
+        );
+        for host in 1..=hosts {
+            use std::fmt::Write as _;
+            write!(
+                fleet,
+                "[hosts.mx{host}]\nregion = \"eu\"\nservices = [\"inbound-mx\"]\nfamily = \"postfix\"\n"
+            )
+            .unwrap();
+        }
+        bench.write("mailkeep.toml", fleet);
+        let key = bench.path("key");
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "world", "-f"])
+            .arg(&key)
+            .status();
+        if made.is_err() {
+            println!("skipped: {test}: no ssh-keygen");
+            return None;
+        }
+        let public = std::fs::read_to_string(bench.path("key.pub")).unwrap();
+        bench.write("allowed", format!("world {public}"));
+
+        let bytes = mailkeep_plan::canonical(&plan).unwrap();
+        let id = mailkeep_plan::id_of(&bytes).unwrap();
+        let mut store = SqliteStore::open(&bench.state(), Realm::Live).unwrap();
+        let made = Event {
+            at: plan.made_at,
+            realm: Realm::Live,
+            kind: EventKind::PlanMade {
+                plan: id.clone(),
+                parent: None,
+                lane: plan.lane,
+                hosts: plan.steps.len() as u64,
+                title: plan.title.clone(),
+            },
+        };
+        store.record_plan(&id, &bytes, &made).unwrap();
+        Some(Self {
+            bench,
+            plan,
+            id,
+            hosts: dir,
+            taken,
+        })
+    }
+
+    fn approve(&self) {
+        let text = text_to_sign(Realm::Live, &self.id, None, self.id.as_str());
+        let key = self.bench.path("key");
+        let signature = mailkeep_reach::sign::sign(&key, NAMESPACE, text.as_bytes()).unwrap();
+        let approval = Approval {
+            plan: self.id.clone(),
+            region: None,
+            team: TeamName::new("world").unwrap(),
+            digest: self.id.as_str().to_owned(),
+            signature,
+            at: self.plan.made_at,
+        };
+        let event = Event {
+            at: approval.at,
+            realm: Realm::Live,
+            kind: EventKind::PlanApproved {
+                plan: self.id.clone(),
+                region: None,
+                team: approval.team.clone(),
+                digest: approval.digest.clone(),
+            },
+        };
+        let mut store = SqliteStore::open(&self.bench.state(), Realm::Live).unwrap();
+        store.record_approval(&approval, &event).unwrap();
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailkeep"));
+        self.bench.prepare(&mut command);
+        let path = format!(
+            "{}:/usr/bin:/bin:/usr/sbin:/sbin",
+            self.bench.path("bin").display()
+        );
+        command
+            .env("PATH", path)
+            .env("USER", "ada")
+            .arg("--state")
+            .arg(self.bench.state())
+            .args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(&self.command(args).output().unwrap())
+    }
+
+    fn start(&self) -> Child {
+        self.command(&["rollout", "start", self.short(), "--probe-every", "0.1"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    fn short(&self) -> &str {
+        &self.id.as_str()["sha256:".len()..][..12]
+    }
+
+    fn report(&self) -> serde_json::Value {
+        self.run(&["rollout", "report", self.short(), "--format", "json"])
+            .json()
+    }
+
+    fn check_rules(&self) {
+        let broken = std::fs::read_to_string(self.hosts.join("broken")).unwrap_or_default();
+        assert_eq!(broken, "");
+        for (host, id, drained) in self.taken.lock().unwrap().iter() {
+            let proof = id.contains("-prove");
+            assert!(!drained || proof, "{host} took {id} while it was drained");
+        }
+    }
+}
+
+/// A mail server for all hosts: each has an address of its own, and their mail ends in one mailbox.
+fn serve(dir: &Path, taken: &Arc<Mutex<Vec<(String, String, bool)>>>) -> u16 {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (dir, taken) = (dir.to_owned(), Arc::clone(taken));
+    let lock = Arc::new(Mutex::new(()));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (dir, taken, lock) = (dir.clone(), Arc::clone(&taken), Arc::clone(&lock));
+            std::thread::spawn(move || {
+                // The program was killed; so what.
+                drop(converse(&stream.unwrap(), &dir, &taken, &lock));
+            });
+        }
+    });
+    port
+}
+
+fn converse(
+    stream: &TcpStream,
+    dir: &Path,
+    taken: &Mutex<Vec<(String, String, bool)>>,
+    lock: &Mutex<()>,
+) -> std::io::Result<()> {
+    let host = format!(
+        "mx{}",
+        stream
+            .local_addr()?
+            .ip()
+            .to_string()
+            .rsplit('.')
+            .next()
+            .unwrap()
+    );
+    let drained = dir.join(format!("drained-{host}")).exists();
+    let mut out = stream;
+    let mut lines = BufReader::new(stream).lines();
+    out.write_all(b"220 town\r\n")?;
+    while let Some(line) = lines.next() {
+        let line = line?;
+        if line != "DATA" {
+            let bye = line == "QUIT";
+            out.write_all(if bye { b"221 bye\r\n" } else { b"250 ok\r\n" })?;
+            if bye {
+                return Ok(());
+            }
+            continue;
+        }
+        out.write_all(b"354 go\r\n")?;
+        let mut text = String::from("From x\n");
+        for line in lines.by_ref() {
+            let line = line?;
+            if line == "." {
+                break;
+            }
+            if let Some(id) = line.strip_prefix("Message-ID: ") {
+                taken
+                    .lock()
+                    .unwrap()
+                    .push((host.clone(), id.to_owned(), drained));
+            }
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text.push('\n');
+        {
+            let _one_at_a_time = lock.lock().unwrap();
+            std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(dir.join("sink"))?
+                .write_all(text.as_bytes())?;
+        }
+        out.write_all(b"250 taken\r\n")?;
+    }
+    Ok(())
+}
+
+/// One host after the other, from now on, without any soak.
+fn plan(hosts: u8, port: u16, mailbox: &str) -> Plan {
+    let now = mailkeep::now();
+    let region = RegionName::new("eu").unwrap();
+    let service = ServiceName::new("inbound-mx").unwrap();
+    let names: BTreeSet<HostName> = (1..=hosts).map(|n| name(&format!("mx{n}"))).collect();
+    let mut policy = RolloutPolicy::default();
+    policy.emergency.soak_test_minutes = 0;
+    policy.emergency.soak_pilot_minutes = 0;
+    policy.emergency.soak_wave_minutes = 0;
+    policy.wave_failures = 1;
+    let start = now - SignedDuration::from_secs(60);
+    let end = start + SignedDuration::from_mins(60);
+    let step = |host: &HostName| PlanStep {
+        host: host.clone(),
+        region: region.clone(),
+        owner: Some(TeamName::new("world").unwrap()),
+        wave: 0,
+        variant: 0,
+        start,
+        end,
+        services: BTreeSet::from([service.clone()]),
+        drain: Drain::SynRefusal,
+        precheck: Precheck {
+            facts_as_of: start,
+            free_mib: 1,
+        },
+        proof: Proof {
+            ports: BTreeSet::from([25]),
+            probes: BTreeSet::from([service.clone()]),
+        },
+        after: BTreeSet::new(),
+        risk: 1,
+        deadline: None,
+    };
+    Plan {
+        format: Plan::FORMAT,
+        realm: Realm::Live,
+        generation: 1,
+        parent: None,
+        made_at: start,
+        tzdb: "2026b".to_owned(),
+        lane: Lane::Emergency,
+        overriding: None,
+        bulletin: vec!["CVE-2026-1".parse().unwrap()],
+        title: "postfix on the town's hosts".to_owned(),
+        policy,
+        regions: BTreeMap::from([(
+            region.clone(),
+            PlannedRegion {
+                time_zone: "Europe/Berlin".to_owned(),
+                owner: Some(TeamName::new("world").unwrap()),
+                pilot: true,
+                windows: Vec::new(),
+            },
+        )]),
+        services: BTreeMap::from([(
+            service.clone(),
+            PlannedService {
+                hosts: BTreeMap::from([(region.clone(), names.clone())]),
+                minimum: BTreeMap::from([(region.clone(), u32::from(hosts) - 1)]),
+                minimum_total: None,
+                after: BTreeSet::new(),
+                probe: Some(ProbeSettings {
+                    port,
+                    from: "probe@example.org".to_owned(),
+                    to: "sink@example.org".to_owned(),
+                    found_on: Some(name("mx1")),
+                    mailbox: mailbox.to_owned(),
+                    late_seconds: 60,
+                }),
+            },
+        )]),
+        out_of_service: BTreeSet::new(),
+        variants: vec![Variant {
+            family: "postfix".to_owned(),
+            platform: "Debian:12".to_owned(),
+            packages: vec![PackageChange {
+                name: "postfix".to_owned(),
+                from: "3.7.10-0+deb12u1".to_owned(),
+                to: "3.7.11-0+deb12u1".to_owned(),
+            }],
+            recipe: None,
+            whole_cluster: false,
+        }],
+        waves: vec![Wave {
+            region: region.clone(),
+            stage: Stage::Test,
+            start,
+            end,
+            window: None,
+        }],
+        steps: names.iter().map(step).collect(),
+    }
+}
+
+fn wait(child: &mut Child, limit: Duration) -> Option<i32> {
+    let until = Instant::now() + limit;
+    while Instant::now() < until {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    panic!("no end within {limit:?}");
+}
+
+#[test]
+fn nothing_unapproved_is_carried_out() {
+    let Some(town) = Town::new(2, "nothing_unapproved_is_carried_out") else {
+        return;
+    };
+    town.run(&["rollout", "start", town.short()])
+        .exits(1)
+        .says("refused: not-approved: approval is missing of the whole by world");
+    assert!(!town.hosts.join("acts").exists());
+    town.approve();
+    town.run(&["rollout", "start", town.short(), "--dry-run"])
+        .exits(0)
+        .prints("mx2  wave 0  drain syn-refusal  postfix 3.7.10-0+deb12u1 to 3.7.11-0+deb12u1");
+    assert!(!town.hosts.join("acts").exists());
+    for intent in ["pause", "abort"] {
+        town.run(&["rollout", intent, town.short(), "--reason", "x"])
+            .exits(1)
+            .says("is not-started");
+    }
+}
+
+#[test]
+fn a_plan_is_carried_out_and_the_report_tells_all() {
+    let Some(town) = Town::new(3, "a_plan_is_carried_out_and_the_report_tells_all") else {
+        return;
+    };
+    town.approve();
+    let ran = town
+        .run(&["rollout", "start", town.short(), "--probe-every", "0.1"])
+        .exits(0);
+    let last = ran.out.lines().last().unwrap();
+    assert!(
+        last.starts_with("ledger: sent ") && last.ends_with(", lost 0"),
+        "{last}"
+    );
+    town.check_rules();
+    let report = town.report();
+    assert_eq!(report["state"], "proven");
+    assert_eq!(
+        report["oddities"].as_array().unwrap().len(),
+        0,
+        "{report:#}"
+    );
+    assert_eq!(report["approvals"][0]["team"], "world");
+    let verified = report["approvals"][0]["verified"].as_str().unwrap();
+    assert!(verified.starts_with("signature good"), "{verified}");
+    let ledger = &report["ledger"];
+    assert_eq!(ledger["sent"], ledger["delivered"]);
+    assert!(ledger["sent"].as_u64().unwrap() > 5, "{ledger}");
+    for host in report["hosts"].as_array().unwrap() {
+        assert_eq!(host["state"], "proven");
+        let acts = host["acts"].as_array().unwrap();
+        let prove = acts.iter().find(|act| act["act"] == "prove").unwrap();
+        let seen = prove["seen"].as_array().unwrap();
+        assert!(
+            seen.iter().any(|line| line
+                .as_str()
+                .unwrap()
+                .starts_with("probe inbound-mx mailkeep-")),
+            "{seen:?}"
+        );
+    }
+    let html = town
+        .run(&["rollout", "report", town.short(), "--format", "html"])
+        .exits(0);
+    assert!(html.out.contains("<h1>Rollout report</h1>"));
+    town.run(&["rollout", "report", town.short()])
+        .exits(0)
+        .prints("mx1 (eu, postfix, world): PROVEN")
+        .prints("\nledger: sent ");
+    town.run(&["rollout", "status"])
+        .exits(0)
+        .prints("3/3 proven");
+    town.run(&["rollout", "watch", town.short()])
+        .exits(0)
+        .prints("mx3: prove done");
+    // Ended is ended.
+    town.run(&["rollout", "start", town.short()])
+        .exits(0)
+        .says("has ended: proven");
+}
+
+#[test]
+fn a_failed_proof_is_rolled_back_and_said() {
+    let Some(town) = Town::new(2, "a_failed_proof_is_rolled_back_and_said") else {
+        return;
+    };
+    town.approve();
+    std::fs::write(town.hosts.join("bad-mx1"), b"").unwrap();
+    town.run(&["rollout", "start", town.short(), "--probe-every", "0.1"])
+        .exits(1)
+        .says("not every host is proven");
+    town.check_rules();
+    let report = town.report();
+    assert_eq!(report["hosts"][0]["state"], "rolled-back", "{report:#}");
+    assert_eq!(report["ledger"]["lost"], 0);
+}
+
+#[test]
+fn killed_at_random_moments_it_goes_on_and_loses_nothing() {
+    let Some(town) = Town::new(4, "killed_at_random_moments_it_goes_on_and_loses_nothing") else {
+        return;
+    };
+    town.approve();
+    // Moments spread over the whole run, at no round distance from each other.
+    let mut kills = 0;
+    let ended = loop {
+        let mut child = town.start();
+        let moment = Duration::from_millis(150 + (kills * 89) % 700);
+        let until = Instant::now() + moment;
+        let mut ended = None;
+        while Instant::now() < until && ended.is_none() {
+            std::thread::sleep(Duration::from_millis(10));
+            ended = child.try_wait().unwrap();
+        }
+        if let Some(status) = ended {
+            break Some(status);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        town.check_rules();
+        if kills == 25 {
+            break None;
+        }
+    };
+    if ended.is_none() {
+        let mut child = town.start();
+        assert_eq!(wait(&mut child, Duration::from_secs(240)), Some(0));
+    }
+    town.check_rules();
+    let report = town.report();
+    assert_eq!(report["state"], "proven", "{report:#}");
+    let ledger = &report["ledger"];
+    assert_eq!(ledger["lost"], 0, "{ledger}");
+    assert_eq!(ledger["sent"], ledger["delivered"], "{ledger}");
+    println!("killed {kills} times: {ledger}");
+}
+
+#[test]
+fn an_interrupt_waits_and_says_how_to_go_on() {
+    let Some(town) = Town::new(3, "an_interrupt_waits_and_says_how_to_go_on") else {
+        return;
+    };
+    town.approve();
+    let child = town
+        .command(&["rollout", "start", town.short()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !town.hosts.join("acts").exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // A second one beside it is refused.
+    town.run(&["rollout", "start", town.short()])
+        .exits(1)
+        .says("refused: held");
+    let pid = child.id().to_string();
+    Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    let ran = Ran::of(&child.wait_with_output().unwrap()).exits(1);
+    assert!(
+        ran.err.contains("stopped; hosts stay as they are"),
+        "{}",
+        ran.err
+    );
+    let mut child = town.start();
+    assert_eq!(wait(&mut child, Duration::from_secs(120)), Some(0));
+    town.check_rules();
+}
+
+#[test]
+fn pause_and_abort_reach_a_running_controller() {
+    let Some(town) = Town::new(3, "pause_and_abort_reach_a_running_controller") else {
+        return;
+    };
+    town.approve();
+    let mut child = town.start();
+    while !town.hosts.join("acts").exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    town.run(&["rollout", "pause", town.short(), "--reason", "tea"])
+        .exits(0);
+    town.run(&["rollout", "status", town.short()])
+        .exits(1)
+        .prints("paused: ");
+    town.run(&["rollout", "resume", town.short()]).exits(0);
+    town.run(&["rollout", "abort", town.short(), "--reason", "enough"])
+        .exits(0);
+    assert_eq!(wait(&mut child, Duration::from_secs(120)), Some(1));
+    town.check_rules();
+    let report = town.report();
+    assert_eq!(report["state"], "aborted");
+    for host in ["mx1", "mx2", "mx3"] {
+        assert!(!town.hosts.join(format!("drained-{host}")).exists());
+        assert!(!town.hosts.join(format!("leased-{host}")).exists());
+    }
+}
+
+#[test]
+fn a_host_is_isolated_and_released_and_minimums_are_kept() {
+    let Some(town) = Town::new(2, "a_host_is_isolated_and_released_and_minimums_are_kept") else {
+        return;
+    };
+    town.run(&["isolate", "mx1", "--reason", "exploited"])
+        .exits(0)
+        .prints("mx1 is isolated: no new mail sessions, queue and management access kept");
+    assert!(town.hosts.join("isolated-mx1").exists());
+    town.run(&["isolate", "mx2", "--reason", "exploited"])
+        .exits(1)
+        .says("refused: minimum-in-service: inbound-mx would have 0 in service");
+    assert!(!town.hosts.join("isolated-mx2").exists());
+    town.run(&[
+        "isolate",
+        "inbound-mx",
+        "--reason",
+        "worm",
+        "--even-if-mail-stops",
+    ])
+    .exits(0)
+    .prints("mx2 is isolated");
+    town.run(&["release", "inbound-mx"])
+        .exits(0)
+        .prints("mx1 takes mail again")
+        .prints("mx2 takes mail again");
+    town.run(&["release", "inbound-mx"])
+        .exits(0)
+        .says("no host of inbound-mx is isolated");
+    let store = SqliteStore::open(&town.bench.state(), Realm::Live).unwrap();
+    let events: Vec<String> = store
+        .isolation_events()
+        .unwrap()
+        .iter()
+        .map(|recorded| match &recorded.event.kind {
+            EventKind::HostIsolated {
+                host,
+                by,
+                below_minimum,
+                ..
+            } => format!("{host} isolated by {} {below_minimum}", by.name),
+            EventKind::HostReleased { host, .. } => format!("{host} released"),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        events,
+        [
+            "mx1 isolated by ada false",
+            "mx1 isolated by ada true",
+            "mx2 isolated by ada true",
+            "mx1 released",
+            "mx2 released"
+        ]
+    );
+}
