@@ -7,6 +7,7 @@
 )]
 
 pub mod plan;
+pub mod rehearse;
 pub mod rollout;
 
 use std::path::PathBuf;
@@ -88,6 +89,8 @@ pub enum Command {
     Fleet(FleetCommand),
     /// Turn findings into plans; check, compare, draw, approve and announce them
     Plan(Box<plan::PlanArgs>),
+    /// Carry a plan out against a simulated fleet with mail flowing through it; touches nothing real
+    Rehearse(rehearse::RehearseArgs),
     /// Carry plans out: start, watch, pause, report
     Rollout(rollout::RolloutArgs),
     /// Keep all new mail away from a host, or from all hosts of a service, at once

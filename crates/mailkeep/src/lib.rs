@@ -54,6 +54,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Done> {
         Command::Feeds(command) => commands::feeds::run(&app, command),
         Command::Fleet(command) => commands::fleet::run(&app, command),
         Command::Plan(args) => commands::plan::run(&app, args),
+        Command::Rehearse(args) => commands::rehearse::run(&app, args),
         Command::Rollout(args) => commands::rollout::run(&app, args),
         Command::Isolate(args) => commands::isolate::isolate(&app, args),
         Command::Release(args) => commands::isolate::release(&app, args),

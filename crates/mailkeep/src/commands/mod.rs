@@ -9,6 +9,7 @@ pub mod generate;
 pub mod impact;
 pub mod isolate;
 pub mod plan;
+pub mod rehearse;
 pub mod rollout;
 pub mod scan;
 pub mod watch;
