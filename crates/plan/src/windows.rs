@@ -144,6 +144,9 @@ fn civil_starts(
     if !rule.is_ascii() || rule.len() > 500 {
         return Err(wrong("it must be at most 500 bytes of ASCII"));
     }
+    // `UNTIL` is judged here: it is a moment, and the calendar below has none, nor takes one that is over.
+    let (rule, until) = without_until(rule).map_err(|text| wrong(&text))?;
+    let rule = rule.as_str();
     // A day more on each side: civil time and UTC are at most 14 hours apart, and clocks change.
     let margin = SignedDuration::from_hours(48);
     let reach = margin
@@ -177,7 +180,45 @@ fn civil_starts(
         .iter()
         .filter_map(|date| Timestamp::from_second(date.timestamp()).ok())
         .map(|at| at.to_zoned(TimeZone::UTC).datetime())
+        .filter(|start| match until {
+            None => true,
+            Some(Until::Civil(last)) => *start <= last,
+            Some(Until::Instant(last)) => reached(zone, *start).is_some_and(|at| at <= last),
+        })
         .collect())
+}
+
+/// The last moment at which a window may open (RFC 5545 section 3.3.10, `UNTIL`): UTC, or civil time.
+/// A day alone is its midnight, the strictest reading.
+#[derive(Clone, Copy)]
+enum Until {
+    Civil(DateTime),
+    Instant(Timestamp),
+}
+
+/// A rule without its `UNTIL`, and that.
+fn without_until(rule: &str) -> Result<(String, Option<Until>), String> {
+    let (until, rest): (Vec<&str>, Vec<&str>) =
+        rule.split(';').partition(|part| part.starts_with("UNTIL="));
+    let Some(text) = until.first().and_then(|part| part.strip_prefix("UNTIL=")) else {
+        return Ok((rule.to_owned(), None));
+    };
+    let wrong = |_| format!("{text:?} is no time until which it could last");
+    let civil = |text: &str| match text.len() {
+        8 => Date::strptime("%Y%m%d", text).map(|day| day.to_datetime(Time::midnight())),
+        _ => DateTime::strptime("%Y%m%dT%H%M%S", text),
+    };
+    let until = match text.strip_suffix('Z') {
+        None => Until::Civil(civil(text).map_err(wrong)?),
+        Some(utc) => {
+            let at = civil(utc)
+                .map_err(wrong)?
+                .to_zoned(TimeZone::UTC)
+                .map_err(wrong)?;
+            Until::Instant(at.timestamp())
+        }
+    };
+    Ok((rest.join(";"), Some(until)))
 }
 
 /// Where a rule starts to count. A fleet file gives no start, and a rule that names no day of the week

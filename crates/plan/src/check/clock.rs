@@ -21,6 +21,10 @@ pub(crate) const MAX_WINDOW: SignedDuration = SignedDuration::from_hours(7 * 24)
 /// stranger must not cost more than its size.
 const MAX_WINDOWS: usize = 64;
 
+/// Longest chain of windows without a gap that is followed, in days: where maintenance is always
+/// allowed, windows join as far as a planner looks.
+const MAX_DAYS: i64 = 366;
+
 /// A stretch of time: from the first moment to before the second.
 pub(crate) type Stretch = (Timestamp, Timestamp);
 
@@ -135,11 +139,12 @@ impl Clock {
 
     /// Whether a stretch lies wholly in its windows.
     pub(crate) fn is_open_throughout(&mut self, (from, to): Stretch) -> bool {
-        // A step of more than a month would need a chain of windows without a gap; none is offered.
-        if to.duration_since(from) > SignedDuration::from_hours(31 * 24) {
+        // Longer than a year is no maintenance, whatever the windows.
+        if to.duration_since(from) > SignedDuration::from_hours(MAX_DAYS * 24) {
             return false;
         }
-        self.open_between(from, to, 33)
+        let days = usize::try_from(MAX_DAYS).unwrap_or(usize::MAX);
+        self.open_between(from, to, days + 2)
             .iter()
             .any(|(opens, closes)| *opens <= from && to <= *closes)
     }
@@ -199,6 +204,7 @@ fn readable(window: &Window, have: usize) -> Result<(Recurrence, SignedDuration)
 #[cfg(test)]
 mod tests {
     use jiff::civil::date;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -342,6 +348,67 @@ mod tests {
                 &Clock::new(&region).1[..],
                 [ClockProblem::Window { .. }]
             ));
+        }
+    }
+
+    #[test]
+    fn where_maintenance_is_always_allowed_windows_have_no_end() {
+        let mut clock = clock("Europe/Berlin", &[("FREQ=DAILY;BYHOUR=0", 24 * 60)]);
+        let (from, to) = (at("2026-11-21T12:00:00Z"), at("2027-05-21T12:00:00Z"));
+        assert!(clock.is_open_throughout((from, to)));
+        assert!(!clock.is_open_throughout((from, at("2028-05-21T12:00:00Z"))));
+    }
+
+    fn rules() -> impl Strategy<Value = String> {
+        let day = "MO|TU|WE|TH|FR|SA|SU";
+        let time = "BYHOUR=(0|1|2|3|12|23)(;BYMINUTE=(0|30|45|0,30))?";
+        let patterns = [
+            format!("FREQ=DAILY;{time}(;BYMONTH=(3|10|11)|;BYDAY=({day})(,SU)?)?"),
+            format!("FREQ=WEEKLY;BYDAY=({day})(,SA)?;{time}(;WKST=SU|;UNTIL=20271031T023000Z)?"),
+            format!("FREQ=MONTHLY;BYDAY=(1|2|-1|5)?({day});{time}"),
+            format!("FREQ=MONTHLY;BYMONTHDAY=(1|13|31|-1);{time}"),
+            format!("FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=(1|-1|2);{time}"),
+            format!("FREQ=YEARLY;BYMONTH=(3|10);BYDAY=(-1|1)?SU;{time}"),
+            format!("FREQ=YEARLY;BYWEEKNO=(1|13|43|53);BYDAY=({day});{time}"),
+            format!("FREQ=YEARLY;BYYEARDAY=(1|87|304|-1);{time}"),
+            format!("FREQ=(WEEKLY|MONTHLY|YEARLY);{time}"),
+        ];
+        proptest::strategy::Union::new(
+            patterns.map(|pattern| proptest::string::string_regex(&pattern).unwrap()),
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        /// The planner's windows and the checker's, by two ways of reading the calendar.
+        #[test]
+        fn planner_and_checker_agree_when_windows_are_open(
+            rule in rules(),
+            other in rules(),
+            minutes in prop_oneof![Just(30i64), Just(60), Just(90), Just(120), Just(1440), 15i64..3000],
+            zone in prop_oneof![
+                Just("Europe/Berlin"), Just("America/New_York"), Just("Australia/Lord_Howe"),
+                Just("Asia/Kolkata"), Just("Pacific/Apia"), Just("Africa/Casablanca"),
+                Just("Pacific/Auckland"), Just("America/St_Johns"), Just("UTC"),
+            ],
+            start in 0i64..700,
+            days in 1i64..60,
+        ) {
+            let mut clock = clock(zone, &[(&rule, minutes), (&other, 60)]);
+            let windows = [(rule.as_str(), minutes), (other.as_str(), 60)].map(|(rrule, minutes)| Window {
+                rrule: rrule.to_owned(),
+                duration: SignedDuration::from_mins(minutes),
+            });
+            let from = at("2026-06-01T00:00:00Z") + SignedDuration::from_hours(24 * start);
+            let to = from + SignedDuration::from_hours(24 * days);
+            let of_zone = crate::windows::time_zone(zone).unwrap();
+            let planned: Vec<Stretch> = crate::windows::openings(&of_zone, &windows, from, to)
+                .unwrap()
+                .iter()
+                .map(|window| (window.opens, window.closes))
+                .collect();
+            prop_assert_eq!(clock.open_between(from, to, 100), planned, "{} and {}", rule, other);
         }
     }
 }

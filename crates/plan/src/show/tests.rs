@@ -362,6 +362,22 @@ fn thousands_of_hosts_are_drawn_as_counts() {
 }
 
 #[test]
+fn what_the_planner_made_is_drawn_with_its_report() {
+    use crate::instances::{Family, Instance};
+    for (family, name) in [(Family::Small, "small"), (Family::Middle, "middle")] {
+        let instance = Instance::draw(family, 7).unwrap();
+        let planned = crate::plan(&instance.request());
+        let plan = planned.plan.unwrap();
+        let page = html(&plan, Some(&planned.report));
+        keep(&format!("{name}.html"), &page);
+        keep(&format!("{name}.svg"), &svg(&plan));
+        keep(&format!("{name}.txt"), &text(&plan));
+        assert_well_formed(&page);
+        assert!(page.contains("none is broken") && page.contains("no real host"));
+    }
+}
+
+#[test]
 fn an_empty_plan_is_drawn_as_such() {
     let mut plan = coast();
     plan.steps.clear();
