@@ -23,6 +23,7 @@ cargo xtask lab COMMAND: real Debian mail hosts in namespaces of this machine (n
   exec NAME CMD...     run CMD inside a host, by its namespaces
   ssh NAME CMD...      run CMD on a host, by SSH
   publish FAMILY       release the patch: the hosts' apt sees it;  unpublish FAMILY takes it back
+                       (--broken: and one above it whose daemon does not start)
   stop|kill|boot NAME  orderly halt, power cut, start on the same disk
   fault NAME FAULT     banner-flood [MIB], hang, refused-key, silent, stale-host-key,
                        upgrade-without-restart
@@ -80,6 +81,13 @@ fn command(words: &[&str]) -> Result<ExitCode, LabError> {
         ["publish", family] => {
             let family = family.parse()?;
             Lab::open_default()?.publish(family)?;
+        }
+        ["publish", family, "--broken"] => {
+            let family = family.parse()?;
+            let version = Lab::open_default()?.publish_broken(family)?;
+            crate::say(format_args!(
+                "{family} {version} is published, and does not start"
+            ));
         }
         ["unpublish", family] => {
             let family = family.parse()?;

@@ -128,6 +128,19 @@ impl Family {
         }
     }
 
+    /// The program without which it does not run, as its package holds it.
+    pub(super) fn daemon(self) -> &'static str {
+        match self {
+            Self::Cyrus => "usr/lib/cyrus/bin/master",
+            Self::Dovecot => "usr/sbin/dovecot",
+            Self::Exim => "usr/sbin/exim4",
+            Self::Haproxy => "usr/sbin/haproxy",
+            Self::Opensmtpd => "usr/sbin/smtpd",
+            Self::Postfix => "usr/lib/postfix/sbin/master",
+            Self::Sendmail => "usr/libexec/sendmail/sendmail",
+        }
+    }
+
     /// The script that sets it up, starts and stops it.
     pub(super) fn script(self) -> &'static str {
         match self {

@@ -279,6 +279,14 @@ impl Lab {
         self.fill_repository(family, &["old", "new"])
     }
 
+    /// "The vendor releases a patch that does not work": the hosts' apt sees the old version, the patch,
+    /// and one above it whose daemon does not start. Gives that version.
+    pub fn publish_broken(&self, family: Family) -> Result<String, LabError> {
+        let _lock = self.lock()?;
+        self.fill_repository(family, &["old", "new"])?;
+        self.add_broken(family)
+    }
+
     /// Takes the patch back.
     pub fn unpublish(&self, family: Family) -> Result<(), LabError> {
         let _lock = self.lock()?;

@@ -168,18 +168,37 @@ fn common_versions(family: Family, view: &View) -> Result<Vec<String>, LabError>
 
 fn make_new(old: &Path, new: &Path, family: Family) -> Result<(), LabError> {
     fs::create_dir_all(new).map_err(|error| LabError::io("create", new, error))?;
-    for package in packages_in(old)? {
+    repack_all(old, new, family, "+lab1", None).map(drop)
+}
+
+/// Makes packages whose daemon does not start, a version above those in `from`, and gives that version
+/// (of the family's first package).
+pub(super) fn make_broken(from: &Path, to: &Path, family: Family) -> Result<String, LabError> {
+    repack_all(from, to, family, "+broken1", Some(family.daemon()))
+}
+
+fn repack_all(
+    from: &Path,
+    to: &Path,
+    family: Family,
+    suffix: &str,
+    broken: Option<&str>,
+) -> Result<String, LabError> {
+    let mut made = String::new();
+    for package in packages_in(from)? {
         let show = ["-f".as_ref(), package.as_os_str(), "Version".as_ref()];
         let version = output(
             "reading a package's version",
             &mut program("dpkg-deb", show),
         )?;
+        made = format!("{}{suffix}", version.trim());
         let mut repack = program("sh", ["-c", include_str!("scripts/repack.sh"), "repack"]);
-        repack.arg(&package).arg(format!("{}+lab1", version.trim()));
-        repack.args([family.suite(), family.made_up_cve()]).arg(new);
+        repack.arg(&package).arg(&made);
+        repack.args([family.suite(), family.made_up_cve()]).arg(to);
+        repack.args(broken);
         output("making a synthetic patch", &mut repack)?;
     }
-    Ok(())
+    Ok(made)
 }
 
 /// Indexes a directory of packages of one source; gives the source's name and version.

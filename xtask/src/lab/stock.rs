@@ -128,4 +128,13 @@ impl Lab {
         }
         pair::write_index(&live)
     }
+
+    /// Adds packages to the repository whose daemon does not start; gives their version.
+    pub(super) fn add_broken(&self, family: Family) -> Result<String, LabError> {
+        let packages = self.image(family, self.pairing()?).packages;
+        let live = self.root.join("repository/live").join(family.name());
+        let version = pair::make_broken(&packages.join("new"), &live, family)?;
+        pair::write_index(&live)?;
+        Ok(version)
+    }
 }

@@ -1,7 +1,7 @@
-# repack IN.deb NEW-VERSION SUITE CVE OUT: a synthetic patch: the same files, a higher version, and a
-# changelog entry that says it fixes CVE.
+# repack IN.deb NEW-VERSION SUITE CVE OUT [DAEMON]: a synthetic patch: the same files, a higher version,
+# and a changelog entry that says it fixes CVE. DAEMON is broken on purpose where the package holds it.
 set -eu
-in=$1 new=$2 suite=$3 cve=$4 out=$5
+in=$1 new=$2 suite=$3 cve=$4 out=$5 daemon=${6:-}
 tree=$(mktemp -d "$out/repack.XXXXXX")
 trap 'rm -rf "$tree"' EXIT
 dpkg-deb -R "$in" "$tree/deb"
@@ -35,6 +35,9 @@ if [ -f "$tree/deb/$changelog" ]; then
         (cd "$tree/deb" && md5sum "$changelog") >>"$tree/md5sums"
         mv "$tree/md5sums" "$tree/deb/DEBIAN/md5sums"
     fi
+fi
+if [ -n "$daemon" ] && [ -f "$tree/deb/$daemon" ]; then
+    printf '#!/bin/sh\necho "broken on purpose" >&2\nexit 1\n' >"$tree/deb/$daemon"
 fi
 chmod -R u+rwX,go-w "$tree/deb/DEBIAN"
 dpkg-deb -b "$tree/deb" "$out" >/dev/null
