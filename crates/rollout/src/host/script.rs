@@ -143,7 +143,7 @@ impl<'a> Subject<'a> {
         if !family.is_empty() {
             check("product family", family, "")?;
         }
-        check("plan", self.plan, "-_.:")?;
+        check("plan", self.plan, "-_:")?;
         let joined = |words: &mut dyn Iterator<Item = String>| words.collect::<Vec<_>>().join(" ");
         let ports = joined(&mut self.ports.iter().map(u16::to_string));
         let probe_from = joined(&mut self.probe_from.iter().map(IpAddr::to_string));

@@ -19,6 +19,13 @@ act_precheck() {
     if read_lease "$mk_run/lease" && ! is_our_lease; then
         fail lease-held "$(lease_owner)"
     fi
+    # What plans left that never came to a lease.
+    for mk_place in "$mk_var"/*/; do
+        mk_place=${mk_place%/}
+        if [ -d "$mk_place" ] && [ "$mk_place" != "$mk_dir" ] && [ ! -f "$mk_place/lease" ]; then
+            rm -rf "$mk_place"
+        fi
+    done
     make_state
     seen "hostname $(uname -n)"
     mk_id=$(cat /etc/machine-id 2>/dev/null)
@@ -38,31 +45,15 @@ act_precheck() {
     fi
     mk_stale=$(stale_processes)
     if [ "$mk_versions" = to ] && [ -z "$mk_stale" ] && "${mk_family}_alive" >/dev/null; then
-        if [ -d "$mk_dir/before" ] || take_picture; then already; fi
-        fail service-down "the port$mk_closed does not answer"
+        # shellcheck disable=SC2086 # words
+        wait_listening 0 $mk_ports || fail service-down "nothing listens on port$mk_closed"
+        [ -f "$mk_dir/lease" ] || rm -rf "$mk_dir"
+        already
     fi
-    for mk_place in /usr /var/cache/apt "$mk_dir"; do
-        mk_free_here=$(df -Pk "$mk_place" 2>/dev/null | awk 'NR > 1 { free = $4 } END { print int(free / 1024) }')
-        if [ "${mk_free_here:-0}" -lt "$mk_free" ]; then
-            fail disk-full "$mk_free_here MiB free at $mk_place, $mk_free wanted"
-        fi
-    done
-    if installs && ! fetch new; then
-        # Lists may be older than the plan.
-        apt_get update || { [ "$(apt_complaint)" != locked ] || apt_failed 'apt-get update'; }
-        fetch new || apt_failed "cannot be had:$mk_missing"
-    fi
-    if installs; then
-        fetch old || [ -n "$mk_no_way_back" ] ||
-            fail package-unavailable "no way back: nobody offers$mk_missing, and it cannot be rebuilt"
-        [ -z "$mk_repacked" ] || seen "rebuilt-for-the-way-back$mk_repacked"
-        # shellcheck disable=SC2046 # words
-        apt_get -s --no-install-recommends install $(new_packages) || apt_failed 'apt-get -s install'
-        mk_removes=$(sed -n -e 's/^Remv \([^ ]*\).*/\1/p' "$mk_dir/apt.out" | tr '\n' ' ')
-        [ -z "$mk_removes" ] || fail package-manager "apt would remove $mk_removes"
-        # Takes the locks, and has whatever else it will need at hand.
-        # shellcheck disable=SC2046 # words
-        apt_get --download-only --no-install-recommends install $(new_packages) || apt_failed 'apt-get download'
+    if [ "$mk_versions" = to ]; then
+        seen 'installed already; a restart is due'
+    else
+        precheck_packages
     fi
     fail_where_down
     if read_lease "$mk_run/lease" && is_our_lease && [ -d "$mk_dir/before" ]; then
@@ -74,6 +65,30 @@ act_precheck() {
     take_picture || fail service-down "the port$mk_closed does not answer"
     seen "configuration $(config_print)"
     ok
+}
+# Room, the new packages, the old ones, and what apt would do.
+precheck_packages() {
+    for mk_place in /usr /var/cache/apt "$mk_dir"; do
+        mk_free_here=$(df -Pk "$mk_place" 2>/dev/null | awk 'NR > 1 { free = $4 } END { print int(free / 1024) }')
+        if [ "${mk_free_here:-0}" -lt "$mk_free" ]; then
+            fail disk-full "$mk_free_here MiB free at $mk_place, $mk_free wanted"
+        fi
+    done
+    if ! fetch new; then
+        # Lists may be older than the plan.
+        apt_get update || { [ "$(apt_complaint)" != locked ] || apt_failed 'apt-get update'; }
+        fetch new || apt_failed "cannot be had:$mk_missing"
+    fi
+    fetch old || [ -n "$mk_no_way_back" ] ||
+        fail package-unavailable "no way back: nobody offers$mk_missing, and it cannot be rebuilt"
+    [ -z "$mk_repacked" ] || seen "rebuilt-for-the-way-back$mk_repacked"
+    # shellcheck disable=SC2046 # words
+    apt_get -s --no-install-recommends install $(new_packages) || apt_failed 'apt-get -s install'
+    mk_removes=$(sed -n -e 's/^Remv \([^ ]*\).*/\1/p' "$mk_dir/apt.out" | tr '\n' ' ')
+    [ -z "$mk_removes" ] || fail package-manager "apt would remove $mk_removes"
+    # Takes the locks, and has whatever else it will need at hand.
+    # shellcheck disable=SC2046 # words
+    apt_get --download-only --no-install-recommends install $(new_packages) || apt_failed 'apt-get download'
 }
 new_packages() {
     while read -r mk_name mk_from mk_to; do
@@ -186,7 +201,11 @@ act_save() {
     if [ -f "$mk_dir/saved" ]; then already; fi
     [ -d "$mk_dir/before/config" ] || fail other 'no copy of the configuration was made: precheck first'
     fail_where_config_changed
-    if installs; then
+    versions
+    if [ "$mk_versions" = to ]; then
+        # Nothing will be installed, so nothing can be taken back: the same versions, started again.
+        : >"$mk_dir/restart-only"
+    else
         fetch old || [ -n "$mk_no_way_back" ] ||
             fail package-unavailable "no way back: nobody offers$mk_missing, and it cannot be rebuilt"
     fi
@@ -214,9 +233,15 @@ restart_all() {
             fail service-down "$mk_each does not start: $(tail -n +"$((mk_before_start + 1))" "$mk_dir/log" | last_lines 3)"
         seen "restarted $mk_each"
     done
+    mk_rounds=0
     # shellcheck disable=SC2046 # words
-    wait_listening 30 $(ports_to_prove) ||
-        fail service-down "nothing listens on port$mk_closed: $(why_down)"
+    until wait_listening 1 $(ports_to_prove); do
+        mk_rounds=$((mk_rounds + 1))
+        # Half a minute for one that starts slowly; a few seconds where nothing is left of it.
+        if [ "$mk_rounds" -ge 30 ] || { [ "$mk_rounds" -ge 4 ] && ! has_processes "$mk_family"; }; then
+            fail service-down "nothing listens on port$mk_closed: $(why_down)"
+        fi
+    done
     mk_tries=0
     until mk_why=$("${mk_family}_alive"); do
         mk_tries=$((mk_tries + 1))
@@ -280,11 +305,13 @@ act_patch() {
     ok
 }
 
+restarts_only() { [ -f "$mk_dir/restart-only" ] || ! installs; }
+
 # prove 2|3: against the versions the plan starts from, or ends at.
 prove() {
     versions
     if [ "$1" = 3 ]; then mk_wanted=to; else mk_wanted=from; fi
-    if [ "$mk_versions" != "$mk_wanted" ] && installs; then
+    if [ "$mk_versions" != "$mk_wanted" ] && ! restarts_only; then
         fail unexpected-version "expected $(planned "$1"), found $mk_found"
     fi
     mk_audit=$(dpkg --audit 2>/dev/null | head -n 3)
@@ -371,7 +398,7 @@ act_roll_back() {
     need_lease
     keep_drained
     versions
-    if [ "$mk_versions" = from ] && installs && [ -z "$(stale_processes)" ] &&
+    if { [ "$mk_versions" = from ] || restarts_only; } && [ -z "$(stale_processes)" ] &&
         "${mk_family}_alive" >/dev/null && [ -z "$(config_changes)" ]; then
         : >"$mk_dir/rolled-back"
         already
@@ -380,7 +407,7 @@ act_roll_back() {
     : >"$mk_dir/rolled-back"
     hold_services
     repair_dpkg
-    if [ "$mk_versions" != from ]; then
+    if [ "$mk_versions" != from ] && ! restarts_only; then
         if family_has before_upgrade; then "${mk_family}_before_upgrade"; fi
         mk_old=
         while read -r mk_name mk_from mk_to; do
@@ -412,7 +439,8 @@ END
     done
     let_services_start
     versions
-    [ "$mk_versions" = from ] || fail unexpected-version "wanted $(planned 2), found $mk_found"
+    [ "$mk_versions" = from ] || restarts_only ||
+        fail unexpected-version "wanted $(planned 2), found $mk_found"
     seen "installed $mk_found"
     restart_all
     keep_drained

@@ -612,7 +612,7 @@ config_changes() {
         (cd "$mk_dir/before/config" && ls -d etc/* etc/default/* 2>/dev/null)
     } | sort -u | while read -r mk_path; do
         case $mk_path in etc/default) continue ;; esac
-        diff -rqN --no-dereference -x '*.db' -x '*.dir' -x '*.pag' -x '*~' -x '*.old' -x '*.dpkg-*' -x '*.ucf-*' \
+        diff -rqN --no-dereference -x '*.db' -x '*.dir' -x '*.pag' -x '*~' -x '*.old' -x mailkeep-drain.cidr -x '*.dpkg-*' -x '*.ucf-*' \
             "$mk_dir/before/config/$mk_path" "/$mk_path" 2>/dev/null
     done | sed -n -e 's/^Files .* and \(\/.*\) differ$/\1/p' -e 's/^\(File\|Symbolic link\)s* .* \(\/etc[^ ]*\).*differ.*/\2/p' |
         while read -r mk_path; do

@@ -5,8 +5,8 @@ cyrus_stop() {
 }
 cyrus_start() { service_ cyrus-imapd start; }
 cyrus_alive() {
-    mail_processes | grep -q ' cyrus new /usr/sbin/cyrmaster$' || {
-        echo 'no cyrmaster of the installed code'
+    mail_processes | grep -E -q ' cyrus [a-z]* /usr/(sbin/cyrmaster|lib/cyrus/bin/master)$' || {
+        echo 'no cyrmaster'
         return 1
     }
 }

@@ -6,8 +6,8 @@ dovecot_stop() {
 }
 dovecot_start() { service_ dovecot start || logged dovecot; }
 dovecot_alive() {
-    mail_processes | grep -q ' dovecot new /usr/sbin/dovecot$' || {
-        echo 'no dovecot process of the installed code'
+    mail_processes | grep -q ' dovecot [a-z]* /usr/sbin/dovecot$' || {
+        echo 'no dovecot process'
         return 1
     }
 }

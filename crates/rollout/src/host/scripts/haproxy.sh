@@ -5,8 +5,8 @@ haproxy_stop() {
 }
 haproxy_start() { service_ haproxy start; }
 haproxy_alive() {
-    mail_processes | grep -q ' haproxy new ' || {
-        echo 'no haproxy of the installed code'
+    mail_processes | grep -q ' haproxy ' || {
+        echo 'no haproxy'
         return 1
     }
 }

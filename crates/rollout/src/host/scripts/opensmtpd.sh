@@ -5,8 +5,8 @@ opensmtpd_stop() {
 }
 opensmtpd_start() { service_ opensmtpd start || logged smtpd; }
 opensmtpd_alive() {
-    mail_processes | grep -q ' opensmtpd new ' && smtpctl show stats >/dev/null 2>&1 || {
-        echo 'no smtpd of the installed code answers'
+    mail_processes | grep -q ' opensmtpd ' && smtpctl show stats >/dev/null 2>&1 || {
+        echo 'no smtpd answers'
         return 1
     }
 }

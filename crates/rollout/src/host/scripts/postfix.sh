@@ -5,11 +5,13 @@ postfix_stop() {
     if has_processes postfix; then logged postfix stop; fi
     end_processes postfix
 }
+# Its release notes ask for it: a master of the old version does not know the new one's children.
+postfix_before_upgrade() { postfix_stop; }
 postfix_start() { service_ postfix start || logged postfix start; }
-postfix_master() { mail_processes | grep -E -q ' postfix new .*/master$'; }
+postfix_master() { mail_processes | grep -E -q ' postfix [a-z]* .*/master$'; }
 postfix_alive() {
-    postfix_master || { echo 'no master process of the installed code'; return 1; }
-    mail_processes | grep -E -q ' postfix new .*/(qmgr|oqmgr|nqmgr)$' || { echo 'no queue manager'; return 1; }
+    postfix_master || { echo 'no master process'; return 1; }
+    mail_processes | grep -E -q ' postfix [a-z]* .*/(qmgr|oqmgr|nqmgr)$' || { echo 'no queue manager'; return 1; }
 }
 postfix_queue() {
     mk_queue=$(postconf -h queue_directory)

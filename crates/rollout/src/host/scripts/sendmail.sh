@@ -6,8 +6,8 @@ sendmail_stop() {
 sendmail_start() { service_ sendmail start; }
 sendmail_alive() {
     mk_pid=$(head -n 1 /run/sendmail/mta/sendmail.pid 2>/dev/null)
-    mail_processes | grep -q "^${mk_pid:-none} sendmail new " || {
-        echo 'no sendmail daemon of the installed code'
+    mail_processes | grep -q "^${mk_pid:-none} sendmail " || {
+        echo 'no sendmail daemon'
         return 1
     }
 }

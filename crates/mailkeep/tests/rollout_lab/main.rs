@@ -1,0 +1,400 @@
+//! Every act of every adapter on real mail servers: the whole cycle under mail load, each act twice, the
+//! way back, code that runs on after an upgrade, a patch that does not start, somebody else's lease, a
+//! reboot and a power cut half-way, and a drain at a front end.
+//!
+//! One test, because the hosts take longer to come up than any claim takes to check; the families are
+//! gone through side by side. `docs/adapters.md` tells what is exercised, `docs/lab.md` what the lab is.
+
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise, and says what it is about to claim"
+)]
+
+mod bed;
+
+use std::fs::File;
+use std::time::Instant;
+
+use bed::{Bed, Load};
+use mailkeep_model::{Act, ActFailure, ActOutcome, Drain};
+use xtask::lab::{Family, Fault, Lab, LabError, Pairing, Wanted};
+
+/// One host of each; then the front end, where strangers' mail comes from as well, and its server.
+const FAMILIES: [Family; 8] = [
+    Family::Postfix,
+    Family::Exim,
+    Family::Dovecot,
+    Family::Sendmail,
+    Family::Opensmtpd,
+    Family::Cyrus,
+    Family::Haproxy,
+    Family::Postfix,
+];
+const FRONT: &str = "h07";
+const BEHIND: &str = "h08";
+/// How versions end whose daemon does not start.
+const BROKEN: &str = "+broken1";
+
+#[test]
+fn every_adapter_takes_its_server_through_the_whole_cycle() {
+    let lab = match lab() {
+        Ok(lab) => lab,
+        Err(error) if error.is_unavailable() => {
+            println!("skipped: rollout_lab: {error}");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    // One test at a time: a second run of it waits for the first.
+    let turn = File::create(lab.root().join("test.lock")).unwrap();
+    turn.lock().unwrap();
+    lab.down().unwrap(); // What a run that was killed left.
+    let _down = lab.down_on_drop();
+    let wanted = Wanted {
+        hosts: 8,
+        families: FAMILIES.to_vec(),
+        regions: 1,
+        pairing: Pairing::Synthetic,
+    };
+    match lab.up(&wanted) {
+        Ok(hosts) => assert_eq!(hosts.len(), 8),
+        Err(error) if error.is_unavailable() => {
+            println!("skipped: rollout_lab: {error}");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    }
+    for family in FAMILIES {
+        let broken = lab.publish_broken(family).unwrap();
+        assert!(broken.ends_with(BROKEN), "{broken}");
+    }
+    let began = Instant::now();
+    let only = std::env::var("MAILKEEP_TEST_FAMILY").ok();
+    std::thread::scope(|scope| {
+        for (index, family) in FAMILIES.iter().enumerate().take(7) {
+            if only
+                .as_deref()
+                .is_some_and(|only| !only.split(',').any(|name| name == family.name()))
+            {
+                continue;
+            }
+            let lab = &lab;
+            scope.spawn(move || {
+                let host = format!("h{:02}", index + 1);
+                let mut bed = Bed::new(lab, &host, *family, began);
+                if *family == Family::Haproxy {
+                    at_a_front_end(&mut bed);
+                    return;
+                }
+                the_whole_cycle(&mut bed);
+                by_the_products_own_means(&mut bed);
+                code_that_runs_on(&mut bed);
+                a_patch_that_does_not_start(&mut bed);
+                if *family == Family::Postfix {
+                    reboots_half_way(&mut bed);
+                    hands_of_others(&mut bed);
+                }
+                if *family == Family::Exim {
+                    without_root(&mut bed);
+                    nobody_offers_the_old_version(&mut bed);
+                }
+            });
+        }
+    });
+}
+
+/// A lab of this test's own, on the images all labs of this workspace share.
+fn lab() -> Result<Lab, LabError> {
+    let usual = Lab::default_root();
+    Lab::open(usual.with_file_name("lab-rollout"))?.with_cache(usual.join("cache"))
+}
+
+/// Drained by packet filter, while a stranger sends mail: twice each, forward and back.
+fn the_whole_cycle(bed: &mut Bed<'_>) {
+    bed.plan("cycle", Drain::SynRefusal);
+    let load = Load::start(bed, FRONT);
+    bed.done(Act::Precheck);
+    bed.done(Act::Precheck);
+    bed.done(Act::Lease);
+    bed.already(Act::Lease);
+    load.has_sent(3);
+    bed.done(Act::Drain);
+    bed.already(Act::Drain);
+    load.is_refused();
+    assert!(bed.answers_the_controller(), "a probe must get through");
+    bed.done(Act::AwaitEmpty);
+    bed.done(Act::AwaitEmpty);
+    bed.done(Act::Save);
+    bed.already(Act::Save);
+    bed.done(Act::Patch);
+    bed.already(Act::Patch);
+    let seen = bed.done(Act::Prove);
+    let new = bed.pair.new.clone();
+    assert!(
+        seen.iter()
+            .any(|fact| fact.starts_with("runs ") && fact.contains(&bed.packages[0].to)),
+        "{new}: {seen:#?}"
+    );
+    bed.done(Act::Prove);
+    load.is_refused();
+    bed.done(Act::Return);
+    bed.already(Act::Return);
+    load.has_sent(3);
+    bed.done(Act::Recheck);
+    bed.step("patched and proven under load; now the way back");
+    bed.done(Act::Drain);
+    bed.done(Act::AwaitEmpty);
+    bed.done(Act::RollBack);
+    bed.already(Act::RollBack);
+    bed.done(Act::ProveOld);
+    load.is_refused();
+    bed.done(Act::Return);
+    load.has_sent(3);
+    bed.done(Act::Recheck);
+    bed.done(Act::Release);
+    bed.already(Act::Release);
+    let (accepted, lost, more) = load.ledger();
+    bed.step(&format!(
+        "ledger: accepted {accepted}, duplicated {more}, lost {}",
+        lost.len()
+    ));
+    assert!(accepted >= 9, "{accepted}");
+    assert_eq!(lost, Vec::<u64>::new());
+    assert!(bed.state_is_gone());
+}
+
+/// Drained by the product itself, forward only.
+fn by_the_products_own_means(bed: &mut Bed<'_>) {
+    bed.plan("product", Drain::Product);
+    bed.done(Act::Precheck);
+    bed.done(Act::Lease);
+    bed.done(Act::Drain);
+    bed.already(Act::Drain);
+    bed.done(Act::AwaitEmpty);
+    bed.done(Act::Save);
+    bed.done(Act::Patch);
+    bed.done(Act::Prove);
+    bed.done(Act::Return);
+    bed.done(Act::Recheck);
+    bed.done(Act::Release);
+    bed.step("drained by its own means, patched, proven");
+    // A plan that comes late changes nothing.
+    bed.plan("late", Drain::SynRefusal);
+    bed.already(Act::Precheck);
+    bed.back_to_old("product");
+}
+
+/// Installed and not restarted: found, and set right without installing anything.
+fn code_that_runs_on(bed: &mut Bed<'_>) {
+    if bed.family == Family::Sendmail {
+        // Its maintainer scripts stop the daemon themselves, whatever policy-rc.d says.
+        bed.inside(
+            "DEBIAN_FRONTEND=noninteractive apt-get -qq -y install /repo/held/sendmail/*.deb; \
+             cd /usr/libexec/sendmail; cp -p sendmail new; mv new sendmail",
+        );
+    } else {
+        bed.lab
+            .fault(&bed.host, Fault::UpgradeWithoutRestart)
+            .unwrap();
+    }
+    bed.plan("stale", Drain::SynRefusal);
+    let seen = bed.done(Act::Precheck);
+    assert!(
+        seen.iter().any(|f| f.contains("restart is due")),
+        "{seen:?}"
+    );
+    bed.done(Act::Lease);
+    bed.fails(Act::Recheck, ActFailure::RunsOldCode);
+    bed.done(Act::Drain);
+    bed.done(Act::AwaitEmpty);
+    bed.done(Act::Save);
+    bed.done(Act::Patch);
+    bed.done(Act::Prove);
+    bed.done(Act::Return);
+    bed.done(Act::Release);
+    bed.step("old code that ran on was found and ended");
+}
+
+/// From the patch to one whose daemon does not start, and back.
+fn a_patch_that_does_not_start(bed: &mut Bed<'_>) {
+    bed.plan_broken("broken", BROKEN);
+    bed.done(Act::Precheck);
+    bed.done(Act::Lease);
+    bed.done(Act::Drain);
+    bed.done(Act::AwaitEmpty);
+    bed.done(Act::Save);
+    let outcome = bed.act(Act::Patch);
+    match &outcome {
+        ActOutcome::Failed { kind, detail } => {
+            bed.step(&format!("the broken patch: {}: {detail}", kind.name()));
+            assert!(
+                matches!(kind, ActFailure::ServiceDown | ActFailure::PackageManager),
+                "{outcome:?}"
+            );
+        }
+        other => panic!("{}: a broken patch ended {other:?}", bed.host),
+    }
+    bed.done(Act::RollBack);
+    bed.already(Act::RollBack);
+    bed.done(Act::ProveOld);
+    bed.done(Act::Return);
+    bed.done(Act::Release);
+    bed.step("rolled back from a patch that does not start");
+}
+
+/// A host that reboots while drained comes up undrained, and is drained again by the next act; one whose
+/// power is cut in the middle of dpkg is repaired and goes on.
+fn reboots_half_way(bed: &mut Bed<'_>) {
+    bed.back_to_old("broken");
+    bed.plan("reboot", Drain::SynRefusal);
+    bed.done(Act::Precheck);
+    bed.done(Act::Lease);
+    bed.done(Act::Drain);
+    bed.lab.kill(&bed.host).unwrap();
+    bed.lab.boot(&bed.host).unwrap();
+    let seen = bed.done(Act::AwaitEmpty);
+    assert!(seen.iter().any(|f| f.contains("rebooted")), "{seen:?}");
+    assert!(seen.iter().any(|f| f.contains("put back")), "{seen:?}");
+    bed.done(Act::Save);
+    bed.cut_power_in(Act::Patch);
+    bed.lab.boot(&bed.host).unwrap();
+    bed.done(Act::Patch);
+    bed.done(Act::Prove);
+    bed.done(Act::Return);
+    bed.done(Act::Release);
+    bed.step("a reboot and a power cut were survived");
+}
+
+/// Another controller, an older one, a person's change, a package manager at work.
+fn hands_of_others(bed: &mut Bed<'_>) {
+    bed.back_to_old("reboot");
+    bed.plan("mine", Drain::SynRefusal);
+    bed.done(Act::Precheck);
+    bed.done(Act::Lease);
+    let stranger = bed.hands_of("another-controller");
+    let other = bed.with_plan("theirs");
+    bed.fails_as(&stranger, &other, Act::Precheck, ActFailure::LeaseHeld);
+    bed.fails_as(&stranger, &other, Act::Lease, ActFailure::LeaseHeld);
+    bed.fails_as(&stranger, &other, Act::Patch, ActFailure::LeaseLost);
+    bed.fence -= 1;
+    bed.fails(Act::Drain, ActFailure::LeaseLost);
+    bed.fence += 2;
+    bed.done(Act::Drain);
+    bed.fence -= 1;
+    bed.fails(Act::AwaitEmpty, ActFailure::LeaseLost);
+    bed.fence += 1;
+    bed.inside("postconf -e message_size_limit=1234567");
+    let detail = bed.fails(Act::Save, ActFailure::ConfigurationChanged);
+    assert!(detail.contains("1234567"), "{detail}");
+    bed.inside("postconf -X message_size_limit");
+    bed.done(Act::Save);
+    let busy = bed.lock_dpkg();
+    assert!(
+        matches!(bed.once(Act::Patch), ActOutcome::NotYet { .. }),
+        "a package manager at work is waited for"
+    );
+    drop(busy);
+    bed.done(Act::Patch);
+    bed.inside("rm /run/mailkeep/lease");
+    bed.fails(Act::Prove, ActFailure::LeaseLost);
+    bed.done(Act::Lease);
+    bed.done(Act::Prove);
+    bed.done(Act::Return);
+    bed.done(Act::Release);
+    bed.step("others' hands were seen");
+    bed.isolated_and_back(FRONT);
+}
+
+/// The login is not root: sudo where it is allowed, a clear word where it is not.
+fn without_root(bed: &mut Bed<'_>) {
+    bed.plan("sudo", Drain::SynRefusal);
+    bed.inside("useradd -m -s /bin/sh ops && usermod -p '*' ops");
+    let detail = bed.as_user("ops", |bed| bed.fails(Act::Lease, ActFailure::Other));
+    assert!(detail.contains("sudo"), "{detail}");
+    bed.inside("echo 'ops ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ops");
+    bed.as_user("ops", |bed| {
+        bed.done(Act::Lease);
+        bed.done(Act::Release);
+    });
+    bed.step("worked by sudo");
+}
+
+/// The repository has only the newest version, as real ones do: the old package is rebuilt from its files.
+fn nobody_offers_the_old_version(bed: &mut Bed<'_>) {
+    bed.back_to_old("broken");
+    bed.inside(
+        "rm -rf /lab/mirror && cp -r /repo/live/exim /lab/mirror && cd /lab/mirror && \
+         for f in *.deb; do case $f in *lab1_*) ;; *) rm $f ;; esac; done; \
+         awk -v RS= -v ORS='\\n\\n' '/Version: [^\\n]*\\+lab1\\n/' /repo/live/exim/Packages >Packages; \
+         echo 'deb [trusted=yes] file:/lab/mirror ./' >/etc/apt/sources.list; \
+         rm -rf /var/cache/apt/archives/*.deb; apt-get -qq update",
+    );
+    bed.plan("rebuilt", Drain::SynRefusal);
+    let seen = bed.done(Act::Precheck);
+    assert!(seen.iter().any(|f| f.contains("rebuilt")), "{seen:?}");
+    for act in [
+        Act::Lease,
+        Act::Drain,
+        Act::AwaitEmpty,
+        Act::Save,
+        Act::Patch,
+    ] {
+        bed.done(act);
+    }
+    bed.done(Act::RollBack);
+    bed.done(Act::ProveOld);
+    bed.done(Act::Return);
+    bed.done(Act::Release);
+    bed.step("went back to a package rebuilt from its files");
+}
+
+/// The front end stops sending to a server, and sends again once it is proven; then the front end itself
+/// is patched.
+fn at_a_front_end(bed: &mut Bed<'_>) {
+    let mut server = Bed::new(bed.lab, BEHIND, Family::Postfix, bed.began);
+    bed.serves(&server);
+    server.plan(
+        "behind",
+        Drain::Haproxy {
+            front: bed.name(),
+            socket: "/run/haproxy/admin.sock".to_owned(),
+            backend: "mx".to_owned(),
+            server: BEHIND.to_owned(),
+        },
+    );
+    let load = Load::through(bed, &server);
+    load.has_sent(3);
+    for act in [
+        Act::Precheck,
+        Act::Lease,
+        Act::Drain,
+        Act::AwaitEmpty,
+        Act::Save,
+        Act::Patch,
+        Act::Prove,
+        Act::Return,
+        Act::Recheck,
+    ] {
+        server.done(act);
+    }
+    load.has_sent(3);
+    server.done(Act::Release);
+    let (accepted, lost, more) = load.ledger();
+    bed.step(&format!(
+        "behind HAProxy: accepted {accepted}, duplicated {more}, lost {}",
+        lost.len()
+    ));
+    assert_eq!(lost, Vec::<u64>::new());
+    bed.plan("front", Drain::None);
+    for act in Act::ALL {
+        if !matches!(act, Act::RollBack | Act::ProveOld | Act::Release) {
+            bed.done(act);
+        }
+    }
+    bed.done(Act::Release);
+    bed.step("patched the front end");
+}
