@@ -81,13 +81,19 @@ struct Chosen {
 impl Chosen {
     /// `exim4: CVE-2023-42115` or `exim4, postfix: 7 advisories`.
     fn title(&self) -> String {
-        let packages: BTreeSet<&str> = self.findings.iter().map(|f| &*f.verdict.package).collect();
+        let packages: BTreeSet<&str> = self
+            .findings
+            .iter()
+            .filter(|finding| can_be_done(finding))
+            .map(|f| &*f.verdict.package)
+            .collect();
         let many = packages.len() > 3;
         let mut named: Vec<&str> = packages.into_iter().take(3).collect();
         if many {
             named.push("...");
         }
         let what = match self.bulletin.len() {
+            0 => "nothing that can be patched".to_owned(),
             1 => self.bulletin.iter().map(ToString::to_string).collect(),
             count => format!("{count} advisories"),
         };
@@ -144,8 +150,10 @@ fn choose(findings: &[Finding], args: &MakeArgs) -> Chosen {
         .filter(|finding| every || finding.lane.unwrap_or(Lane::Regular) == lane)
         .cloned()
         .collect();
+    // A plan does not claim to answer what no step of it can close; its report names those.
     let bulletin = findings
         .iter()
+        .filter(|finding| can_be_done(finding))
         .map(|f| f.verdict.advisory.clone())
         .collect();
     Chosen {
