@@ -117,6 +117,8 @@ pub struct Executor {
     /// By step.
     hosts: Vec<Progress>,
     by_name: BTreeMap<HostName, usize>,
+    /// By step, the steps that must be proven before it.
+    after: Vec<Vec<usize>>,
     waves: Vec<WaveProgress>,
     variants: Vec<VariantProgress>,
     clusters: Vec<Vec<usize>>,
@@ -172,6 +174,17 @@ impl Executor {
                 }
             }
         }
+        let by_name: BTreeMap<HostName, usize> = plan
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(at, step)| (step.host.clone(), at))
+            .collect();
+        // A host without a step was proven by an earlier plan, or this one would not name it.
+        let after = plan.steps.iter().map(|step| {
+            let known = step.after.iter().filter_map(|host| by_name.get(host));
+            known.copied().collect()
+        });
         Self {
             plan_id,
             fence,
@@ -180,12 +193,8 @@ impl Executor {
             paused: None,
             aborted: None,
             outcome: None,
-            by_name: plan
-                .steps
-                .iter()
-                .enumerate()
-                .map(|(at, step)| (step.host.clone(), at))
-                .collect(),
+            after: after.collect(),
+            by_name,
             waves: progress::waves_of(&plan),
             variants: progress::variants_of(&plan),
             clusters,
@@ -403,8 +412,7 @@ impl Executor {
         }
         for (other, state) in self.dependencies(at) {
             if state.is_end() && state != HostState::Proven {
-                let why = format!("{other} is {}", state.name());
-                return Some((CallOff::DependencyNotProven, why));
+                return Some((CallOff::DependencyNotProven, self.failure_of(other)));
             }
         }
         if let StageGate::Never(_, failed) = self.stage_gate(at) {

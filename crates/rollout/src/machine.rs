@@ -310,13 +310,13 @@ pub const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(15);
 /// The longest such pause.
 pub const LONGEST_RETRY: SignedDuration = SignedDuration::from_secs(300);
 
-/// Tries before a host that nothing was done to yet is left alone: with the pauses, some four minutes.
-/// A plan has other hosts.
-const TRIES_UNTOUCHED: u32 = 5;
+/// Tries where giving up costs little, since nothing was changed and the next state tries again: with the
+/// pauses, some four minutes.
+const TRIES_FEW: u32 = 5;
 
-/// Tries while a host is out of service: with the pauses, some 35 minutes. A server's reboot, memory
-/// test included, fits in; and the alternative is a person at night.
-const TRIES_IN_WORK: u32 = 12;
+/// Tries everywhere else: with the pauses, some 35 minutes. A server's reboot, memory test included, fits
+/// in; and the alternative is a host left out, or a person at night.
+const TRIES: u32 = 12;
 
 /// The longest a session may take over its last answer is ten minutes (RFC 5321 section 4.5.3.2.6); it
 /// is asked for twelve, every twenty seconds.
@@ -336,23 +336,21 @@ pub fn limits(state: HostState) -> Option<Limits> {
         })
     };
     match state {
-        HostState::Waiting | HostState::Prechecking => limits(3, 30, 10, TRIES_UNTOUCHED),
-        HostState::Ready | HostState::Leasing => limits(2, 30, 10, TRIES_UNTOUCHED),
-        HostState::Draining => limits(2, 20, 10, TRIES_UNTOUCHED),
-        HostState::DrainingAgain => limits(2, 20, 10, TRIES_IN_WORK),
-        HostState::Emptying | HostState::EmptyingAgain => limits(3, 20, EMPTY_ASKED, TRIES_IN_WORK),
-        HostState::Saving => limits(10, 30, PACKAGES_ASKED, TRIES_IN_WORK),
-        HostState::Patching | HostState::RollingBack => {
-            limits(30, 30, PACKAGES_ASKED, TRIES_IN_WORK)
-        }
+        HostState::Waiting | HostState::Prechecking => limits(3, 30, PACKAGES_ASKED, TRIES),
+        HostState::Ready | HostState::Leasing => limits(2, 30, 10, TRIES_FEW),
+        HostState::Draining => limits(2, 20, 10, TRIES_FEW),
+        HostState::DrainingAgain => limits(2, 20, 10, TRIES),
+        HostState::Emptying | HostState::EmptyingAgain => limits(3, 20, EMPTY_ASKED, TRIES),
+        HostState::Saving => limits(10, 30, PACKAGES_ASKED, TRIES),
+        HostState::Patching | HostState::RollingBack => limits(30, 30, PACKAGES_ASKED, TRIES),
         HostState::Proving | HostState::ProvingOld | HostState::Soaking => {
-            limits(15, 20, 30, TRIES_IN_WORK)
+            limits(15, 20, 30, TRIES)
         }
         HostState::Returning | HostState::ReturningOld | HostState::BackingOut => {
-            limits(2, 20, 10, TRIES_IN_WORK)
+            limits(2, 20, 10, TRIES)
         }
         HostState::Releasing | HostState::ReleasingOld | HostState::ReleasingUntouched => {
-            limits(2, 20, 5, TRIES_UNTOUCHED)
+            limits(2, 20, 5, TRIES_FEW)
         }
         HostState::Proven
         | HostState::RolledBack

@@ -77,6 +77,8 @@ impl Executor {
             | EventKind::FindingNew { .. }
             | EventKind::FindingGone { .. }
             | EventKind::FindingChanged { .. }
+            | EventKind::WindowsReserved { .. }
+            | EventKind::ReservationEnded { .. }
             | EventKind::PlanMade { .. }
             | EventKind::PlanApproved { .. }
             | EventKind::ProbesCounted { .. } => {}
@@ -259,7 +261,10 @@ impl Executor {
                     wave.failed = wave.failed.saturating_add(1);
                 }
             }
-            if host.change_failed || host.cluster.is_some() || to.is_end() {
+            // Whoever waits for a host that was proven waits no longer; whoever waits for one that
+            // was not may have to be called off.
+            let bad_end = to.is_end() && to != HostState::Proven;
+            if bad_end || host.change_failed || host.cluster.is_some() {
                 self.unsettled = true;
             }
             if to.is_end() {

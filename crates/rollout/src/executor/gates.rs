@@ -167,9 +167,10 @@ impl Executor {
         if now < due {
             return Some(WaitsFor::Start { at: due });
         }
-        for (host, before) in self.dependencies(at) {
+        for (other, before) in self.dependencies(at) {
             if !serves_proven(before) {
-                return Some(WaitsFor::Dependency { host: host.clone() });
+                let host = self.plan.steps.get(other)?.host.clone();
+                return Some(WaitsFor::Dependency { host });
             }
         }
         match self.stage_gate(at) {
@@ -249,14 +250,10 @@ impl Executor {
         })
     }
 
-    /// The hosts that must be proven before one, with their states. Hosts without a step were proven
-    /// by an earlier plan, or this one would not name them.
-    pub(super) fn dependencies(&self, at: usize) -> impl Iterator<Item = (&HostName, HostState)> {
-        let after = self.plan.steps.get(at).map(|step| &step.after);
-        after.into_iter().flatten().filter_map(|host| {
-            let step = self.by_name.get(host)?;
-            Some((host, self.hosts.get(*step)?.state))
-        })
+    /// The steps that must be proven before one, with their states.
+    pub(super) fn dependencies(&self, at: usize) -> impl Iterator<Item = (usize, HostState)> {
+        let after = self.after.get(at).into_iter().flatten();
+        after.filter_map(|&step| Some((step, self.hosts.get(step)?.state)))
     }
 
     /// Whether the stages before a host's own let it through.

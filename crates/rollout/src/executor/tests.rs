@@ -700,7 +700,7 @@ fn what_cannot_be_reached_before_it_is_touched_is_left_alone_and_counts_as_gone(
         "mx1" => failed(ActFailure::Unreachable),
         _ => done(),
     });
-    assert_eq!(bench.acts("mx1"), ["precheck"; 5]);
+    assert_eq!(bench.acts("mx1"), ["precheck"; 12]);
     assert_eq!(bench.state("mx1"), HostState::Untouched);
     assert_eq!(bench.called_off("mx2").unwrap().0, CallOff::WindowPassed);
 }
