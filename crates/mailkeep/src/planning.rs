@@ -6,6 +6,9 @@
 
 pub mod approval;
 pub mod basis;
+pub mod calendar;
 pub mod kept;
+pub mod notices;
+pub mod post;
 pub mod recipe;
 pub mod words;

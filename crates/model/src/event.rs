@@ -1,11 +1,13 @@
 //! What happened: the payload of the append-only log.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Act, ActOutcome, Actor, AdvisoryId, CallOff, FeedId, HostName, Lane, Ledger, PlanId,
-    RegionName, RolloutOutcome, ServiceName, Status, TeamName,
+    PlannedWindow, RegionName, RolloutOutcome, ServiceName, Status, TeamName,
 };
 
 /// Whether something concerns real servers or a rehearsal. Part of every event, so that a drill can
@@ -239,6 +241,26 @@ pub enum EventKind {
         /// Whether a service fell below its minimum by it.
         below_minimum: bool,
     },
+    /// Windows were reserved for an advisory that is announced and not yet published.
+    WindowsReserved {
+        /// The reservation's name.
+        name: String,
+        /// What was announced, in one line.
+        title: String,
+        /// The lane that is expected.
+        lane: Lane,
+        /// Names the advisory will have, where they are known.
+        advisories: Vec<AdvisoryId>,
+        /// What was reserved in each region.
+        windows: BTreeMap<RegionName, PlannedWindow>,
+    },
+    /// Reserved windows are free again.
+    ReservationEnded {
+        /// The reservation's name.
+        name: String,
+        /// The plan that takes its place; `None` where it was taken back.
+        plan: Option<PlanId>,
+    },
     /// An isolated host takes mail again.
     HostReleased {
         /// Which.
@@ -271,7 +293,9 @@ impl EventKind {
             | Self::FindingGone { .. }
             | Self::FindingChanged { .. }
             | Self::HostIsolated { .. }
-            | Self::HostReleased { .. } => None,
+            | Self::HostReleased { .. }
+            | Self::WindowsReserved { .. }
+            | Self::ReservationEnded { .. } => None,
         }
     }
 }

@@ -2,11 +2,14 @@
 
 mod approve;
 mod make;
+mod notify;
 mod report;
 mod shift;
 mod view;
 
 use anyhow::bail;
+
+pub(crate) use notify::in_watch;
 
 use super::Done;
 use crate::app::{App, LoadedFleet};
@@ -24,7 +27,8 @@ pub fn run(app: &App, args: &PlanArgs) -> anyhow::Result<Done> {
         Some(PlanCommand::Approve(args)) => approve::run(app, args),
         Some(PlanCommand::Approvals(args)) => approve::state(app, args),
         Some(PlanCommand::Shift(args)) => shift::run(app, args),
-        _ => bail!("not there yet"),
+        Some(PlanCommand::Notify(args)) => notify::run(app, args),
+        Some(PlanCommand::Reserve(args)) => notify::reserve(app, args),
     }
 }
 

@@ -14,7 +14,7 @@ use mailkeep_store::{Snapshot, Store};
 
 use super::check::at_one_moment;
 use super::feeds::{self, Choice};
-use super::{Done, check as check_command, scan};
+use super::{Done, check as check_command, plan, scan};
 use crate::answer::Answer;
 use crate::app::{App, LoadedFleet};
 use crate::check::{self, Terms, check, to_keep};
@@ -123,6 +123,7 @@ fn round(app: &App, args: &WatchArgs, fleet: &LoadedFleet) -> anyhow::Result<boo
     }
     say_state(app, &answer);
     spool.send(app, fleet, &settings)?;
+    plan::in_watch(app, &store, fleet)?;
     Ok(any_news)
 }
 

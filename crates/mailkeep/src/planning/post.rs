@@ -1,0 +1,519 @@
+//! Sending notices of plans, once each, and remembering what was sent: an entry in somebody's calendar
+//! can only be changed or taken back by whoever knows its number.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use jiff::{SignedDuration, Timestamp};
+use mailkeep_model::{PlanId, TeamName, text};
+use mailkeep_reach::notify::{Calendar, Mail, send_mail};
+use serde::{Deserialize, Serialize};
+
+use super::calendar::{self, Entry, Method};
+use super::notices::{Notice, Reservation};
+use crate::app::{App, LoadedFleet, write_private, write_whole};
+use crate::commands::watch::mail_settings;
+
+/// How long before its begin a wave is reminded of. A working day: whoever has to be there can be.
+const REMIND_BEFORE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Entries whose end is this long past are forgotten.
+const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(24 * 400);
+
+/// A version of an entry, as it was sent last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Sent {
+    notice: Notice,
+    sequence: u32,
+    to: Vec<String>,
+    cancelled: bool,
+    reminded: bool,
+}
+
+/// What was sent for one lineage of plans, or one reservation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Book {
+    entries: BTreeMap<String, Sent>,
+    /// Plans of which the result was told.
+    #[serde(default)]
+    results: Vec<PlanId>,
+    #[serde(default)]
+    reservation: Option<Reservation>,
+}
+
+/// Everything that was sent, in a file of the state directory.
+#[derive(Debug)]
+pub struct Memory {
+    path: PathBuf,
+    books: BTreeMap<String, Book>,
+}
+
+/// How notices leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Road<'a> {
+    /// Written into this directory.
+    Directory(&'a Path),
+    /// Said, and not sent.
+    DryRun,
+    /// By mail.
+    Mail,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Posted {
+    /// Messages sent, written or said.
+    pub sent: usize,
+    /// Teams that could not be told: no address.
+    pub unreached: usize,
+}
+
+impl std::ops::AddAssign for Posted {
+    fn add_assign(&mut self, more: Self) {
+        self.sent += more.sent;
+        self.unreached += more.unreached;
+    }
+}
+
+/// One message that is due.
+struct Due {
+    book: String,
+    method: Method,
+    sequence: u32,
+    notice: Notice,
+    /// Words before the notice's own: what this message is.
+    heading: &'static str,
+    /// Whether it goes into a calendar.
+    entry: bool,
+}
+
+impl Memory {
+    /// Reads it. Unlike other memories one that is damaged is an error: begun anew, it would enter
+    /// everything a second time.
+    pub fn read(state: &Path) -> anyhow::Result<Self> {
+        let path = state.join("plan-notices.json");
+        let books = match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
+                format!(
+                    "{} is damaged; it says what was sent to whom",
+                    path.display()
+                )
+            })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        Ok(Self { path, books })
+    }
+
+    fn write(&self) -> anyhow::Result<()> {
+        write_private(&self.path, &serde_json::to_vec(&self.books)?)
+            .with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    /// Reservations in force that name one of these advisories.
+    pub fn reservations_for<'a>(
+        &'a self,
+        advisories: &'a [mailkeep_model::AdvisoryId],
+    ) -> impl Iterator<Item = String> + 'a {
+        self.books.iter().filter_map(move |(name, book)| {
+            let named = &book.reservation.as_ref()?.advisories;
+            let answered = advisories.iter().any(|id| named.contains(id));
+            let open = book.entries.values().any(|sent| !sent.cancelled);
+            (answered && open).then(|| name.clone())
+        })
+    }
+
+    /// Keeps what a reservation is for.
+    pub fn reserve(&mut self, name: &str, reservation: Reservation) {
+        self.books.entry(name.to_owned()).or_default().reservation = Some(reservation);
+    }
+
+    /// Whether anything was sent under a name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.books.contains_key(name)
+    }
+
+    /// Names under which something was sent.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.books.keys().map(String::as_str)
+    }
+
+    /// Whether the result of a plan was told.
+    pub fn told_result(&self, book: &str, plan: &PlanId) -> bool {
+        self.books
+            .get(book)
+            .is_some_and(|book| book.results.contains(plan))
+    }
+
+    /// What must be sent so that a book's entries are these.
+    fn due(&self, name: &str, wanted: Vec<Notice>, now: Timestamp) -> Vec<Due> {
+        let nothing = Book::default();
+        let book = self.books.get(name).unwrap_or(&nothing);
+        let mut due = Vec::new();
+        let uids: Vec<String> = wanted.iter().map(|notice| notice.uid.clone()).collect();
+        for notice in wanted {
+            let (sequence, heading) = match book.entries.get(&notice.uid) {
+                Some(sent)
+                    if !sent.cancelled && sent.notice.fingerprint() == notice.fingerprint() =>
+                {
+                    continue;
+                }
+                Some(sent) => (sent.sequence.saturating_add(1), "Changed"),
+                None => (0, ""),
+            };
+            due.push(Due {
+                book: name.to_owned(),
+                method: Method::Request,
+                sequence,
+                notice,
+                heading,
+                entry: true,
+            });
+        }
+        for (uid, sent) in &book.entries {
+            if !sent.cancelled && !uids.contains(uid) && sent.notice.end > now {
+                due.push(Due {
+                    book: name.to_owned(),
+                    method: Method::Cancel,
+                    sequence: sent.sequence.saturating_add(1),
+                    notice: sent.notice.clone(),
+                    heading: "Cancelled",
+                    entry: true,
+                });
+            }
+        }
+        due
+    }
+
+    /// What is to be reminded of.
+    fn reminders(&self, now: Timestamp) -> Vec<Due> {
+        let mut due = Vec::new();
+        for (name, book) in &self.books {
+            for sent in book.entries.values() {
+                let until = sent.notice.start.duration_since(now);
+                let soon = until.is_positive() && until <= REMIND_BEFORE;
+                if soon && !sent.cancelled && !sent.reminded && !sent.notice.tentative {
+                    due.push(Due {
+                        book: name.clone(),
+                        method: Method::Request,
+                        sequence: sent.sequence,
+                        notice: sent.notice.clone(),
+                        heading: "Reminder",
+                        entry: false,
+                    });
+                }
+            }
+        }
+        due
+    }
+
+    fn note(&mut self, due: &Due, to: Vec<String>, now: Timestamp) {
+        let book = self.books.entry(due.book.clone()).or_default();
+        if !due.entry {
+            if let Some(sent) = book.entries.get_mut(&due.notice.uid) {
+                sent.reminded = true;
+            }
+            return;
+        }
+        let soon = due.notice.start.duration_since(now) <= REMIND_BEFORE;
+        book.entries.insert(
+            due.notice.uid.clone(),
+            Sent {
+                notice: due.notice.clone(),
+                sequence: due.sequence,
+                to,
+                cancelled: due.method == Method::Cancel,
+                // Who was told an hour ago needs no reminder.
+                reminded: soon,
+            },
+        );
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        self.books.retain(|_, book| {
+            book.entries.is_empty()
+                || book
+                    .entries
+                    .values()
+                    .any(|sent| now.duration_since(sent.notice.end) < FORGET_AFTER)
+        });
+    }
+}
+
+/// Lets a book's entries be these: sends what is new, changed, or no longer so.
+pub fn post(
+    app: &App,
+    fleet: &LoadedFleet,
+    memory: &mut Memory,
+    book: &str,
+    wanted: Vec<Notice>,
+    road: Road<'_>,
+) -> anyhow::Result<Posted> {
+    let due = memory.due(book, wanted, app.now);
+    send_all(app, fleet, memory, due, road)
+}
+
+/// Sends the reminders that are due.
+pub fn remind(
+    app: &App,
+    fleet: &LoadedFleet,
+    memory: &mut Memory,
+    road: Road<'_>,
+) -> anyhow::Result<Posted> {
+    let due = memory.reminders(app.now);
+    send_all(app, fleet, memory, due, road)
+}
+
+fn send_all(
+    app: &App,
+    fleet: &LoadedFleet,
+    memory: &mut Memory,
+    due: Vec<Due>,
+    road: Road<'_>,
+) -> anyhow::Result<Posted> {
+    let mut posted = Posted::default();
+    for item in due {
+        // Who had the entry must have its change, too, though the team's address be another now.
+        let to = recipients(fleet, memory, &item);
+        if to.is_empty() {
+            App::warn(&format!(
+                "{} has no mail address and is not told of {}",
+                item.notice.team, item.notice.summary
+            ));
+            posted.unreached += 1;
+            continue;
+        }
+        let remember = send(app, fleet, &item, &to, road)?;
+        posted.sent += 1;
+        if !remember {
+            continue;
+        }
+        memory.note(&item, to, app.now);
+        // After each: what was sent is known though the next one fail.
+        memory.forget(app.now);
+        memory.write()?;
+    }
+    Ok(posted)
+}
+
+fn recipients(fleet: &LoadedFleet, memory: &Memory, due: &Due) -> Vec<String> {
+    let mut to = addresses(fleet, &due.notice.team);
+    let before = memory
+        .books
+        .get(&due.book)
+        .and_then(|book| book.entries.get(&due.notice.uid));
+    for address in before.into_iter().flat_map(|sent| &sent.to) {
+        if due.entry && !to.contains(address) {
+            to.push(address.clone());
+        }
+    }
+    to
+}
+
+fn addresses(fleet: &LoadedFleet, team: &TeamName) -> Vec<String> {
+    let team = fleet.file.fleet.teams.get(team);
+    team.map(|team| team.email.clone()).unwrap_or_default()
+}
+
+/// Sends one message. Whether it is to be remembered.
+fn send(
+    app: &App,
+    fleet: &LoadedFleet,
+    due: &Due,
+    to: &[String],
+    road: Road<'_>,
+) -> anyhow::Result<bool> {
+    let notice = &due.notice;
+    let subject = if due.heading.is_empty() {
+        notice.summary.clone()
+    } else {
+        format!("{}: {}", due.heading, notice.summary)
+    };
+    let subject = text::printable(&subject).into_owned();
+    let told = text::printable(&to.join(", ")).into_owned();
+    let mail = fleet
+        .file
+        .notify
+        .as_ref()
+        .and_then(|notify| notify.mail.as_ref());
+    let organizer = mail.map_or("mailkeep@localhost", |mail| mail.from.as_str());
+    let words = notice.text();
+    let entry = Entry {
+        method: due.method,
+        uid: &notice.uid,
+        sequence: due.sequence,
+        stamp: app.now,
+        start: notice.start,
+        end: notice.end,
+        summary: &notice.summary,
+        description: &words,
+        location: notice.region.as_str(),
+        tentative: notice.tentative,
+        organizer,
+        attendees: (notice.team.as_str(), to),
+    };
+    match road {
+        Road::DryRun => {
+            app.say(&format!("would tell {told}: {subject}"));
+            Ok(false)
+        }
+        Road::Directory(directory) => {
+            let name = notice.uid.trim_end_matches("@mailkeep");
+            let region = file_name(notice.region.as_str());
+            let path = if due.entry {
+                directory.join(format!("{region}-{}.ics", name.get(..12).unwrap_or(name)))
+            } else {
+                directory.join(format!("{region}-{}.txt", name.get(..12).unwrap_or(name)))
+            };
+            let content = if due.entry {
+                calendar::write(&entry)
+            } else {
+                format!("{subject}\n\n{words}")
+            };
+            std::fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make {}", directory.display()))?;
+            write_whole(&path, content.as_bytes())
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            app.say(&format!("wrote {} for {told}: {subject}", path.display()));
+            Ok(true)
+        }
+        Road::Mail => {
+            let Some(mail) = mail else {
+                bail!(
+                    "the fleet file says nothing of how mail is sent ([notify.mail]); --output DIR \
+                     writes files instead"
+                );
+            };
+            let settings = mail_settings(fleet, mail)?;
+            let ics = calendar::write(&entry);
+            send_mail(
+                &settings,
+                &Mail {
+                    to,
+                    subject: &subject,
+                    text: &words,
+                    html: None,
+                    calendar: due.entry.then_some(Calendar {
+                        method: due.method.name(),
+                        text: &ics,
+                    }),
+                    date: app.now,
+                },
+            )?;
+            app.say(&format!("told {told} by mail: {subject}"));
+            Ok(true)
+        }
+    }
+}
+
+/// The result of a plan, and whom it is told to.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// Under which name the plan's notices are remembered.
+    pub book: &'a str,
+    /// Which plan.
+    pub plan: &'a PlanId,
+    /// To whom.
+    pub teams: &'a BTreeSet<TeamName>,
+    /// One line.
+    pub subject: &'a str,
+    /// The rest.
+    pub words: &'a str,
+}
+
+/// Tells teams the result of a plan, by mail or into a file; once.
+pub fn tell_result(
+    app: &App,
+    fleet: &LoadedFleet,
+    memory: &mut Memory,
+    told: &Told<'_>,
+    road: Road<'_>,
+) -> anyhow::Result<Posted> {
+    let Told {
+        book,
+        plan,
+        teams,
+        subject,
+        words,
+    } = *told;
+    let mut posted = Posted::default();
+    let mut to: Vec<String> = Vec::new();
+    for team in teams {
+        let known = addresses(fleet, team);
+        if known.is_empty() {
+            App::warn(&format!(
+                "{team} has no mail address and is not told the result"
+            ));
+            posted.unreached += 1;
+        }
+        for address in known {
+            if !to.contains(&address) {
+                to.push(address);
+            }
+        }
+    }
+    if to.is_empty() {
+        return Ok(posted);
+    }
+    let told = text::printable(&to.join(", ")).into_owned();
+    match road {
+        Road::DryRun => {
+            app.say(&format!("would tell {told}: {subject}"));
+            posted.sent += 1;
+            return Ok(posted);
+        }
+        Road::Directory(directory) => {
+            std::fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make {}", directory.display()))?;
+            let path = directory.join(format!("result-{}.txt", super::kept::short(plan)));
+            write_whole(&path, format!("{subject}\n\n{words}").as_bytes())
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            app.say(&format!("wrote {} for {told}", path.display()));
+        }
+        Road::Mail => {
+            let mail = fleet
+                .file
+                .notify
+                .as_ref()
+                .and_then(|notify| notify.mail.as_ref());
+            let Some(mail) = mail else {
+                bail!("the fleet file says nothing of how mail is sent ([notify.mail])");
+            };
+            let settings = mail_settings(fleet, mail)?;
+            send_mail(
+                &settings,
+                &Mail {
+                    to: &to,
+                    subject,
+                    text: words,
+                    html: None,
+                    calendar: None,
+                    date: app.now,
+                },
+            )?;
+            app.say(&format!("told {told} by mail: {subject}"));
+        }
+    }
+    posted.sent += 1;
+    let kept = memory.books.entry(book.to_owned()).or_default();
+    kept.results.push(plan.clone());
+    memory.write()?;
+    Ok(posted)
+}
+
+/// A region's name as part of a file's name.
+fn file_name(name: &str) -> String {
+    name.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .take(60)
+        .collect()
+}

@@ -1,0 +1,476 @@
+//! `mailkeep plan` by the built program: made, checked, approved, moved, told.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise, and plays the other side itself"
+)]
+
+mod common;
+
+use std::fs;
+use std::process::Command;
+
+use common::{Bench, KEV, Ran, TRACKER, has_program};
+
+const FLEET: &str = r#"
+global_team = "postmasters"
+[teams.postmasters]
+email = ["postmaster@harbour.example"]
+phone = "+49 40 5550100"
+[teams.europe]
+email = ["europe@harbour.example"]
+[teams.asia]
+email = ["asia@harbour.example", "asia2@harbour.example"]
+[regions.eu]
+time_zone = "Europe/Berlin"
+owner = "europe"
+pilot = true
+windows = [{ rrule = "FREQ=WEEKLY;BYDAY=SU;BYHOUR=1", duration = "2h" }]
+[regions.sg]
+time_zone = "Asia/Singapore"
+owner = "asia"
+windows = [{ rrule = "FREQ=WEEKLY;BYDAY=SU;BYHOUR=3", duration = "3h" }]
+[services.inbound-mx]
+minimum = 1
+[hosts."mx1.eu"]
+region = "eu"
+services = ["inbound-mx"]
+family = "exim"
+facts = "host"
+[hosts."mx2.eu"]
+region = "eu"
+services = ["inbound-mx"]
+family = "exim"
+facts = "host"
+[hosts."mx1.sg"]
+region = "sg"
+services = ["inbound-mx"]
+family = "exim"
+facts = "host"
+[hosts."mx2.sg"]
+region = "sg"
+services = ["inbound-mx"]
+family = "exim"
+facts = "host"
+[policy.rollout]
+shift = "1h"
+[approvals]
+allowed_signers = "allowed_signers"
+"#;
+
+/// A fleet of four in two regions, each with an Exim that has a hole.
+struct Fleet(Bench);
+
+impl Fleet {
+    /// With the hole known to be exploited, or not.
+    fn new(exploited: bool, extra: &str) -> Self {
+        let bench = Bench::new();
+        let tracker = bench.write("tracker.json", TRACKER);
+        bench.import("debian-tracker", &tracker).exits(0);
+        if exploited {
+            let kev = bench.write("kev.json", KEV);
+            bench.import("kev", &kev).exits(0);
+        }
+        bench.exim_host();
+        bench.write("mailkeep.toml", format!("{FLEET}{extra}"));
+        Self(bench)
+    }
+
+    fn plan(&self, args: &[&str]) -> Ran {
+        let mut all = vec!["plan"];
+        all.extend(args);
+        all.extend(["--fleet", "mailkeep.toml"]);
+        self.0.run(&all)
+    }
+
+    /// Makes a plan; its id.
+    fn made(&self) -> String {
+        let ran = self.plan(&["make", "--format", "json"]).exits(0);
+        ran.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A key for each team; whether there can be any.
+    fn keys(&self, test: &str) -> bool {
+        if !has_program(test, "ssh-keygen") {
+            return false;
+        }
+        let mut allowed = String::new();
+        for team in ["postmasters", "europe", "asia"] {
+            let made = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-C", team, "-f"])
+                .arg(self.0.path(team))
+                .status()
+                .unwrap();
+            assert!(made.success());
+            let public = fs::read_to_string(self.0.path(&format!("{team}.pub"))).unwrap();
+            allowed = format!("{allowed}{team} namespaces=\"mailkeep-plan\" {public}");
+        }
+        self.0.write("allowed_signers", allowed);
+        true
+    }
+
+    fn approve(&self, plan: &str, team: &str, key: &str) -> Ran {
+        self.plan(&["approve", plan, "--team", team, "--key", key])
+    }
+
+    fn ics(&self, directory: &str) -> Vec<String> {
+        let mut files: Vec<_> = fs::read_dir(self.0.path(directory))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.sort();
+        files
+            .into_iter()
+            .map(|path| fs::read_to_string(path).unwrap().replace("\r\n ", ""))
+            .collect()
+    }
+}
+
+#[test]
+fn a_plan_is_made_kept_written_and_found_good_by_the_other_pair_of_eyes() {
+    let fleet = Fleet::new(true, "");
+    let ran = fleet.plan(&["--output", "plan.json"]).exits(0);
+    let ran = ran
+        .prints("emergency lane: exim4: CVE-2023-42115")
+        .prints("4 hosts in 2 regions, 1 variant")
+        .prints("Every host with something to do is planned.")
+        .prints("Waits for approval: the whole by postmasters; region eu by europe or postmasters");
+    assert!(ran.out.contains("CET to"), "{}", ran.out);
+    let bytes = fs::read(fleet.0.path("plan.json")).unwrap();
+    let id = mailkeep_plan::id_of(&bytes).unwrap().to_string();
+    assert!(ran.err.contains(&id), "{}", ran.err);
+    let short = &id["sha256:".len()..][..12];
+
+    fleet
+        .plan(&["check", "plan.json"])
+        .exits(0)
+        .prints("keeps every rule");
+    fleet.plan(&["check", &short[..6]]).exits(0).prints(&id);
+    fleet
+        .plan(&["list"])
+        .exits(0)
+        .prints(short)
+        .prints("3 approvals missing");
+    fleet.plan(&["show", short]).exits(0).prints("mx2.sg");
+    let shown = fleet.plan(&["show", short, "--format", "json"]).exits(0);
+    assert_eq!(shown.out.as_bytes(), bytes);
+    fleet
+        .plan(&["show", short, "--format", "svg"])
+        .exits(0)
+        .prints("<svg");
+    fleet
+        .plan(&["show", short, "--format", "html"])
+        .exits(0)
+        .prints("<html");
+
+    // The same question has the same answer, and planning again changes nothing.
+    assert_eq!(fleet.made(), id);
+    let again = fleet
+        .plan(&["make", "--parent", short, "--format", "json"])
+        .exits(0);
+    assert_eq!(again.json()["id"], id.as_str());
+    fleet
+        .plan(&["diff", short, "plan.json"])
+        .exits(0)
+        .prints("no difference");
+}
+
+#[test]
+fn a_changed_plan_is_no_plan_and_a_broken_one_is_told_by_its_rules() {
+    let fleet = Fleet::new(true, "");
+    fleet.plan(&["--output", "plan.json", "--dry-run"]).exits(0);
+    fleet
+        .plan(&["list"])
+        .exits(0)
+        .prints("No plan is kept here");
+    let text = fs::read_to_string(fleet.0.path("plan.json")).unwrap();
+    fleet.0.write("pretty.json", text.replacen(':', ": ", 1));
+    fleet
+        .plan(&["check", "pretty.json"])
+        .exits(1)
+        .prints("plan-not-canonical");
+    fleet.0.write("garbage.json", "{}\u{1b}[2J");
+    fleet
+        .plan(&["check", "garbage.json"])
+        .exits(1)
+        .prints("plan-unreadable");
+    fleet.plan(&["check", "nowhere.json"]).exits(2);
+    fleet
+        .plan(&["show", "abcdef"])
+        .exits(2)
+        .says("no plan abcdef is kept here");
+    // Nobody stays in service in Singapore.
+    let greedy = text.replace("\"sg\":1", "\"sg\":2");
+    assert_ne!(greedy, text);
+    fleet.0.write("greedy.json", greedy);
+    fleet
+        .plan(&["check", "greedy.json"])
+        .exits(1)
+        .prints("minimum-in-service");
+    fleet
+        .plan(&["diff", "plan.json", "greedy.json"])
+        .exits(1)
+        .prints("minimum");
+}
+
+#[test]
+fn a_host_that_nothing_is_known_of_is_named_and_not_passed_over() {
+    let extra = "[hosts.dark]\nregion = \"eu\"\nservices = [\"inbound-mx\"]\nfamily = \"exim\"\n";
+    let fleet = Fleet::new(true, extra);
+    let ran = fleet.plan(&[]).exits(1);
+    ran.prints("Not planned (1)").prints("dark  facts-missing");
+    let json = fleet.plan(&["--format", "json"]).exits(1).json();
+    assert_eq!(
+        json["report"]["not_planned"][0]["reason"]["kind"],
+        "facts-missing"
+    );
+    assert_eq!(json["plan"]["steps"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn only_an_override_with_a_reason_makes_a_regular_finding_an_emergency() {
+    // Known not to be exploited: an old whole list says so.
+    let fleet = Fleet::new(false, "");
+    let other = KEV.replace("CVE-2023-42115", "CVE-2020-0001");
+    let kev = fleet.0.write("kev.json", other);
+    fleet.0.import("kev", &kev).exits(0);
+    let ran = fleet.plan(&["--advisory", "CVE-2023-42115", "--format", "json"]);
+    let lane = ran.json()["plan"]["lane"].clone();
+    if lane == "emergency" {
+        // Then this fleet's own decision makes it urgent, and there is nothing to order.
+        return;
+    }
+    let named = ["--advisory", "CVE-2023-42115", "--lane", "emergency"];
+    fleet.plan(&named).exits(2).says("--override REASON");
+    let ordered = [
+        "--advisory",
+        "CVE-2023-42115",
+        "--override",
+        "seen in the wild",
+    ];
+    let ran = fleet.plan(&ordered);
+    let ran = ran.prints("Ordered by postmasters against the lane: seen in the wild");
+    // The global team's word alone is asked for.
+    assert!(
+        ran.out
+            .contains("Waits for approval: the whole by postmasters\n"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn a_plan_runs_only_when_every_team_has_signed_with_its_own_key() {
+    let fleet = Fleet::new(true, "");
+    let plan = fleet.made();
+    if !fleet.keys("a_plan_runs_only_when_every_team_has_signed_with_its_own_key") {
+        return;
+    }
+    fleet
+        .plan(&["approvals", &plan])
+        .exits(1)
+        .prints("Waits for approval");
+    fleet
+        .approve(&plan, "europe", "europe")
+        .exits(0)
+        .prints("Approved: region eu by europe");
+    // Somebody else's key, and somebody else's region.
+    fleet
+        .approve(&plan, "asia", "europe")
+        .exits(1)
+        .says("refused: region sg by asia");
+    let foreign = [
+        "approve", &plan, "--team", "asia", "--region", "eu", "--key", "asia",
+    ];
+    fleet.plan(&foreign).exits(1).says("region eu is europe's");
+    fleet.approve(&plan, "strangers", "asia").exits(2);
+    fleet.approve(&plan, "asia", "asia").exits(0);
+    fleet
+        .plan(&["approvals", &plan])
+        .exits(1)
+        .prints("Waits for approval: the whole");
+
+    // The global team signs elsewhere, and hands the signature in.
+    let text = fleet
+        .plan(&["approve", &plan, "--team", "postmasters", "--print"])
+        .exits(0)
+        .out;
+    assert!(text.contains("realm: live\n") && text.contains(&format!("digest: {plan}\n")));
+    fleet.0.write("text", &text);
+    let signed = Command::new("ssh-keygen")
+        .args(["-Y", "sign", "-q", "-n", "mailkeep-plan", "-f"])
+        .args([fleet.0.path("postmasters"), fleet.0.path("text")])
+        .status()
+        .unwrap();
+    assert!(signed.success());
+    let handed_in = [
+        "approve",
+        &plan,
+        "--team",
+        "postmasters",
+        "--signature",
+        "text.sig",
+    ];
+    fleet.plan(&handed_in).exits(0).says("it may run");
+    let ran = fleet.plan(&["approvals", &plan, "--json"]).exits(0);
+    assert_eq!(ran.json()["signed"].as_array().unwrap().len(), 3);
+
+    // A region moves its own waves, and is asked alone.
+    let moved = fleet.plan(&[
+        "shift",
+        &plan,
+        "--region",
+        "sg",
+        "--by",
+        "30m",
+        "-o",
+        "child.json",
+    ]);
+    moved
+        .exits(0)
+        .prints("It moves waves only")
+        .prints("Waits for approval: region sg by asia or postmasters");
+    fleet
+        .approve("child.json", "asia", "asia")
+        .exits(0)
+        .says("it may run");
+    fleet.plan(&["approvals", "child.json"]).exits(0);
+    let far = ["shift", &plan, "--region", "sg", "--by", "2h"];
+    fleet.plan(&far).exits(1).says("at most 60 minutes");
+    let early = ["shift", &plan, "--region", "eu", "--by=-1h"];
+    fleet.plan(&early).exits(1).says("refused");
+
+    // Keys that were taken away take their approvals with them.
+    fleet.0.write("allowed_signers", "");
+    fleet
+        .plan(&["approvals", &plan])
+        .exits(1)
+        .prints("Does not count: region eu by europe");
+}
+
+#[test]
+fn regions_are_invited_told_of_changes_and_of_nothing_twice() {
+    let fleet = Fleet::new(true, "");
+    let plan = fleet.made();
+    fleet
+        .plan(&["notify", &plan])
+        .exits(2)
+        .says("[notify.mail]");
+    fleet
+        .plan(&["notify", &plan, "--dry-run"])
+        .exits(0)
+        .says("would tell asia@harbour.example");
+    fleet.plan(&["notify", &plan, "-o", "ics"]).exits(0);
+    let sent = fleet.ics("ics");
+    assert!(sent.len() >= 2, "{sent:#?}");
+    let singapore = sent
+        .iter()
+        .find(|text| text.contains("LOCATION:sg"))
+        .unwrap();
+    for part in [
+        "METHOD:REQUEST",
+        "SEQUENCE:0",
+        "STATUS:CONFIRMED",
+        "mailto:asia@harbour.example",
+        "mailto:asia2@harbour.example",
+        "(Asia/Singapore)",
+        "exim4 4.96-15 to 4.96-15+deb12u2",
+        "CVE-2023-42115",
+        "at least 1 of 2 in service in sg",
+        "+49 40 5550100",
+        "TRIGGER:-PT1H",
+    ] {
+        assert!(singapore.contains(part), "no {part} in {singapore}");
+    }
+    fleet
+        .plan(&["notify", &plan, "-o", "again"])
+        .exits(0)
+        .says("Nothing is new");
+    assert!(!fleet.0.path("again").exists());
+
+    let moved = [
+        "shift",
+        &plan,
+        "--region",
+        "sg",
+        "--by",
+        "15m",
+        "-o",
+        "child.json",
+    ];
+    fleet.plan(&moved).exits(0);
+    fleet
+        .plan(&["notify", "child.json", "-o", "changed"])
+        .exits(0)
+        .says("Changed: ");
+    for text in fleet.ics("changed") {
+        assert!(
+            text.contains("LOCATION:sg") && text.contains("SEQUENCE:1"),
+            "{text}"
+        );
+        let uid = text.lines().find(|line| line.starts_with("UID:")).unwrap();
+        assert!(sent.iter().any(|before| before.contains(uid)), "{uid}");
+    }
+    fleet
+        .plan(&["notify", "child.json", "--cancel", "-o", "off"])
+        .exits(0);
+    let cancelled = fleet.ics("off");
+    assert_eq!(cancelled.len(), sent.len());
+    for text in cancelled {
+        assert!(
+            text.contains("METHOD:CANCEL") && text.contains("STATUS:CANCELLED"),
+            "{text}"
+        );
+        assert!(
+            text.contains("SEQUENCE:1") || text.contains("SEQUENCE:2"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn an_announced_advisory_reserves_windows_until_its_plan_comes() {
+    let fleet = Fleet::new(true, "");
+    let ran = fleet
+        .plan(&[
+            "reserve",
+            "Exim: release announced",
+            "--from",
+            "2026-11-23T12:00:00Z",
+            "--advisory",
+            "CVE-2023-42115",
+            "-o",
+            "held",
+        ])
+        .exits(0);
+    // The pilot region first, the other one a soak later: the windows of the Sunday after.
+    let ran = ran
+        .prints("eu: Sun 2026-11-29 01:00 CET")
+        .prints("sg: Sun 2026-12-06 03:00 +08");
+    let name = ran
+        .out
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .trim_end_matches(':')
+        .to_owned();
+    for text in fleet.ics("held") {
+        assert!(
+            text.contains("STATUS:TENTATIVE") && text.contains("Reserved"),
+            "{text}"
+        );
+    }
+    let plan = fleet.made();
+    fleet
+        .plan(&["notify", &plan, "-o", "plan"])
+        .exits(0)
+        .says("Cancelled: Reserved for patching in eu")
+        .says(&format!("Reservation {name} has ended"));
+    fleet
+        .plan(&["reserve", "--cancel", "nothing"])
+        .exits(2)
+        .says("there is no reservation");
+}
