@@ -15,7 +15,8 @@ cd /
 mk_nl='
 '
 mk_var=/var/lib/mailkeep/rollout
-mk_dir=$mk_var/$mk_plan
+# Without the colon of an id: apt takes a path with one for no file, and installs nothing.
+mk_dir=$mk_var/${mk_plan##*:}
 mk_run=/run/mailkeep
 mk_out=
 mk_locked=
