@@ -51,7 +51,7 @@ pub fn svg(plan: &Plan) -> String {
         },
         words::lane(plan.lane),
         words::count(plan.steps.len(), "host", "hosts"),
-        words::count(picture.regions.len(), "region", "regions")
+        words::count(plan.regions.len(), "region", "regions")
     );
     y += overview::draw(&mut body, &picture, y) + 14;
     put!(body, "<g transform=\"translate(0 {y})\">");
@@ -79,6 +79,15 @@ pub fn svg(plan: &Plan) -> String {
             );
             y += 10;
         }
+    }
+    if picture.regions_not_drawn > 0 {
+        y += 16;
+        let left_out = picture.regions_left_out();
+        put!(
+            body,
+            "<text class=\"soft\" x=\"8\" y=\"{y}\">{}</text>\n",
+            Esc(&left_out)
+        );
     }
     let mut out = String::with_capacity(body.len() + 4096);
     put!(

@@ -269,9 +269,24 @@ fn service_dependencies(look: &Look<'_>, findings: &mut Findings) {
         by_region.entry(region).or_default().push((services, steps));
     }
     for classes in by_region.values() {
+        let mut carriers: BTreeMap<&ServiceName, Vec<usize>> = BTreeMap::new();
+        for (place, (services, _)) in classes.iter().enumerate() {
+            for service in *services {
+                carriers.entry(service).or_default().push(place);
+            }
+        }
         for (services, steps) in classes {
-            for (earlier, first) in classes {
-                if must_follow(look, services, earlier) && !must_follow(look, earlier, services) {
+            let asked = services
+                .iter()
+                .filter_map(|name| look.plan.services.get(name));
+            let named = asked.flat_map(|service| &service.after);
+            let earlier: BTreeSet<usize> = named
+                .filter_map(|name| carriers.get(name))
+                .flatten()
+                .copied()
+                .collect();
+            for (of_first, first) in earlier.iter().filter_map(|place| classes.get(*place)) {
+                if !must_follow(look, of_first, services) {
                     follows(steps, first, findings);
                 }
                 if findings.is_full() {

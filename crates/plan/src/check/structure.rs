@@ -8,6 +8,9 @@ use mailkeep_model::{
 
 use super::{Breach, BreachKind as Kind, Findings, Look};
 
+/// Blackouts looked at: each is held against each step. A century of public holidays is fewer.
+pub(super) const MAX_BLACKOUTS: usize = 1_000;
+
 pub(super) fn check(look: &Look<'_>, findings: &mut Findings) {
     head(look.plan, findings);
     policy(look.plan, findings);
@@ -74,6 +77,13 @@ fn policy(plan: &Plan, findings: &mut Findings) {
         if cap == Some(0) && !plan.steps.is_empty() {
             findings.push(unusable(name));
         }
+    }
+    if policy.blackouts.len() > MAX_BLACKOUTS {
+        findings.push(Breach::of(
+            Kind::PolicyUnusable,
+            format!("at most {MAX_BLACKOUTS} blackouts"),
+            policy.blackouts.len().to_string(),
+        ));
     }
     for blackout in &policy.blackouts {
         if blackout.from > blackout.to {

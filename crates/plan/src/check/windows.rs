@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use mailkeep_model::{PlanStep, RegionName};
 
 use super::clock::{Clock, ClockProblem};
-use super::structure::index;
+use super::structure::{MAX_BLACKOUTS, index};
 use super::{Breach, BreachKind as Kind, Findings, Look};
 
 type Clocks<'a> = BTreeMap<&'a RegionName, Clock>;
@@ -148,7 +148,7 @@ fn windows_are_the_regions(look: &Look<'_>, clocks: &mut Clocks<'_>, findings: &
 
 fn blackouts(look: &Look<'_>, step: &PlanStep, clock: &Clock, findings: &mut Findings) {
     let (first, last) = days(step, clock);
-    for blackout in &look.plan.policy.blackouts {
+    for blackout in look.plan.policy.blackouts.iter().take(MAX_BLACKOUTS) {
         let concerned = blackout.regions.is_empty() || blackout.regions.contains(&step.region);
         if concerned && first <= blackout.to && last >= blackout.from {
             findings.push(

@@ -15,11 +15,16 @@ use crate::check::clock::{Clock, Stretch};
 /// Days of one region drawn; a plan that has more is beyond a picture.
 const MAX_DAYS: usize = 62;
 
+/// Regions drawn.
+const MAX_REGIONS: usize = 200;
+
 /// What is drawn.
 pub(super) struct Picture<'a> {
     pub(super) plan: &'a Plan,
     /// The pilot first, then by their first step.
     pub(super) regions: Vec<Region<'a>>,
+    /// Regions beyond what a picture can show.
+    pub(super) regions_not_drawn: usize,
     /// Start of the first step and end of the last, if there is one.
     pub(super) span: Option<Stretch>,
     /// Services with a minimum over all regions.
@@ -84,6 +89,8 @@ impl<'a> Picture<'a> {
                 region.name,
             )
         });
+        let regions_not_drawn = regions.len().saturating_sub(MAX_REGIONS);
+        regions.truncate(MAX_REGIONS);
         let mut left = MAX_STRIPS;
         for region in &mut regions {
             let drawn = region.days.len().min(left);
@@ -106,8 +113,20 @@ impl<'a> Picture<'a> {
         Self {
             plan,
             regions,
+            regions_not_drawn,
             span: first.zip(last),
             totals,
+        }
+    }
+
+    /// That there are more regions than are drawn; empty where there are none.
+    pub(super) fn regions_left_out(&self) -> String {
+        match self.regions_not_drawn {
+            0 => String::new(),
+            n => format!(
+                "{} beyond what a picture can show; the table on a terminal has them.",
+                words::count(n, "more region", "more regions")
+            ),
         }
     }
 
@@ -135,9 +154,10 @@ impl<'a> Region<'a> {
         // What is wrong with a zone or window is the checker's to say.
         let (mut clock, _problems) = Clock::new(planned.unwrap_or(&unknown));
         let (days, not_drawn) = days(plan, name, &steps, &mut clock);
-        let levels = plan
-            .services
-            .iter()
+        let carried: BTreeSet<&ServiceName> = steps.iter().flat_map(|s| &s.services).collect();
+        let levels = carried
+            .into_iter()
+            .filter_map(|service| plan.services.get_key_value(service))
             .filter_map(|(service, of)| {
                 let hosts: BTreeSet<&HostName> = of.hosts.get(name)?.iter().collect();
                 let minimum = of.minimum.get(name).copied().unwrap_or_default();

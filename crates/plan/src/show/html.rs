@@ -132,7 +132,7 @@ fn lead(out: &mut String, picture: &Picture<'_>) {
         out,
         "<div class=\"lead\"><p>{} in {} are patched from {} to {} UTC, within {}.</p>\n",
         words::count(picture.plan.steps.len(), "host", "hosts"),
-        words::count(picture.regions.len(), "region", "regions"),
+        words::count(picture.plan.regions.len(), "region", "regions"),
         words::moment(first, &utc),
         words::moment(last, &utc),
         words::duration(last.duration_since(first))
@@ -257,6 +257,13 @@ fn regions(out: &mut String, picture: &Picture<'_>) {
         }
         steps(out, picture, region);
         out.push_str(if few { "</section>\n" } else { "</details>\n" });
+    }
+    if picture.regions_not_drawn > 0 {
+        put!(
+            out,
+            "<p class=\"soft\">{}</p>\n",
+            Esc(&picture.regions_left_out())
+        );
     }
 }
 

@@ -332,7 +332,7 @@ pub(super) fn draw_level(
     // In half hosts. Many hosts: only the upper part, or a dip would not be seen.
     let lowest = i64::from(level.lowest()).min(minimum);
     let high = full * 2 + 1;
-    let low = if full <= 8 {
+    let low = if full <= 4 {
         0
     } else {
         ((lowest * 2) - (high - lowest * 2).max(4) / 2).max(0)
@@ -372,6 +372,10 @@ pub(super) fn draw_level(
         out,
         top + 19,
         level.service.as_str(),
-        &format!("{full} in service{down}, minimum {minimum}"),
+        &if minimum > 0 {
+            format!("{full} in service{down}, minimum {minimum}")
+        } else {
+            format!("{full} in service{down}, no minimum")
+        },
     );
 }

@@ -378,6 +378,21 @@ fn what_the_planner_made_is_drawn_with_its_report() {
 }
 
 #[test]
+fn more_regions_than_a_picture_can_show_are_said() {
+    let mut plan = coast();
+    let step = plan.steps[0].clone();
+    for n in 0..1_000 {
+        let mut more = step.clone();
+        more.region = region(&format!("r{n}"));
+        more.host = host(&format!("h{n}"));
+        plan.steps.push(more);
+    }
+    let picture = svg(&plan);
+    assert_well_formed(&picture);
+    assert!(picture.contains("803 more regions beyond"));
+}
+
+#[test]
 fn an_empty_plan_is_drawn_as_such() {
     let mut plan = coast();
     plan.steps.clear();
