@@ -20,7 +20,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ),
     (
         "HOME",
-        "For the state directory where XDG_STATE_HOME is not set, the fleet file likewise.",
+        "For the state directory where XDG_STATE_HOME is not set, the fleet file likewise, and the key that approves a plan where none is named.",
     ),
     ("HTTPS_PROXY", "Proxy for https:// feeds and webhooks."),
     ("HTTP_PROXY", "Proxy for http:// feeds and webhooks."),
