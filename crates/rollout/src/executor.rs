@@ -19,6 +19,8 @@
 mod fold;
 mod gates;
 mod progress;
+#[cfg(test)]
+mod properties;
 mod roster;
 #[cfg(test)]
 mod tests;

@@ -21,17 +21,17 @@ use crate::Order;
 
 const MX: &str = "inbound-mx";
 
-fn at(minutes: i64) -> Timestamp {
+pub(super) fn at(minutes: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH
         .checked_add(SignedDuration::from_hours(400_000) + SignedDuration::from_mins(minutes))
         .unwrap()
 }
 
-fn host(name: &str) -> HostName {
+pub(super) fn host(name: &str) -> HostName {
     HostName::new(name).unwrap()
 }
 
-fn plan_id() -> PlanId {
+pub(super) fn plan_id() -> PlanId {
     PlanId::new("sha256:00").unwrap()
 }
 
@@ -44,7 +44,7 @@ fn by_the_clock() -> RolloutPolicy {
 
 /// One region, one service. Each step: host, stage, start in minutes; half an hour each, a wave for
 /// each stage, a window from 0 to `closes`.
-fn plan_of(steps: &[(&str, Stage, i64)], minimum: u32, closes: Option<i64>) -> Plan {
+pub(super) fn plan_of(steps: &[(&str, Stage, i64)], minimum: u32, closes: Option<i64>) -> Plan {
     let region = RegionName::new("eu").unwrap();
     let service = ServiceName::new(MX).unwrap();
     let window = closes.map(|closes| PlannedWindow {
