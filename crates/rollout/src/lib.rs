@@ -15,7 +15,9 @@ pub mod hands;
 pub mod host;
 pub mod ledger;
 pub mod machine;
+pub mod recipe;
 
 pub use executor::{ApplyError, Do, Executor, HostView, WaitsFor};
 pub use hands::{Hands, Order};
 pub use host::SshHands;
+pub use recipe::Recipe;

@@ -15,7 +15,7 @@ use mailkeep_model::{
     Wave,
 };
 use mailkeep_reach::hosts::SshOptions;
-use mailkeep_rollout::{Hands as _, Order, SshHands};
+use mailkeep_rollout::{Hands as _, Order, Recipe, SshHands};
 use xtask::lab::{Family, Lab, Pair};
 
 /// A host, the plan for it, and the hands that carry it out.
@@ -98,6 +98,57 @@ impl<'a> Bed<'a> {
         }
         self.task = self.task(id, packages, Drain::SynRefusal);
         self.fence += 1;
+    }
+
+    /// By a recipe that brings the new packages itself.
+    pub(crate) fn plan_with_recipe(&mut self, id: &str, text: &str, files: &[(&str, &[u8])]) {
+        let live = self
+            .lab
+            .root()
+            .join("repository/live")
+            .join(self.family.name());
+        let mut text = format!("format = 1\n{text}");
+        let mut contents: BTreeMap<String, Vec<u8>> = files
+            .iter()
+            .map(|(name, content)| ((*name).to_owned(), content.to_vec()))
+            .collect();
+        for package in &self.packages {
+            let version = package.to.split_once(':').map_or(&*package.to, |(_, v)| v);
+            let start = format!("{}_{version}_", package.name);
+            let deb = std::fs::read_dir(&live)
+                .unwrap()
+                .flatten()
+                .find(|entry| entry.file_name().to_string_lossy().starts_with(&start))
+                .unwrap()
+                .path();
+            let file = format!("{}.deb", package.name);
+            let sum = Command::new("sha256sum").arg(&deb).output().unwrap().stdout;
+            let sum = String::from_utf8(sum).unwrap();
+            let sum = sum.split_whitespace().next().unwrap();
+            text.push_str(&format!(
+                "[[package]]\nname = \"{}\"\nversion = \"{}\"\nfile = \"{file}\"\nsha256 = \"{sum}\"\n",
+                package.name, package.to
+            ));
+            contents.insert(file, std::fs::read(&deb).unwrap());
+        }
+        let recipe = Recipe::load("recipe.toml", |path| match path {
+            "recipe.toml" => Ok(text.clone().into_bytes()),
+            other => Ok(contents[other].clone()),
+        })
+        .unwrap();
+        let mut plan = plan(
+            &self.host,
+            self.family,
+            self.packages.clone(),
+            Drain::SynRefusal,
+        );
+        plan.variants[0].recipe = Some(recipe.reference());
+        self.task = Task {
+            id: PlanId::new(format!("{id}-{}", self.host)).unwrap(),
+            plan: Arc::new(plan),
+        };
+        self.fence += 1;
+        self.hands = hands(self.lab, "the-controller", None).with_recipes([recipe]);
     }
 
     pub(crate) fn with_plan(&self, id: &str) -> Task {

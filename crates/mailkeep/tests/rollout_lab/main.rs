@@ -98,6 +98,9 @@ fn every_adapter_takes_its_server_through_the_whole_cycle() {
                     reboots_half_way(&mut bed);
                     hands_of_others(&mut bed);
                 }
+                if *family == Family::Opensmtpd {
+                    by_a_recipe(&mut bed);
+                }
                 if *family == Family::Exim {
                     without_root(&mut bed);
                     nobody_offers_the_old_version(&mut bed);
@@ -307,6 +310,65 @@ fn hands_of_others(bed: &mut Bed<'_>) {
     bed.done(Act::Release);
     bed.step("others' hands were seen");
     bed.isolated_and_back(FRONT);
+}
+
+/// A package given as a file, a fragment, a command, a proof, and a workaround that ends with the patch;
+/// then back again.
+fn by_a_recipe(bed: &mut Bed<'_>) {
+    bed.back_to_old("broken");
+    bed.inside("touch /lab/workaround");
+    bed.plan_with_recipe(
+        "recipe",
+        r#"
+        [[fragment]]
+        path = "/etc/mail-motd"
+        file = "motd"
+        [[command]]
+        when = "before-restart"
+        run = "tr a-z A-Z </etc/mail-motd >/lab/motd"
+        [[proof]]
+        name = "motd"
+        run = "grep -q PATCHED /lab/motd"
+        [[mitigation]]
+        name = "workaround"
+        assert = "touch /lab/workaround"
+        check = "test -e /lab/workaround"
+        remove = "rm /lab/workaround"
+        "#,
+        &[("motd", b"it's patched\n")],
+    );
+    let seen = bed.done(Act::Precheck);
+    assert!(
+        seen.iter().any(|f| f == "mitigation workaround in force"),
+        "{seen:?}"
+    );
+    bed.done(Act::Lease);
+    bed.done(Act::Drain);
+    bed.done(Act::AwaitEmpty);
+    bed.done(Act::Save);
+    bed.inside("rm /lab/workaround"); // As an update that overwrites it would.
+    let seen = bed.done(Act::Patch);
+    for wanted in [
+        "workaround put in force again",
+        "workaround removed",
+        "fragment /etc/mail-motd",
+    ] {
+        assert!(
+            seen.iter().any(|f| f.contains(wanted)),
+            "{wanted}: {seen:?}"
+        );
+    }
+    bed.already(Act::Patch);
+    let seen = bed.done(Act::Prove);
+    assert!(seen.iter().any(|f| f == "proof motd holds"), "{seen:?}");
+    bed.inside("echo changed >/etc/mail-motd");
+    bed.fails(Act::Prove, ActFailure::ConfigurationChanged);
+    bed.done(Act::RollBack);
+    bed.done(Act::ProveOld);
+    assert!(bed.holds("test -e /lab/workaround && test ! -e /etc/mail-motd"));
+    bed.done(Act::Return);
+    bed.done(Act::Release);
+    bed.step("patched by a recipe, and back");
 }
 
 /// The login is not root: sudo where it is allowed, a clear word where it is not.

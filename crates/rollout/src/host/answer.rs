@@ -22,7 +22,7 @@ const QUOTED: usize = 80;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GarbageAnswer {
     /// No line of it begins an answer to this act.
-    #[error("the host sent no answer, but {begins:?}")]
+    #[error("the host sent no answer, but \"{begins}\"")]
     NoAnswer {
         /// How it begins.
         begins: String,
@@ -34,7 +34,7 @@ pub enum GarbageAnswer {
         lines: usize,
     },
     /// A line that does not belong there.
-    #[error("the answer has a line that does not belong there: {line:?}")]
+    #[error("the answer has a line that does not belong there: \"{line}\"")]
     UnexpectedLine {
         /// The line.
         line: String,
@@ -187,7 +187,8 @@ pub fn fuzz(input: &[u8]) {
                 let again = read(print(&outcome, "n", act).as_bytes(), "n", act);
                 debug_assert_eq!(again, Ok(outcome));
             }
-            Err(garbage) => debug_assert!(garbage.to_string().chars().count() < 1000),
+            // What is quoted, and the words around it.
+            Err(garbage) => debug_assert!(garbage.to_string().chars().count() < QUOTED + 80),
         }
     }
 }
@@ -256,6 +257,17 @@ mod tests {
         ] {
             assert!(read(bad.as_bytes(), "n", "patch").is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn garbage_is_quoted_with_at_most_eighty_printable_characters() {
+        // An escape would make two of each.
+        for text in ["\\".repeat(200), format!("=n begin 1 patch\n{}", "\\".repeat(200))] {
+            let error = read(text.as_bytes(), "n", "patch").unwrap_err().to_string();
+            assert!((70..80).contains(&error.matches('\\').count()), "{error}");
+        }
+        let error = read(b"\x1b[2Jcommand not found", "n", "patch").unwrap_err();
+        assert!(!error.to_string().contains(['\u{1b}', '\\']), "{error}");
     }
 
     #[test]

@@ -18,9 +18,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mailkeep_model::text::printable_max;
-use mailkeep_model::{Act, ActFailure, ActOutcome, Drain, Fleet, HostName, ScanFailureKind};
+use mailkeep_model::{
+    Act, ActFailure, ActOutcome, Drain, Fleet, HostName, ScanFailureKind, Variant,
+};
 use mailkeep_reach::hosts::{HostFailure, RunLimits, SshOptions, SshTarget, run_over_ssh};
 
+use crate::recipe::Recipe;
 use crate::{Hands, Order};
 use script::{Front, ScriptError, Subject};
 
@@ -34,6 +37,8 @@ pub struct SshHands {
     ssh: SshOptions,
     connect_timeout: Duration,
     probe_from: Vec<IpAddr>,
+    /// By path.
+    recipes: BTreeMap<String, Recipe>,
     /// Seconds that a queue may take to empty before what lies safely on disk is good enough.
     queue_patience: u32,
 }
@@ -77,6 +82,7 @@ impl SshHands {
             ssh: SshOptions::default(),
             connect_timeout: CONNECT_TIMEOUT,
             probe_from: Vec::new(),
+            recipes: BTreeMap::new(),
             queue_patience: QUEUE_PATIENCE,
         })
     }
@@ -94,6 +100,33 @@ impl SshHands {
     pub fn with_probe_from(mut self, addresses: Vec<IpAddr>) -> Self {
         self.probe_from = addresses;
         self
+    }
+
+    /// Knows these recipes. A plan that names another, or one of these with another digest, is refused.
+    #[must_use]
+    pub fn with_recipes(mut self, recipes: impl IntoIterator<Item = Recipe>) -> Self {
+        let by_path = recipes
+            .into_iter()
+            .map(|recipe| (recipe.reference().path, recipe));
+        self.recipes.extend(by_path);
+        self
+    }
+
+    /// The recipe of a variant, if it has one.
+    fn recipe_of(&self, variant: &Variant) -> Result<Option<&Recipe>, String> {
+        let Some(wanted) = &variant.recipe else {
+            return Ok(None);
+        };
+        match self.recipes.get(&wanted.path) {
+            Some(recipe) if recipe.reference() == *wanted => Ok(Some(recipe)),
+            Some(recipe) => Err(format!(
+                "the recipe {} is not the one that was planned: expected SHA-256 {}, found {}",
+                wanted.path,
+                wanted.sha256,
+                recipe.reference().sha256
+            )),
+            None => Err(format!("the recipe {} was not loaded", wanted.path)),
+        }
     }
 
     /// Refuses all new mail sessions of a host but those from itself, for good: by hand, outside any
@@ -173,6 +206,15 @@ impl Hands for SshHands {
             };
         };
         let limit = Duration::try_from(order.limit).unwrap_or_default();
+        let recipe = match self.recipe_of(variant) {
+            Ok(recipe) => recipe,
+            Err(detail) => {
+                return ActOutcome::Failed {
+                    kind: ActFailure::Other,
+                    detail,
+                };
+            }
+        };
         let subject = Subject {
             act: order.act.name(),
             controller: &self.controller,
@@ -188,6 +230,7 @@ impl Hands for SshHands {
             last: order.last,
             queue_patience: self.queue_patience,
             front: None,
+            recipe,
         };
         // The front end stops sending before the host is asked whether anything is left, keeps away
         // from it while it is changed (a restart of the front end forgets its servers' states), and

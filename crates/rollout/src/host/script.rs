@@ -1,18 +1,23 @@
 //! The text of a script: an order's data as shell variables, then the parts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use mailkeep_model::text::printable_max;
-use mailkeep_model::{Drain, HostName, PackageChange};
+use mailkeep_model::{Act, Drain, HostName, PackageChange};
+
+use crate::recipe::{Recipe, RecipeFile};
 
 /// Becomes root, or says that it cannot.
 const OUTER: &str = include_str!("scripts/outer.sh");
 /// What every act uses, the product adapters, the acts.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     include_str!("scripts/common.sh"),
+    include_str!("scripts/recipe.sh"),
     include_str!("scripts/postfix.sh"),
     include_str!("scripts/exim.sh"),
     include_str!("scripts/dovecot.sh"),
@@ -40,7 +45,19 @@ pub(super) struct Subject<'a> {
     pub(super) last: bool,
     pub(super) queue_patience: u32,
     pub(super) front: Option<Front<'a>>,
+    pub(super) recipe: Option<&'a Recipe>,
 }
+
+/// Lists of a recipe, as the script knows them.
+const LISTS: [&str; 7] = [
+    "commands",
+    "fragments",
+    "given",
+    "may_change",
+    "may_offer",
+    "mitigations",
+    "proofs",
+];
 
 /// A server of an `HAProxy`.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +101,7 @@ impl<'a> Subject<'a> {
             last: false,
             queue_patience: 0,
             front: None,
+            recipe: None,
         }
     }
 
@@ -103,8 +121,8 @@ impl<'a> Subject<'a> {
     /// The whole text, for `sh -s`.
     pub(super) fn script(&self, nonce: &str) -> Result<String, ScriptError> {
         let data = self.data(nonce)?;
-        let mut text = String::with_capacity(80_000);
-        text.push_str(&data);
+        let mut text = String::with_capacity(data.len() + 100_000);
+        _ = writeln!(text, "mk_nonce='{nonce}'\nmk_act='{}'", self.act);
         text.push_str(OUTER);
         // The second shell reads all of this before it runs any.
         _ = write!(
@@ -170,15 +188,99 @@ impl<'a> Subject<'a> {
             ("probe_from", &probe_from),
             ("last", if self.last { "1" } else { "" }),
             ("queue_patience", &patience),
-            ("may_change", ""),
-            ("no_way_back", ""),
             ("socket", front.socket),
             ("backend", front.backend),
             ("server", front.server),
         ] {
             _ = writeln!(data, "mk_{name}={}", quoted(value)?);
         }
+        self.recipe_data(&mut data)?;
         Ok(data)
+    }
+
+    /// What a recipe says, as `recipe.sh` reads it. Its files go with the acts that need them.
+    fn recipe_data(&self, data: &mut String) -> Result<(), ScriptError> {
+        let nothing = RecipeFile::default();
+        let file = self.recipe.map_or(&nothing, |recipe| &recipe.file);
+        let (mut lists, mut texts) = (
+            BTreeMap::from(LISTS.map(|list| (list, String::new()))),
+            vec![],
+        );
+        let mut add = |list: &'static str, line: String| {
+            let text: &mut String = lists.entry(list).or_default();
+            _ = writeln!(text, "{line}");
+        };
+        let mut files = Vec::new();
+        for (number, package) in file.packages.iter().enumerate() {
+            let (name, sum) = (&package.name, package.sha256.to_ascii_lowercase());
+            add("given", format!("{name} p{number} {sum}"));
+            if self.act == Act::Precheck.name() {
+                files.push((format!("p{number}"), &package.file));
+            }
+        }
+        for (number, fragment) in file.fragments.iter().enumerate() {
+            add(
+                "fragments",
+                format!("f{number} {} {}", fragment.mode, fragment.path),
+            );
+            add("may_change", fragment.path.clone());
+            if [Act::Patch, Act::Prove, Act::Recheck]
+                .map(Act::name)
+                .contains(&self.act)
+            {
+                files.push((format!("f{number}"), &fragment.file));
+            }
+        }
+        for path in &file.may_change {
+            add("may_change", path.clone());
+        }
+        for offer in &file.may_offer {
+            add("may_offer", offer.clone());
+        }
+        for (number, command) in file.commands.iter().enumerate() {
+            let (when, seconds) = (command.when.name(), command.seconds);
+            add("commands", format!("{when} {number} {seconds}"));
+            texts.push((format!("command_{number}"), &command.run));
+        }
+        for (number, proof) in file.proofs.iter().enumerate() {
+            add(
+                "proofs",
+                format!("{} {number} {}", proof.name, proof.seconds),
+            );
+            texts.push((format!("proof_{number}"), &proof.run));
+        }
+        for (number, mitigation) in file.mitigations.iter().enumerate() {
+            add("mitigations", format!("{} {number}", mitigation.name));
+            texts.push((format!("mitigation_assert_{number}"), &mitigation.assert));
+            texts.push((format!("mitigation_check_{number}"), &mitigation.check));
+            texts.push((format!("mitigation_remove_{number}"), &mitigation.remove));
+        }
+        for (list, text) in &lists {
+            // Lists of words are words in one line, the others are lines.
+            let one_line = list.starts_with("may_");
+            let text = text.trim_end();
+            let text = if one_line {
+                text.replace('\n', " ")
+            } else {
+                text.to_owned()
+            };
+            _ = writeln!(data, "mk_{list}={}", quoted(&text)?);
+        }
+        for (name, text) in texts {
+            _ = writeln!(data, "mk_{name}={}", quoted(text)?);
+        }
+        let no_way_back = if file.allow_no_way_back { "1" } else { "" };
+        let recipe = if self.recipe.is_some() { "1" } else { "" };
+        _ = writeln!(data, "mk_no_way_back='{no_way_back}'\nmk_recipe='{recipe}'");
+        for (number, name) in files {
+            let content = self.recipe.and_then(|recipe| recipe.contents.get(name));
+            let content = BASE64.encode(content.map_or(&[][..], Vec::as_slice));
+            _ = writeln!(
+                data,
+                "recipe_file_{number}() {{\n    base64 -d <<'FILE'\n{content}\nFILE\n}}"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -196,7 +298,10 @@ fn check(what: &'static str, word: &str, also: &str) -> Result<(), ScriptError> 
 
 /// A text between single quotes, in which nothing has a meaning to a shell.
 fn quoted(text: &str) -> Result<String, ScriptError> {
-    if text.chars().any(|c| c.is_control() && c != '\n') {
+    if text
+        .chars()
+        .any(|c| c.is_control() && c != '\n' && c != '\t')
+    {
         return Err(ScriptError {
             what: "text",
             text: printable_max(text, 100),

@@ -44,7 +44,8 @@ act_precheck() {
             fail package-manager "dpkg is half-way: $(printf '%s' "$mk_audit" | head -n 3); run dpkg --configure -a"
     fi
     mk_stale=$(stale_processes)
-    if [ "$mk_versions" = to ] && [ -z "$mk_stale" ] && "${mk_family}_alive" >/dev/null; then
+    if [ "$mk_versions" = to ] && [ -z "$mk_stale" ] && [ -z "$mk_recipe" ] &&
+        "${mk_family}_alive" >/dev/null; then
         # shellcheck disable=SC2086 # words
         wait_listening 0 $mk_ports || fail service-down "nothing listens on port$mk_closed"
         [ -f "$mk_dir/lease" ] || rm -rf "$mk_dir"
@@ -56,6 +57,7 @@ act_precheck() {
         precheck_packages
     fi
     fail_where_down
+    each_mitigation look
     if read_lease "$mk_run/lease" && is_our_lease && [ -d "$mk_dir/before" ]; then
         ok
     fi
@@ -273,12 +275,20 @@ act_patch() {
     keep_drained
     versions
     case $mk_versions in
-    to) if [ -z "$(stale_processes)" ] && "${mk_family}_alive" >/dev/null; then already; fi ;;
+    to)
+        if [ -z "$(stale_processes)" ] && "${mk_family}_alive" >/dev/null &&
+            { [ -f "$mk_dir/patched" ] || [ -z "$mk_recipe" ]; }; then
+            already
+        fi
+        ;;
     other) fail unexpected-version "expected $(planned 2), found $mk_found" ;;
     esac
     [ -f "$mk_dir/saved" ] || fail other 'the way back is not saved'
     [ -f "$mk_dir/patching" ] || fail_where_config_changed
     : >"$mk_dir/patching"
+    # An update may overwrite what stands in for it, and leave the server open for a moment.
+    each_mitigation assert
+    run_commands before-install
     if [ "$mk_versions" != to ]; then
         hold_services
         repair_dpkg
@@ -298,10 +308,15 @@ act_patch() {
         [ "$mk_versions" = to ] || fail unexpected-version "wanted $(planned 3), found $mk_found"
         seen "installed $mk_found"
     fi
+    put_fragments
+    run_commands before-restart
     restart_all
     keep_drained
     mk_stale=$(stale_processes | head -n 3)
     [ -z "$mk_stale" ] || fail runs-old-code "$mk_stale"
+    each_mitigation remove
+    run_commands after-restart
+    : >"$mk_dir/patched"
     ok
 }
 
@@ -343,7 +358,8 @@ END
     wait_listening 5 $mk_prove_ports || fail service-down "nothing listens on port$mk_closed: $(why_down)"
     # shellcheck disable=SC2086 # words
     talk $mk_prove_ports >"$mk_dir/talk.now"
-    mk_diff=$(diff "$mk_dir/before/talk" "$mk_dir/talk.now" | grep '^[<>]' | head -n 6)
+    compared_talk "$mk_dir/before/talk" >"$mk_dir/talk.was"
+    mk_diff=$(compared_talk "$mk_dir/talk.now" | diff "$mk_dir/talk.was" - | grep '^[<>]' | head -n 6)
     if [ -n "$mk_diff" ]; then
         case $mk_diff in
         *'> '*' silent'* | *'> '*' refuses'*) fail service-down "$mk_diff" ;;
@@ -357,7 +373,11 @@ END
         esac
     done <"$mk_dir/talk.now"
     fail_where_config_changed
-    seen "configuration unchanged"
+    seen "configuration unchanged${mk_may_change:+ but for $mk_may_change}"
+    if [ "$1" = 3 ]; then
+        check_fragments
+        run_proofs
+    fi
     if family_has queue; then seen "queue $(queue)"; fi
 }
 act_prove() {
@@ -428,7 +448,6 @@ END
     fi
     mk_restored=$(config_changes)
     for mk_path in $mk_restored; do
-        case " $mk_may_change " in *" $mk_path "*) ;; esac
         if [ -e "$mk_dir/before/config$mk_path" ]; then
             cp -a "$mk_dir/before/config$mk_path" "$mk_path"
         else
@@ -437,6 +456,7 @@ END
         fi
         seen "restored $mk_path"
     done
+    take_fragments_back
     let_services_start
     versions
     [ "$mk_versions" = from ] || restarts_only ||
@@ -444,6 +464,8 @@ END
     seen "installed $mk_found"
     restart_all
     keep_drained
+    # Without the patch, what stood in for it stands in again.
+    if [ -e "$mk_dir/mitigations-removed" ]; then each_mitigation assert; fi
     ok
 }
 act_release() {

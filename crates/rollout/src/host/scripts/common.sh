@@ -323,6 +323,7 @@ package_file() {
 # missing.
 fetch() {
     mkdir -p "$mk_dir/$1"
+    [ "$1" = old ] || take_given_packages
     mk_ask= mk_missing=
     while read -r mk_name mk_from mk_to; do
         [ -n "$mk_name" ] && [ "$mk_from" != "$mk_to" ] || continue
