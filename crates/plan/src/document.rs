@@ -99,7 +99,7 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 /// Reads a plan file: canonical JSON and nothing else, but for one line feed at its end, which editors
 /// and shells add and which is no part of the digest.
 ///
-/// It says whether the text is a plan, not whether the plan is good: that is [`crate::check`].
+/// It says whether the text is a plan, not whether the plan is good: that is [`crate::check()`].
 pub fn read(bytes: &[u8]) -> Result<(PlanId, Plan), DocumentError> {
     if bytes.len() > MAX_PLAN_BYTES {
         return Err(DocumentError::TooLarge {
@@ -163,15 +163,23 @@ fn not_canonical(expected: &[u8], found: &[u8]) -> DocumentError {
 }
 
 /// What a fuzzer calls: a plan that can be read is written to the same bytes, and can be checked,
-/// compared and drawn.
+/// compared and drawn. One that is not written canonically is rewritten first.
 ///
 /// # Panics
 ///
 /// Where one of these does not hold: that is what a fuzzer looks for.
 pub fn fuzz_read(bytes: &[u8]) {
-    let Ok((id, plan)) = read(bytes) else {
-        return;
+    let refused = read(bytes).is_err();
+    let rewritten = match serde_json::from_slice::<Plan>(bytes) {
+        Ok(plan) if plan.format == Plan::FORMAT => canonical(&plan).unwrap_or_default(),
+        Ok(_) | Err(_) => {
+            assert!(refused, "what is no plan was read as one");
+            return;
+        }
     };
+    let again = read(&rewritten);
+    assert!(again.is_ok(), "canonical, and refused: {:?}", again.err());
+    let Ok((id, plan)) = again else { return };
     let written = canonical(&plan).unwrap_or_default();
     assert_eq!(
         id_of(&written).ok(),
@@ -280,6 +288,11 @@ mod tests {
         let text = written();
         let more = text.replacen("\"slot_minutes\":15", "\"colour\":1,\"slot_minutes\":15", 1);
         assert!(read(more.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn zz_dump() {
+        std::fs::write("/tmp/bg/coast.json", written()).unwrap();
     }
 
     proptest! {

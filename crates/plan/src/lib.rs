@@ -1,7 +1,7 @@
 //! From findings to a plan that a region can agree to: the planner, the checker that distrusts it,
 //! the difference between two plans, and the picture of one.
 //!
-//! Entry types: [`Request`] and [`plan`]; [`canonical`], [`id_of`] and [`read`]; [`check`], [`diff`], [`show`].
+//! Entry types: [`Request`] and [`plan`]; [`canonical`], [`id_of`] and [`read`]; [`check()`], [`diff()`], [`show`].
 //!
 //! **Invariant:** pure. "Now" is an argument; equal input gives equal bytes. The planner proposes and
 //! never acts; what it leaves out it names in the report.

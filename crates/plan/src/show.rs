@@ -3,7 +3,7 @@
 //! Entry types: [`svg`], [`html`], [`text`].
 //!
 //! Nothing in a picture or page is loaded from elsewhere and nothing runs. Every text goes through
-//! [`escape::Esc`]; coordinates are whole numbers, so that equal plans give equal bytes everywhere.
+//! `escape::Esc`; coordinates are whole numbers, so that equal plans give equal bytes everywhere.
 //!
 //! **Invariant:** bounded size. A fleet's regions are drawn as they are, up to [`MAX_STRIPS`]
 //! strips; hosts are drawn one by one where they are few, else as a count. What is left out is said.

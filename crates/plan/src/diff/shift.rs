@@ -69,7 +69,7 @@ impl NotOnlyShifted {
 /// each moved by no more than `shift_minutes` of `a`'s policy and as long as it was. Generation, parent
 /// and the moment of making may differ.
 ///
-/// It does not say whether `b` keeps the rules; [`crate::check`] does. Where shifts follow each other,
+/// It does not say whether `b` keeps the rules; [`crate::check()`] does. Where shifts follow each other,
 /// compare with the plan that the global team approved, lest they add up.
 pub fn only_shifts(a: &Plan, b: &Plan, region: &RegionName) -> Result<(), NotOnlyShifted> {
     let old: BTreeMap<&HostName, &PlanStep> = a.steps.iter().map(|s| (&s.host, s)).collect();

@@ -23,7 +23,7 @@ const MAX_ROWS: usize = 2_000;
 const MAX_BREACHES: usize = 20;
 
 /// A plan as a page, with what its planner reported where that is at hand. Whether it keeps the rules is
-/// found out anew, by [`crate::check`], and said.
+/// found out anew, by [`crate::check()`], and said.
 pub fn html(plan: &Plan, report: Option<&PlanningReport>) -> String {
     let picture = Picture::new(plan);
     let mut out = String::with_capacity(64 * 1024);
