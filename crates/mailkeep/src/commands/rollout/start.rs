@@ -16,13 +16,14 @@ use mailkeep_model::{
     EventKind, HostName, Ledger, ProbeSettings, RecordedEvent, RolloutOutcome, ServiceName, text,
 };
 use mailkeep_reach::hosts::SshOptions;
-use mailkeep_rollout::SshHands;
 use mailkeep_rollout::drive::{
     Clock, DriveEnd, DriveError, DriveSettings, Driver, Parts, Wish, claim,
 };
 use mailkeep_rollout::ledger::flow::{Drained, FlowParts, FlowSettings, Flows, Post};
 use mailkeep_rollout::ledger::prove::ProvingHands;
 use mailkeep_rollout::ledger::{ProbeLedger, line};
+use mailkeep_rollout::{Recipe, SshHands};
+use mailkeep_rollout::{Recipe, SshHands};
 use mailkeep_store::{SqliteStore, Store as _};
 use sha2::{Digest as _, Sha256};
 
@@ -65,11 +66,15 @@ pub(super) fn run(app: &App, args: &StartArgs) -> anyhow::Result<Done> {
         ));
         return Ok(super::status::done(told.state));
     }
-    let refusals = if has_ended {
+    let mut refusals = if has_ended {
         Vec::new()
     } else {
         refuse::refusals(&store, &fleet, &kept, &told)?
     };
+    let recipes = refuse::recipes(&fleet, &kept).unwrap_or_else(|more| {
+        refusals.extend(more);
+        Vec::new()
+    });
     if args.dry_run {
         show(&kept)?;
     }
@@ -90,7 +95,7 @@ pub(super) fn run(app: &App, args: &StartArgs) -> anyhow::Result<Done> {
         ));
         return Ok(Done::Findings);
     };
-    let outcome = carry_out(app, args, &fleet, &mut store, &kept, &place);
+    let outcome = carry_out(app, args, &fleet, &mut store, &kept, &place, recipes);
     if let Err(error) = &outcome
         && let Some(DriveError::Held { .. }) = error.downcast_ref()
     {
@@ -161,6 +166,7 @@ fn carry_out(
     store: &mut SqliteStore,
     kept: &Kept,
     place: &Place,
+    recipes: Vec<Recipe>,
 ) -> anyhow::Result<Done> {
     let clock = Arc::new(RealClock::of(app));
     let stop = on_signals()?;
@@ -197,7 +203,15 @@ fn carry_out(
         ssh.clone(),
         hello,
     ));
-    let hands = SshHands::new(&place.controller, &fleet.file.fleet)?.with_ssh(ssh);
+    let recipes = plan
+        .variants
+        .iter()
+        .filter_map(|variant| variant.recipe.as_ref())
+        .map(|recipe| Recipe::load(&recipe.path, |path| std::fs::read(fleet.resolve(path))))
+        .collect::<Result<Vec<_>, _>>()?;
+    let hands = SshHands::new(&place.controller, &fleet.file.fleet)?
+        .with_ssh(ssh)
+        .with_recipes(recipes);
     let hands = ProvingHands::new(
         hands,
         Arc::clone(&post),
