@@ -27,6 +27,9 @@ cargo xtask lab COMMAND: real Debian mail hosts in namespaces of this machine (n
   stop|kill|boot NAME  orderly halt, power cut, start on the same disk
   fault NAME FAULT     banner-flood [MIB], hang, refused-key, silent, stale-host-key,
                        upgrade-without-restart
+  tour [--binary PATH] [--debug]
+                       all of it in a few minutes, in a lab of its own: an advisory, the plan, its
+                       approval, the rollout under mail load, the proof, the report
   down [--purge]       end all hosts, keep the images (--purge: remove them too)
 
 It lies in target/lab, or where MAILKEEP_LAB says. Nothing leads from the hosts to any other network.
@@ -101,6 +104,7 @@ fn command(words: &[&str]) -> Result<ExitCode, LabError> {
             let fault = Fault::parse(&fault)?;
             Lab::open_default()?.fault(name, fault)?;
         }
+        ["tour", rest @ ..] => return super::tour::run(&super::tour::Options::parse(rest)?),
         ["down"] => Lab::open_default()?.down()?,
         ["down", "--purge"] => Lab::open_default()?.purge()?,
         other => {
@@ -218,12 +222,7 @@ mod tests {
         assert_eq!(wanted.families, [Family::Exim, Family::Postfix]);
         assert_eq!((wanted.hosts, wanted.pairing), (4, Pairing::Synthetic));
         assert_eq!(parse_up(&["12"]).unwrap().hosts, 12);
-        for wrong in [
-            &["0"][..],
-            &["--hosts"],
-            &["300"],
-            &["--families", "qmail"],
-        ] {
+        for wrong in [&["0"][..], &["--hosts"], &["300"], &["--families", "qmail"]] {
             assert_eq!(
                 parse_up(wrong).unwrap_err().kind(),
                 "lab-bad-argument",

@@ -21,11 +21,13 @@ mod fault;
 mod host;
 mod image;
 mod inventory;
+mod load;
 mod net;
 mod pair;
 mod permit;
 mod process;
 mod stock;
+mod tour;
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -39,6 +41,7 @@ pub use self::error::LabError;
 pub use self::family::Family;
 pub use self::fault::Fault;
 pub use self::host::Host;
+pub use self::load::{Account, Load, LoadSettings};
 pub use self::pair::{Pair, Pairing};
 
 use self::command::{output, program};
@@ -258,6 +261,28 @@ impl Lab {
         ]);
         command.args(argv);
         Ok(command)
+    }
+
+    /// Runs a script inside every running host at once, with what it prints in a file beside the host.
+    pub fn on_every_host(&self, script: &str) -> Result<(), LabError> {
+        let hosts = self.hosts()?;
+        let run = |host: &Host| {
+            let mut command = self.inside(&host.name, &["sh", "-c", script])?;
+            let log = self.root.join("hosts").join(&host.name).join("script.log");
+            let what = format!("`{script}` on {}", host.name);
+            command::logged(&what, command.stdin(Stdio::null()), &log)
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = hosts
+                .iter()
+                .map(|host| scope.spawn(move || run(host)))
+                .collect();
+            threads.into_iter().try_for_each(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        })
     }
 
     /// A command that will run as the controller: inside the bridge's namespace, where the hosts can be
