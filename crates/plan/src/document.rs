@@ -290,11 +290,6 @@ mod tests {
         assert!(read(more.as_bytes()).is_err());
     }
 
-    #[test]
-    fn zz_dump() {
-        std::fs::write("/tmp/bg/coast.json", written()).unwrap();
-    }
-
     proptest! {
         #[test]
         fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
