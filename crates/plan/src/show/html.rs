@@ -274,15 +274,21 @@ fn span_of(region: &Region<'_>) -> String {
     let (Some(first), Some(last)) = (first, last) else {
         return String::new();
     };
-    let moment = |at| {
-        let civil = region.clock.civil(at);
+    let (first, last) = (region.clock.civil(first), region.clock.civil(last));
+    let end = if first.date() == last.date() {
+        words::clock(last.time())
+    } else {
         format!(
             "{}, {}",
-            words::day(civil.date()),
-            words::clock(civil.time())
+            words::short_day(last.date()),
+            words::clock(last.time())
         )
     };
-    format!("{} to {} local time", moment(first), moment(last))
+    format!(
+        "{}, {} to {end} local time",
+        words::short_day(first.date()),
+        words::clock(first.time())
+    )
 }
 
 fn windows(out: &mut String, region: &Region<'_>) {
