@@ -21,6 +21,8 @@ mod start_prices;
 
 use std::collections::BTreeMap;
 
+use mailkeep_model::Stage;
+
 use crate::planner::puzzle::{Puzzle, Scope, Start};
 use crate::planner::schedule::index;
 use flow::Flow;
@@ -76,6 +78,60 @@ fn packed(puzzle: &Puzzle, releases: &[i32], groups: &[usize]) -> Option<i32> {
         latest = latest.max(row_packed(puzzle, releases, row, &members));
     }
     latest
+}
+
+/// Variants whose pilot region holds the rest back, taken together: they share its rows, so that not
+/// all of them can be done as early as each of them alone.
+///
+/// In any plan they are done in some order, and when one is done, so are those before it: it was done
+/// no earlier than all of these could be.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Together {
+    /// The barriers, at most [`Together::MOST`].
+    pub(crate) barriers: Vec<usize>,
+    /// By set of barriers, as bits: a minute before which they cannot all be done.
+    pub(crate) done: Vec<i32>,
+}
+
+impl Together {
+    /// Sets double with each one more.
+    const MOST: usize = 8;
+
+    /// The barriers with the most risk waiting behind them.
+    pub(crate) fn new(puzzle: &Puzzle, releases: &[i32]) -> Self {
+        let mut waiting: BTreeMap<usize, u64> = BTreeMap::new();
+        for group in puzzle
+            .groups
+            .iter()
+            .filter(|group| group.stage == Stage::Rest)
+        {
+            for wait in &group.waits {
+                if puzzle.barriers[wait.barrier].is_pilot() {
+                    let risk = group.weight * u64::from(group.count());
+                    *waiting.entry(wait.barrier).or_default() += risk;
+                }
+            }
+        }
+        let mut barriers: Vec<usize> = waiting.keys().copied().collect();
+        barriers.sort_by_key(|barrier| std::cmp::Reverse(waiting[barrier]));
+        barriers.truncate(Self::MOST);
+        let done = (0..1usize << barriers.len())
+            .map(|set| {
+                let members = barriers
+                    .iter()
+                    .enumerate()
+                    .filter(|(bit, _)| set >> bit & 1 == 1);
+                let mut done = i32::MIN / 2;
+                let mut groups = Vec::new();
+                for (_, barrier) in members {
+                    done = done.max(puzzle.barriers[*barrier].done);
+                    groups.extend(&puzzle.barriers[*barrier].groups);
+                }
+                done.max(packed(puzzle, releases, &groups).unwrap_or(i32::MIN / 2))
+            })
+            .collect();
+        Self { barriers, done }
+    }
 }
 
 fn first_start(puzzle: &Puzzle, group: usize, release: i32) -> Option<Start> {
@@ -143,9 +199,7 @@ fn row_packed(puzzle: &Puzzle, releases: &[i32], row: usize, members: &[usize]) 
 pub(crate) fn end(puzzle: &Puzzle, releases: &[i32], reached: i32) -> i32 {
     let counts = |group: &usize| puzzle.groups[*group].count() > 0;
     let all: Vec<usize> = (0..puzzle.groups.len()).filter(counts).collect();
-    let bound = packed(puzzle, releases, &all)
-        .unwrap_or(i32::MIN)
-        .min(reached);
+    let bound = packed(puzzle, releases, &all).unwrap_or(0).min(reached);
     let mut bound = bound;
     for (row, limit) in puzzle.rows.iter().enumerate() {
         if !limit.scope.is_of_one_region() && bound < reached {

@@ -159,8 +159,16 @@ impl Drawing {
 
     fn draw(mut self) -> Result<Instance, InvalidId> {
         let (hosts, regions, capped) = self.family.size();
-        let now = Timestamp::from_second(1_795_348_800 + i64::from(self.random.below(24)) * 3_600)
-            .unwrap_or(Timestamp::UNIX_EPOCH);
+        // Working hours where the pilot is, on a Monday.
+        let now = jiff::civil::date(2026, 11, 23)
+            .at(
+                i8::try_from(8 + self.random.below(10)).unwrap_or(8),
+                0,
+                0,
+                0,
+            )
+            .in_tz(ZONES[regions - 1])
+            .map_or(Timestamp::UNIX_EPOCH, |zoned| zoned.timestamp());
         let mut fleet = Fleet::default();
         let mut work = Vec::new();
         let sizes = self.sizes(hosts, regions);
@@ -182,7 +190,7 @@ impl Drawing {
         fleet.rollout = RolloutPolicy {
             slot_minutes: 12,
             step_minutes: 12,
-            parallel_region: limited.then_some((largest / 10).max(2)),
+            parallel_region: limited.then_some((largest / 10).max(8)),
             parallel_fleet: limited.then_some((hosts / 20).max(4)),
             regular: LaneRules {
                 soak_test_minutes: 24,
@@ -207,22 +215,16 @@ impl Drawing {
         })
     }
 
-    /// Hosts by region: sizes differ, the last is the smallest and the pilot.
+    /// Hosts by region: sizes differ, the last is by far the smallest and the pilot.
     fn sizes(&mut self, hosts: u32, regions: usize) -> Vec<u32> {
-        let shares: Vec<u32> = (0..regions)
-            .map(|place| {
-                if place + 1 == regions {
-                    4
-                } else {
-                    8 + self.random.below(9)
-                }
-            })
-            .collect();
+        let pilot = (hosts / 250).max(4);
+        let shares: Vec<u32> = (1..regions).map(|_| 8 + self.random.below(9)).collect();
         let all: u32 = shares.iter().sum();
         let mut sizes: Vec<u32> = shares
             .iter()
-            .map(|share| (hosts * share / all).max(4))
+            .map(|share| ((hosts - pilot) * share / all).max(4))
             .collect();
+        sizes.push(pilot);
         let given: u32 = sizes.iter().sum();
         sizes[0] = (sizes[0] + hosts).saturating_sub(given);
         sizes
@@ -275,18 +277,21 @@ impl Drawing {
                     ..Host::default()
                 };
                 fleet.hosts.insert(name.clone(), host);
-                work.push(self.work(name, family)?);
+                work.push(self.work(name, family, number % 4 == 0)?);
             }
         }
         Ok(())
     }
 
-    fn work(&mut self, host: HostName, family: &str) -> Result<HostWork, InvalidId> {
-        let from = if self.random.below(4) == 0 {
-            "1.0-1"
-        } else {
-            "1.0-2"
-        };
+    /// Where there are hosts enough, a quarter start from an older version.
+    fn work(
+        &mut self,
+        host: HostName,
+        family: &str,
+        is_older: bool,
+    ) -> Result<HostWork, InvalidId> {
+        let is_older = is_older && self.family != Family::Small;
+        let from = if is_older { "1.0-1" } else { "1.0-2" };
         Ok(HostWork {
             host,
             family: family.to_owned(),
@@ -306,7 +311,8 @@ impl Drawing {
         })
     }
 
-    /// About a quarter of a service's hosts may be out at a time in a region, but one at least.
+    /// About a quarter of a service's hosts may be out at a time in a region, but one at least; two in the
+    /// pilot region, which can bear more.
     fn service(&mut self, fleet: &Fleet, name: &ServiceName, capped: bool) -> Service {
         let mut members: BTreeMap<RegionName, u32> = BTreeMap::new();
         for host in fleet
@@ -322,7 +328,9 @@ impl Drawing {
         let minimum = members
             .into_iter()
             .map(|(region, count)| {
-                let out = (count * (15 + self.random.below(15)) / 100).max(1);
+                let pilot = fleet.regions.get(&region).is_some_and(|r| r.pilot);
+                let share = count * (15 + self.random.below(15)) / 100;
+                let out = share.max(if pilot { 2 } else { 1 });
                 (region, count.saturating_sub(out))
             })
             .collect();

@@ -1,7 +1,7 @@
 //! The planner: from a request to a plan, and to a report that leaves nothing out.
 //!
 //! Entry type: [`plan`]. It sorts out who can be planned (`draft`), writes the rest down as whole
-//! numbers (`puzzle`), places it by several rules (`schedule`), measures the best against bounds that
+//! numbers (`build`, `puzzle`), places it by several rules (`schedule`), measures the best against bounds that
 //! no plan can beat ([`bound`](crate::bound)), and looks for what would make missed deadlines
 //! possible (`remedies`).
 //!
@@ -13,6 +13,7 @@
 //! **Invariant:** pure and deterministic. It proposes and never acts.
 
 mod assemble;
+mod build;
 mod draft;
 mod keep;
 pub(crate) mod puzzle;
@@ -25,7 +26,8 @@ mod tests;
 use mailkeep_model::{NotPlanned, Plan, PlanningReport};
 
 use crate::request::Request;
-use draft::{Change, Draft, Task};
+use build::Change;
+use draft::{Draft, Task};
 use puzzle::Puzzle;
 use search::Found;
 
@@ -52,6 +54,7 @@ pub fn plan(request: &Request<'_>) -> Planned {
     let found = search::best(&puzzle);
     let (plan, waiting) = assemble::plan(&draft, &puzzle, &tasks, &found.schedule);
     let report = report(&draft, &puzzle, &tasks, &found, waiting);
+    let plan = plan.map(|plan| keep::parent_if_equal(request, plan));
     Planned { plan, report }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::start_prices;
+use super::{Together, start_prices};
 use crate::planner::puzzle::Puzzle;
 use crate::planner::schedule::index;
 
@@ -19,19 +19,14 @@ pub(crate) struct Guide {
     pub(crate) bound: u64,
     /// By group, by tick: how many tasks have been started up to it, in part.
     pub(crate) started: Vec<Vec<f32>>,
+    /// By group, by tick: how much dearer its cheapest start is than one at this tick, prices of
+    /// capacity included; 0 where this is the cheapest, less than 0 elsewhere.
+    pub(crate) gain: Vec<Vec<f32>>,
 }
 
-/// A bound on the exposure of any plan, given one that has `reached`. Starts that would end after
-/// `until` are left out where one is given: the fractional schedule then keeps to it, and the bound
-/// holds only for plans that do.
-pub(crate) fn exposure(
-    puzzle: &Puzzle,
-    releases: &[i32],
-    reached: u64,
-    last_end: i32,
-    until: Option<i32>,
-) -> Guide {
-    let problem = Problem::new(puzzle, releases, last_end, until);
+/// A bound on the exposure of any plan, given one that has `reached`, and when some plan ends.
+pub(crate) fn exposure(puzzle: &Puzzle, releases: &[i32], reached: u64, last_end: i32) -> Guide {
+    let problem = Problem::new(puzzle, releases, last_end);
     let start = start_prices::of(puzzle, releases, problem.ticks);
     volume(&problem, start, as_float(reached))
 }
@@ -41,11 +36,14 @@ fn as_float(number: u64) -> f64 {
     number as f64
 }
 
-/// A list of starts, from when on it may be used, and the rows.
-type Kind<'a> = (usize, i32, &'a [(usize, u32)]);
+/// A list of starts, from when on it may be used, the rows, and what holds it back.
+type Kind<'a> = (usize, i32, &'a [(usize, u32)], Option<(usize, i32)>);
 
 /// Groups that may start at the same ticks under the same rows, and differ in risk only.
 struct Class {
+    /// What they wait for of [`Together`]: which barrier, and the first start that may be used, by set
+    /// of barriers done no later.
+    held_back: Option<(usize, Vec<usize>)>,
     /// Rows, and how much of each one task takes.
     needs: Vec<(usize, f64)>,
     /// Ticks of a step.
@@ -62,18 +60,26 @@ struct Problem {
     /// Ticks that have prices; what runs later pays nothing.
     ticks: usize,
     groups: usize,
+    /// How many barriers are taken together.
+    together: usize,
 }
 
 impl Problem {
-    fn new(puzzle: &Puzzle, releases: &[i32], last_end: i32, until: Option<i32>) -> Self {
+    fn new(puzzle: &Puzzle, releases: &[i32], last_end: i32) -> Self {
         let ticks = puzzle.grid.tick_from(last_end) + 1;
+        let together = Together::new(puzzle, releases);
         let mut by_kind: BTreeMap<Kind<'_>, Vec<usize>> = BTreeMap::new();
         for (number, group) in puzzle.groups.iter().enumerate() {
-            let key = (group.starts, releases[number], group.needs.as_slice());
+            let held_back = group.waits.iter().find_map(|wait| {
+                let bit = together.barriers.iter().position(|b| *b == wait.barrier)?;
+                Some((bit, wait.soak))
+            });
+            let needs = group.needs.as_slice();
+            let key = (group.starts, releases[number], needs, held_back);
             by_kind.entry(key).or_default().push(number);
         }
         let mut classes = Vec::with_capacity(by_kind.len());
-        for ((list, release, needs), members) in by_kind {
+        for ((list, release, needs, held_back), members) in by_kind {
             let group = &puzzle.groups[members[0]];
             let end_of = |tick: usize| puzzle.grid.minute(tick) + group.minutes;
             let list = &puzzle.starts[list];
@@ -81,9 +87,6 @@ impl Problem {
             let mut starts = Vec::new();
             for start in &list[from..] {
                 let tick = index(start.tick);
-                if until.is_some_and(|until| end_of(tick) > until) && !starts.is_empty() {
-                    break;
-                }
                 starts.push((tick, as_float(puzzle.grid.elapsed(end_of(tick)))));
                 // The first one that pays nothing is as good as all after it.
                 if tick >= ticks {
@@ -93,7 +96,18 @@ impl Problem {
             if starts.is_empty() {
                 continue;
             }
+            let held_back = held_back.map(|(bit, soak)| {
+                let first_after = |done: &i32| {
+                    let ready = done.saturating_add(soak);
+                    let place =
+                        starts.partition_point(|(tick, _)| puzzle.grid.minute(*tick) < ready);
+                    // One later than all that were looked at costs at least as much as the last.
+                    place.min(starts.len() - 1)
+                };
+                (bit, together.done.iter().map(first_after).collect())
+            });
             classes.push(Class {
+                held_back,
                 needs: needs
                     .iter()
                     .map(|(row, need)| (*row, f64::from(*need)))
@@ -114,7 +128,36 @@ impl Problem {
             caps: puzzle.rows.iter().map(|row| f64::from(row.cap)).collect(),
             ticks,
             groups: puzzle.groups.len(),
+            together: together.barriers.len(),
         }
+    }
+
+    /// See [`Guide::gain`].
+    fn gains(&self, prices: &[f64]) -> Vec<Vec<f32>> {
+        let width = self.ticks;
+        let mut gains = vec![Vec::new(); self.groups];
+        for class in &self.classes {
+            let price = |tick: usize| -> f64 {
+                let (from, to) = (tick.min(width), (tick + class.ticks).min(width));
+                let of_row = |(row, need): &(usize, f64)| {
+                    need * prices[row * width + from..row * width + to]
+                        .iter()
+                        .sum::<f64>()
+                };
+                class.needs.iter().map(of_row).sum()
+            };
+            let paid: Vec<f64> = class.starts.iter().map(|(tick, _)| price(*tick)).collect();
+            for (group, risk, _) in &class.members {
+                let cost = |place: usize| risk.mul_add(class.starts[place].1, paid[place]);
+                let least = (0..paid.len()).map(cost).fold(f64::INFINITY, f64::min);
+                let mut gain = vec![f32::MIN; width + 1];
+                for (place, (tick, _)) in class.starts.iter().enumerate() {
+                    gain[(*tick).min(width)] = as_small(least - cost(place));
+                }
+                gains[*group] = gain;
+            }
+        }
+        gains
     }
 
     /// The cheapest start of every group at these prices: the bound, what they use of each row by tick,
@@ -139,41 +182,112 @@ impl Problem {
             }
             bound -= cap * sum;
         }
+        let price = |class: &Class, tick: usize| -> f64 {
+            let (from, to) = (tick.min(width), (tick + class.ticks).min(width));
+            let of_row = |(row, need): &(usize, f64)| {
+                let sums = &sums[row * (width + 1)..];
+                need * (sums[to] - sums[from])
+            };
+            class.needs.iter().map(of_row).sum()
+        };
+        // The cheapest start from each place on, by class and member, for those that are held back.
+        let sets = 1usize << self.together;
+        let mut costs = vec![0.0; self.together * sets];
+        let mut later: Vec<(usize, Vec<Vec<usize>>)> = Vec::new();
         let mut paid = Vec::new();
-        for class in &self.classes {
+        for (number, class) in self.classes.iter().enumerate() {
             paid.clear();
-            for (tick, _) in &class.starts {
-                let (from, to) = ((*tick).min(width), (tick + class.ticks).min(width));
-                let price: f64 = class
-                    .needs
-                    .iter()
-                    .map(|(row, need)| {
-                        let sums = &sums[row * (width + 1)..];
-                        need * (sums[to] - sums[from])
-                    })
-                    .sum();
-                paid.push(price);
+            paid.extend(class.starts.iter().map(|(tick, _)| price(class, *tick)));
+            let cost = |risk: f64, place: usize| risk.mul_add(class.starts[place].1, paid[place]);
+            let Some((bit, first)) = &class.held_back else {
+                for (group, risk, count) in &class.members {
+                    let mut best = (0, f64::INFINITY);
+                    for place in 0..paid.len() {
+                        let cost = cost(*risk, place);
+                        if cost < best.1 {
+                            best = (place, cost);
+                        }
+                    }
+                    bound += count * best.1;
+                    self.take(class, (*group, best.0, *count), usage, taken);
+                }
+                continue;
+            };
+            let mut cheapest = Vec::with_capacity(class.members.len());
+            for (_, risk, count) in &class.members {
+                let mut best = vec![paid.len() - 1; paid.len()];
+                for place in (0..paid.len() - 1).rev() {
+                    let next = best[place + 1];
+                    best[place] = if cost(*risk, place) <= cost(*risk, next) {
+                        place
+                    } else {
+                        next
+                    };
+                }
+                for (set, first) in first.iter().enumerate() {
+                    if set >> bit & 1 == 1 {
+                        costs[bit * sets + set] += count * cost(*risk, best[*first]);
+                    }
+                }
+                cheapest.push(best);
             }
-            for (group, risk, count) in &class.members {
-                let mut best = (0, f64::INFINITY);
-                for (place, ((_, end), price)) in class.starts.iter().zip(&paid).enumerate() {
-                    let cost = risk.mul_add(*end, *price);
-                    if cost < best.1 {
-                        best = (place, cost);
-                    }
-                }
-                bound += count * best.1;
-                let tick = class.starts[best.0].0;
-                taken.push((*group, tick, *count));
-                for (row, need) in &class.needs {
-                    let usage = &mut usage[row * width..(row + 1) * width];
-                    for used in &mut usage[tick.min(width)..(tick + class.ticks).min(width)] {
-                        *used += need * count;
-                    }
-                }
+            later.push((number, cheapest));
+        }
+        let (held_back, last_of) = self.best_order(&costs);
+        bound += held_back;
+        for (number, cheapest) in later {
+            let class = &self.classes[number];
+            let Some((bit, first)) = &class.held_back else {
+                continue;
+            };
+            for ((group, _, count), best) in class.members.iter().zip(cheapest) {
+                let place = best[first[last_of[*bit]]];
+                self.take(class, (*group, place, *count), usage, taken);
             }
         }
         bound
+    }
+
+    /// The cheapest order in which barriers are done, given what each costs if it is the last of a set;
+    /// and for each barrier the set of it and those before.
+    fn best_order(&self, costs: &[f64]) -> (f64, Vec<usize>) {
+        let sets = 1usize << self.together;
+        let mut best = vec![(0.0, 0); sets];
+        for set in 1..sets {
+            best[set] = (0..self.together)
+                .filter(|bit| set >> bit & 1 == 1)
+                .map(|bit| (best[set & !(1 << bit)].0 + costs[bit * sets + set], bit))
+                .fold(
+                    (f64::INFINITY, 0),
+                    |a: (f64, usize), b| if b.0 < a.0 { b } else { a },
+                );
+        }
+        let mut last_of = vec![0; self.together];
+        let mut set = sets - 1;
+        while set != 0 {
+            let bit = best[set].1;
+            last_of[bit] = set;
+            set &= !(1 << bit);
+        }
+        (best[sets - 1].0, last_of)
+    }
+
+    fn take(
+        &self,
+        class: &Class,
+        (group, place, count): (usize, usize, f64),
+        usage: &mut [f64],
+        taken: &mut Vec<(usize, usize, f64)>,
+    ) {
+        let width = self.ticks;
+        let tick = class.starts[place].0;
+        taken.push((group, tick, count));
+        for (row, need) in &class.needs {
+            let usage = &mut usage[row * width..(row + 1) * width];
+            for used in &mut usage[tick.min(width)..(tick + class.ticks).min(width)] {
+                *used += need * count;
+            }
+        }
     }
 }
 
@@ -265,6 +379,7 @@ fn volume(problem: &Problem, start: Vec<f64>, reached: f64) -> Guide {
         }
     }
     Guide {
+        gain: problem.gains(&centre),
         bound: as_whole(bound),
         started: started
             .into_iter()

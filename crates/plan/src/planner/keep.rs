@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use mailkeep_model::{HostName, Plan, PlanStep, PlannedService, RegionName, ServiceName};
 
 use super::assemble;
-use super::draft::{Change, Draft, Task};
+use super::build::Change;
+use super::draft::{Draft, Task};
 use super::puzzle::Puzzle;
 use super::schedule::{Placement, Schedule, index, score};
 use super::{Planned, report, search};
@@ -56,6 +57,32 @@ pub(crate) fn parent_as_it_is(draft: &Draft<'_>) -> Option<Planned> {
         plan: Some(parent.clone()),
         report: report(&draft, &puzzle, &tasks, &found, Vec::new()),
     })
+}
+
+/// The parent where a new plan says nothing else: then there is nothing to approve again.
+pub(crate) fn parent_if_equal(request: &Request<'_>, mut plan: Plan) -> Plan {
+    let Some((_, parent)) = request.parent else {
+        return plan;
+    };
+    let new = (plan.made_at, plan.generation, plan.parent.clone());
+    (plan.made_at, plan.generation) = (parent.made_at, parent.generation);
+    plan.parent.clone_from(&parent.parent);
+    let seen: Vec<_> = plan
+        .steps
+        .iter()
+        .map(|step| step.precheck.facts_as_of)
+        .collect();
+    for (step, before) in plan.steps.iter_mut().zip(&parent.steps) {
+        step.precheck.facts_as_of = before.precheck.facts_as_of;
+    }
+    if plan == *parent {
+        return plan;
+    }
+    (plan.made_at, plan.generation, plan.parent) = new;
+    for (step, seen) in plan.steps.iter_mut().zip(seen) {
+        step.precheck.facts_as_of = seen;
+    }
+    plan
 }
 
 /// Whether what surrounds the steps is as it was.

@@ -92,7 +92,7 @@ impl Grid {
 
     /// Whole minutes from "now" to a minute, as the report counts them.
     pub(crate) fn elapsed(&self, minute: i32) -> u64 {
-        u64::try_from(minute - i32::from(self.past)).unwrap_or(0)
+        u64::try_from(minute.saturating_sub(i32::from(self.past))).unwrap_or(0)
     }
 }
 
@@ -171,12 +171,31 @@ pub(crate) struct Row {
 /// Something that must be done before something else starts.
 #[derive(Debug, Clone)]
 pub(crate) struct Barrier {
+    pub(crate) kind: BarrierKind,
     /// When the part of it that is past or fixed was done, in minutes.
     pub(crate) done: i32,
     /// How many tasks are still to be done.
     pub(crate) tasks: u32,
     /// Groups these are in.
     pub(crate) groups: Vec<usize>,
+}
+
+/// What a barrier stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BarrierKind {
+    /// Hosts of a region that carry the same services.
+    Class,
+    /// A variant in the pilot region.
+    Pilot,
+    /// A variant's test host.
+    Test,
+}
+
+impl Barrier {
+    /// Whether it is a variant in the pilot region, with hosts to be done.
+    pub(crate) fn is_pilot(&self) -> bool {
+        self.kind == BarrierKind::Pilot && !self.groups.is_empty()
+    }
 }
 
 /// Waiting for a barrier.

@@ -16,7 +16,8 @@ use mailkeep_model::{
 };
 
 use super::assemble::placed_hosts;
-use super::draft::{Change, Draft, Task};
+use super::build::Change;
+use super::draft::{Draft, Task};
 use super::puzzle::{Puzzle, Scope, starts_of};
 use super::schedule::{Given, Rule, Schedule, run, usage_of};
 use crate::windows::end_of_day;

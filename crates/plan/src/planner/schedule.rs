@@ -19,6 +19,9 @@ pub(crate) enum Rule<'a> {
     Laxity { until: i32 },
     /// Who is furthest behind a fractional schedule: tasks started, by group, then by tick.
     Following(&'a [Vec<f32>]),
+    /// Whose start at this tick costs least more than its cheapest, by the prices of a relaxation: by
+    /// group, then by tick. Prices are not exact: less than some steps' worth is no difference.
+    Priced { gain: &'a [Vec<f32>], steps: f64 },
     /// Whose risk is the highest.
     Risk,
 }
@@ -65,9 +68,23 @@ pub(crate) struct Given {
     pub(crate) usage: Vec<Vec<u32>>,
 }
 
+/// Which variant goes first in the pilot region, where everything else waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lead {
+    /// The one with the most risk waiting, for each minute of work that it waits for (Smith, 1956).
+    Ratio,
+    /// The one with the least work.
+    Shortest,
+}
+
 /// Places everything by one rule.
 pub(crate) fn run(puzzle: &Puzzle, rule: Rule<'_>, given: Option<&Given>) -> Schedule {
-    Run::new(puzzle, given).place_all(rule)
+    Run::new(puzzle, given, Lead::Ratio).place_all(rule)
+}
+
+/// The same with a choice of what leads in the pilot region.
+pub(crate) fn run_led(puzzle: &Puzzle, rule: Rule<'_>, lead: Lead) -> Schedule {
+    Run::new(puzzle, None, lead).place_all(rule)
 }
 
 /// What a schedule takes of each row, by tick, for some of the groups.
@@ -163,11 +180,14 @@ struct Run<'a> {
     next_start: Vec<usize>,
     /// By row: minutes of work to be placed, for [`Rule::Laxity`].
     work: Vec<u64>,
+    /// By group of the pilot region: how much its variant leads there. Variants done one after another
+    /// let the rest begin sooner than all done side by side.
+    lead: Vec<f64>,
     placements: Vec<Vec<Placement>>,
 }
 
 impl<'a> Run<'a> {
-    fn new(puzzle: &'a Puzzle, given: Option<&Given>) -> Self {
+    fn new(puzzle: &'a Puzzle, given: Option<&Given>, lead: Lead) -> Self {
         let active = |group: usize| given.is_none_or(|g| g.active[group]);
         let mut regions = vec![RegionState::default(); puzzle.regions.len()];
         let mut work = vec![0; puzzle.rows.len()];
@@ -188,6 +208,7 @@ impl<'a> Run<'a> {
             barriers: puzzle.barriers.iter().map(|b| (b.tasks, b.done)).collect(),
             next_start: vec![0; puzzle.starts.len()],
             work,
+            lead: leads(puzzle, lead),
             placements: vec![Vec::new(); puzzle.groups.len()],
             puzzle,
         }
@@ -312,6 +333,9 @@ impl<'a> Run<'a> {
         let group = &self.puzzle.groups[number];
         #[expect(clippy::cast_precision_loss, reason = "risks are far below 2^53")]
         let risk = group.weight as f64;
+        if group.stage == Stage::Pilot {
+            return risk.mul_add(1e-9, self.lead[number]);
+        }
         match rule {
             Rule::Closing => -f64::from(start.closes) + risk * 1e-9,
             Rule::Deadline => group
@@ -319,15 +343,24 @@ impl<'a> Run<'a> {
                 .map_or(-1e12, |deadline| -f64::from(deadline) + risk * 1e-9),
             Rule::Following(started) => {
                 let ticks = &started[number];
-                let due = ticks
-                    .get(tick)
-                    .or(ticks.last())
-                    .copied()
-                    .unwrap_or_default();
-                let behind = f64::from(due) - f64::from(group.count() - self.left[number]);
+                let due = f64::from(
+                    ticks
+                        .get(tick)
+                        .or(ticks.last())
+                        .copied()
+                        .unwrap_or_default(),
+                );
+                let behind = due - f64::from(group.count() - self.left[number]);
                 risk.mul_add(1e-9, behind)
             }
             Rule::Laxity { until } => risk.mul_add(1e-9, -self.laxity(group, tick, until)),
+            Rule::Priced { gain, steps } => {
+                let ticks = &gain[number];
+                let loss = ticks.get(tick).or(ticks.last());
+                let loss = f64::from(loss.copied().unwrap_or_default());
+                let unit = steps * risk * f64::from(group.minutes);
+                (loss / unit).ceil().mul_add(1e9, risk)
+            }
             Rule::Risk => risk,
         }
     }
@@ -433,6 +466,35 @@ impl<'a> Run<'a> {
         state.wave = Some(wave);
         true
     }
+}
+
+/// See [`Run::lead`].
+fn leads(puzzle: &Puzzle, lead: Lead) -> Vec<f64> {
+    let mut waiting = vec![0.0; puzzle.barriers.len()];
+    let mut work = vec![0.0; puzzle.barriers.len()];
+    for group in &puzzle.groups {
+        #[expect(clippy::cast_precision_loss, reason = "risks are far below 2^53")]
+        let risk = group.weight as f64 * f64::from(group.count());
+        for wait in &group.waits {
+            waiting[wait.barrier] += risk;
+        }
+        for feed in &group.feeds {
+            work[*feed] += f64::from(group.minutes) * f64::from(group.count());
+        }
+    }
+    if lead == Lead::Shortest {
+        waiting
+            .iter_mut()
+            .filter(|risk| **risk > 0.0)
+            .for_each(|risk| *risk = 1.0);
+    }
+    let lead = |group: &Group| {
+        let feeds = group.feeds.iter().filter(|feed| work[**feed] > 0.0);
+        feeds
+            .map(|feed| waiting[*feed] / work[*feed])
+            .fold(0.0, f64::max)
+    };
+    puzzle.groups.iter().map(lead).collect()
 }
 
 fn minutes(group: &Group) -> u64 {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::puzzle::Puzzle;
-use super::schedule::{Rule, Schedule, index, run};
+use super::schedule::{Lead, Rule, Schedule, index, run, run_led};
 use crate::bound;
 
 /// The best schedule found, and the bounds.
@@ -16,32 +16,45 @@ pub(crate) struct Found {
     pub(crate) exposure_bound: u64,
 }
 
+/// Steps' worth below which prices make no difference, as tried.
+const STEPS: [f64; 4] = [0.5, 1.0, 2.0, 4.0];
+
 /// The best schedule found: no deadline is missed that another one keeps; then neither its end nor its
 /// exposure is further above the least possible than need be.
 pub(crate) fn best(puzzle: &Puzzle) -> Found {
-    let mut tried = vec![
-        run(puzzle, Rule::Risk, None),
-        run(puzzle, Rule::Closing, None),
-    ];
+    let has_deadlines = puzzle.groups.iter().any(|group| group.deadline.is_some());
+    let mut first = vec![Rule::Risk, Rule::Closing];
+    if has_deadlines {
+        first.push(Rule::Deadline);
+    }
+    // Where several variants share the pilot region, it matters which of them is done first.
+    let pilots = puzzle
+        .barriers
+        .iter()
+        .filter(|barrier| barrier.is_pilot())
+        .count();
+    let leads = if pilots > 1 {
+        &[Lead::Ratio, Lead::Shortest][..]
+    } else {
+        &[Lead::Ratio][..]
+    };
+    let mut tried: Vec<Schedule> = by_all(puzzle, &first, leads);
     let placed = placed_only(puzzle, earliest(&tried));
     let releases = bound::releases(&placed);
-    if puzzle.groups.iter().any(|group| group.deadline.is_some()) {
-        tried.push(run(puzzle, Rule::Deadline, None));
-    }
-    let until = earliest(&tried).score.end;
-    let end_bound = bound::end(&placed, &releases, until);
-    tried.push(run(puzzle, Rule::Laxity { until: end_bound }, None));
-    let seen = tried
+    let end_bound = bound::end(&placed, &releases, earliest(&tried).score.end);
+    tried.extend(by_all(puzzle, &[Rule::Laxity { until: end_bound }], leads));
+    let least = tried
         .iter()
         .map(|s| (s.score.exposure, s.score.end))
         .min()
         .unwrap_or_default();
-    let guide = bound::exposure(&placed, &releases, seen.0, seen.1, None);
-    tried.push(run(puzzle, Rule::Following(&guide.started), None));
-    if earliest(&tried).score.end > end_bound {
-        let within = bound::exposure(&placed, &releases, seen.0, seen.1, Some(end_bound));
-        tried.push(run(puzzle, Rule::Following(&within.started), None));
-    }
+    let guide = bound::exposure(&placed, &releases, least.0, least.1);
+    let mut guided = vec![Rule::Following(&guide.started)];
+    guided.extend(STEPS.map(|steps| Rule::Priced {
+        gain: &guide.gain,
+        steps,
+    }));
+    tried.extend(by_all(puzzle, &guided, leads));
     let exposure_bound = guide.bound;
     let above = |schedule: &Schedule| {
         let ratio = |reached: u64, bound: u64| reached.saturating_mul(1_000_000) / bound.max(1);
@@ -69,12 +82,21 @@ pub(crate) fn best(puzzle: &Puzzle) -> Found {
     }
 }
 
+fn by_all(puzzle: &Puzzle, rules: &[Rule<'_>], leads: &[Lead]) -> Vec<Schedule> {
+    let pairs = leads
+        .iter()
+        .flat_map(|lead| rules.iter().map(move |rule| (*rule, *lead)));
+    pairs
+        .map(|(rule, lead)| run_led(puzzle, rule, lead))
+        .collect()
+}
+
 /// A schedule that is given, beside the bounds.
 pub(crate) fn measured(puzzle: &Puzzle, schedule: Schedule) -> Found {
     let placed = placed_only(puzzle, &schedule);
     let releases = bound::releases(&placed);
     let score = schedule.score;
-    let guide = bound::exposure(&placed, &releases, score.exposure, score.end, None);
+    let guide = bound::exposure(&placed, &releases, score.exposure, score.end);
     Found {
         end_bound: bound::end(&placed, &releases, score.end),
         exposure_bound: guide.bound.min(score.exposure),

@@ -1,1 +1,290 @@
+//! Bounds hold: on small fleets no plan at all is below them.
 
+use jiff::SignedDuration;
+use mailkeep_model::{Lane, Stage};
+
+use super::{Bed, is_sound};
+use crate::instances::{Family, Instance};
+use crate::planner::build::Change;
+use crate::planner::draft::Draft;
+use crate::planner::puzzle::Puzzle;
+use crate::planner::schedule::index;
+use crate::{bound, plan};
+
+/// Every schedule of a small puzzle by brute force: the earliest end and the least exposure of all.
+struct Brute<'a> {
+    puzzle: &'a Puzzle,
+    /// Group of each task; tasks of one group in a row.
+    tasks: Vec<usize>,
+    starts: Vec<Vec<usize>>,
+    chosen: Vec<usize>,
+    best: Option<(i32, u64)>,
+}
+
+impl<'a> Brute<'a> {
+    /// Starts beyond `ticks` are left out: they are worse in every way.
+    fn best(puzzle: &'a Puzzle, ticks: usize) -> (i32, u64) {
+        let tasks: Vec<usize> = puzzle
+            .groups
+            .iter()
+            .enumerate()
+            .flat_map(|(number, group)| std::iter::repeat_n(number, group.tasks.len()))
+            .collect();
+        let starts = tasks
+            .iter()
+            .map(|group| {
+                let list = &puzzle.starts[puzzle.groups[*group].starts];
+                list.iter()
+                    .map(|s| index(s.tick))
+                    .filter(|tick| *tick < ticks)
+                    .collect()
+            })
+            .collect();
+        let mut brute = Self {
+            puzzle,
+            tasks,
+            starts,
+            chosen: Vec::new(),
+            best: None,
+        };
+        brute.choose();
+        brute.best.expect("a schedule")
+    }
+
+    fn choose(&mut self) {
+        let next = self.chosen.len();
+        let Some(group) = self.tasks.get(next) else {
+            return self.judge();
+        };
+        // Tasks of one group are alike: in order of start.
+        let least = match next.checked_sub(1) {
+            Some(last) if self.tasks[last] == *group => self.chosen[last],
+            Some(_) | None => 0,
+        };
+        for tick in self.starts[next].clone() {
+            if tick >= least {
+                self.chosen.push(tick);
+                if self.fits() {
+                    self.choose();
+                }
+                self.chosen.pop();
+            }
+        }
+    }
+
+    /// Whether the last task chosen has room among those before it.
+    fn fits(&self) -> bool {
+        let last = self.chosen.len() - 1;
+        let group = &self.puzzle.groups[self.tasks[last]];
+        let from = self.chosen[last];
+        group.needs.iter().all(|(row, need)| {
+            (from..from + group.ticks).all(|tick| {
+                let used: u32 = (0..last)
+                    .filter_map(|task| {
+                        let other = &self.puzzle.groups[self.tasks[task]];
+                        let began = self.chosen[task];
+                        let runs = began <= tick && tick < began + other.ticks;
+                        let needs = other.needs.iter().find(|(r, _)| r == row);
+                        needs.filter(|_| runs).map(|(_, need)| *need)
+                    })
+                    .sum();
+                used + need <= self.puzzle.rows[*row].cap
+            })
+        })
+    }
+
+    fn judge(&mut self) {
+        let end = |task: usize| {
+            let minutes = self.puzzle.groups[self.tasks[task]].minutes;
+            self.puzzle.grid.minute(self.chosen[task]) + minutes
+        };
+        let done = |barrier: usize| {
+            let of_barrier = (0..self.tasks.len()).filter(|task| {
+                self.puzzle.groups[self.tasks[*task]]
+                    .feeds
+                    .contains(&barrier)
+            });
+            of_barrier
+                .map(end)
+                .max()
+                .unwrap_or(i32::MIN / 2)
+                .max(self.puzzle.barriers[barrier].done)
+        };
+        for (task, group) in self.tasks.iter().enumerate() {
+            for wait in &self.puzzle.groups[*group].waits {
+                let ready = done(wait.barrier) + wait.soak;
+                if self.puzzle.grid.minute(self.chosen[task]) < ready {
+                    return;
+                }
+            }
+        }
+        let last = (0..self.tasks.len()).map(end).max().unwrap_or(0);
+        let exposure = (0..self.tasks.len())
+            .map(|task| {
+                let weight = self.puzzle.groups[self.tasks[task]].weight;
+                self.puzzle.grid.elapsed(end(task)) * weight
+            })
+            .sum();
+        let (earliest, exposed) = self.best.unwrap_or((i32::MAX, u64::MAX));
+        self.best = Some((earliest.min(last), exposed.min(exposure)));
+    }
+}
+
+/// Two or three regions, one slot a step, hours for windows.
+fn small(seed: u64) -> Bed {
+    let pick = |from: &[u32], place: u64| {
+        let mixed = (seed * 31 + place).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        from[usize::try_from(mixed).unwrap() % from.len()]
+    };
+    let mut bed = Bed::new("2026-11-22T12:00:00Z");
+    bed.region("a", "UTC", "FREQ=DAILY;BYHOUR=12", 90);
+    bed.region("b", "UTC", "FREQ=DAILY;BYHOUR=13", 60);
+    bed.pilot("a");
+    bed.hosts("a", "mx", "postfix", pick(&[1, 2, 3], 1));
+    bed.hosts("b", "mx", "postfix", pick(&[1, 2, 3], 2));
+    bed.hosts("b", "filter", "rspamd", pick(&[1, 2], 3));
+    bed.minimum("mx", 0);
+    bed.minimum("filter", 0);
+    let services = &mut bed.fleet.services;
+    services
+        .get_mut(&super::service("mx"))
+        .unwrap()
+        .minimum_total = Some(pick(&[0, 1], 4));
+    if pick(&[0, 1], 5) == 1 {
+        services.get_mut(&super::service("mx")).unwrap().after = [super::service("filter")].into();
+    }
+    bed.fleet.rollout.parallel_fleet =
+        [None, Some(1), Some(2)][usize::try_from(pick(&[0, 1, 2], 6)).unwrap()];
+    bed.fleet.rollout.slot_minutes = 30;
+    bed.fleet.rollout.step_minutes = pick(&[30, 45], 7);
+    let rules = &mut bed.fleet.rollout.regular;
+    (
+        rules.soak_test_minutes,
+        rules.soak_pilot_minutes,
+        rules.soak_wave_minutes,
+    ) = (0, 0, 0);
+    for (place, work) in (10..).zip(&mut bed.work) {
+        work.risk = pick(&[1, 2, 5], place);
+    }
+    if pick(&[0, 1], 8) == 1 {
+        bed.work("mx-1.b").packages[0].from = "1-0".to_owned();
+    }
+    bed
+}
+
+#[test]
+fn no_schedule_is_below_the_bounds() {
+    for seed in 0..24 {
+        let bed = small(seed);
+        let request = bed.request();
+        let draft = Draft::new(&request);
+        let (puzzle, _) = draft.puzzle(&Change::default());
+        let planned = bed.plan();
+        let end = planned.plan.as_ref().unwrap().end().unwrap();
+        let last_end = puzzle.grid.minutes_up(end);
+        let ticks = puzzle.grid.tick_from(last_end) + 1;
+        let (earliest, least) = Brute::best(&puzzle, ticks);
+        let report = &planned.report;
+        let earliest = puzzle.grid.elapsed(earliest);
+        assert!(
+            report.end_bound_minutes <= earliest,
+            "{seed}: {report:?}, {earliest}"
+        );
+        assert!(
+            report.exposure_bound <= least,
+            "{seed}: {report:?}, {least}"
+        );
+        assert!(
+            report.end_minutes >= earliest,
+            "{seed}: {report:?}, {earliest}"
+        );
+        assert!(report.exposure >= least, "{seed}: {report:?}, {least}");
+    }
+}
+
+#[test]
+fn bounds_do_not_fall_when_rules_get_stricter() {
+    let mut bed = small(3);
+    bed.fleet.rollout.parallel_fleet = None;
+    let free = bed.plan().report;
+    bed.fleet.rollout.parallel_fleet = Some(1);
+    let strict = bed.plan().report;
+    assert!(free.end_bound_minutes <= strict.end_bound_minutes);
+    assert!(free.exposure_bound <= strict.exposure + strict.exposure / 1000);
+}
+
+#[test]
+fn a_limit_over_all_regions_is_met_by_who_closes_first() {
+    // Whoever's window closes first must go first, or it waits for tomorrow.
+    let mut bed = Bed::new("2026-11-22T12:00:00Z");
+    bed.region("a", "UTC", "FREQ=DAILY;BYHOUR=12", 360);
+    bed.region("b", "UTC", "FREQ=DAILY;BYHOUR=12", 150);
+    bed.hosts("a", "mx", "postfix", 6);
+    bed.hosts("b", "mx", "postfix", 5);
+    bed.minimum("mx", 0);
+    bed.fleet
+        .services
+        .get_mut(&super::service("mx"))
+        .unwrap()
+        .minimum_total = Some(10);
+    let rules = &mut bed.fleet.rollout.regular;
+    (
+        rules.soak_test_minutes,
+        rules.soak_pilot_minutes,
+        rules.soak_wave_minutes,
+    ) = (0, 0, 0);
+    for work in bed
+        .work
+        .iter_mut()
+        .filter(|w| w.host.as_str().contains(".a"))
+    {
+        work.risk = 5;
+    }
+    // The riskier hosts of `a` would all go first by risk alone.
+    let settings = mailkeep_model::FamilySettings {
+        test_hosts: [super::host("mx-1.b")].into(),
+        ..mailkeep_model::FamilySettings::default()
+    };
+    bed.fleet.families.insert("postfix".to_owned(), settings);
+    let report = bed.plan().report;
+    assert_eq!((report.end_minutes, report.end_bound_minutes), (330, 330));
+}
+
+#[test]
+fn a_drawn_fleet_is_planned_near_the_optimum() {
+    for seed in [1, 2] {
+        let instance = Instance::draw(Family::Small, seed).unwrap();
+        let planned = plan(&instance.request());
+        is_sound(&planned);
+        let report = &planned.report;
+        assert_eq!(report.not_planned, []);
+        assert!(
+            report.end_minutes * 100 <= report.end_bound_minutes * 101,
+            "{report:?}"
+        );
+        assert!(
+            report.exposure * 100 <= report.exposure_bound * 101,
+            "{report:?}"
+        );
+    }
+}
+
+#[test]
+fn what_waits_cannot_start_before_the_shortest_way_to_it() {
+    let mut bed = super::two_regions();
+    bed.lane = Lane::Emergency;
+    let request = bed.request();
+    let draft = Draft::new(&request);
+    let (puzzle, _) = draft.puzzle(&Change::default());
+    let releases = bound::releases(&puzzle);
+    for (group, release) in puzzle.groups.iter().zip(releases) {
+        let expected = match group.stage {
+            Stage::Test => i32::MIN / 2,
+            Stage::Pilot => 30 + 15,
+            // Two hosts of the pilot region, one at a time, and an hour.
+            Stage::Rest => 30 + 15 + 60 + 60,
+        };
+        assert_eq!(release, expected);
+    }
+    assert!(SignedDuration::from_hours(1) > SignedDuration::ZERO);
+}
