@@ -68,6 +68,9 @@ pub(crate) struct World {
 /// Seconds a queued message needs to its destination.
 const PASS_ON: i64 = 3;
 
+/// Seconds after which a sender gives a message up: RFC 5321 section 4.5.4.1 asks for four to five days.
+const GIVES_UP: i64 = 5 * 24 * 3600;
+
 /// Sessions a thousand that are cut right between the answer and its arrival, so that the sender tries
 /// again what was taken.
 const ANSWERS_LOST: u16 = 2;
@@ -314,8 +317,11 @@ impl World {
             order.copied().find(|&host| self.hosts[host].serves(now))
         });
         let Some(host) = found else {
-            self.next
-                .push((now + retry_pause(tries), Next::Try(number)));
+            // A sender that finds nobody gives up in the end, and tells the author.
+            if now - self.messages[number as usize].born < GIVES_UP {
+                self.next
+                    .push((now + retry_pause(tries), Next::Try(number)));
+            }
             return;
         };
         self.hosts[host].sessions.push(number);
@@ -379,4 +385,30 @@ impl World {
 /// Places are small.
 pub(crate) fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleets::Drawn;
+
+    #[test]
+    fn a_sender_that_finds_nobody_gives_up_after_five_days() {
+        let plan = Drawn::new(1).unwrap().plan().unwrap();
+        let mut world = World::new(&plan, Draw::new(1));
+        for host in &mut world.hosts {
+            host.drained = true;
+        }
+        world.happen(Next::Born(0, 0), 0);
+        let mut tries = 0;
+        let mut last = 0;
+        while let Some((at, next)) = world.next.pop() {
+            world.happen(next, at);
+            tries += 1;
+            last = at;
+        }
+        assert!((100..200).contains(&tries), "{tries}");
+        assert!(last < GIVES_UP + 3600);
+        assert!(!world.messages[0].sent);
+    }
 }
