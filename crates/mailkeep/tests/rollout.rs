@@ -80,13 +80,15 @@ for file in "$dir"/drained-*; do [ -e "$file" ] && out=$((out + 1)); done
 printf 'Welcome to %s\n=%s begin 1 %s\n=%s seen act %s\n=%s end %s\n' "$host" "$nonce" "$act" "$nonce" "$act" "$nonce" "$how"
 "#;
 
+/// Messages: the host that took it, its id, and whether the host was drained then.
+type Taken = Mutex<Vec<(String, String, bool)>>;
+
 struct Town {
     bench: Bench,
     plan: Plan,
     id: PlanId,
     hosts: PathBuf,
-    /// Messages by host, with whether it was drained then.
-    taken: Arc<Mutex<Vec<(String, String, bool)>>>,
+    taken: Arc<Taken>,
 }
 
 fn name(name: &str) -> HostName {
@@ -101,7 +103,7 @@ impl Town {
         std::fs::create_dir_all(&dir).unwrap();
         let ssh = bench.write("bin/ssh", SSH.replace("@DIR@", dir.to_str().unwrap()));
         std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let taken = Arc::new(Mutex::new(Vec::new()));
+        let taken = Arc::new(Taken::default());
         let port = serve(&dir, &Arc::clone(&taken));
         let plan = plan(hosts, port, dir.join("sink").to_str().unwrap());
         let mut fleet = String::from(
@@ -228,7 +230,7 @@ impl Town {
 }
 
 /// A mail server for all hosts: each has an address of its own, and their mail ends in one mailbox.
-fn serve(dir: &Path, taken: &Arc<Mutex<Vec<(String, String, bool)>>>) -> u16 {
+fn serve(dir: &Path, taken: &Arc<Taken>) -> u16 {
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (dir, taken) = (dir.to_owned(), Arc::clone(taken));
@@ -248,7 +250,7 @@ fn serve(dir: &Path, taken: &Arc<Mutex<Vec<(String, String, bool)>>>) -> u16 {
 fn converse(
     stream: &TcpStream,
     dir: &Path,
-    taken: &Mutex<Vec<(String, String, bool)>>,
+    taken: &Taken,
     lock: &Mutex<()>,
 ) -> std::io::Result<()> {
     let host = format!(
@@ -541,7 +543,7 @@ fn killed_at_random_moments_it_goes_on_and_loses_nothing() {
     };
     if ended.is_none() {
         let mut child = town.start();
-        assert_eq!(wait(&mut child, Duration::from_secs(240)), Some(0));
+        assert_eq!(wait(&mut child, Duration::from_mins(4)), Some(0));
     }
     town.check_rules();
     let report = town.report();
@@ -580,7 +582,7 @@ fn an_interrupt_waits_and_says_how_to_go_on() {
         ran.err
     );
     let mut child = town.start();
-    assert_eq!(wait(&mut child, Duration::from_secs(120)), Some(0));
+    assert_eq!(wait(&mut child, Duration::from_mins(2)), Some(0));
     town.check_rules();
 }
 
@@ -602,7 +604,7 @@ fn pause_and_abort_reach_a_running_controller() {
     town.run(&["rollout", "resume", town.short()]).exits(0);
     town.run(&["rollout", "abort", town.short(), "--reason", "enough"])
         .exits(0);
-    assert_eq!(wait(&mut child, Duration::from_secs(120)), Some(1));
+    assert_eq!(wait(&mut child, Duration::from_mins(2)), Some(1));
     town.check_rules();
     let report = town.report();
     assert_eq!(report["state"], "aborted");

@@ -194,9 +194,10 @@ impl Flows {
             }));
             let looker = Arc::clone(&shared);
             spawn(Box::new(move || {
+                // First of all what a controller before this one has sent.
                 while looker.phase() < END {
-                    looker.parts.clock.pause(settings.look_every);
                     looker.look(&service);
+                    looker.parts.clock.pause(settings.look_every);
                 }
             }));
         }

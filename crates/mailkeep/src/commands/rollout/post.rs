@@ -169,7 +169,8 @@ impl Post for FleetPost {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes, in one printable line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -23,7 +23,6 @@ use mailkeep_rollout::ledger::flow::{Drained, FlowParts, FlowSettings, Flows, Po
 use mailkeep_rollout::ledger::prove::ProvingHands;
 use mailkeep_rollout::ledger::{ProbeLedger, line};
 use mailkeep_rollout::{Recipe, SshHands};
-use mailkeep_rollout::{Recipe, SshHands};
 use mailkeep_store::{SqliteStore, Store as _};
 use sha2::{Digest as _, Sha256};
 
@@ -203,12 +202,6 @@ fn carry_out(
         ssh.clone(),
         hello,
     ));
-    let recipes = plan
-        .variants
-        .iter()
-        .filter_map(|variant| variant.recipe.as_ref())
-        .map(|recipe| Recipe::load(&recipe.path, |path| std::fs::read(fleet.resolve(path))))
-        .collect::<Result<Vec<_>, _>>()?;
     let hands = SshHands::new(&place.controller, &fleet.file.fleet)?
         .with_ssh(ssh)
         .with_recipes(recipes);

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use mailkeep_model::{HostName, Lifecycle, Realm, text};
+use mailkeep_model::{HostName, Lifecycle, Realm, RecipeRef, text};
+use mailkeep_rollout::Recipe;
 use mailkeep_rollout::evidence::{Evidence, RolloutState};
 use mailkeep_store::{SqliteStore, Store as _};
 
 use super::super::account;
+use super::super::post::chain;
 use crate::app::LoadedFleet;
 use crate::planning::approval;
 use crate::planning::kept::{self, Kept, short};
@@ -18,7 +20,7 @@ const MOST_TOLD: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     /// Its stable name: `facts-changed`, `hosts-elsewhere`, `not-approved`, `other-realm`,
-    /// `plan-not-kept`, `replaced`.
+    /// `plan-not-kept`, `recipe-changed`, `replaced`.
     pub(super) kind: &'static str,
     /// In words.
     pub(super) detail: String,
@@ -77,6 +79,41 @@ pub(super) fn refusals(
         others(store, kept, told, &mut refuse)?;
     }
     Ok(found)
+}
+
+/// The recipes that a plan names, as they lie beside the fleet file; one that is not what was planned
+/// is a refusal.
+pub(super) fn recipes(fleet: &LoadedFleet, kept: &Kept) -> Result<Vec<Recipe>, Vec<Refusal>> {
+    let wanted: BTreeSet<&RecipeRef> = kept
+        .plan
+        .variants
+        .iter()
+        .filter_map(|variant| variant.recipe.as_ref())
+        .collect();
+    let (mut recipes, mut refusals) = (Vec::new(), Vec::new());
+    for reference in wanted {
+        let detail = match Recipe::load(&reference.path, |path| std::fs::read(fleet.resolve(path)))
+        {
+            Ok(recipe) if recipe.reference() == *reference => {
+                recipes.push(recipe);
+                continue;
+            }
+            Ok(_) => format!(
+                "the recipe {} is not what it was when the plan was made; make the plan again",
+                reference.path
+            ),
+            Err(error) => format!("the recipe {}: {}", reference.path, chain(&error)),
+        };
+        refusals.push(Refusal {
+            kind: "recipe-changed",
+            detail: text::printable(&detail).into_owned(),
+        });
+    }
+    if refusals.is_empty() {
+        Ok(recipes)
+    } else {
+        Err(refusals)
+    }
 }
 
 /// Other plans that have the same hosts, or that replace this one.
