@@ -7,15 +7,14 @@ use std::process::ExitCode;
 
 /// Runs them with these arguments.
 pub fn run(root: &Path, arguments: &[String]) -> ExitCode {
-    let build = |package: &str| {
-        crate::cargo()
-            .args(["build", "--release", "--locked", "--package", package])
-            .current_dir(root)
-            .status()
-            .is_ok_and(|status| status.success())
-    };
+    #[cfg(target_os = "linux")]
+    if let Some((first, rest)) = arguments.split_first()
+        && first == "rollout"
+    {
+        return rollout(root, rest);
+    }
     let filter = arguments.first().is_some_and(|first| first == "filter");
-    if !build("xtask-bench") || (filter && !build("mailkeep")) {
+    if !build(root, "xtask-bench") || (filter && !build(root, "mailkeep")) {
         return ExitCode::FAILURE;
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| OsString::from("target"));
@@ -35,4 +34,27 @@ pub fn run(root: &Path, arguments: &[String]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The rollout needs no room, but a lab: it is measured by this program itself.
+#[cfg(target_os = "linux")]
+fn rollout(root: &Path, arguments: &[String]) -> ExitCode {
+    use crate::lab::bench;
+    if matches!(arguments, [help] if help == "help" || help == "--help") {
+        crate::say(format_args!("{}", bench::HELP.trim_end()));
+        return ExitCode::SUCCESS;
+    }
+    if !bench::has_binary(arguments) && !build(root, "mailkeep") {
+        return ExitCode::FAILURE;
+    }
+    let target = crate::suite::target_directory(root);
+    bench::run(arguments, &target.join("release").join("mailkeep"))
+}
+
+fn build(root: &Path, package: &str) -> bool {
+    crate::cargo()
+        .args(["build", "--release", "--locked", "--package", package])
+        .current_dir(root)
+        .status()
+        .is_ok_and(|status| status.success())
 }

@@ -41,18 +41,37 @@ pub(super) struct Image {
     pub(super) packages: PathBuf,
 }
 
-/// Builds a family's image below `cache`, or finds it as it was built before.
-pub(super) fn ensure(cache: &Path, family: Family, pairing: Pairing) -> Result<Image, LabError> {
+/// Where a family's image lies below `cache`, built or not. One with further packages is an image of its
+/// own; the mail software of both is the same.
+pub(super) fn of(cache: &Path, family: Family, pairing: Pairing, extras: &[&str]) -> Image {
     let key = pair::key(family, pairing);
-    let image = Image {
-        root: cache.join("images").join(&key),
-        packages: cache.join("packages").join(&key),
-    };
+    let packages = cache.join("packages").join(&key);
+    let root = cache.join("images").join(key_with(key, extras));
+    Image { root, packages }
+}
+
+fn key_with(key: String, extras: &[&str]) -> String {
+    if extras.is_empty() {
+        key
+    } else {
+        format!("{key}-with-{}", extras.join("-"))
+    }
+}
+
+/// Builds a family's image below `cache`, or finds it as it was built before.
+pub(super) fn ensure(
+    cache: &Path,
+    family: Family,
+    pairing: Pairing,
+    extras: &[&str],
+) -> Result<Image, LabError> {
+    let key = key_with(pair::key(family, pairing), extras);
+    let image = of(cache, family, pairing, extras);
     let stamp = cache.join("images").join(format!("{key}.complete"));
     if let Ok(had) = fs::read_to_string(&stamp)
         && image.root.is_dir()
         && let Ok(pair) = pair::read(&image.packages)
-        && had == recipe(family, &pair)
+        && had == recipe(family, &pair, extras)
     {
         return Ok(image);
     }
@@ -63,8 +82,8 @@ pub(super) fn ensure(cache: &Path, family: Family, pairing: Pairing) -> Result<I
     );
     let view = View::open(cache.join("apt").join(family.suite()), family.suite())?;
     let pair = pair::prepare(&image.packages, family, pairing, &view)?;
-    build(cache, family, &key, &image, &view)?;
-    fs::write(&stamp, recipe(family, &pair))
+    build(cache, family, &key, &image, &view, extras)?;
+    fs::write(&stamp, recipe(family, &pair, extras))
         .map_err(|error| LabError::io("write", &stamp, error))?;
     let kind = if pair.made_up_cve.is_some() {
         "synthetic patch"
@@ -82,12 +101,12 @@ pub(super) fn ensure(cache: &Path, family: Family, pairing: Pairing) -> Result<I
 }
 
 /// All that decides what an image holds; another text means it must be built anew.
-fn recipe(family: Family, pair: &Pair) -> String {
+fn recipe(family: Family, pair: &Pair, extras: &[&str]) -> String {
     [
         family.suite(),
         &family.packages().join(" "),
         &family.companions().join(" "),
-        &COMMON_PACKAGES.join(" "),
+        &[COMMON_PACKAGES, extras].concat().join(" "),
         &DPKG_OPTIONS.join("\n"),
         family.debconf(),
         family.script(),
@@ -103,6 +122,7 @@ fn build(
     key: &str,
     image: &Image,
     view: &View,
+    extras: &[&str],
 ) -> Result<(), LabError> {
     let images = cache.join("images");
     let parts = images.join(format!("{key}.parts"));
@@ -123,9 +143,14 @@ fn build(
         fs::write(&path, text).map_err(|error| LabError::io("write", &path, error))?;
     }
 
-    let include = [COMMON_PACKAGES, family.packages(), family.companions()]
-        .concat()
-        .join(",");
+    let include = [
+        COMMON_PACKAGES,
+        extras,
+        family.packages(),
+        family.companions(),
+    ]
+    .concat()
+    .join(",");
     let parts_at = parts.display(); // Holds no character a shell would mind: `Lab::open` saw to it.
     // In process and mount namespaces of its own that end with us, so that even a build that is cut
     // short leaves neither a mount nor a process behind.

@@ -46,8 +46,8 @@ pub struct LoadSettings {
     pub address: String,
     /// From one message of a region to its next.
     pub every: Duration,
-    /// Hosts of a region that must take mail.
-    pub minimum: usize,
+    /// For each region, hosts that must take mail.
+    pub minimum: BTreeMap<u8, usize>,
 }
 
 /// Mail that is being sent.
@@ -55,7 +55,7 @@ pub struct LoadSettings {
 pub struct Load<'a> {
     lab: &'a Lab,
     hosts: Vec<Host>,
-    minimum: usize,
+    minimum: BTreeMap<u8, usize>,
     run: String,
     began: Instant,
     stop: Arc<AtomicBool>,
@@ -123,7 +123,7 @@ impl Lab {
         let mut load = Load {
             lab: self,
             hosts,
-            minimum: settings.minimum,
+            minimum: settings.minimum.clone(),
             run,
             began,
             stop: Arc::clone(&stop),
@@ -170,7 +170,8 @@ impl Load<'_> {
             gaps.entry(region).or_default().push(of_host);
         }
         for (region, hosts) in gaps {
-            let short = short_of(&hosts, self.minimum, lasted);
+            let minimum = self.minimum.get(&region).copied().unwrap_or(0);
+            let short = short_of(&hosts, minimum, lasted);
             account.short.insert(region, short);
         }
         let mut taken = BTreeSet::new();

@@ -13,6 +13,7 @@
 //! them here.
 
 mod archive;
+pub(crate) mod bench;
 pub(crate) mod cli;
 mod command;
 mod error;
@@ -96,6 +97,8 @@ pub struct Lab {
     cache: PathBuf,
     /// Begins the names of its namespaces.
     tag: String,
+    /// What its hosts have installed besides.
+    extras: &'static [&'static str],
 }
 
 impl Lab {
@@ -116,6 +119,7 @@ impl Lab {
         Ok(Self {
             tag: format!("mk-{:08x}", digest(&root.display().to_string())),
             cache: root.join("cache"),
+            extras: &[],
             root,
         })
     }
@@ -142,6 +146,13 @@ impl Lab {
             .map_err(|error| LabError::io("find", cache, error))?;
         check_path(&self.cache)?;
         Ok(self)
+    }
+
+    /// Installs further packages of the archive on every host, in images of their own.
+    #[must_use]
+    pub fn with_packages(mut self, extras: &'static [&'static str]) -> Self {
+        self.extras = extras;
+        self
     }
 
     /// Its directory, in which `ssh_config`, `known_hosts`, `inventory.ini` and `mailkeep.toml` lie.

@@ -62,11 +62,11 @@ impl Lab {
         let mut families = families.to_vec();
         families.sort();
         families.dedup();
-        let cache = &self.cache;
+        let (cache, extras) = (&self.cache, self.extras);
         let result = std::thread::scope(|scope| {
             let builds: Vec<_> = families
                 .iter()
-                .map(|family| scope.spawn(move || image::ensure(cache, *family, pairing)))
+                .map(|family| scope.spawn(move || image::ensure(cache, *family, pairing, extras)))
                 .collect();
             let results: Vec<_> = builds
                 .into_iter()
@@ -82,11 +82,7 @@ impl Lab {
     }
 
     pub(super) fn image(&self, family: Family, pairing: Pairing) -> Image {
-        let key = pair::key(family, pairing);
-        Image {
-            root: self.cache.join("images").join(&key),
-            packages: self.cache.join("packages").join(&key),
-        }
+        image::of(&self.cache, family, pairing, self.extras)
     }
 
     /// Which kind of patches this lab was brought up with.

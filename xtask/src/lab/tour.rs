@@ -4,7 +4,7 @@
 //! Entry: [`run`]. Six mail hosts in three regions; everything is done by the `mailkeep` program, as a user
 //! would do it, and shown with what it said. Leaves two pages behind ([`Tour::leave`]) and nothing running.
 
-mod fleet;
+pub(super) mod fleet;
 mod show;
 
 use std::fs;
@@ -223,7 +223,7 @@ impl<'a> Tour<'a> {
             signers.push_str(&fleet::signer(team, &public));
         }
         self.write("allowed_signers", &signers)?;
-        self.write("mailkeep.toml", &fleet::file(&self.lab.hosts()?))?;
+        self.write("mailkeep.toml", &fleet::file(&self.lab.hosts()?, "1"))?;
         self.mailkeep(&[0, 1], &["fleet", "lint"])
     }
 
@@ -318,7 +318,7 @@ impl<'a> Tour<'a> {
         let load = self.lab.begin_load(&LoadSettings {
             address: fleet::ADDRESS.to_owned(),
             every: LOAD_EVERY,
-            minimum: 1,
+            minimum: (1..=3).map(|region| (region, 1)).collect(),
         })?;
         let ended = self.mailkeep(&[0], &["rollout", "start", "plan.json", "--parallel", "6"]);
         let account = load.end();

@@ -16,10 +16,11 @@ pub(in crate::lab) const DOMAIN: &str = "lab.test";
 /// Who sends and gets all mail.
 pub(in crate::lab) const ADDRESS: &str = "probe@lab.test";
 /// Who approves: each region's team, and last the global one.
-pub(super) const TEAMS: [&str; 4] = ["europe-mail", "asia-mail", "americas-mail", "postmasters"];
+pub(in crate::lab) const TEAMS: [&str; 4] =
+    ["europe-mail", "asia-mail", "americas-mail", "postmasters"];
 
 /// The region of a host.
-pub(super) fn region(host: &Host) -> &'static str {
+pub(in crate::lab) fn region(host: &Host) -> &'static str {
     region_name(host.region)
 }
 
@@ -30,19 +31,20 @@ pub(in crate::lab) fn region_name(number: u8) -> &'static str {
 }
 
 /// A line of `allowed_signers`: the team may sign plans, and nothing else.
-pub(super) fn signer(team: &str, public_key: &str) -> String {
+pub(in crate::lab) fn signer(team: &str, public_key: &str) -> String {
     let key: Vec<&str> = public_key.split_whitespace().take(2).collect();
     format!("{team} namespaces=\"mailkeep-plan\" {}\n", key.join(" "))
 }
 
-/// The fleet file: every host takes mail of the internet, one of each region may be out.
-pub(in crate::lab) fn file(hosts: &[Host]) -> String {
+/// The fleet file: every host takes mail of the internet, and `minimum` of them must (a number for every
+/// region, or a table of regions).
+pub(in crate::lab) fn file(hosts: &[Host], minimum: &str) -> String {
     let mut text = format!(
         "global_team = \"postmasters\"\nstate = \"mailkeep\"\n\n\
          [teams.postmasters]\nemail = [\"postmaster@{DOMAIN}\"]\nphone = \"+49 40 5550100\"\n\n\
          [zones.dmz]\nexposed = true\n\n\
          [services.inbound-mx]\nowner = \"postmasters\"\ncriticality = \"material\"\n\
-         mission_prevalence = \"essential\"\nminimum = 1\n\
+         mission_prevalence = \"essential\"\nminimum = {minimum}\n\
          probe = {{ from = \"{ADDRESS}\", to = \"{ADDRESS}\", mailbox = \"/var/mail/probe\", late = \"1m\" }}\n\n\
          # Nothing is waited for that no clock in a lab need wait for.\n\
          [policy.rollout.emergency]\nsoak_test = \"0m\"\nsoak_pilot = \"0m\"\nsoak_wave = \"0m\"\n\n\
@@ -119,7 +121,7 @@ pub(in crate::lab) fn tracker(pairs: &[(Family, Pair)], known: bool) -> String {
 }
 
 /// The catalogue of exploited holes, before and after.
-pub(super) fn kev(pairs: &[(Family, Pair)], known: bool) -> Result<String, LabError> {
+pub(in crate::lab) fn kev(pairs: &[(Family, Pair)], known: bool) -> Result<String, LabError> {
     let now = output("asking the time", &mut program("date", ["-u", "+%FT%TZ"]))?;
     let now = now.trim();
     let today = now.split('T').next().unwrap_or(now);
