@@ -262,7 +262,10 @@ mod tests {
     #[test]
     fn garbage_is_quoted_with_at_most_eighty_printable_characters() {
         // An escape would make two of each.
-        for text in ["\\".repeat(200), format!("=n begin 1 patch\n{}", "\\".repeat(200))] {
+        for text in [
+            "\\".repeat(200),
+            format!("=n begin 1 patch\n{}", "\\".repeat(200)),
+        ] {
             let error = read(text.as_bytes(), "n", "patch").unwrap_err().to_string();
             assert!((70..80).contains(&error.matches('\\').count()), "{error}");
         }
