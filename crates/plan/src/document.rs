@@ -291,6 +291,9 @@ mod tests {
     }
 
     proptest! {
+        // Each is checked and drawn.
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
         #[test]
         fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             fuzz_read(&bytes);

@@ -11,8 +11,10 @@
 use jiff::civil::{Date, DateTime, Time, date};
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 use jiff::{SignedDuration, Timestamp};
-use mailkeep_model::{Blackout, PlannedWindow, RegionName, Window};
-use rrule::{RRule, RRuleSet, Unvalidated};
+use mailkeep_model::{Blackout, PlannedRegion, PlannedWindow, RegionName, Window};
+use rrule::{Frequency, RRule, RRuleSet, Unvalidated};
+
+use crate::check::clock::Clock;
 
 /// Why a region's windows cannot be expanded. The fleet file is checked for all of these when it is
 /// read; a plan from elsewhere may still hold them.
@@ -166,9 +168,18 @@ fn civil_starts(
     let start = *at(anchor(rule, first.date()))?.get_dt_start();
     let after = *at(first)?.get_dt_start();
     let before = *at(last)?.get_dt_start();
-    let valid = rule
+    let parsed = rule
         .parse::<RRule<Unvalidated>>()
-        .and_then(|parsed| parsed.validate(start))
+        .map_err(|error| wrong(&error.to_string()))?;
+    // The reader of rules would look at each second on its way.
+    if matches!(
+        parsed.get_freq(),
+        Frequency::Hourly | Frequency::Minutely | Frequency::Secondly
+    ) {
+        return Err(wrong("it recurs neither daily, weekly, monthly nor yearly"));
+    }
+    let valid = parsed
+        .validate(start)
         .map_err(|error| wrong(&error.to_string()))?;
     let result = RRuleSet::new(start)
         .rrule(valid)
@@ -252,8 +263,63 @@ fn floating(civil: DateTime) -> Option<RRuleSet> {
     text.parse().ok()
 }
 
+/// Fuzz entry: on the first line a time zone, a day, how many days to look at and how many minutes a
+/// window lasts; on each further one a rule.
+///
+/// # Panics
+///
+/// Where the checker, which reads the calendar in a way of its own, sees other windows: that is what a
+/// fuzzer looks for.
+pub fn fuzz(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let mut lines = text.lines();
+    let mut head = lines.next().unwrap_or_default().split(' ');
+    let name = head.next().unwrap_or_default();
+    let Ok(zone) = time_zone(name) else {
+        return;
+    };
+    let day = head.next().and_then(|day| day.parse::<Date>().ok());
+    let from = day.and_then(|day| midnight(&zone, day));
+    let mut number = || head.next().and_then(|text| text.parse::<u16>().ok());
+    let (days, minutes) = (number().unwrap_or(30), number().unwrap_or(60));
+    let length = SignedDuration::from_hours(24 * i64::from(days.min(60)));
+    let Some((from, to)) = from.and_then(|from| Some((from, from.checked_add(length).ok()?)))
+    else {
+        return;
+    };
+    let windows: Vec<Window> = lines
+        .take(4)
+        .map(|rule| Window {
+            rrule: rule.to_owned(),
+            duration: SignedDuration::from_mins(minutes.into()),
+        })
+        .collect();
+    let Ok(found) = openings(&zone, &windows, from, to) else {
+        return;
+    };
+    let whole = |window: &Window| {
+        civil_starts(&window.rrule, &zone, window.duration, from, to)
+            .is_ok_and(|starts| starts.len() < usize::from(MAX_OCCURRENCES))
+    };
+    let (mut clock, problems) = Clock::new(&PlannedRegion {
+        time_zone: name.to_owned(),
+        owner: None,
+        pilot: false,
+        windows: windows.clone(),
+    });
+    // Before 2024 rules without a day have another start. Nothing is planned for then.
+    let lately = day.is_some_and(|day| (date(2024, 3, 1)..date(2200, 1, 1)).contains(&day));
+    if problems.is_empty() && lately && windows.iter().all(whole) {
+        let found: Vec<_> = found.iter().map(|open| (open.opens, open.closes)).collect();
+        let seen = clock.open_between(from, to, 100);
+        assert_eq!(found, seen, "planner and checker disagree on {windows:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn at(text: &str) -> Timestamp {
@@ -435,6 +501,8 @@ mod tests {
             "",
             "FREQ=WEEKLY;BYDAY=SÜ",
             "FREQ=NEVER",
+            "FREQ=HOURLY;BYHOUR=1",
+            "FREQ=SECONDLY",
             "FREQ=DAILY;BYHOUR=99",
         ] {
             let result = openings(
@@ -449,5 +517,25 @@ mod tests {
             time_zone("Mars/Olympus"),
             Err(WindowError::TimeZone(_))
         ));
+    }
+
+    proptest! {
+        // The reader of rules goes far where one never comes.
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn any_bytes_are_survived_as_a_rule(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            fuzz(&[b"Europe/Berlin 2027-03-20 9 90\n", &*bytes].concat());
+        }
+
+        #[test]
+        fn what_looks_like_a_rule_is_survived(
+            freq in "HOURLY|DAILY|WEEKLY|MONTHLY|YEARLY",
+            parts in "(;(BYDAY|BYMONTH|BYSETPOS|UNTIL|BYWEEKNO|BYMONTHDAY|WKST|COUNT)=(-?[0-9]{1,8}(SU|MO|T|Z)?,?){1,3}){0,4}",
+            day in 1u32..29,
+        ) {
+            let text = format!("Australia/Lord_Howe 2027-04-{day:02} 9 90\nFREQ={freq};BYHOUR=3{parts}");
+            fuzz(text.as_bytes());
+        }
     }
 }
