@@ -270,28 +270,24 @@ impl Session {
         let mut words = String::new();
         for _ in 0..MAX_LINES {
             let line = self.line()?;
-            let text = String::from_utf8_lossy(&line);
-            let odd = || {
+            let (code, ends) = reply_line(&line).ok_or_else(|| {
                 io::Error::new(
                     io::ErrorKind::InvalidData,
-                    format!("no SMTP reply: {}", printable_max(&text, 60)),
+                    format!(
+                        "no SMTP reply: {}",
+                        printable_max(&String::from_utf8_lossy(&line), 60)
+                    ),
                 )
-            };
-            let code = text
-                .get(..3)
-                .filter(|code| code.bytes().all(|b| b.is_ascii_digit()))
-                .and_then(|code| code.parse().ok())
-                .ok_or_else(odd)?;
+            })?;
             if words.len() < MAX_WORDS {
                 if !words.is_empty() {
                     words.push_str(" / ");
                 }
+                let text = String::from_utf8_lossy(&line);
                 words.push_str(&printable_max(text.trim_end(), MAX_WORDS));
             }
-            match line.get(3) {
-                Some(b'-') => {}
-                None | Some(b' ') => return Ok((code, printable_max(&words, MAX_WORDS))),
-                Some(_) => return Err(odd()),
+            if ends {
+                return Ok((code, printable_max(&words, MAX_WORDS)));
             }
         }
         Err(io::Error::new(
@@ -340,6 +336,20 @@ impl Session {
     }
 }
 
+/// The code of one line of a reply, and whether it is the last (RFC 5321 section 4.2.1).
+fn reply_line(line: &[u8]) -> Option<(u16, bool)> {
+    let (code, rest) = line.split_at_checked(3)?;
+    let code = str::from_utf8(code)
+        .ok()
+        .filter(|code| code.bytes().all(|b| b.is_ascii_digit()))?;
+    let ends = match rest.first() {
+        Some(b'-') => false,
+        None | Some(b' ') => true,
+        Some(_) => return None,
+    };
+    Some((code.parse().ok()?, ends))
+}
+
 /// The address that the user's `ssh` would connect to for a host (`ssh -G`): a name in a fleet file may
 /// be one that only `ssh_config` knows. `None` where it cannot be asked. Nothing is connected to.
 pub fn address_by_ssh(target: &SshTarget, options: &SshOptions) -> Option<String> {
@@ -348,9 +358,7 @@ pub fn address_by_ssh(target: &SshTarget, options: &SshOptions) -> Option<String
         return None;
     }
     let mut command = Command::new(&options.program);
-    command
-        .args(&options.extra)
-        .args(["-G", "--", destination]);
+    command.args(&options.extra).args(["-G", "--", destination]);
     let bounds = Bounds {
         time: Duration::from_secs(10),
         output: 1 << 20,
@@ -489,6 +497,20 @@ pub fn read_arrivals(host: &str, mailbox: &str, output: &[u8]) -> Result<Arrival
     }
 }
 
+/// Fuzz entry: any bytes, as what a host says lies in a mailbox, and as a line of a mail server.
+pub fn fuzz(input: &[u8]) {
+    let with_head = [b"mailkeep-arrived 1\n".as_slice(), input].concat();
+    for answer in [input, &with_head] {
+        if let Err(error) = read_arrivals("mx1", "/m", answer) {
+            // What is quoted, and the words around it.
+            debug_assert!(error.to_string().chars().count() < MAX_WORDS + 80);
+        }
+    }
+    if let Some((code, _)) = reply_line(input) {
+        debug_assert!(code < 1000);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -505,6 +527,23 @@ mod tests {
     }
 
     #[test]
+    fn only_a_code_and_its_separator_begin_a_reply() {
+        assert_eq!(reply_line(b"250 ok"), Some((250, true)));
+        assert_eq!(reply_line(b"250"), Some((250, true)));
+        assert_eq!(reply_line(b"250-PIPELINING"), Some((250, false)));
+        for odd in [
+            &b"25"[..],
+            b"2500 x",
+            b"+25 x",
+            b"25\xc3\xa9",
+            b"",
+            b"250\0",
+        ] {
+            assert_eq!(reply_line(odd), None, "{}", odd.escape_ascii());
+        }
+    }
+
+    #[test]
     fn a_date_is_as_mail_wants_it() {
         let at = "2026-11-02T03:04:05.9Z".parse().unwrap();
         assert_eq!(mail_date(at), "Mon, 02 Nov 2026 03:04:05 +0000");
@@ -513,9 +552,12 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn reading_never_panics(bytes: Vec<u8>) {
-            drop(read_arrivals("mx1", "/m", &bytes));
-            let with_head = [b"mailkeep-arrived 1\n".as_slice(), &bytes].concat();
-            drop(read_arrivals("mx1", "/m", &with_head));
+            fuzz(&bytes);
+        }
+
+        #[test]
+        fn numbers_of_any_length_are_read_or_refused(text in "([0-9]{1,25} [0-9]{1,25}\n|end\n|unreadable .{0,9}\n){0,9}") {
+            fuzz(text.as_bytes());
         }
     }
 }
