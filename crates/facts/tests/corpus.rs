@@ -9,12 +9,17 @@
 #[path = "../../../fuzz/replay.rs"]
 mod replay;
 
-use mailkeep_facts::{dpkg, os_release, rpm, sbom, scan};
+use mailkeep_facts::{dpkg, impact, os_release, rpm, sbom, scan};
 use replay::replay;
 
 #[test]
 fn every_dpkg_status_of_the_corpus_is_survived() {
     replay("dpkg_status", dpkg::fuzz);
+}
+
+#[test]
+fn every_report_of_impact_of_the_corpus_is_survived() {
+    replay("impact_report", impact::fuzz);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the fuzzers have found in keys and checksums is survived (`fuzz/corpus`).
+//! What the fuzzers have found in keys, checksums and replies is survived (`fuzz/corpus`).
 
 #![allow(
     clippy::disallowed_methods,
@@ -9,8 +9,13 @@
 #[path = "../../../fuzz/replay.rs"]
 mod replay;
 
-use mailkeep_reach::fetch;
+use mailkeep_reach::{fetch, probe};
 use replay::replay;
+
+#[test]
+fn every_answer_about_probes_of_the_corpus_is_survived() {
+    replay("probe_answers", probe::fuzz);
+}
 
 #[test]
 fn every_small_text_of_the_corpus_is_survived_as_checksums_key_and_status() {
