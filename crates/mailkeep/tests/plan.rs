@@ -13,6 +13,7 @@ mod common;
 use std::fs;
 use std::process::Command;
 
+use common::server::mail_server;
 use common::{Bench, KEV, Ran, TRACKER, has_program};
 
 const FLEET: &str = r#"
@@ -75,7 +76,17 @@ impl Fleet {
             bench.import("kev", &kev).exits(0);
         }
         bench.exim_host();
-        bench.write("mailkeep.toml", format!("{FLEET}{extra}"));
+        let mut text = format!("{FLEET}{extra}");
+        if !exploited {
+            // Nothing about these servers makes a hole urgent.
+            text = text
+                .replace("family = \"exim\"", "family = \"exim\"\nexposed = false")
+                .replace(
+                    "minimum = 1",
+                    "minimum = 1\ncriticality = \"minimal\"\nmission_prevalence = \"minimal\"",
+                );
+        }
+        bench.write("mailkeep.toml", text);
         Self(bench)
     }
 
@@ -238,11 +249,7 @@ fn only_an_override_with_a_reason_makes_a_regular_finding_an_emergency() {
     let kev = fleet.0.write("kev.json", other);
     fleet.0.import("kev", &kev).exits(0);
     let ran = fleet.plan(&["--advisory", "CVE-2023-42115", "--format", "json"]);
-    let lane = ran.json()["plan"]["lane"].clone();
-    if lane == "emergency" {
-        // Then this fleet's own decision makes it urgent, and there is nothing to order.
-        return;
-    }
+    assert_eq!(ran.json()["plan"]["lane"], "regular");
     let named = ["--advisory", "CVE-2023-42115", "--lane", "emergency"];
     fleet.plan(&named).exits(2).says("--override REASON");
     let ordered = [
@@ -473,4 +480,97 @@ fn an_announced_advisory_reserves_windows_until_its_plan_comes() {
         .plan(&["reserve", "--cancel", "nothing"])
         .exits(2)
         .says("there is no reservation");
+}
+
+#[test]
+fn a_recipe_is_pinned_by_every_file_it_names_and_its_packages_are_what_is_planned() {
+    use sha2::Digest as _;
+    let fleet = Fleet::new(true, "[families.exim]\nrecipe = \"recipes/exim.toml\"\n");
+    let package = b"not much of a package";
+    let sum: String = sha2::Sha256::digest(package)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let recipe = format!(
+        "format = 1\n[[package]]\nname = \"exim4\"\nversion = \"4.96-15+deb12u9\"\n\
+         file = \"exim4.deb\"\nsha256 = \"{sum}\"\n"
+    );
+    fleet
+        .plan(&[])
+        .exits(2)
+        .says("the recipe of family exim cannot be used");
+    fleet.0.write("recipes/exim.toml", &recipe);
+    fleet.0.write("recipes/exim4.deb", package);
+    let json = fleet.plan(&["--format", "json"]).exits(0).json();
+    let variant = &json["plan"]["variants"][0];
+    assert_eq!(variant["packages"][0]["to"], "4.96-15+deb12u9", "{variant}");
+    assert_eq!(variant["recipe"]["path"], "recipes/exim.toml");
+
+    // Another word in the recipe is another plan; another package is none.
+    fleet.0.write(
+        "recipes/exim.toml",
+        format!("{recipe}\n# approved by nobody\n"),
+    );
+    let other = fleet.plan(&["--format", "json"]).exits(0).json();
+    assert_ne!(other["id"], json["id"]);
+    fleet.0.write("recipes/exim4.deb", b"swapped");
+    fleet.plan(&[]).exits(2).says("exim4.deb: its SHA-256 is");
+}
+
+#[test]
+fn invitations_go_by_mail_and_the_watch_reminds_of_them_a_day_ahead_once() {
+    let (port, taken) = mail_server();
+    let fleet = Fleet::new(
+        true,
+        &format!(
+            "[notify.mail]\nserver = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\n\
+             from = \"mailkeep@harbour.example\"\n"
+        ),
+    );
+    let calm = [
+        "--advisory",
+        "CVE-2023-42115",
+        "--lane",
+        "regular",
+        "--format",
+        "json",
+    ];
+    // The deadline is before the next window, which is said.
+    let json = fleet.plan(&calm).exits(1).json();
+    let plan = json["id"].as_str().unwrap();
+    fleet
+        .plan(&["notify", plan])
+        .exits(0)
+        .says("told asia@harbour.example, asia2@harbour.example by mail: Patching of");
+    let invitations = taken.lock().unwrap().len();
+    let invited = taken.lock().unwrap().join("\n");
+    assert!(
+        invited.contains("text/calendar; charset=utf-8; method=REQUEST"),
+        "{invited}"
+    );
+
+    let start: mailkeep_model::Timestamp = json["plan"]["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|step| step["region"] == "sg")
+        .map(|step| step["start"].as_str().unwrap().parse().unwrap())
+        .min()
+        .unwrap();
+    let watch = |hours: i64| {
+        let at = start - jiff::SignedDuration::from_hours(hours);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailkeep"));
+        fleet.0.prepare(&mut command);
+        command
+            .args(["--at", &at.to_string(), "--state"])
+            .arg(fleet.0.state())
+            .args(["watch", "--once", "--offline", "--fleet", "mailkeep.toml"]);
+        let ran = Ran::of(&command.output().unwrap());
+        let reminders = |line: &&str| {
+            line.starts_with("told asia@") && line.contains("by mail: Reminder: Patching")
+        };
+        ran.err.lines().filter(reminders).count()
+    };
+    assert_eq!([watch(25), watch(23), watch(22)], [0, 1, 0]);
+    assert!(taken.lock().unwrap().len() > invitations);
 }

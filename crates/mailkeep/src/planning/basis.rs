@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mailkeep_model::{
-    EventKind, HostFacts, HostName, HostState, NotPlanned, NotPlannedReason, PackageChange, Plan,
-    PlanId, ScanFailure, ScanFailureKind, Timestamp,
+    Act, ActOutcome, EventKind, HostFacts, HostName, HostState, NotPlanned, NotPlannedReason,
+    PackageChange, Plan, PlanId, RecordedEvent, ScanFailure, ScanFailureKind, Timestamp,
 };
 use mailkeep_plan::{HostWork, Settled};
 use mailkeep_rollout::Executor;
@@ -93,6 +93,8 @@ pub struct Progress {
     pub ended: bool,
     /// Hosts that came to an end, with their state and since when.
     pub hosts: BTreeMap<HostName, (HostState, Option<Timestamp>)>,
+    /// Minutes, begun ones counted, from the drain of a host to its return, as it was proven.
+    pub minutes: BTreeMap<HostName, u32>,
 }
 
 /// How a plan stands by its journal.
@@ -109,6 +111,7 @@ pub fn progress(store: &dyn Store, id: &PlanId, plan: Plan) -> anyhow::Result<Pr
         .filter(|view| view.state.is_end())
         .map(|view| (view.host.clone(), (view.state, view.since)))
         .collect();
+    let minutes = out_of_service_for(&events);
     let (started, ended) = (executor.is_started(), executor.outcome().is_some());
     drop(executor);
     Ok(Progress {
@@ -117,7 +120,73 @@ pub fn progress(store: &dyn Store, id: &PlanId, plan: Plan) -> anyhow::Result<Pr
         started,
         ended,
         hosts,
+        minutes,
     })
+}
+
+fn out_of_service_for(events: &[RecordedEvent]) -> BTreeMap<HostName, u32> {
+    let mut drained: BTreeMap<&HostName, Timestamp> = BTreeMap::new();
+    let mut minutes = BTreeMap::new();
+    for recorded in events {
+        let at = recorded.event.at;
+        match &recorded.event.kind {
+            EventKind::ActStarted {
+                host,
+                act: Act::Drain,
+                ..
+            } => {
+                drained.entry(host).or_insert(at);
+            }
+            EventKind::ActEnded {
+                host,
+                act: Act::Return,
+                result: ActOutcome::Done { .. } | ActOutcome::AlreadyDone { .. },
+                ..
+            } => {
+                if let Some(since) = drained.remove(host) {
+                    let begun = at.duration_since(since).as_secs().div_euclid(60) + 1;
+                    minutes.insert(host.clone(), u32::try_from(begun).unwrap_or(u32::MAX));
+                }
+            }
+            _ => {}
+        }
+    }
+    minutes
+}
+
+/// Steps of a family from which what was seen says more than the policy's allotment.
+const ENOUGH: usize = 5;
+
+/// Newest steps looked at: an older one was on other hosts, or other versions.
+const NEWEST: usize = 50;
+
+/// Minutes to allot to a host of a family, from this fleet's own rollouts: the longest of the newest
+/// steps and half of it again, since a window holds only if the slow one is done in it, too. `None` where
+/// too little was seen.
+pub fn minutes_of(family: &str, plans: &[Progress]) -> Option<u32> {
+    /// A host that was looked at for a moment was not proven by a message.
+    const LEAST: u32 = 5;
+    let mut seen: Vec<u32> = Vec::new();
+    for plan in plans {
+        for (host, minutes) in &plan.minutes {
+            let proven = matches!(plan.hosts.get(host), Some((HostState::Proven, _)));
+            let step = plan.plan.step_of(host);
+            let variant = step
+                .and_then(|step| usize::try_from(step.variant).ok())
+                .and_then(|number| plan.plan.variants.get(number));
+            if proven && variant.is_some_and(|variant| variant.family == family) {
+                seen.push(*minutes);
+            }
+        }
+        if seen.len() >= NEWEST {
+            break;
+        }
+    }
+    if seen.len() < ENOUGH {
+        return None;
+    }
+    let longest = seen.into_iter().max()?;
+    Some(longest.saturating_add(longest.div_ceil(2)).max(LEAST))
 }
 
 /// How every kept plan stands that can still matter, newest first.
@@ -259,4 +328,83 @@ pub fn not_known(basis: &Basis, fleet: &LoadedFleet, now: Timestamp) -> Vec<NotP
         });
     }
     left_out
+}
+
+#[cfg(test)]
+mod tests {
+    use mailkeep_model::{Actor, Event, Realm};
+
+    use super::*;
+
+    fn host(name: &str) -> HostName {
+        HostName::new(name).unwrap()
+    }
+
+    fn event(seconds: i64, kind: EventKind) -> RecordedEvent {
+        RecordedEvent {
+            seq: 1,
+            event: Event {
+                at: Timestamp::from_second(1_800_000_000 + seconds).unwrap(),
+                realm: Realm::Live,
+                kind,
+            },
+        }
+    }
+
+    fn acts(name: &str, from: i64, to: i64) -> [RecordedEvent; 2] {
+        let plan = PlanId::new("sha256:00").unwrap();
+        [
+            event(
+                from,
+                EventKind::ActStarted {
+                    plan: plan.clone(),
+                    host: host(name),
+                    act: Act::Drain,
+                    attempt: 1,
+                    fence: 1,
+                },
+            ),
+            event(
+                to,
+                EventKind::ActEnded {
+                    plan,
+                    host: host(name),
+                    act: Act::Return,
+                    attempt: 1,
+                    fence: 1,
+                    result: ActOutcome::Done { seen: Vec::new() },
+                },
+            ),
+        ]
+    }
+
+    #[test]
+    fn time_out_of_service_is_counted_from_the_first_drain_to_the_return() {
+        let mut events = acts("mx1", 0, 119).to_vec();
+        // A second attempt to drain is the same time out of service.
+        events.insert(1, acts("mx1", 30, 0)[0].clone());
+        events.extend(acts("mx2", 0, 600));
+        // One that never came back has no length.
+        events.push(acts("mx3", 0, 0)[0].clone());
+        events.push(event(
+            5,
+            EventKind::HostReleased {
+                host: host("mx3"),
+                by: Actor {
+                    name: "anna".to_owned(),
+                    team: None,
+                },
+            },
+        ));
+        let minutes = out_of_service_for(&events);
+        assert_eq!(
+            minutes,
+            [(host("mx1"), 2), (host("mx2"), 11)].into_iter().collect()
+        );
+    }
+
+    #[test]
+    fn a_few_steps_say_nothing() {
+        assert_eq!(minutes_of("exim", &[]), None);
+    }
 }

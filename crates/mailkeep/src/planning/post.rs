@@ -517,3 +517,119 @@ fn file_name(name: &str) -> String {
         .take(60)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use mailkeep_model::RegionName;
+
+    use super::*;
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + hours * 3600).unwrap()
+    }
+
+    fn notice(uid: &str, start: i64, body: &str) -> Notice {
+        Notice {
+            uid: uid.to_owned(),
+            team: TeamName::new("asia").unwrap(),
+            region: RegionName::new("sg").unwrap(),
+            start: at(start),
+            end: at(start + 2),
+            summary: "Patching".to_owned(),
+            body: body.to_owned(),
+            reference: "Plan 1".to_owned(),
+            tentative: false,
+        }
+    }
+
+    /// Sends what is due, as `method sequence uid`.
+    fn send(memory: &mut Memory, wanted: &[Notice], now: i64) -> Vec<String> {
+        let due = memory.due("live:1", wanted.to_vec(), at(now));
+        note(memory, &due, now)
+    }
+
+    fn remind(memory: &mut Memory, now: i64) -> Vec<String> {
+        let due = memory.reminders(at(now));
+        note(memory, &due, now)
+    }
+
+    fn note(memory: &mut Memory, due: &[Due], now: i64) -> Vec<String> {
+        due.iter()
+            .map(|item| {
+                memory.note(item, vec!["asia@harbour.example".to_owned()], at(now));
+                let heading = item.heading;
+                let uid = &item.notice.uid;
+                format!("{heading} {} {} {uid}", item.method.name(), item.sequence)
+            })
+            .collect()
+    }
+
+    fn memory() -> Memory {
+        Memory {
+            path: PathBuf::new(),
+            books: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn an_entry_is_sent_once_changed_with_a_higher_number_and_taken_back_with_a_higher_still() {
+        let mut memory = memory();
+        let (a, b) = (notice("a", 100, "x"), notice("b", 200, "x"));
+        let both = [a.clone(), b.clone()];
+        assert_eq!(
+            send(&mut memory, &both, 0),
+            [" REQUEST 0 a", " REQUEST 0 b"]
+        );
+        assert!(send(&mut memory, &both, 1).is_empty());
+        // Another plan that changes nothing for this team is no news.
+        let mut same = a.clone();
+        same.reference = "Plan 2".to_owned();
+        assert!(send(&mut memory, &[same, b.clone()], 2).is_empty());
+        let later = notice("a", 110, "x");
+        assert_eq!(
+            send(&mut memory, &[later.clone(), b], 3),
+            ["Changed REQUEST 1 a"]
+        );
+        assert_eq!(
+            send(&mut memory, std::slice::from_ref(&later), 4),
+            ["Cancelled CANCEL 1 b"]
+        );
+        assert!(send(&mut memory, &[later], 5).is_empty());
+        // What is over is not taken back.
+        assert!(send(&mut memory, &[], 113).is_empty());
+        // One that comes again is a change of the one that was taken back.
+        assert_eq!(
+            send(&mut memory, &[notice("b", 300, "x")], 114),
+            ["Changed REQUEST 2 b"]
+        );
+    }
+
+    #[test]
+    fn a_reminder_comes_once_a_day_ahead_and_not_of_what_was_taken_back() {
+        let mut memory = memory();
+        let (a, b) = (notice("a", 100, "x"), notice("b", 100, "x"));
+        send(&mut memory, &[a.clone(), b], 0);
+        send(&mut memory, &[a], 1);
+        assert!(remind(&mut memory, 75).is_empty());
+        assert_eq!(remind(&mut memory, 76), ["Reminder REQUEST 0 a"]);
+        assert!(remind(&mut memory, 77).is_empty());
+        // Moved, it is reminded of anew; told within the day, it is not.
+        send(&mut memory, &[notice("a", 200, "x")], 78);
+        assert_eq!(remind(&mut memory, 180), ["Reminder REQUEST 1 a"]);
+        send(&mut memory, &[notice("c", 220, "x")], 199);
+        assert!(remind(&mut memory, 200).is_empty());
+        let mut reserved = notice("d", 400, "x");
+        reserved.tentative = true;
+        send(&mut memory, &[reserved], 201);
+        assert!(remind(&mut memory, 390).is_empty());
+    }
+
+    #[test]
+    fn a_damaged_memory_is_not_begun_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(Memory::read(directory.path()).unwrap().books.is_empty());
+        std::fs::write(directory.path().join("plan-notices.json"), "{").unwrap();
+        let error = Memory::read(directory.path()).unwrap_err();
+        assert!(error.to_string().contains("is damaged"));
+    }
+}

@@ -8,18 +8,20 @@ use anyhow::{Context as _, bail};
 use mailkeep_matcher::version;
 use mailkeep_model::{
     AdvisoryId, Event, EventKind, Finding, HostFacts, HostName, Lane, NotPlanned, Override, Plan,
-    PlanId, PlanningReport, Realm, RecipeRef, Status, Surface, text,
+    PlanId, PlanningReport, Realm, Status, Surface, text,
 };
 use mailkeep_plan::{HostWork, Planned, Request, canonical, id_of, work_from};
+use mailkeep_rollout::Recipe;
 use mailkeep_store::{SqliteStore, Store};
 
 use super::super::Done;
 use super::{fleet_of, report};
 use crate::app::{App, LoadedFleet, write_whole};
 use crate::cli::plan::{MakeArgs, PlanReportFormat};
+use crate::planning::approval;
 use crate::planning::basis::{self, Basis, Progress};
 use crate::planning::kept::{self, Kept};
-use crate::planning::{approval, recipe};
+use crate::planning::recipe::Recipes;
 
 /// Runs it.
 pub(super) fn run(app: &App, args: &MakeArgs) -> anyhow::Result<Done> {
@@ -205,8 +207,18 @@ fn ask(
     plans: &[Progress],
     parent: Option<&Kept>,
 ) -> anyhow::Result<Asked> {
-    let facts: BTreeMap<HostName, &HostFacts> = basis
-        .facts
+    let recipes = Recipes::load(fleet)?;
+    let mut offered = (BTreeMap::new(), Vec::new());
+    if !recipes.is_empty() {
+        offered = (basis.facts.clone(), chosen.findings.clone());
+        recipes.offer(fleet, &mut offered.0, &mut offered.1);
+    }
+    let (facts, findings) = if recipes.is_empty() {
+        (&basis.facts, &chosen.findings)
+    } else {
+        (&offered.0, &offered.1)
+    };
+    let facts: BTreeMap<HostName, &HostFacts> = facts
         .iter()
         .map(|(host, facts)| (host.clone(), facts))
         .collect();
@@ -214,20 +226,20 @@ fn ask(
         version::compare(scheme, a, b).unwrap_or(std::cmp::Ordering::Equal)
     };
     let declared = &fleet.file.fleet;
-    let (mut work, mut left_out) = work_from(declared, &chosen.findings, &facts, app.now, &order);
+    let (mut work, mut left_out) = work_from(declared, findings, &facts, app.now, &order);
     // What is not known of a host goes before what was once known of it.
     let unknown = basis::not_known(basis, fleet, app.now);
     let is_unknown: BTreeSet<&HostName> = unknown.iter().map(|n| &n.host).collect();
     work.retain(|item| !is_unknown.contains(&item.host));
     left_out.retain(|item| !is_unknown.contains(&item.host));
     left_out.extend(unknown);
-    let mut recipes: BTreeMap<String, Option<RecipeRef>> = BTreeMap::new();
     for item in &mut work {
-        if !recipes.contains_key(&item.family) {
-            let found = recipe::of_family(fleet, &item.family)?;
-            recipes.insert(item.family.clone(), found);
+        item.recipe = recipes.of(&item.family).map(Recipe::reference);
+        let settings = declared.families.get(&item.family);
+        // What the fleet file allots goes before what was seen.
+        if settings.is_none_or(|settings| settings.step_minutes.is_none()) {
+            item.minutes = basis::minutes_of(&item.family, plans);
         }
-        item.recipe = recipes.get(&item.family).cloned().flatten();
     }
     let mut lineage = BTreeSet::new();
     if let Some(parent) = parent {
