@@ -11,6 +11,7 @@
 //! `/run/mailkeep`, readable by root alone.
 
 pub mod answer;
+pub mod dialogue;
 mod script;
 
 use std::collections::BTreeMap;
@@ -205,6 +206,9 @@ impl Hands for SshHands {
                 detail: "the plan has no such step or variant".to_owned(),
             };
         };
+        if let Some(product) = dialogue::Product::of(&variant.family) {
+            return by_hand_only(product, order.act, host);
+        }
         let limit = Duration::try_from(order.limit).unwrap_or_default();
         let recipe = match self.recipe_of(variant) {
             Ok(recipe) => recipe,
@@ -269,6 +273,26 @@ impl Hands for SshHands {
             Some(after) => both(outcome, after),
             None => outcome,
         }
+    }
+}
+
+/// A product whose adapter was never tried on a real server: refused before anything is touched.
+fn by_hand_only(product: dialogue::Product, act: Act, host: &HostName) -> ActOutcome {
+    let said = dialogue::commands(product, act, host.as_str(), None).unwrap_or_default();
+    let hint = if said.is_empty() {
+        "its own documentation tells how".to_owned()
+    } else {
+        format!("by hand: {}", said.join("; "))
+    };
+    ActOutcome::Failed {
+        kind: ActFailure::Other,
+        detail: printable_max(
+            &format!(
+                "{} of this product is not done by Mailkeep, and nothing was touched; {hint}",
+                act.name()
+            ),
+            1000,
+        ),
     }
 }
 

@@ -71,7 +71,7 @@ act_precheck() {
 # Room, the new packages, the old ones, and what apt would do.
 precheck_packages() {
     for mk_place in /usr /var/cache/apt "$mk_dir"; do
-        mk_free_here=$(df -Pk "$mk_place" 2>/dev/null | awk 'NR > 1 { free = $4 } END { print int(free / 1024) }')
+        mk_free_here=$(free_mib "$mk_place")
         if [ "${mk_free_here:-0}" -lt "$mk_free" ]; then
             fail disk-full "$mk_free_here MiB free at $mk_place, $mk_free wanted"
         fi
@@ -113,7 +113,8 @@ take_picture() {
     done
     # shellcheck disable=SC2016 # dpkg's own ${}
     dpkg-query -W -f '${Conffiles}\n' >"$mk_dir/before.new/conffiles" 2>/dev/null
-    copy_config "$mk_dir/before.new/config"
+    copy_config "$mk_dir/before.new/config" ||
+        fail disk-full "the configuration cannot be copied to $mk_dir"
     rm -rf "$mk_dir/before"
     mv "$mk_dir/before.new" "$mk_dir/before"
     seen "ports $mk_open"

@@ -89,10 +89,8 @@ one_at_a_time() {
 
 make_state() {
     mkdir -p "$mk_dir" 2>/dev/null && : >"$mk_dir/.writable" && rm -f "$mk_dir/.writable" && return
-    case $(df -Pk /var/lib 2>/dev/null | tail -n 1) in
-    *' 0 100% '*) fail disk-full "cannot write to $mk_dir" ;;
-    *) fail other "cannot write to $mk_dir" ;;
-    esac
+    if [ "$(free_mib /var/lib)" = 0 ]; then fail disk-full "cannot write to $mk_dir"; fi
+    fail other "cannot write to $mk_dir"
 }
 mk_logfile() { if [ -d "$mk_dir" ]; then printf '%s' "$mk_dir/log"; else printf /dev/null; fi; }
 # Runs quietly, with its words in the log.
@@ -223,12 +221,14 @@ dpkg_() {
     cat "$mk_dir/apt.out" >>"$mk_dir/log" 2>/dev/null
     return "$mk_status"
 }
+free_mib() { df -Pk "$1" 2>/dev/null | awk 'NR > 1 { free = $4 } END { print int(free / 1024) }'; }
 # What apt or dpkg failed with: locked, or the name of a failure.
 apt_complaint() {
     if grep -q -E 'Could not get lock|nable to acquire the dpkg|nable to lock|lock was locked by another' \
         "$mk_dir/apt.out"; then
         echo locked
-    elif grep -q -E 'No space left on device|enough free space' "$mk_dir/apt.out"; then
+    elif grep -q -E 'No space left on device|enough free space' "$mk_dir/apt.out" ||
+        [ "$(free_mib /var)" = 0 ] || [ "$(free_mib /usr)" = 0 ]; then
         echo disk-full
     elif grep -q -E 'Failed to fetch|Unable to fetch|Could not resolve|was not found|Unable to locate|no installation candidate|Unable to find|no longer' \
         "$mk_dir/apt.out"; then
@@ -603,6 +603,7 @@ config_paths() {
 copy_config() { # DIRECTORY
     rm -rf "$1"
     mkdir -p "$1"
+    [ -n "$(config_paths)" ] || return 0
     # shellcheck disable=SC2046 # words
     (cd / && tar -cf - $(config_paths) 2>/dev/null) | tar -xf - -C "$1" 2>/dev/null
 }

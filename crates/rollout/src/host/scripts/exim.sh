@@ -5,6 +5,7 @@ exim_stop() {
     end_processes exim
 }
 exim_start() { service_ exim4 start; }
+# By its pid file; its children have the same command line.
 exim_daemon() {
     mk_pid=$(cat /run/exim4/exim.pid 2>/dev/null)
     [ -n "$mk_pid" ] && mail_processes | grep "^$mk_pid exim " | cut -d ' ' -f 1
