@@ -144,10 +144,16 @@ mod tests {
     #[test]
     fn the_fleets_own_median_counts_once_there_are_enough_steps() {
         let mut events = Vec::new();
-        for (at, (host, took)) in (0..).zip([("a", 40), ("b", 20), ("c", 300)]) {
+        for (at, (host, took)) in (0_i64..).zip([("a", 40), ("b", 20), ("c", 300)]) {
             let start = 1000 * (at + 1);
-            events.push(event(at as u64, start, host, Act::Drain, false));
-            events.push(event(at as u64, start + took, host, Act::Return, true));
+            events.push(event(at.unsigned_abs(), start, host, Act::Drain, false));
+            events.push(event(
+                at.unsigned_abs(),
+                start + took,
+                host,
+                Act::Return,
+                true,
+            ));
         }
         let all_postfix = |_: &HostName| Some("postfix".to_owned());
         let expected = expect(&events, "postfix", all_postfix);
