@@ -1,5 +1,5 @@
-//! `cargo xtask bench filter|fleet`: the figures of the patch filter, each beside a peer or a floor
-//! measured in the same run. docs/BENCHMARKS.md records them.
+//! `cargo xtask bench filter|fleet|plan`: the figures of the patch filter and of the planner, each
+//! beside a peer, a floor or a bound of the same run. docs/BENCHMARKS.md records them.
 //!
 //! One row a case: `case  ours  peer  ratio  goal`. Times are medians of runs that take turns, so
 //! that whatever else the machine does meets all alike. A peer that is not installed is named in
@@ -19,6 +19,7 @@ mod floor;
 mod made;
 mod measure;
 mod peers;
+mod plan;
 
 #[path = "../../../crates/matcher/examples/fleet_bench/fleet.rs"]
 mod drawn;
@@ -27,10 +28,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-cargo xtask bench filter|fleet [OPTIONS]
+cargo xtask bench filter|fleet|plan [OPTIONS]
 
   filter   check of one host and import of a feed of real size, beside trivy, debsecan, serde_json
   fleet    a fleet in memory: a check of all of it, and one new advisory
+  plan     plans for drawn fleets, beside what no plan can beat
 
   --data DIR        the bulk data (default: $MAILKEEP_DATA, then ../shared/data); where there is
                     none, data of the same shape is drawn, for which trivy has no database
@@ -39,6 +41,7 @@ cargo xtask bench filter|fleet [OPTIONS]
   --runs N          runs of each case (default 11)
   --hosts N         hosts of the fleet (default 100000)
   --advisory-hosts N  hosts that one new advisory is held against (default 1000000; 0 leaves it out)
+  --seeds N         fleets of each family to plan for (default 3)
 ";
 
 /// What was asked for.
@@ -50,6 +53,7 @@ struct Options {
     runs: usize,
     hosts: u32,
     advisory_hosts: u32,
+    seeds: u64,
 }
 
 /// Whatever goes wrong ends the run with its words.
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.first().map(String::as_str) {
         Some("filter") => options(arguments.split_off(1)).and_then(|o| filter::run(&o)),
         Some("fleet") => options(arguments.split_off(1)).and_then(|o| fleet::run(&o)),
+        Some("plan") => options(arguments.split_off(1)).and_then(|o| plan::run(&o)),
         Some("help" | "--help" | "-h") => {
             println!("{HELP}");
             return ExitCode::SUCCESS;
@@ -89,6 +94,7 @@ fn options(arguments: Vec<String>) -> Outcome<Options> {
         runs: 11,
         hosts: 100_000,
         advisory_hosts: 1_000_000,
+        seeds: 3,
     };
     let mut arguments = arguments.into_iter();
     while let Some(name) = arguments.next() {
@@ -99,6 +105,7 @@ fn options(arguments: Vec<String>) -> Outcome<Options> {
             "--mailkeep" => options.mailkeep = value.into(),
             "--runs" => options.runs = value.parse::<usize>()?.max(1),
             "--hosts" => options.hosts = value.parse()?,
+            "--seeds" => options.seeds = value.parse::<u64>()?.max(1),
             "--advisory-hosts" => options.advisory_hosts = value.parse()?,
             _ => return Err(format!("unknown option {name}\n\n{HELP}").into()),
         }

@@ -9,8 +9,11 @@ use crate::planner::schedule::index;
 /// Rounds of the volume algorithm at most. Each costs about as much as placing everything once.
 const MAX_ROUNDS: u32 = 600;
 
-/// Near enough: a thousandth of the bound, a tenth of what the planner is measured by.
+/// Near enough: a fiftieth of the hundredth that the planner is measured by.
 const NEAR: f64 = 0.000_2;
+
+/// Fifty rounds that raise the bound by less than this part of it are the last.
+const STALLED: f64 = 0.000_05;
 
 /// A bound on exposure, and a fractional schedule that goes with it.
 #[derive(Debug, Clone)]
@@ -372,8 +375,13 @@ fn volume(problem: &Problem, start: Vec<f64>, reached: f64) -> Guide {
             }
         }
         if round % 50 == 0 {
-            if bound - checked < 0.001 * bound {
+            let gained = bound - checked;
+            if gained < 0.001 * bound {
                 share = f64::max(share * 0.5, 0.005);
+            }
+            // Nothing more is to be had.
+            if round >= 200 && gained < STALLED * bound {
+                break;
             }
             checked = bound;
         }
