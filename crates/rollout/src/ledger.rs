@@ -14,6 +14,7 @@ pub mod flow;
 pub mod prove;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use mailkeep_model::{HostName, Ledger, PlanId, ServiceName, Timestamp};
@@ -149,6 +150,14 @@ impl ProbeLedger {
     /// The token of this run; empty before [`ProbeRecord::Opened`].
     pub fn run(&self) -> &str {
         &self.run
+    }
+
+    /// After how long a message of a service is late.
+    pub fn late_after(&self, service: &ServiceName) -> Duration {
+        self.flows
+            .get(service)
+            .and_then(|flow| Duration::try_from(flow.late).ok())
+            .unwrap_or_default()
     }
 
     /// The services.

@@ -35,6 +35,16 @@ const SLOW: SignedDuration = SignedDuration::from_secs(2);
 /// That while.
 const SLOW_LASTS: SignedDuration = SignedDuration::from_secs(30);
 
+/// Nothing is out of service for so long: a rollout that waits for its next window.
+const QUIET_AFTER: SignedDuration = SignedDuration::from_mins(5);
+
+/// Then messages and looks are this many times rarer: a probe a second for days would fill the mailbox
+/// and tell nothing.
+const QUIET_FACTOR: u32 = 10;
+
+/// How soon a thread notices that its flow has ended, or is quiet no more.
+const NOTICE: Duration = Duration::from_millis(500);
+
 /// How often the figures are journalled, where they have changed.
 const COUNT_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
@@ -148,6 +158,8 @@ struct Shared {
     parts: FlowParts,
     book: Mutex<Book>,
     phase: AtomicU8,
+    /// Since when no host is out of service.
+    quiet_since: Mutex<Timestamp>,
 }
 
 struct Book {
@@ -189,15 +201,17 @@ impl Flows {
                 let mut slow = BTreeMap::new();
                 while sender.phase() < END {
                     sender.send(&name, &mut slow);
-                    sender.parts.clock.pause(settings.send_every);
+                    sender.rest(settings.send_every, Duration::MAX);
                 }
             }));
             let looker = Arc::clone(&shared);
             spawn(Box::new(move || {
+                // A message must not be late for want of a look.
+                let at_most = looker.book().ledger.late_after(&service) / 3;
                 // First of all what a controller before this one has sent.
                 while looker.phase() < END {
                     looker.look(&service);
-                    looker.parts.clock.pause(settings.look_every);
+                    looker.rest(settings.look_every, at_most);
                 }
             }));
         }
@@ -237,6 +251,7 @@ impl Drop for Flows {
 impl Shared {
     fn new(ledger: ProbeLedger, journal: Box<dyn ProbeJournal>, parts: FlowParts) -> Self {
         Self {
+            quiet_since: Mutex::new(parts.clock.now()),
             parts,
             book: Mutex::new(Book {
                 ledger,
@@ -260,6 +275,36 @@ impl Shared {
 
     fn now(&self) -> Timestamp {
         self.parts.clock.now()
+    }
+
+    /// Waits for the next turn: a while, and longer while the rollout is quiet, but never beyond
+    /// `at_most` for that.
+    fn rest(&self, every: Duration, at_most: Duration) {
+        let quiet = every.saturating_mul(QUIET_FACTOR).min(at_most).max(every);
+        let mut rested = Duration::ZERO;
+        while self.phase() < END {
+            let wanted = if self.is_quiet() { quiet } else { every };
+            let left = wanted.saturating_sub(rested);
+            if left.is_zero() {
+                return;
+            }
+            let turn = left.min(NOTICE);
+            self.parts.clock.pause(turn);
+            rested += turn;
+        }
+    }
+
+    /// Whether nothing has left service for a while, and nobody waits for the end.
+    fn is_quiet(&self) -> bool {
+        let mut since = self
+            .quiet_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let now = self.now();
+        if self.phase() != RUN || !self.parts.drained.hosts().is_empty() {
+            *since = now;
+        }
+        now.duration_since(*since) > QUIET_AFTER
     }
 
     /// Keeps records and takes them over; whether that worked.
@@ -681,6 +726,22 @@ mod tests {
             bench.send(second);
         }
         assert!(bench.asked().iter().any(|(server, _)| server == "mx1"));
+    }
+
+    #[test]
+    fn a_rollout_that_waits_for_its_window_is_quiet_and_one_at_work_is_not() {
+        let bench = Bench::new([("mx1", yes()), ("mx2", yes())]);
+        let at = |minute: i64| {
+            *bench.clock.0.lock().unwrap() = minute * 60;
+            bench.shared.is_quiet()
+        };
+        assert!(!at(0) && !at(5));
+        assert!(at(6));
+        let mx1 = HostName::new("mx1").unwrap();
+        bench.shared.parts.drained.hosts().insert(mx1.clone());
+        assert!(!at(600));
+        bench.shared.parts.drained.hosts().remove(&mx1);
+        assert!(!at(605) && at(606));
     }
 
     #[test]
