@@ -2,6 +2,7 @@
 //! mail that is sent to it meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -125,10 +126,11 @@ impl<'a> Bed<'a> {
             let sum = Command::new("sha256sum").arg(&deb).output().unwrap().stdout;
             let sum = String::from_utf8(sum).unwrap();
             let sum = sum.split_whitespace().next().unwrap();
-            text.push_str(&format!(
-                "[[package]]\nname = \"{}\"\nversion = \"{}\"\nfile = \"{file}\"\nsha256 = \"{sum}\"\n",
+            _ = writeln!(
+                text,
+                "[[package]]\nname = \"{}\"\nversion = \"{}\"\nfile = \"{file}\"\nsha256 = \"{sum}\"",
                 package.name, package.to
-            ));
+            );
             contents.insert(file, std::fs::read(&deb).unwrap());
         }
         let recipe = Recipe::load("recipe.toml", |path| match path {
