@@ -107,6 +107,8 @@ impl Suite<'_> {
         ];
         self.cargo_step("clippy", &lint, &[])?;
         self.nextest()?;
+        #[cfg(target_os = "linux")]
+        self.tour()?;
         self.cargo_step(
             "doctests",
             &["test", "--doc", "--workspace", "--locked"],
@@ -146,6 +148,28 @@ impl Suite<'_> {
                 report.display()
             )),
         }
+        Ok(())
+    }
+
+    /// All parts together, on real hosts: the one step that fails when each works and the whole does not.
+    #[cfg(target_os = "linux")]
+    fn tour(&mut self) -> Result<(), Failed> {
+        let mut unavailable = None;
+        self.step("tour of the lab", |_| {
+            match crate::lab::cli::tour(&["--debug"]) {
+                Ok(code) => code == ExitCode::SUCCESS,
+                Err(error) if error.is_unavailable() => {
+                    unavailable = Some(format!("tour of the lab: {error}"));
+                    true
+                }
+                Err(error) => {
+                    eprintln!("{error}");
+                    false
+                }
+            }
+        })?;
+        self.passed -= usize::from(unavailable.is_some());
+        self.skipped.extend(unavailable);
         Ok(())
     }
 

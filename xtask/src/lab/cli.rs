@@ -58,6 +58,11 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     }
 }
 
+/// The tour, with the words after its name.
+pub(crate) fn tour(words: &[&str]) -> Result<ExitCode, LabError> {
+    super::tour::run(&super::tour::Options::parse(words)?)
+}
+
 fn command(words: &[&str]) -> Result<ExitCode, LabError> {
     // Usage errors first: they need no lab.
     match words {
@@ -104,7 +109,7 @@ fn command(words: &[&str]) -> Result<ExitCode, LabError> {
             let fault = Fault::parse(&fault)?;
             Lab::open_default()?.fault(name, fault)?;
         }
-        ["tour", rest @ ..] => return super::tour::run(&super::tour::Options::parse(rest)?),
+        ["tour", rest @ ..] => return tour(rest),
         ["down"] => Lab::open_default()?.down()?,
         ["down", "--purge"] => Lab::open_default()?.purge()?,
         other => {
