@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::format_collect,
     clippy::indexing_slicing,
     reason = "a test stops at the first surprise, and plays the other side itself"
 )]
