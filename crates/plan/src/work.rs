@@ -344,9 +344,9 @@ const FAMILIES: &[(&str, &[&str])] = &[
     ("dovecot", &["dovecot"]),
 ];
 
-/// The product family of a host: of the mail servers that run, else of those installed, else what is
-/// to be changed.
-fn family_of(facts: &HostFacts, closed: &[&Finding]) -> String {
+/// The product family of a host by what was seen on it: of the mail servers that run, else of those
+/// installed.
+pub fn family_seen(facts: &HostFacts) -> Option<String> {
     let source_of: BTreeMap<&str, &str> = facts
         .packages
         .iter()
@@ -366,8 +366,12 @@ fn family_of(facts: &HostFacts, closed: &[&Finding]) -> String {
             .find(|(_, sources)| sources.iter().any(|s| found.contains(s)));
         family.map(|(family, _)| (*family).to_owned())
     };
-    known(&running)
-        .or_else(|| known(&installed))
+    known(&running).or_else(|| known(&installed))
+}
+
+/// The same, else what is to be changed.
+fn family_of(facts: &HostFacts, closed: &[&Finding]) -> String {
+    family_seen(facts)
         .or_else(|| closed.first().map(|f| f.verdict.package.to_string()))
         .unwrap_or_default()
 }

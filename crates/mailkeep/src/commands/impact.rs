@@ -57,7 +57,11 @@ pub fn run(app: &App, args: &ImpactArgs) -> anyhow::Result<Done> {
             scan::local_name().is_ok_and(|here| here == args.on) && host.address.is_none();
         ask(args, host, is_here, &wanted)?
     };
-    let family = family_of(host, &facts);
+    let family = host
+        .family
+        .clone()
+        .or_else(|| mailkeep_plan::family_seen(&facts))
+        .unwrap_or_default();
     let events = all_events(&store)?;
     let interruption = history::expect(&events, &family, |name| {
         fleet.hosts.get(name)?.family.clone()
@@ -194,29 +198,6 @@ fn ask(
     };
     let output = output.with_context(|| format!("cannot ask {}", args.on))?;
     parse_impact(&output).with_context(|| format!("cannot understand what {} says", args.on))
-}
-
-/// The product family: what the fleet file says, else that of the mail software found.
-fn family_of(host: &Host, facts: &HostFacts) -> String {
-    let found = || {
-        let package = facts.packages.iter().find(|package| {
-            [
-                "postfix",
-                "exim4",
-                "sendmail",
-                "opensmtpd",
-                "dovecot",
-                "cyrus-imapd",
-            ]
-            .contains(&&*package.source)
-        })?;
-        Some(match &*package.source {
-            "exim4" => "exim".to_owned(),
-            "cyrus-imapd" => "cyrus".to_owned(),
-            other => other.to_owned(),
-        })
-    };
-    host.family.clone().or_else(found).unwrap_or_default()
 }
 
 fn all_events(store: &dyn Store) -> anyhow::Result<Vec<RecordedEvent>> {
