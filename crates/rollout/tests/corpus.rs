@@ -9,13 +9,18 @@
 #[path = "../../../fuzz/replay.rs"]
 mod replay;
 
-use mailkeep_rollout::host::answer;
+use mailkeep_rollout::host::{answer, dialogue};
 use mailkeep_rollout::{ledger, recipe};
 use replay::replay;
 
 #[test]
 fn every_answer_of_a_host_of_the_corpus_is_survived() {
     replay("host_answer", answer::fuzz);
+}
+
+#[test]
+fn every_answer_of_a_dialogue_of_the_corpus_is_survived() {
+    replay("maintenance_dialogue", dialogue::fuzz);
 }
 
 #[test]

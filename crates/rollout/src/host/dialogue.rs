@@ -127,7 +127,7 @@ fn stalwart(act: Act) -> Option<Vec<String>> {
 
 /// An answer that is not as documented.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the answer is not as documented: {line:?}")]
+#[error("the answer is not as documented: \"{line}\"")]
 pub struct OtherAnswer {
     /// The line that is not.
     pub line: String,
@@ -167,7 +167,7 @@ pub fn read_queues(product: Product, answer: &str) -> Result<u64, OtherAnswer> {
         Product::Stalwart => {
             // A table of `| ID | Delivery Due | Sender | Recipients | Size |`, one message a row; a
             // message with several recipients goes on in rows without an id.
-            let mut seen_head = false;
+            let (mut seen_head, mut ended) = (false, false);
             let mut messages = 0;
             for line in answer.lines().map(str::trim).filter(|l| !l.is_empty()) {
                 if line.starts_with('+') {
@@ -181,15 +181,14 @@ pub fn read_queues(product: Product, answer: &str) -> Result<u64, OtherAnswer> {
                     Some("ID") => seen_head = true,
                     Some("") if seen_head => {}
                     Some(_) if seen_head => messages += 1,
-                    _ if line.ends_with("found.") || line.ends_with("total)") => {}
+                    _ if line.ends_with("found.") || line.ends_with("total)") => ended = true,
                     _ => return Err(OtherAnswer::at(line)),
                 }
             }
-            if !seen_head && !answer.trim().is_empty() {
-                let line = answer.trim().lines().next().unwrap_or_default();
-                if !line.ends_with("found.") {
-                    return Err(OtherAnswer::at(line));
-                }
+            // Cut short it would look like a shorter queue.
+            if !ended {
+                let line = answer.trim().lines().last().unwrap_or_default();
+                return Err(OtherAnswer::at(line));
             }
             Ok(messages)
         }
@@ -216,7 +215,7 @@ pub fn is_in_maintenance(components: &[(String, bool)]) -> bool {
             .all(|(name, _)| name == "Monitoring" || name == "RecoveryActionsEnabled")
 }
 
-/// Most rows read of one answer.
+/// Most rows read of one answer; a longer one is refused, for a part of it would look like all.
 const MAX_ROWS: usize = 10_000;
 
 /// `ConvertTo-Csv`: a head, then rows, every field between double quotes, `""` for one within.
@@ -229,9 +228,10 @@ fn rows(answer: &str, head: &[&str]) -> Result<Vec<Vec<String>>, OtherAnswer> {
         return Err(OtherAnswer::at(first));
     }
     lines
-        .take(MAX_ROWS)
-        .map(|line| {
+        .enumerate()
+        .map(|(row, line)| {
             fields(line)
+                .filter(|_| row < MAX_ROWS)
                 .filter(|fields| fields.len() == head.len())
                 .ok_or_else(|| OtherAnswer::at(line))
         })
@@ -268,7 +268,8 @@ pub fn fuzz(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     for product in [Product::Exchange, Product::Stalwart] {
         if let Err(other) = read_queues(product, &text) {
-            debug_assert!(other.line.chars().count() <= 80);
+            // What is quoted, and the words around it.
+            debug_assert!(other.to_string().chars().count() < 80 + 40);
         }
     }
     if let Ok(components) = read_components(&text) {
@@ -327,8 +328,26 @@ mod tests {
             assert!(read_queues(Product::Exchange, answer).is_err(), "{answer}");
             assert!(read_queues(Product::Stalwart, answer).is_err(), "{answer}");
         }
+        let head = TABLE.split_once("| 32B").unwrap().0;
+        for cut in ["", head, TABLE.rsplit_once("1 queued").unwrap().0] {
+            assert!(read_queues(Product::Stalwart, cut).is_err(), "{cut}");
+        }
+        let row = "\"q\",\"Undefined\",\"Ready\",\"0\"\n".repeat(MAX_ROWS);
+        let long = format!(
+            "{}\n{row}\"q\",\"x\",\"Ready\",\"1\"\n",
+            QUEUES.lines().next().unwrap()
+        );
+        assert!(read_queues(Product::Exchange, &long).is_err());
         let cut = QUEUES.replace("\"2\"", "\"two\"");
         assert!(read_queues(Product::Exchange, &cut).is_err());
+    }
+
+    #[test]
+    fn an_answer_is_quoted_with_at_most_eighty_characters() {
+        // An escape would make two of each.
+        let error = read_queues(Product::Exchange, &"\\".repeat(200)).unwrap_err();
+        let count = error.to_string().matches('\\').count();
+        assert!((70..80).contains(&count), "{error}");
     }
 
     #[test]
