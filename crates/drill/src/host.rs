@@ -416,6 +416,25 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_goes_neither_forward_nor_back_keeps_its_queue() {
+        let mut host = SimHost::new(Vec::new());
+        host.flaws.package_broken = true;
+        host.flaws.roll_back_broken = true;
+        let mut effects = Effects::default();
+        for act in [Act::Lease, Act::Drain, Act::Save] {
+            assert!(is_good(&host.perform(act, 1, false, 0, &mut effects)));
+        }
+        host.queue.push(4);
+        let empty = host.perform(Act::AwaitEmpty, 1, true, 0, &mut effects);
+        assert!(is_good(&empty));
+        for act in [Act::Patch, Act::RollBack] {
+            assert!(!is_good(&host.perform(act, 1, false, 0, &mut effects)));
+        }
+        assert_eq!((host.queue.as_slice(), host.drained), (&[4][..], true));
+        assert!(effects.lost.is_empty() && !host.passes_on(0));
+    }
+
+    #[test]
     fn a_lower_fence_than_the_host_has_seen_is_refused() {
         let mut host = SimHost::new(Vec::new());
         let mut effects = Effects::default();
