@@ -16,6 +16,7 @@ mod archive;
 pub(crate) mod bench;
 pub(crate) mod cli;
 mod command;
+mod desk;
 mod error;
 mod family;
 mod fault;
@@ -38,12 +39,14 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+pub use self::desk::Desk;
 pub use self::error::LabError;
 pub use self::family::Family;
 pub use self::fault::Fault;
 pub use self::host::Host;
 pub use self::load::{Account, Load, LoadSettings};
 pub use self::pair::{Pair, Pairing};
+pub use self::tour::fleet;
 
 use self::command::{output, program};
 use self::host::{Place, Starting};

@@ -4,7 +4,7 @@
 //! Entry: [`run`]. Six mail hosts in three regions; everything is done by the `mailkeep` program, as a user
 //! would do it, and shown with what it said. Leaves two pages behind ([`Tour::leave`]) and nothing running.
 
-pub(super) mod fleet;
+pub mod fleet;
 mod show;
 
 use std::fs;

@@ -12,33 +12,32 @@ use super::super::inventory::REGIONS;
 use super::super::pair::Pair;
 
 /// The domain that every host takes mail for.
-pub(in crate::lab) const DOMAIN: &str = "lab.test";
+pub const DOMAIN: &str = "lab.test";
 /// Who sends and gets all mail.
-pub(in crate::lab) const ADDRESS: &str = "probe@lab.test";
+pub const ADDRESS: &str = "probe@lab.test";
 /// Who approves: each region's team, and last the global one.
-pub(in crate::lab) const TEAMS: [&str; 4] =
-    ["europe-mail", "asia-mail", "americas-mail", "postmasters"];
+pub const TEAMS: [&str; 4] = ["europe-mail", "asia-mail", "americas-mail", "postmasters"];
 
 /// The region of a host.
-pub(in crate::lab) fn region(host: &Host) -> &'static str {
+pub fn region(host: &Host) -> &'static str {
     region_name(host.region)
 }
 
 /// The region of a number, from 1.
-pub(in crate::lab) fn region_name(number: u8) -> &'static str {
+pub fn region_name(number: u8) -> &'static str {
     let index = usize::from(number.saturating_sub(1));
     REGIONS.get(index).map_or("elsewhere", |(name, _)| name)
 }
 
 /// A line of `allowed_signers`: the team may sign plans, and nothing else.
-pub(in crate::lab) fn signer(team: &str, public_key: &str) -> String {
+pub fn signer(team: &str, public_key: &str) -> String {
     let key: Vec<&str> = public_key.split_whitespace().take(2).collect();
     format!("{team} namespaces=\"mailkeep-plan\" {}\n", key.join(" "))
 }
 
 /// The fleet file: every host takes mail of the internet, and `minimum` of them must (a number for every
 /// region, or a table of regions).
-pub(in crate::lab) fn file(hosts: &[Host], minimum: &str) -> String {
+pub fn file(hosts: &[Host], minimum: &str) -> String {
     let mut text = format!(
         "global_team = \"postmasters\"\nstate = \"mailkeep\"\n\n\
          [teams.postmasters]\nemail = [\"postmaster@{DOMAIN}\"]\nphone = \"+49 40 5550100\"\n\n\
@@ -89,7 +88,7 @@ pub(in crate::lab) fn file(hosts: &[Host], minimum: &str) -> String {
 }
 
 /// A Debian tracker of the families' made-up CVEs, before and after they are known.
-pub(in crate::lab) fn tracker(pairs: &[(Family, Pair)], known: bool) -> String {
+pub fn tracker(pairs: &[(Family, Pair)], known: bool) -> String {
     let fixed =
         |version: &str| json!({"status": "resolved", "fixed_version": version, "urgency": "high"});
     let mut tracker = json!({});
@@ -121,7 +120,7 @@ pub(in crate::lab) fn tracker(pairs: &[(Family, Pair)], known: bool) -> String {
 }
 
 /// The catalogue of exploited holes, before and after.
-pub(in crate::lab) fn kev(pairs: &[(Family, Pair)], known: bool) -> Result<String, LabError> {
+pub fn kev(pairs: &[(Family, Pair)], known: bool) -> Result<String, LabError> {
     let now = output("asking the time", &mut program("date", ["-u", "+%FT%TZ"]))?;
     let now = now.trim();
     let today = now.split('T').next().unwrap_or(now);
