@@ -1,0 +1,122 @@
+//! What goes wrong with hosts.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use crate::ring::Ring;
+
+/// Holds the locks of a package manager at work until it is dropped.
+pub(crate) fn lock_dpkg(ring: &Ring<'_>, host: &str) -> Holding {
+    // struct flock of 64-bit Linux; dpkg and apt use no other locks.
+    let script = r#"use Fcntl; $| = 1; my @kept;
+        for (qw(lock-frontend lock)) {
+            open(my $f, "+<", "/var/lib/dpkg/$_") or die "$_: $!\n";
+            my $lock = pack("ssx4qqix4", F_WRLCK, 0, 0, 0, 0);
+            fcntl($f, F_SETLK, $lock) or die "$_: $!\n";
+            push @kept, $f;
+        }
+        print "locked\n"; <STDIN>;"#;
+    let mut perl = ring.lab.inside(host, &["perl", "-e", script]).unwrap();
+    let mut child = perl
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "locked\n");
+    Holding {
+        stdin: child.stdin.take(),
+        child,
+    }
+}
+
+/// Ends what it holds when it is dropped.
+pub(crate) struct Holding {
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.stdin.take();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Whatever is started on the host from now on sees a clock that is an hour fast; so does its mail
+/// server, an Exim.
+pub(crate) fn wrong_clock(ring: &Ring<'_>, host: &str) {
+    // No host can have a clock of its own (time_namespaces(7) leave out the one of the day), so every
+    // program is lied to.
+    let source = "#include <sys/syscall.h>\n#include <sys/time.h>\n#include <time.h>\n#include <unistd.h>\n\
+        int clock_gettime(clockid_t clock, struct timespec *at) {\n\
+            long failed = syscall(SYS_clock_gettime, clock, at);\n\
+            if (!failed && (clock == 0 || clock == 5)) at->tv_sec += 3600;\n\
+            return failed;\n}\n\
+        int gettimeofday(struct timeval *at, void *zone) {\n\
+            long failed = syscall(SYS_gettimeofday, at, zone);\n\
+            if (!failed && at) at->tv_sec += 3600;\n\
+            return failed;\n}\n\
+        time_t time(time_t *at) {\n\
+            struct timespec now;\n\
+            clock_gettime(0, &now);\n\
+            if (at) *at = now.tv_sec;\n\
+            return now.tv_sec;\n}\n";
+    let place = ring.desk.directory().join("wrong-clock");
+    let (text, library) = (place.with_extension("c"), place.with_extension("so"));
+    std::fs::write(&text, source).unwrap();
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-nostdlib", "-O1", "-o"]);
+    let status = compiler.arg(&library).arg(&text).status().unwrap();
+    assert!(status.success(), "cc ended with {status}");
+    let pid = ring.lab.pid(host).unwrap().unwrap();
+    std::fs::copy(&library, format!("/proc/{pid}/root/lab/wrong-clock.so")).unwrap();
+    ring.inside(
+        host,
+        "chmod 644 /lab/wrong-clock.so; echo /lab/wrong-clock.so >/etc/ld.so.preload; \
+         service exim4 restart",
+    );
+    clock_is_wrong(ring, host);
+    ring.step(&format!("{host}: its clock is an hour fast"));
+}
+
+/// The kernel, which dates files, knows better.
+#[track_caller]
+pub(crate) fn clock_is_wrong(ring: &Ring<'_>, host: &str) {
+    let script = "touch /run/now; test $(($(date +%s) - $(stat -c %Y /run/now))) -gt 3500";
+    assert!(ring.holds(host, script));
+}
+
+/// The host answers the controller with a reset, whatever it says, also in the middle.
+pub(crate) fn refuse_controller(ring: &Ring<'_>, host: &str) {
+    ring.inside(
+        host,
+        "nft add table inet lab; nft add chain inet lab in '{ type filter hook input priority -5; }'; \
+         nft add rule inet lab in ip saddr 198.19.255.254 meta l4proto tcp reject with tcp reset",
+    );
+}
+
+/// No longer.
+pub(crate) fn accept_controller(ring: &Ring<'_>, host: &str) {
+    ring.inside(host, "nft delete table inet lab");
+}
+
+/// Nothing can be delivered into the mailbox of the probes; it can still be looked into.
+pub(crate) fn close_mailbox(ring: &Ring<'_>, host: &str) {
+    ring.inside(
+        host,
+        "touch /var/mail/probe; stat -c '%u:%g %a' /var/mail/probe >/lab/mailbox; \
+         chown root:root /var/mail/probe; chmod 444 /var/mail/probe",
+    );
+}
+
+/// It can again, and what waits is delivered.
+pub(crate) fn open_mailbox(ring: &Ring<'_>, host: &str) {
+    ring.inside(
+        host,
+        "read -r owner mode </lab/mailbox; chown $owner /var/mail/probe; chmod $mode /var/mail/probe; \
+         postqueue -f",
+    );
+}
