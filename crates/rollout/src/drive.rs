@@ -240,6 +240,11 @@ impl<'a> Driver<'a> {
         self.sender.clone()
     }
 
+    /// Notes hosts that other rollouts have left out of service; see [`Executor::keep_out`].
+    pub fn keep_out<'h>(&mut self, hosts: impl IntoIterator<Item = &'h HostName>) {
+        self.executor.keep_out(hosts, self.parts.clock.now());
+    }
+
     /// What the journal says so far.
     pub fn executor(&self) -> &Executor {
         &self.executor

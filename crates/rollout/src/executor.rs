@@ -211,6 +211,18 @@ impl Executor {
         }
     }
 
+    /// Notes hosts that other rollouts have left out of service, as found at a time: they count for no
+    /// minimum until they are released by hand after it.
+    pub fn keep_out<'h>(
+        &mut self,
+        hosts: impl IntoIterator<Item = &'h HostName>,
+        found: Timestamp,
+    ) {
+        for host in hosts {
+            self.roster.keep_out(host, found);
+        }
+    }
+
     /// What is due. Each order is handed out once; until its end is applied there is no other for its
     /// host. Empty until [`EventKind::RolloutStarted`] was applied and after
     /// [`EventKind::RolloutEnded`] was, and for good once a higher fence was seen.

@@ -20,8 +20,8 @@ impl Executor {
             return Ok(());
         }
         match &event.kind {
-            EventKind::HostIsolated { host, .. } => self.roster.keep_out(host, true),
-            EventKind::HostReleased { host, .. } => self.roster.keep_out(host, false),
+            EventKind::HostIsolated { host, .. } => self.roster.isolate(host),
+            EventKind::HostReleased { host, .. } => self.roster.let_in(host, event.at),
             EventKind::RolloutStarted { .. } => self.started = true,
             EventKind::RolloutPaused { reason, .. } => self.paused = Some(reason.clone()),
             EventKind::RolloutResumed { .. } => {

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use mailkeep_model::{HostName, Plan, RegionName, ServiceName};
+use mailkeep_model::{HostName, Plan, RegionName, ServiceName, Timestamp};
 
 /// What a minimum lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,8 +72,17 @@ struct Entry {
     places: Vec<(usize, usize)>,
     taken: bool,
     out: bool,
+    /// Out of service when the plan was made, or left so by another rollout: known at this time.
+    out_since: Option<Timestamp>,
+    /// Isolated by hand.
+    isolated: bool,
+}
+
+impl Entry {
     /// Out of service by somebody else's doing.
-    kept_out: bool,
+    fn kept_out(&self) -> bool {
+        self.isolated || self.out_since.is_some()
+    }
 }
 
 /// Every host of every planned service, planned or not.
@@ -126,7 +135,7 @@ impl Roster {
             roster.entry(&step.host);
         }
         for host in &plan.out_of_service {
-            roster.keep_out(host, true);
+            roster.keep_out(host, plan.made_at);
         }
         roster
     }
@@ -150,10 +159,30 @@ impl Roster {
         });
     }
 
-    /// Notes that somebody else took a host out of service, or let it in again.
-    pub(super) fn keep_out(&mut self, host: &HostName, kept_out: bool) {
+    /// Notes that a host was out of service at a time, by somebody else's doing.
+    pub(super) fn keep_out(&mut self, host: &HostName, since: Timestamp) {
         if let Some(&at) = self.names.get(host) {
-            self.change(at, |entry| entry.kept_out = kept_out);
+            self.change(at, |entry| {
+                entry.out_since = entry.out_since.max(Some(since))
+            });
+        }
+    }
+
+    /// Notes that a host was isolated by hand.
+    pub(super) fn isolate(&mut self, host: &HostName) {
+        if let Some(&at) = self.names.get(host) {
+            self.change(at, |entry| entry.isolated = true);
+        }
+    }
+
+    /// Notes that a host was let in again by hand. What was found out of service after that is another
+    /// matter: the log is read from its beginning.
+    pub(super) fn let_in(&mut self, host: &HostName, time: Timestamp) {
+        if let Some(&at) = self.names.get(host) {
+            self.change(at, |entry| {
+                entry.isolated = false;
+                entry.out_since = entry.out_since.filter(|&since| time <= since);
+            });
         }
     }
 
@@ -166,7 +195,7 @@ impl Roster {
         // How many leave each place. Hosts that count already leave nothing behind.
         let mut places: Vec<((usize, usize), u32)> = Vec::new();
         for entry in leaving.filter_map(|at| self.entries.get(at)) {
-            let counted = entry.kept_out
+            let counted = entry.kept_out()
                 || match count {
                     Count::Out => entry.out,
                     Count::Taken => entry.taken,
@@ -225,9 +254,15 @@ impl Roster {
         let Some(entry) = self.entries.get_mut(at) else {
             return;
         };
-        let before = (entry.taken || entry.kept_out, entry.out || entry.kept_out);
+        let before = (
+            entry.taken || entry.kept_out(),
+            entry.out || entry.kept_out(),
+        );
         change(entry);
-        let after = (entry.taken || entry.kept_out, entry.out || entry.kept_out);
+        let after = (
+            entry.taken || entry.kept_out(),
+            entry.out || entry.kept_out(),
+        );
         if before == after {
             return;
         }

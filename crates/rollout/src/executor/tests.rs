@@ -416,6 +416,53 @@ fn hosts_isolated_by_hand_count_as_gone() {
     assert_eq!(bench.state("mx1"), HostState::Draining);
 }
 
+/// What `mx1`, alone with one other server under a minimum of one, comes to after what was kept.
+fn beside(out_by_plan: bool, left_out: bool, released: i64) -> HostState {
+    let mut plan = plan_of(&[("mx1", Stage::Rest, 0)], 1, Some(240));
+    for service in plan.services.values_mut() {
+        for hosts in service.hosts.values_mut() {
+            hosts.insert(host("mx2"));
+        }
+    }
+    if out_by_plan {
+        plan.out_of_service.insert(host("mx2"));
+    }
+    let mut bench = Bench::new(plan);
+    if left_out {
+        bench.executor.keep_out([&host("mx2")], at(-30));
+    }
+    let kinds = [
+        EventKind::HostIsolated {
+            host: host("mx2"),
+            by: actor(),
+            reason: "smoke".to_owned(),
+            below_minimum: false,
+        },
+        EventKind::HostReleased {
+            host: host("mx2"),
+            by: actor(),
+        },
+    ];
+    for kind in kinds {
+        let event = Event {
+            at: at(released),
+            realm: Realm::Drill,
+            kind,
+        };
+        bench.executor.apply(&event).unwrap();
+    }
+    bench.until(at(10), &mut |_, _, _| done());
+    bench.state("mx1")
+}
+
+#[test]
+fn an_old_release_lets_no_host_in_that_was_found_out_of_service_since() {
+    assert_eq!(beside(true, false, -90 * 24 * 60), HostState::Ready);
+    assert_eq!(beside(false, true, -90 * 24 * 60), HostState::Ready);
+    assert_ne!(beside(false, false, -90 * 24 * 60), HostState::Ready);
+    assert_ne!(beside(true, true, -10), HostState::Ready);
+}
+
 #[test]
 fn no_more_hosts_at_a_time_than_the_policy_allows() {
     let steps = [
