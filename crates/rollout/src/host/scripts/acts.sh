@@ -448,6 +448,8 @@ END
         fi
     fi
     mk_restored=$(config_changes)
+    # The old main.cf knows of no drain, and new smtpd read it at once.
+    if [ -n "$mk_restored" ] && family_has stop; then "${mk_family}_stop"; fi
     for mk_path in $mk_restored; do
         if [ -e "$mk_dir/before/config$mk_path" ]; then
             cp -a "$mk_dir/before/config$mk_path" "$mk_path"
@@ -463,6 +465,8 @@ END
     [ "$mk_versions" = from ] || restarts_only ||
         fail unexpected-version "wanted $(planned 2), found $mk_found"
     seen "installed $mk_found"
+    # What is started is not proven yet, and may not start at all.
+    keep_drained
     restart_all
     keep_drained
     # Without the patch, what stood in for it stands in again.
