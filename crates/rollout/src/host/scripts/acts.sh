@@ -16,8 +16,19 @@ fail_where_down() {
 }
 
 act_precheck() {
-    if read_lease "$mk_run/lease" && ! is_our_lease; then
-        fail lease-held "$(lease_owner)"
+    mk_ours=
+    if read_lease "$mk_run/lease"; then
+        if is_our_lease; then
+            mk_ours=1
+        elif ! may_take_over; then
+            fail lease-held "$(lease_owner)"
+        fi
+    fi
+    # Such a host is not done, whatever is installed: a drain may outlive its lease.
+    mk_away=
+    if is_kept_away; then mk_away=1; fi
+    if [ -n "$mk_away" ] && [ -z "$mk_ours" ]; then
+        fail other "mail is kept away already: $(cat "$mk_var/drained" 2>/dev/null)"
     fi
     # What plans left that never came to a lease.
     for mk_place in "$mk_var"/*/; do
@@ -44,7 +55,7 @@ act_precheck() {
             fail package-manager "dpkg is half-way: $(printf '%s' "$mk_audit" | head -n 3); run dpkg --configure -a"
     fi
     mk_stale=$(stale_processes)
-    if [ "$mk_versions" = to ] && [ -z "$mk_stale" ] && [ -z "$mk_recipe" ] &&
+    if [ "$mk_versions" = to ] && [ -z "$mk_stale" ] && [ -z "$mk_recipe" ] && [ -z "$mk_away" ] &&
         "${mk_family}_alive" >/dev/null; then
         # shellcheck disable=SC2086 # words
         wait_listening 0 $mk_ports || fail service-down "nothing listens on port$mk_closed"
@@ -61,8 +72,8 @@ act_precheck() {
     if read_lease "$mk_run/lease" && is_our_lease && [ -d "$mk_dir/before" ]; then
         ok
     fi
-    if [ -f "$mk_var/drained" ]; then
-        fail other "mail is kept away already: $(cat "$mk_var/drained")"
+    if [ -n "$mk_away" ]; then
+        fail other "mail is kept away already: $(cat "$mk_var/drained" 2>/dev/null)"
     fi
     take_picture || fail service-down "the port$mk_closed does not answer"
     seen "configuration $(config_print)"
@@ -133,11 +144,12 @@ act_lease() {
             ;;
         2) fail lease-lost "a newer controller has the lease: $(lease_owner)" ;;
         *)
-            # A plan of our own that ended and did not give it back.
-            if [ "$lease_controller" != "$mk_controller" ] || [ "$lease_host" != "$mk_host" ] ||
-                [ "$lease_fence" -ge "$mk_fence" ] || [ -f "$mk_var/drained" ]; then
-                fail lease-held "$(lease_owner)"
-            fi
+            may_take_over || fail lease-held "$(lease_owner)"
+            # Nor may a reboot bring it back.
+            case $lease_plan in
+            */*) ;;
+            *) rm -f "$mk_var/${lease_plan##*:}/lease" ;;
+            esac
             seen "taken over from plan $lease_plan"
             ;;
         esac

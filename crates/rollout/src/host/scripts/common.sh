@@ -143,6 +143,12 @@ is_our_lease() {
     [ "$lease_fence" -le "$mk_fence" ] || return 2
     [ "$lease_fence" -lt "$mk_fence" ] || [ "$lease_controller" = "$mk_controller" ]
 }
+# The lease of another plan of this controller, which ended and could not give it back: it keeps no mail
+# away. Fences count within one plan and say nothing about another's.
+may_take_over() {
+    [ "$lease_controller" = "$mk_controller" ] && [ "$lease_host" = "$mk_host" ] &&
+        [ -n "$lease_plan" ] && [ "$lease_plan" != "$mk_plan" ] && ! is_kept_away
+}
 # Before every act but the first two. A lease that a reboot took away is put back; one that is gone
 # without a reboot was taken by somebody.
 need_lease() {
@@ -769,6 +775,11 @@ is_drained() {
     product) if family_has is_drained; then "${mk_family}_is_drained"; else is_refusing mailkeep; fi ;;
     *) [ -f "$mk_var/drained" ] ;;
     esac
+}
+# Whether any plan's drain is left, however it was made.
+is_kept_away() {
+    [ -f "$mk_var/drained" ] || is_refusing mailkeep ||
+        { family_has is_drained && "${mk_family}_is_drained"; }
 }
 drain() {
     make_state
