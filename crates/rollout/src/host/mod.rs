@@ -247,10 +247,13 @@ impl Hands for SshHands {
             Act::Precheck => self.at_front(order, "front-look", limit),
             Act::Lease | Act::Drain | Act::Return | Act::Recheck | Act::Release => None,
         };
-        if let Some(before @ (ActOutcome::NotYet { .. } | ActOutcome::Failed { .. })) = before {
-            return before;
-        }
-        let outcome = self.run(host, &subject, limit);
+        // Sessions at the front end end where the host ends them: readers who stay are told to go there.
+        let waiting = match before {
+            Some(before @ ActOutcome::NotYet { .. }) if order.act == Act::AwaitEmpty => Some(before),
+            Some(before @ (ActOutcome::NotYet { .. } | ActOutcome::Failed { .. })) => return before,
+            Some(ActOutcome::Done { .. } | ActOutcome::AlreadyDone { .. }) | None => None,
+        };
+        let outcome = unless_waiting(self.run(host, &subject, limit), waiting);
         let after = match order.act {
             Act::Drain => Some("front-drain"),
             Act::Return => Some("front-return"),
@@ -293,6 +296,14 @@ fn by_hand_only(product: dialogue::Product, act: Act, host: &HostName) -> ActOut
             ),
             1000,
         ),
+    }
+}
+
+/// The host's outcome, but not done before its front end is.
+fn unless_waiting(host: ActOutcome, waiting: Option<ActOutcome>) -> ActOutcome {
+    match (host, waiting) {
+        (ActOutcome::Done { .. } | ActOutcome::AlreadyDone { .. }, Some(waiting)) => waiting,
+        (host, _) => host,
     }
 }
 
@@ -385,5 +396,23 @@ mod tests {
             detail: String::new(),
         };
         assert_eq!(both(done("a"), failed.clone()), failed);
+    }
+
+    #[test]
+    fn a_host_is_empty_only_where_its_front_end_is() {
+        let done = ActOutcome::Done { seen: Vec::new() };
+        let waits = |why: &str| ActOutcome::NotYet {
+            why: why.to_owned(),
+        };
+        let failed = ActOutcome::Failed {
+            kind: ActFailure::Other,
+            detail: String::new(),
+        };
+        let front = || Some(waits("front"));
+        assert_eq!(unless_waiting(done.clone(), front()), waits("front"));
+        assert_eq!(unless_waiting(waits("host"), front()), waits("host"));
+        assert_eq!(unless_waiting(failed.clone(), front()), failed);
+        assert_eq!(unless_waiting(waits("host"), None), waits("host"));
+        assert_eq!(unless_waiting(done.clone(), None), done);
     }
 }
