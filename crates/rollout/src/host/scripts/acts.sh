@@ -463,11 +463,11 @@ END
     # The old main.cf knows of no drain, and new smtpd read it at once.
     if [ -n "$mk_restored" ] && family_has stop; then "${mk_family}_stop"; fi
     for mk_path in $mk_restored; do
+        keep_copy "$mk_path"
         if [ -e "$mk_dir/before/config$mk_path" ]; then
             cp -a "$mk_dir/before/config$mk_path" "$mk_path"
         else
-            mkdir -p "$mk_dir/put-aside"
-            mv "$mk_path" "$mk_dir/put-aside/"
+            rm -f "$mk_path"
         fi
         seen "restored $mk_path"
     done

@@ -17,6 +17,8 @@ mk_nl='
 mk_var=/var/lib/mailkeep/rollout
 # Without the colon of an id: apt takes a path with one for no file, and installs nothing.
 mk_dir=$mk_var/${mk_plan##*:}
+# Never removed by Mailkeep.
+mk_kept=/var/lib/mailkeep/kept/${mk_plan##*:}
 mk_run=/run/mailkeep
 mk_out=
 mk_locked=
@@ -681,6 +683,16 @@ fail_where_config_changed() {
         mk_detail="$mk_detail $mk_path: $(config_difference "$mk_path");"
     done
     [ -z "$mk_detail" ] || fail configuration-changed "since the precheck:$mk_detail"
+}
+# keep_copy PATH: what a rollback is about to overwrite may be somebody's work, and outlives the release.
+keep_copy() {
+    if [ ! -e "$1" ] && [ ! -L "$1" ]; then return 0; fi
+    mkdir -p "$mk_kept${1%/*}" && cp -a --backup=numbered "$1" "$mk_kept$1" ||
+        fail disk-full "$1 cannot be kept in $mk_kept before it is overwritten"
+    if [ "$1" = /etc/postfix/main.cf ] && postfix_undrained_copy "$mk_dir/main.cf.now"; then
+        cp -p "$mk_dir/main.cf.now" "$mk_kept$1"
+    fi
+    seen "kept $mk_kept$1"
 }
 config_print() {
     # shellcheck disable=SC2046 # words

@@ -82,8 +82,10 @@ take_fragments_back() {
     while read -r mk_number mk_mode mk_path; do
         [ -n "$mk_path" ] || continue
         if [ -e "$mk_dir/fragments/$mk_number.was" ]; then
+            cmp -s "$mk_dir/fragments/$mk_number.was" "$mk_path" || keep_copy "$mk_path"
             cp -a "$mk_dir/fragments/$mk_number.was" "$mk_path"
         elif [ -e "$mk_dir/fragments/$mk_number.absent" ]; then
+            keep_copy "$mk_path"
             rm -f "$mk_path"
         fi
     done <<END
