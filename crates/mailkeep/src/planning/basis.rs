@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mailkeep_model::{
-    Act, ActOutcome, EventKind, HostFacts, HostName, HostState, NotPlanned, NotPlannedReason,
-    PackageChange, Plan, PlanId, RecordedEvent, ScanFailure, ScanFailureKind, Timestamp,
+    Act, ActOutcome, EventKind, Fleet, HostFacts, HostName, HostState, Lifecycle, NotPlanned,
+    NotPlannedReason, PackageChange, Plan, PlanId, RecordedEvent, ScanFailure, ScanFailureKind,
+    Timestamp,
 };
 use mailkeep_plan::{HostWork, Settled};
 use mailkeep_rollout::Executor;
-use mailkeep_store::{SqliteStore, Store};
+use mailkeep_store::{SqliteStore, Store, StoreError};
 
 use super::kept;
 use crate::answer::Answer;
@@ -30,7 +31,8 @@ pub struct Basis {
     pub answer: Answer,
     /// The newest facts of each host.
     pub facts: BTreeMap<HostName, HostFacts>,
-    /// Hosts of which the last scan failed.
+    /// Hosts of which the last scan failed, of the whole fleet whatever hosts were asked for: who is
+    /// down counts for no minimum.
     pub failures: BTreeMap<HostName, ScanFailure>,
 }
 
@@ -72,12 +74,32 @@ pub fn basis(
                 facts.insert(subject.name, seen);
             }
         }
+        add_failures(store, &fleet.file.fleet, &mut failures)?;
         Ok(Basis {
             answer,
             facts,
             failures,
         })
     })
+}
+
+/// Adds the failed scans of running hosts that were not asked for.
+fn add_failures(
+    store: &dyn Store,
+    fleet: &Fleet,
+    failures: &mut BTreeMap<HostName, ScanFailure>,
+) -> Result<(), StoreError> {
+    for (name, host) in &fleet.hosts {
+        // A host described by a file is not scanned.
+        let scanned = host.lifecycle == Lifecycle::Running && host.facts.is_none();
+        if !scanned || failures.contains_key(name) {
+            continue;
+        }
+        if let Some(failure) = store.scan_of(name)?.failure {
+            failures.insert(name.clone(), failure);
+        }
+    }
+    Ok(())
 }
 
 /// How a kept plan stands.
@@ -160,12 +182,12 @@ const ENOUGH: usize = 5;
 /// Newest steps looked at: an older one was on other hosts, or other versions.
 const NEWEST: usize = 50;
 
-/// Minutes to allot to a host of a family, from this fleet's own rollouts: the longest of the newest
-/// steps and half of it again, since a window holds only if the slow one is done in it, too. `None` where
-/// too little was seen.
-pub fn minutes_of(family: &str, plans: &[Progress]) -> Option<u32> {
-    /// A host that was looked at for a moment was not proven by a message.
-    const LEAST: u32 = 5;
+/// Minutes to allot to a host of a family, from this fleet's own rollouts: nine of ten of the newest
+/// steps took no longer than two thirds of it. `None` where too little was seen.
+///
+/// One slow night, or a controller that was down meanwhile, must not make a family too slow for every
+/// window: the slowest step never counts, and it is at most four times what the policy allots.
+pub fn minutes_of(family: &str, plans: &[Progress], allotted: u32) -> Option<u32> {
     let mut seen: Vec<u32> = Vec::new();
     for plan in plans {
         for (host, minutes) in &plan.minutes {
@@ -182,11 +204,19 @@ pub fn minutes_of(family: &str, plans: &[Progress]) -> Option<u32> {
             break;
         }
     }
+    allotment(seen, allotted)
+}
+
+fn allotment(mut seen: Vec<u32>, allotted: u32) -> Option<u32> {
+    /// A host that was looked at for a moment was not proven by a message.
+    const LEAST: u32 = 5;
     if seen.len() < ENOUGH {
         return None;
     }
-    let longest = seen.into_iter().max()?;
-    Some(longest.saturating_add(longest.div_ceil(2)).max(LEAST))
+    seen.sort_unstable();
+    let usual = *seen.get((seen.len() * 9 / 10).checked_sub(1)?)?;
+    let with_reserve = usual.saturating_add(usual.div_ceil(2)).max(LEAST);
+    Some(with_reserve.min(allotted.saturating_mul(4).max(LEAST)))
 }
 
 /// How every kept plan stands that can still matter, newest first.
@@ -256,22 +286,10 @@ pub fn out_of_service(
     failures: &BTreeMap<HostName, ScanFailure>,
     plans: &[Progress],
 ) -> anyhow::Result<BTreeSet<HostName>> {
-    let mut out: BTreeSet<HostName> = failures
-        .iter()
-        .filter(|(_, failure)| is_down(failure))
-        .map(|(host, _)| host.clone())
-        .collect();
-    for recorded in store.isolation_events()? {
-        match recorded.event.kind {
-            EventKind::HostIsolated { host, .. } => {
-                out.insert(host);
-            }
-            EventKind::HostReleased { host, .. } => {
-                out.remove(&host);
-            }
-            _ => {}
-        }
-    }
+    // A host released once may be down today, so what was done by hand is replayed by itself.
+    let mut out = isolated(&store.isolation_events()?);
+    let down = failures.iter().filter(|(_, failure)| is_down(failure));
+    out.extend(down.map(|(host, _)| host.clone()));
     let mut seen = BTreeSet::new();
     for plan in plans {
         for (host, (state, _)) in &plan.hosts {
@@ -282,6 +300,23 @@ pub fn out_of_service(
         }
     }
     Ok(out)
+}
+
+/// Hosts that are isolated after these events.
+fn isolated(events: &[RecordedEvent]) -> BTreeSet<HostName> {
+    let mut isolated = BTreeSet::new();
+    for recorded in events {
+        match &recorded.event.kind {
+            EventKind::HostIsolated { host, .. } => {
+                isolated.insert(host.clone());
+            }
+            EventKind::HostReleased { host, .. } => {
+                isolated.remove(host);
+            }
+            _ => {}
+        }
+    }
+    isolated
 }
 
 /// Whether nothing answers there. A host that only refuses us may well serve mail.
@@ -296,15 +331,13 @@ fn is_down(failure: &ScanFailure) -> bool {
 /// for safety.
 pub fn not_known(basis: &Basis, fleet: &LoadedFleet, now: Timestamp) -> Vec<NotPlanned> {
     let fleet = &fleet.file.fleet;
-    let max_age = fleet
-        .facts_max_age
-        .unwrap_or(mailkeep_model::Fleet::DEFAULT_FACTS_MAX_AGE);
+    let max_age = fleet.facts_max_age.unwrap_or(Fleet::DEFAULT_FACTS_MAX_AGE);
     let mut left_out = Vec::new();
     for answer in &basis.answer.hosts {
         let running = fleet
             .hosts
             .get(&answer.name)
-            .is_some_and(|host| host.lifecycle == mailkeep_model::Lifecycle::Running);
+            .is_some_and(|host| host.lifecycle == Lifecycle::Running);
         if !running {
             continue;
         }
@@ -405,6 +438,77 @@ mod tests {
 
     #[test]
     fn a_few_steps_say_nothing() {
-        assert_eq!(minutes_of("exim", &[]), None);
+        assert_eq!(minutes_of("exim", &[], 30), None);
+        assert_eq!(allotment(vec![10; 4], 30), None);
+    }
+
+    #[test]
+    fn one_slow_night_does_not_make_a_family_too_slow_for_every_window() {
+        assert_eq!(allotment(vec![10; 5], 30), Some(15));
+        assert_eq!(allotment(vec![10, 10, 600, 10, 10], 30), Some(15));
+        let mut seen = vec![10; 45];
+        seen.extend([600; 5]);
+        assert_eq!(allotment(seen, 30), Some(15));
+        // Where all were slow, the policy's word still bounds it.
+        assert_eq!(allotment(vec![600; 50], 30), Some(120));
+        assert_eq!(allotment(vec![1; 5], 30), Some(5));
+    }
+
+    fn failure(kind: ScanFailureKind) -> ScanFailure {
+        ScanFailure {
+            kind,
+            detail: "no answer".to_owned(),
+            at: Timestamp::from_second(1_800_000_000).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_host_that_was_released_once_and_is_down_now_is_out_of_service() {
+        let mut store = SqliteStore::open_in_memory(Realm::Live).unwrap();
+        let by = Actor {
+            name: "anna".to_owned(),
+            team: None,
+        };
+        let isolated = |name| EventKind::HostIsolated {
+            host: host(name),
+            by: by.clone(),
+            reason: "a test".to_owned(),
+            below_minimum: false,
+        };
+        let released = |name| EventKind::HostReleased {
+            host: host(name),
+            by: by.clone(),
+        };
+        let events = [
+            isolated("mx1"),
+            released("mx1"),
+            isolated("mx2"),
+            released("mx2"),
+            isolated("mx3"),
+        ];
+        for (second, kind) in (0..).zip(events) {
+            store.append_event(&event(second, kind).event).unwrap();
+        }
+        let failures = [(host("mx1"), failure(ScanFailureKind::Unreachable))].into();
+        let out = out_of_service(&store, &failures, &[]).unwrap();
+        assert_eq!(out, [host("mx1"), host("mx3")].into());
+    }
+
+    #[test]
+    fn hosts_that_nobody_asked_for_are_known_to_be_down_all_the_same() {
+        let mut store = SqliteStore::open_in_memory(Realm::Live).unwrap();
+        let mut fleet = Fleet::default();
+        for name in ["mx1", "mx2", "mx3"] {
+            let declared = mailkeep_model::Host::default();
+            fleet.hosts.insert(host(name), declared);
+        }
+        fleet.hosts.get_mut(&host("mx3")).unwrap().lifecycle = Lifecycle::Decommissioned;
+        for name in ["mx2", "mx3"] {
+            let failure = failure(ScanFailureKind::TimedOut);
+            store.record_scan_failure(&host(name), &failure).unwrap();
+        }
+        let mut failures = BTreeMap::new();
+        add_failures(&store, &fleet, &mut failures).unwrap();
+        assert_eq!(failures.into_keys().collect::<Vec<_>>(), [host("mx2")]);
     }
 }

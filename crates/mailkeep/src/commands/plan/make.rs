@@ -233,12 +233,13 @@ fn ask(
     work.retain(|item| !is_unknown.contains(&item.host));
     left_out.retain(|item| !is_unknown.contains(&item.host));
     left_out.extend(unknown);
+    let allotted = declared.rollout.step_minutes;
     for item in &mut work {
         item.recipe = recipes.of(&item.family).map(Recipe::reference);
         let settings = declared.families.get(&item.family);
         // What the fleet file allots goes before what was seen.
         if settings.is_none_or(|settings| settings.step_minutes.is_none()) {
-            item.minutes = basis::minutes_of(&item.family, plans);
+            item.minutes = basis::minutes_of(&item.family, plans, allotted);
         }
     }
     let mut lineage = BTreeSet::new();
