@@ -156,6 +156,7 @@ impl Drawn {
             fleet: &self.fleet,
             work: self.work.clone(),
             left_out: Vec::new(),
+            left_unpatched: BTreeSet::new(),
             parent: None,
             settled: BTreeMap::new(),
             out_of_service: BTreeSet::new(),

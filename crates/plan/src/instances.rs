@@ -96,6 +96,7 @@ impl Instance {
             fleet: &self.fleet,
             work: self.work.clone(),
             left_out: Vec::new(),
+            left_unpatched: BTreeSet::new(),
             parent: None,
             settled: BTreeMap::new(),
             out_of_service: BTreeSet::new(),

@@ -29,6 +29,8 @@ pub struct Request<'a> {
     /// Hosts that have findings and cannot be planned, found out before; they go into the report as
     /// they are.
     pub left_out: Vec<NotPlanned>,
+    /// Those of `left_out` that have a fix to come: hosts whose services come after theirs wait for it.
+    pub left_unpatched: BTreeSet<HostName>,
     /// The plan this one replaces, and its id.
     pub parent: Option<(&'a PlanId, &'a Plan)>,
     /// How far an earlier plan came.

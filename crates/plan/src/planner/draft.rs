@@ -104,7 +104,8 @@ impl<'a> Draft<'a> {
             classes: Vec::new(),
             not_planned: request.left_out.clone(),
         };
-        let dropped = draft.sieve();
+        let mut dropped = draft.sieve();
+        dropped.extend(&request.left_unpatched);
         draft.drop_dependents(dropped);
         draft.forget_unused_services();
         draft.classes();

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::{Date, date};
 use jiff::{SignedDuration, Timestamp};
 use mailkeep_model::{
-    AdvisoryId, Blackout, Drain, FamilySettings, Fleet, Host, HostName, Lane, NotPlannedReason,
-    PackageChange, Plan, PlanStep, Realm, Region, RegionName, Service, ServiceName, Stage, Window,
+    AdvisoryId, Blackout, Drain, FamilySettings, Fleet, Host, HostName, Lane, NotPlanned,
+    NotPlannedReason, PackageChange, Plan, PlanStep, Realm, Region, RegionName, Service,
+    ServiceName, Stage, Window,
 };
 
 use super::{Planned, plan};
@@ -42,6 +43,8 @@ pub(super) struct Bed {
     pub(super) lane: Lane,
     pub(super) settled: BTreeMap<HostName, Settled>,
     pub(super) out_of_service: BTreeSet<HostName>,
+    pub(super) left_out: Vec<NotPlanned>,
+    pub(super) left_unpatched: BTreeSet<HostName>,
 }
 
 impl Bed {
@@ -53,6 +56,8 @@ impl Bed {
             lane: Lane::Regular,
             settled: BTreeMap::new(),
             out_of_service: BTreeSet::new(),
+            left_out: Vec::new(),
+            left_unpatched: BTreeSet::new(),
         }
     }
 
@@ -126,7 +131,8 @@ impl Bed {
             title: "a test".to_owned(),
             fleet: &self.fleet,
             work: self.work.clone(),
-            left_out: Vec::new(),
+            left_out: self.left_out.clone(),
+            left_unpatched: self.left_unpatched.clone(),
             parent: None,
             settled: self.settled.clone(),
             out_of_service: self.out_of_service.clone(),
@@ -377,6 +383,44 @@ fn who_comes_after_a_host_that_is_not_planned_is_not_planned_either() {
             }
         );
     }
+}
+
+#[test]
+fn who_comes_after_a_host_that_stays_unpatched_waits_for_it() {
+    let mut bed = two_regions();
+    bed.hosts("us", "filter", "rspamd", 2);
+    bed.fleet.services.get_mut(&service("mx")).unwrap().after = [service("filter")].into();
+    // Nothing is to be done on the second one, so nobody waits for it.
+    for n in 1..=2 {
+        let name = host(&format!("filter-{n}.us"));
+        bed.work.retain(|work| work.host != name);
+        bed.left_out.push(NotPlanned {
+            host: name,
+            reason: NotPlannedReason::Unreachable {
+                why: "no answer".to_owned(),
+            },
+        });
+    }
+    bed.left_unpatched.insert(host("filter-1.us"));
+    let planned = bed.plan();
+    for n in 1..=3 {
+        assert_eq!(
+            reason(&planned, &format!("mx-{n}.us")),
+            &NotPlannedReason::DependsOnUnplanned {
+                host: host("filter-1.us")
+            }
+        );
+    }
+    bed.left_unpatched.clear();
+    let planned = bed.plan();
+    assert!(
+        planned
+            .plan
+            .unwrap()
+            .steps
+            .iter()
+            .any(|s| s.host == host("mx-1.us"))
+    );
 }
 
 /// Six servers, one at a time, on Sundays 01:30 to 03:30 in Berlin.

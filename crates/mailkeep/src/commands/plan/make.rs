@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use mailkeep_matcher::version;
 use mailkeep_model::{
-    AdvisoryId, Event, EventKind, Finding, HostFacts, HostName, Lane, NotPlanned, Override, Plan,
-    PlanId, PlanningReport, Realm, Status, Surface, text,
+    AdvisoryId, Event, EventKind, Finding, HostFacts, HostName, Lane, NotPlanned, NotPlannedReason,
+    Override, Plan, PlanId, PlanningReport, Realm, Status, Surface, text,
 };
 use mailkeep_plan::{HostWork, Planned, Request, canonical, id_of, work_from};
 use mailkeep_rollout::Recipe;
@@ -57,6 +57,7 @@ pub(super) fn run(app: &App, args: &MakeArgs) -> anyhow::Result<Done> {
         fleet: &fleet.file.fleet,
         work: asked.work,
         left_out: asked.left_out,
+        left_unpatched: asked.left_unpatched,
         parent: parent.as_ref().map(|kept| (&kept.id, &kept.plan)),
         settled: asked.settled,
         out_of_service: asked.out_of_service,
@@ -193,6 +194,7 @@ fn overriding(
 struct Asked {
     work: Vec<HostWork>,
     left_out: Vec<NotPlanned>,
+    left_unpatched: BTreeSet<HostName>,
     settled: BTreeMap<HostName, mailkeep_plan::Settled>,
     out_of_service: BTreeSet<HostName>,
     elsewhere: BTreeMap<HostName, PlanId>,
@@ -255,9 +257,32 @@ fn ask(
         settled: basis::settled(&work, plans),
         out_of_service: basis::out_of_service(store, &basis.failures, plans)?,
         elsewhere: basis::elsewhere(plans, &lineage),
+        left_unpatched: left_unpatched(&work, &left_out, findings),
         work,
         left_out,
     })
+}
+
+/// Hosts left out that have a finding with a fix: what comes after their services must not go first.
+/// One without any fix holds nobody up, since nobody knows for how long.
+fn left_unpatched(
+    work: &[HostWork],
+    left_out: &[NotPlanned],
+    findings: &[Finding],
+) -> BTreeSet<HostName> {
+    let has_fix: BTreeSet<&HostName> = findings
+        .iter()
+        .filter(|f| can_be_done(f) || f.verdict.status == Status::FixPublished)
+        .map(|finding| &finding.host)
+        .collect();
+    let has_work: BTreeSet<&HostName> = work.iter().map(|item| &item.host).collect();
+    left_out
+        .iter()
+        .filter(|item| item.reason != NotPlannedReason::AlreadyProven)
+        .map(|item| &item.host)
+        .filter(|host| has_fix.contains(host) && !has_work.contains(host))
+        .cloned()
+        .collect()
 }
 
 /// Checks a plan by the other pair of eyes, keeps it, and writes it where that was asked for.
