@@ -249,8 +249,12 @@ impl Hands for SshHands {
         };
         // Sessions at the front end end where the host ends them: readers who stay are told to go there.
         let waiting = match before {
-            Some(before @ ActOutcome::NotYet { .. }) if order.act == Act::AwaitEmpty => Some(before),
-            Some(before @ (ActOutcome::NotYet { .. } | ActOutcome::Failed { .. })) => return before,
+            Some(before @ ActOutcome::NotYet { .. }) if order.act == Act::AwaitEmpty => {
+                Some(before)
+            }
+            Some(before @ (ActOutcome::NotYet { .. } | ActOutcome::Failed { .. })) => {
+                return before;
+            }
             Some(ActOutcome::Done { .. } | ActOutcome::AlreadyDone { .. }) | None => None,
         };
         let outcome = unless_waiting(self.run(host, &subject, limit), waiting);
