@@ -26,9 +26,9 @@ use common::{Bench, Ran};
 use jiff::SignedDuration;
 use mailkeep::planning::approval::{NAMESPACE, text_to_sign};
 use mailkeep_model::{
-    Drain, Event, EventKind, HostName, Lane, PackageChange, Plan, PlanId, PlanStep, PlannedRegion,
-    PlannedService, Precheck, ProbeSettings, Proof, Realm, RegionName, RolloutPolicy, ServiceName,
-    Stage, TeamName, Variant, Wave,
+    Act, ActFailure, ActOutcome, Actor, Drain, Event, EventKind, HostName, Lane, PackageChange,
+    Plan, PlanId, PlanStep, PlannedRegion, PlannedService, Precheck, ProbeSettings, Proof, Realm,
+    RegionName, RolloutPolicy, ServiceName, Stage, TeamName, Variant, Wave,
 };
 use mailkeep_store::{Approval, SqliteStore, Store as _};
 
@@ -180,6 +180,76 @@ impl Town {
         };
         let mut store = SqliteStore::open(&self.bench.state(), Realm::Live).unwrap();
         store.record_approval(&approval, &event).unwrap();
+    }
+
+    /// Keeps one more plan, and is about that one from now on.
+    fn plan_again(&mut self, change: impl FnOnce(&mut Plan)) {
+        change(&mut self.plan);
+        let bytes = mailkeep_plan::canonical(&self.plan).unwrap();
+        self.id = mailkeep_plan::id_of(&bytes).unwrap();
+        let made = Event {
+            at: self.plan.made_at,
+            realm: Realm::Live,
+            kind: EventKind::PlanMade {
+                plan: self.id.clone(),
+                parent: None,
+                lane: self.plan.lane,
+                hosts: self.plan.steps.len() as u64,
+                title: self.plan.title.clone(),
+            },
+        };
+        let mut store = SqliteStore::open(&self.bench.state(), Realm::Live).unwrap();
+        store.record_plan(&self.id, &bytes, &made).unwrap();
+    }
+
+    fn note(&self, kinds: Vec<EventKind>) {
+        let mut store = SqliteStore::open(&self.bench.state(), Realm::Live).unwrap();
+        for kind in kinds {
+            let event = Event {
+                at: mailkeep::now(),
+                realm: Realm::Live,
+                kind,
+            };
+            store.append_event(&event).unwrap();
+        }
+    }
+
+    /// Begins the rollout, and leaves a host held by it, as far as the journal goes.
+    fn hold(&self, host: &str) {
+        let plan = &self.id;
+        let by = Actor {
+            name: "ada".to_owned(),
+            team: None,
+        };
+        let mut kinds = vec![EventKind::RolloutStarted {
+            plan: plan.clone(),
+            by,
+        }];
+        for act in [Act::Precheck, Act::Lease, Act::Drain] {
+            kinds.push(EventKind::ActStarted {
+                plan: plan.clone(),
+                host: name(host),
+                act,
+                attempt: 1,
+                fence: 1,
+            });
+            kinds.push(EventKind::ActEnded {
+                plan: plan.clone(),
+                host: name(host),
+                act,
+                attempt: 1,
+                fence: 1,
+                result: if act == Act::Drain {
+                    ActOutcome::Failed {
+                        kind: ActFailure::LeaseLost,
+                        detail: "no lease".to_owned(),
+                    }
+                } else {
+                    ActOutcome::Done { seen: Vec::new() }
+                },
+            });
+        }
+        self.note(kinds);
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -612,6 +682,50 @@ fn pause_and_abort_reach_a_running_controller() {
         assert!(!town.hosts.join(format!("drained-{host}")).exists());
         assert!(!town.hosts.join(format!("leased-{host}")).exists());
     }
+}
+
+#[test]
+fn one_rollout_at_a_time_sees_to_a_service_and_knows_whom_others_left_out() {
+    let test = "one_rollout_at_a_time_sees_to_a_service_and_knows_whom_others_left_out";
+    let Some(mut town) = Town::new(3, test) else {
+        return;
+    };
+    let steps = town.plan.steps.clone();
+    town.plan_again(|plan| plan.steps.truncate(2));
+    town.hold("mx1");
+    town.plan_again(|plan| plan.steps = steps[2..].to_vec());
+    town.approve();
+    let start = ["rollout", "start", town.short(), "--no-probes"];
+    town.run(&start)
+        .exits(1)
+        .says("refused: services-elsewhere: plan ")
+        .says("still takes servers out of inbound-mx in eu");
+    assert!(!town.hosts.join("acts").exists());
+}
+
+#[test]
+fn a_held_host_counts_as_out_until_it_is_released_by_its_name() {
+    let test = "a_held_host_counts_as_out_until_it_is_released_by_its_name";
+    let Some(town) = Town::new(2, test) else {
+        return;
+    };
+    town.hold("mx1");
+    let status = || town.run(&["rollout", "status", town.short()]);
+    status().prints("1 out of service now");
+    town.run(&["isolate", "mx2", "--reason", "smoke"])
+        .exits(1)
+        .says("refused: minimum-in-service");
+    town.run(&["isolate", "mx1", "--reason", "smoke"]).exits(0);
+    // Of the whole service nobody has looked at that host.
+    town.run(&["release", "inbound-mx"])
+        .exits(0)
+        .says("mx1 stays isolated: a rollout left it out of service");
+    status().prints("1 out of service now");
+    town.run(&["release", "mx1"])
+        .exits(0)
+        .prints("mx1 counts as in service again");
+    status().prints("0 out of service now");
+    town.run(&["isolate", "mx2", "--reason", "smoke"]).exits(0);
 }
 
 #[test]

@@ -192,6 +192,8 @@ pub struct HostEvidence {
     pub proven_at: Option<Timestamp>,
     /// It took mail again.
     pub returned_at: Option<Timestamp>,
+    /// When it was released by hand, after this rollout had left it out of service.
+    pub released_at: Option<Timestamp>,
     /// When its exposure ended: the proof of a host that is proven.
     pub exposure_closed_at: Option<Timestamp>,
     /// Seconds out of service, from the first attempt to drain it until its return was confirmed;
@@ -199,6 +201,13 @@ pub struct HostEvidence {
     pub seconds_out_of_service: i64,
     /// Acts in the order of their beginning.
     pub acts: Vec<ActEvidence>,
+}
+
+impl HostEvidence {
+    /// Whether it may be out of service by this rollout.
+    pub fn is_out_of_service(&self) -> bool {
+        self.state.is_out_of_service() && self.released_at.is_none()
+    }
 }
 
 /// What is beside the journal.
@@ -221,6 +230,7 @@ pub fn evidence(
     let mut executor = Executor::new(id.clone(), Arc::clone(plan), u64::MAX);
     let mut oddities = Vec::new();
     let mut work: BTreeMap<HostName, HostWork> = BTreeMap::new();
+    let mut released: BTreeMap<HostName, Timestamp> = BTreeMap::new();
     let mut story = Story::default();
     for recorded in journal {
         if let Err(error) = executor.apply(&recorded.event) {
@@ -246,6 +256,15 @@ pub fn evidence(
                     .or_default()
                     .ended(*act, recorded.event.at, result);
             }
+            // An isolation that ended while the host was still in work ends nothing of this.
+            EventKind::HostReleased { host, .. }
+                if recorded.event.realm == plan.realm
+                    && executor
+                        .state_of(host)
+                        .is_some_and(|state| state.is_end() && state.is_out_of_service()) =>
+            {
+                released.entry(host.clone()).or_insert(recorded.event.at);
+            }
             _other => {}
         }
     }
@@ -257,8 +276,9 @@ pub fn evidence(
             let step = plan.steps.get(view.step)?;
             let variant = plan.variants.get(step.variant as usize);
             let work = work.remove(&step.host).unwrap_or_default();
+            let released_at = released.remove(&step.host);
             let out_until = if view.state.is_out_of_service() {
-                now
+                released_at.unwrap_or(now)
             } else {
                 until
             };
@@ -278,6 +298,7 @@ pub fn evidence(
                 patched_at: work.done_at(Act::Patch),
                 proven_at: work.done_at(Act::Prove),
                 returned_at: work.done_at(Act::Return),
+                released_at,
                 exposure_closed_at: (view.state == HostState::Proven)
                     .then(|| work.done_at(Act::Prove).or(work.ended_at(Act::Precheck)))
                     .flatten(),

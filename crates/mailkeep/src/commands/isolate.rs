@@ -33,7 +33,8 @@ pub fn isolate(app: &App, args: &IsolateArgs) -> anyhow::Result<Done> {
     let mut store = app.store(Some(&fleet))?;
     let hosts = named(&fleet.file.fleet, &args.what)?;
     let isolated = isolated_hosts(&store)?;
-    let mut out = hosts_out_of_service(&store, app.now)?;
+    let by_rollouts = hosts_out_of_service(&store, app.now)?;
+    let mut out: BTreeSet<HostName> = by_rollouts.keys().cloned().collect();
     out.extend(isolated.iter().cloned());
     let short_of = broken_minimums(&fleet.file.fleet, &out, &hosts);
     for line in &short_of {
@@ -98,7 +99,8 @@ pub fn isolate(app: &App, args: &IsolateArgs) -> anyhow::Result<Done> {
         },
     )?;
     for (host, unknown) in &failed {
-        if !unknown && !isolated.contains(host) {
+        // A release would end the hold of a host that a rollout has left out of service.
+        if !unknown && !isolated.contains(host) && !by_rollouts.contains_key(host) {
             append(
                 app,
                 &mut store,
@@ -129,8 +131,16 @@ pub fn release(app: &App, args: &ReleaseArgs) -> anyhow::Result<Done> {
         .keys()
         .any(|host| host.as_str() == args.what);
     let mut hosts = named(&fleet.file.fleet, &args.what)?;
+    let mut held = hosts_out_of_service(&store, app.now)?;
+    held.retain(|_, state| state.is_end());
     if !is_host {
         hosts.retain(|host| isolated.contains(host));
+        for host in hosts.extract_if(.., |host| held.contains_key(host)) {
+            App::warn(&format!(
+                "{host} stays isolated: a rollout left it out of service; once it is repaired, release \
+                 it by its own name"
+            ));
+        }
         if hosts.is_empty() {
             app.say(&format!(
                 "no host of {} is isolated",
@@ -148,7 +158,14 @@ pub fn release(app: &App, args: &ReleaseArgs) -> anyhow::Result<Done> {
         |host, outcome| match outcome {
             ActOutcome::Done { .. } | ActOutcome::AlreadyDone { .. } => {
                 released.push(host.clone());
-                say(&format!("{host} takes mail again"))
+                match held.get(host) {
+                    None => say(&format!("{host} takes mail again")),
+                    Some(state) => say(&format!(
+                        "{host} counts as in service again, and plans may take it; it was {}, and \
+                         nothing was repaired on it by this",
+                        state.name()
+                    )),
+                }
             }
             ActOutcome::NotYet { why } => {
                 failed = true;
@@ -167,7 +184,7 @@ pub fn release(app: &App, args: &ReleaseArgs) -> anyhow::Result<Done> {
     )?;
     let by = actor(app, args.team.as_ref());
     for host in released {
-        if isolated.contains(&host) {
+        if isolated.contains(&host) || held.contains_key(&host) {
             append(
                 app,
                 &mut store,

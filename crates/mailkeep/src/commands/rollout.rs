@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use mailkeep_model::{Actor, HostName, PlanId, RecordedEvent, TeamName, Timestamp};
+use mailkeep_model::{Actor, HostName, HostState, PlanId, RecordedEvent, TeamName, Timestamp};
 use mailkeep_rollout::evidence::{ApprovalEvidence, Beside, Evidence, RolloutState, evidence};
 use mailkeep_store::{SqliteStore, Store, StoreError};
 
@@ -155,13 +155,30 @@ fn open(app: &App, named: Option<&Path>) -> anyhow::Result<(Option<LoadedFleet>,
     Ok((fleet, store))
 }
 
+/// Hosts that other rollouts than this one have out of service, or left so.
+fn left_out_by_others(
+    store: &SqliteStore,
+    plan: &PlanId,
+    now: Timestamp,
+) -> anyhow::Result<BTreeMap<HostName, HostState>> {
+    out_of_service_but(store, Some(plan), now)
+}
+
 /// Hosts that a rollout has out of service now: of rollouts that have not ended, and those that were
-/// left out by one that has.
+/// left out by one that has and were not released since. With the state in which it has them.
 pub(super) fn hosts_out_of_service(
     store: &SqliteStore,
     now: Timestamp,
-) -> anyhow::Result<BTreeSet<HostName>> {
-    let mut out = BTreeSet::new();
+) -> anyhow::Result<BTreeMap<HostName, HostState>> {
+    out_of_service_but(store, None, now)
+}
+
+fn out_of_service_but(
+    store: &SqliteStore,
+    but: Option<&PlanId>,
+    now: Timestamp,
+) -> anyhow::Result<BTreeMap<HostName, HostState>> {
+    let mut out = BTreeMap::new();
     let mut spoken_for = BTreeSet::new();
     for plan in store.plans()? {
         let Some(kept) = kept::by_id(store, &plan.id)? else {
@@ -175,9 +192,10 @@ pub(super) fn hosts_out_of_service(
             // The newest rollout that has touched a host knows where it is.
             if !host.acts.is_empty()
                 && spoken_for.insert(host.host.clone())
-                && host.state.is_out_of_service()
+                && host.is_out_of_service()
+                && but != Some(&kept.id)
             {
-                out.insert(host.host);
+                out.insert(host.host, host.state);
             }
         }
     }

@@ -290,11 +290,19 @@ pub fn out_of_service(
     let mut out = isolated(&store.isolation_events()?);
     let down = failures.iter().filter(|(_, failure)| is_down(failure));
     out.extend(down.map(|(host, _)| host.clone()));
+    let mut released = BTreeMap::new();
+    for recorded in store.isolation_events()? {
+        if let EventKind::HostReleased { host, .. } = recorded.event.kind {
+            released.insert(host, recorded.event.at);
+        }
+    }
     let mut seen = BTreeSet::new();
     for plan in plans {
-        for (host, (state, _)) in &plan.hosts {
-            // The newest plan that came to an end with a host says where it was left.
-            if seen.insert(host) && *state == HostState::Held {
+        for (host, (state, since)) in &plan.hosts {
+            // The newest plan that came to an end with a host says where it was left, until somebody
+            // says that it is well again.
+            let let_in = released.get(host).copied() > *since;
+            if seen.insert(host) && *state == HostState::Held && !let_in {
                 out.insert(host.clone());
             }
         }

@@ -28,7 +28,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::clock::RealClock;
 use super::post::{FileJournal, FleetPost};
-use super::{account, actor, ssh_options, view};
+use super::{account, actor, left_out_by_others, ssh_options, view};
 use crate::app::{App, LoadedFleet};
 use crate::cli::rollout::StartArgs;
 use crate::commands::Done;
@@ -213,6 +213,7 @@ fn carry_out(
     );
 
     let mut right = claim(store, &kept.id, &place.controller, clock.now())?;
+    let left_out = left_out_by_others(store, &kept.id, clock.now())?;
     let warn_lock = |words: &str| App::warn(&format!("warning: {words}"));
     let drained = Drained::default();
     let mut tell = |recorded: &RecordedEvent, before: bool| {
@@ -246,6 +247,7 @@ fn carry_out(
         stop_within: SignedDuration::from_secs(i64::from(args.stop_within)),
     };
     let mut driver = Driver::new(parts, settings, &plan, &right)?;
+    driver.keep_out(left_out.keys());
     let flows = (!args.no_probes && !servers.is_empty()).then(|| {
         let parts = FlowParts {
             plan: kept.id.clone(),

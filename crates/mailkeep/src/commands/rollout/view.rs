@@ -105,7 +105,7 @@ pub(super) fn head(evidence: &Evidence) -> Vec<String> {
     let out = evidence
         .hosts
         .iter()
-        .filter(|host| host.state.is_out_of_service())
+        .filter(|host| host.is_out_of_service())
         .count();
     let mut line = format!(
         "{} of {} hosts at their end: {} proven",

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use mailkeep_model::{HostName, Lifecycle, Realm, RecipeRef, text};
+use mailkeep_model::{
+    HostName, Lifecycle, Plan, PlanStep, Realm, RecipeRef, RegionName, ServiceName, text,
+};
 use mailkeep_rollout::Recipe;
 use mailkeep_rollout::evidence::{Evidence, RolloutState};
 use mailkeep_store::{SqliteStore, Store as _};
@@ -20,7 +22,7 @@ const MOST_TOLD: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     /// Its stable name: `facts-changed`, `hosts-elsewhere`, `not-approved`, `other-realm`,
-    /// `plan-not-kept`, `recipe-changed`, `replaced`.
+    /// `plan-not-kept`, `recipe-changed`, `replaced`, `services-elsewhere`.
     pub(super) kind: &'static str,
     /// In words.
     pub(super) detail: String,
@@ -167,8 +169,56 @@ fn others(
                 ),
             );
         }
+        let to_come = state
+            .hosts
+            .iter()
+            .filter(|host| !host.state.is_end())
+            .filter_map(|host| other.plan.step_of(&host.host));
+        let services = services_in_common(&kept.plan, &other.plan, to_come);
+        if !services.is_empty() {
+            refuse(
+                "services-elsewhere",
+                format!(
+                    "plan {} has not ended and still takes servers out of {}; two rollouts cannot see \
+                     to one minimum, so start this one when that one has ended, or abort it first",
+                    short(&other.id),
+                    services.into_iter().collect::<Vec<_>>().join(", ")
+                ),
+            );
+        }
     }
     Ok(())
+}
+
+/// Services of which both a plan and steps of another one take servers out: in one region, or in any
+/// where a minimum is kept over all regions.
+fn services_in_common<'p>(
+    ours: &Plan,
+    other: &Plan,
+    to_come: impl Iterator<Item = &'p PlanStep>,
+) -> BTreeSet<String> {
+    let ours_at: BTreeSet<(&ServiceName, &RegionName)> = ours
+        .steps
+        .iter()
+        .flat_map(|step| step.services.iter().map(|service| (service, &step.region)))
+        .collect();
+    let is_total = |service: &ServiceName| {
+        [ours, other].iter().any(|plan| {
+            let planned = plan.services.get(service);
+            planned.is_some_and(|planned| planned.minimum_total.is_some())
+        })
+    };
+    let mut found = BTreeSet::new();
+    for step in to_come {
+        for service in &step.services {
+            if ours_at.contains(&(service, &step.region)) {
+                found.insert(format!("{service} in {}", step.region));
+            } else if ours_at.iter().any(|at| at.0 == service) && is_total(service) {
+                found.insert(service.to_string());
+            }
+        }
+    }
+    found
 }
 
 /// What is not as it was when the plan was made, by the newest facts.
