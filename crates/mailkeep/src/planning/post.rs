@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use jiff::{SignedDuration, Timestamp};
 use mailkeep_model::{PlanId, TeamName, text};
-use mailkeep_reach::notify::{Calendar, Mail, send_mail};
+use mailkeep_reach::notify::{Calendar, Mail, MailError, send_mail};
 use serde::{Deserialize, Serialize};
 
 use super::calendar::{self, Entry, Method};
@@ -40,6 +40,9 @@ struct Book {
     results: Vec<PlanId>,
     #[serde(default)]
     reservation: Option<Reservation>,
+    /// The plan of the lineage whose entries these are.
+    #[serde(default)]
+    plan: Option<PlanId>,
 }
 
 /// Everything that was sent, in a file of the state directory.
@@ -65,7 +68,7 @@ pub enum Road<'a> {
 pub struct Posted {
     /// Messages sent, written or said.
     pub sent: usize,
-    /// Teams that could not be told: no address.
+    /// Notices that nobody got: the team has no address, or its mail was refused.
     pub unreached: usize,
 }
 
@@ -136,6 +139,38 @@ impl Memory {
         self.books.contains_key(name)
     }
 
+    /// Keeps which plan a book's entries are of now.
+    ///
+    /// # Errors
+    ///
+    /// The memory cannot be written.
+    pub fn belongs_to(&mut self, book: &str, plan: &PlanId) -> anyhow::Result<()> {
+        match self.books.get_mut(book) {
+            Some(book) if book.plan.as_ref() != Some(plan) => book.plan = Some(plan.clone()),
+            _ => return Ok(()),
+        }
+        self.write()
+    }
+
+    /// Whether a book's entries are those of one of these plans. A plan made of one that has ended
+    /// shares its book, and keeps its own invitations.
+    pub fn is_of(&self, book: &str, plans: &[PlanId]) -> bool {
+        let plan = self.books.get(book).and_then(|book| book.plan.as_ref());
+        plan.is_none_or(|plan| plans.contains(plan))
+    }
+
+    /// Whether a book has entries that are still to come.
+    pub fn expects(&self, book: &str, now: Timestamp) -> bool {
+        !self.to_withdraw(book, now).is_empty()
+    }
+
+    /// What takes back the entries that have not begun.
+    fn to_withdraw(&self, book: &str, now: Timestamp) -> Vec<Due> {
+        let mut due = self.due(book, Vec::new(), now);
+        due.retain(|item| item.notice.start > now);
+        due
+    }
+
     /// Names under which something was sent.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.books.keys().map(String::as_str)
@@ -188,10 +223,13 @@ impl Memory {
         due
     }
 
-    /// What is to be reminded of.
-    fn reminders(&self, now: Timestamp) -> Vec<Due> {
+    /// What is to be reminded of, except of books whose rollout has ended.
+    fn reminders(&self, ended: &BTreeSet<String>, now: Timestamp) -> Vec<Due> {
         let mut due = Vec::new();
         for (name, book) in &self.books {
+            if ended.contains(name) {
+                continue;
+            }
             for sent in book.entries.values() {
                 let until = sent.notice.start.duration_since(now);
                 let soon = until.is_positive() && until <= REMIND_BEFORE;
@@ -256,14 +294,28 @@ pub fn post(
     send_all(app, fleet, memory, due, road)
 }
 
-/// Sends the reminders that are due.
+/// Takes back what has not begun of a book whose rollout has ended: nobody has to be there any more.
+/// What is under way or over stays, it was done.
+pub fn withdraw(
+    app: &App,
+    fleet: &LoadedFleet,
+    memory: &mut Memory,
+    book: &str,
+    road: Road<'_>,
+) -> anyhow::Result<Posted> {
+    let due = memory.to_withdraw(book, app.now);
+    send_all(app, fleet, memory, due, road)
+}
+
+/// Sends the reminders that are due, except of books whose rollout has ended.
 pub fn remind(
     app: &App,
     fleet: &LoadedFleet,
     memory: &mut Memory,
+    ended: &BTreeSet<String>,
     road: Road<'_>,
 ) -> anyhow::Result<Posted> {
-    let due = memory.reminders(app.now);
+    let due = memory.reminders(ended, app.now);
     send_all(app, fleet, memory, due, road)
 }
 
@@ -286,7 +338,19 @@ fn send_all(
             posted.unreached += 1;
             continue;
         }
-        let remember = send(app, fleet, &item, &to, road)?;
+        let remember = match send(app, fleet, &item, &to, road) {
+            Ok(remember) => remember,
+            // One team's bad mailbox must not withhold what the others are to know.
+            Err(error) if refused(&error) => {
+                App::warn(&format!(
+                    "{} is not told of {}: {error:#}",
+                    item.notice.team, item.notice.summary
+                ));
+                posted.unreached += 1;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         posted.sent += 1;
         if !remember {
             continue;
@@ -297,6 +361,25 @@ fn send_all(
         memory.write()?;
     }
     Ok(posted)
+}
+
+/// Whether this message was refused, and another may yet go: no server, or no settings, is the end of
+/// all of them.
+fn refused(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<MailError>()
+        .is_some_and(of_this_message)
+}
+
+fn of_this_message(error: &MailError) -> bool {
+    matches!(
+        error,
+        MailError::BadAddress { .. }
+            | MailError::Compose { .. }
+            | MailError::HeaderInjection { .. }
+            | MailError::NoRecipient { .. }
+            | MailError::Refused { .. }
+    )
 }
 
 fn recipients(fleet: &LoadedFleet, memory: &Memory, due: &Due) -> Vec<String> {
@@ -441,6 +524,7 @@ pub fn tell_result(
     } = *told;
     let mut posted = Posted::default();
     let mut to: Vec<String> = Vec::new();
+    let mut by_team: Vec<(&TeamName, Vec<String>)> = Vec::new();
     for team in teams {
         let known = addresses(fleet, team);
         if known.is_empty() {
@@ -449,10 +533,15 @@ pub fn tell_result(
             ));
             posted.unreached += 1;
         }
+        let mut new = Vec::new();
         for address in known {
             if !to.contains(&address) {
-                to.push(address);
+                to.push(address.clone());
+                new.push(address);
             }
+        }
+        if !new.is_empty() {
+            by_team.push((team, new));
         }
     }
     if to.is_empty() {
@@ -483,18 +572,36 @@ pub fn tell_result(
                 bail!("the fleet file says nothing of how mail is sent ([notify.mail])");
             };
             let settings = mail_settings(fleet, mail)?;
-            send_mail(
-                &settings,
-                &Mail {
-                    to: &to,
-                    subject,
-                    text: words,
-                    html: None,
-                    calendar: None,
-                    date: app.now,
-                },
-            )?;
-            app.say(&format!("told {told} by mail: {subject}"));
+            let mut reached = false;
+            for (team, to) in by_team {
+                let sent = send_mail(
+                    &settings,
+                    &Mail {
+                        to: &to,
+                        subject,
+                        text: words,
+                        html: None,
+                        calendar: None,
+                        date: app.now,
+                    },
+                );
+                match sent {
+                    Ok(()) => reached = true,
+                    // Who was told already is not told twice, though the server be gone since.
+                    Err(error) if reached || of_this_message(&error) => {
+                        let error = anyhow::Error::new(error);
+                        App::warn(&format!("{team} is not told the result: {error:#}"));
+                        posted.unreached += 1;
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+                let told = text::printable(&to.join(", ")).into_owned();
+                app.say(&format!("told {told} by mail: {subject}"));
+            }
+            if !reached {
+                return Ok(posted);
+            }
         }
     }
     posted.sent += 1;
@@ -549,7 +656,7 @@ mod tests {
     }
 
     fn remind(memory: &mut Memory, now: i64) -> Vec<String> {
-        let due = memory.reminders(at(now));
+        let due = memory.reminders(&BTreeSet::new(), at(now));
         note(memory, &due, now)
     }
 
@@ -562,6 +669,10 @@ mod tests {
                 format!("{heading} {} {} {uid}", item.method.name(), item.sequence)
             })
             .collect()
+    }
+
+    fn plan_id(digit: char) -> PlanId {
+        PlanId::new(format!("sha256:{}", digit.to_string().repeat(64))).unwrap()
     }
 
     fn memory() -> Memory {
@@ -622,6 +733,33 @@ mod tests {
         reserved.tentative = true;
         send(&mut memory, &[reserved], 201);
         assert!(remind(&mut memory, 390).is_empty());
+    }
+
+    #[test]
+    fn of_a_rollout_that_ended_only_what_has_not_begun_is_taken_back_and_nothing_reminded_of() {
+        let mut memory = memory();
+        send(
+            &mut memory,
+            &[notice("a", 100, "x"), notice("b", 110, "x")],
+            0,
+        );
+        let ended = BTreeSet::from(["live:1".to_owned()]);
+        assert!(memory.reminders(&ended, at(101)).is_empty());
+        let due = memory.to_withdraw("live:1", at(101));
+        assert_eq!(note(&mut memory, &due, 101), ["Cancelled CANCEL 1 b"]);
+        assert!(!memory.expects("live:1", at(101)));
+    }
+
+    #[test]
+    fn a_later_plan_of_the_lineage_keeps_its_own_entries() {
+        let mut memory = memory();
+        let (first, second) = (plan_id('1'), plan_id('2'));
+        send(&mut memory, &[notice("a", 100, "x")], 0);
+        let only_first = [first.clone()];
+        assert!(memory.is_of("live:1", &only_first));
+        memory.books.get_mut("live:1").unwrap().plan = Some(second.clone());
+        assert!(!memory.is_of("live:1", &only_first));
+        assert!(memory.is_of("live:1", &[second, first]));
     }
 
     #[test]

@@ -227,8 +227,8 @@ pub(crate) fn closed_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// A mail server on loopback, without TLS, that takes everything: what it was told, message by
-/// message.
+/// A mail server on loopback, without TLS, that takes everything but what is for `refused@`: what it
+/// was told, message by message.
 pub(crate) fn mail_server() -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -252,6 +252,7 @@ pub(crate) fn mail_server() -> (u16, Arc<Mutex<Vec<String>>>) {
                 let verb = text.split([' ', '\r']).next().unwrap().to_uppercase();
                 let answer: &[u8] = match verb.as_str() {
                     _ if in_data && text != ".\r\n" => continue,
+                    "RCPT" if text.contains("<refused@") => b"550 no such mailbox\r\n",
                     "DATA" => b"354 go on\r\n",
                     "QUIT" => b"221 bye\r\n",
                     _ => b"250 ok\r\n",

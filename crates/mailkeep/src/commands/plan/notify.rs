@@ -6,8 +6,8 @@ use std::io::{self, Write as _};
 use anyhow::{Context as _, bail};
 use jiff::{SignedDuration, Timestamp};
 use mailkeep_model::{
-    Event, EventKind, Fleet, HostName, HostState, Lane, Ledger, Lifecycle, PlannedWindow, Realm,
-    RegionName, RolloutOutcome, TeamName, text,
+    Event, EventKind, Fleet, HostName, HostState, Lane, Ledger, Lifecycle, PlanId, PlannedWindow,
+    Realm, RegionName, RolloutOutcome, TeamName, text,
 };
 use mailkeep_plan::windows;
 use mailkeep_store::{SqliteStore, Store};
@@ -18,7 +18,7 @@ use crate::app::{App, LoadedFleet};
 use crate::cli::plan::{NotifyArgs, ReserveArgs};
 use crate::planning::kept::{self, Kept, short};
 use crate::planning::notices::{self, Reservation, result};
-use crate::planning::post::{Memory, Posted, Road, Told, post, remind, tell_result};
+use crate::planning::post::{Memory, Posted, Road, Told, post, remind, tell_result, withdraw};
 use crate::planning::words;
 
 /// How far ahead a window is looked for.
@@ -35,33 +35,39 @@ pub(super) fn run(app: &App, args: &NotifyArgs) -> anyhow::Result<Done> {
     let mut memory = Memory::read(&app.state_dir(Some(&fleet)))?;
     let road = road(args.output.as_deref(), args.dry_run);
     let book = book_of(&store, &kept)?;
+    if args.cancel {
+        let posted = post(app, &fleet, &mut memory, &book, Vec::new(), road)?;
+        return Ok(done(app, posted));
+    }
     if let Some(told) = result_of(&store, &kept)? {
-        if memory.told_result(&book, &kept.id) {
+        let mut posted = Posted::default();
+        if memory.is_of(&book, &line_of(&store, &kept)?) {
+            posted += withdraw(app, &fleet, &mut memory, &book, road)?;
+        }
+        if !memory.told_result(&book, &kept.id) {
+            posted += tell(app, &fleet, &mut memory, &book, &kept, &told, road)?;
+        } else if posted == Posted::default() {
             app.say("The result was told already.");
             return Ok(Done::Nothing);
         }
-        let posted = tell(app, &fleet, &mut memory, &book, &kept, &told, road)?;
         return Ok(done(app, posted));
     }
-    let (wanted, unanswered) = if args.cancel {
-        (Vec::new(), Vec::new())
-    } else {
-        let root = root_of(&store, &kept)?;
-        notices::of_plan(&kept, &root, &fleet.file.fleet, app.now)
-    };
+    let root = root_of(&store, &kept)?;
+    let (wanted, unanswered) = notices::of_plan(&kept, &root, &fleet.file.fleet, app.now);
     for region in &unanswered {
         App::warn(&format!(
             "no team answers for region {region}: nobody is told"
         ));
     }
     let mut posted = post(app, &fleet, &mut memory, &book, wanted, road)?;
-    if !args.cancel {
-        let answered: Vec<String> = memory.reservations_for(&kept.plan.bulletin).collect();
-        for name in answered {
-            posted += post(app, &fleet, &mut memory, &name, Vec::new(), road)?;
-            if road != Road::DryRun {
-                end_reservation(app, &mut store, &name, Some(&kept))?;
-            }
+    if road != Road::DryRun {
+        memory.belongs_to(&book, &kept.id)?;
+    }
+    let answered: Vec<String> = memory.reservations_for(&kept.plan.bulletin).collect();
+    for name in answered {
+        posted += post(app, &fleet, &mut memory, &name, Vec::new(), road)?;
+        if road != Road::DryRun {
+            end_reservation(app, &mut store, &name, Some(&kept))?;
         }
     }
     posted.unreached += unanswered.len();
@@ -87,7 +93,7 @@ fn road(output: Option<&std::path::Path>, dry_run: bool) -> Road<'_> {
     }
 }
 
-fn root_of(store: &dyn Store, kept: &Kept) -> anyhow::Result<mailkeep_model::PlanId> {
+fn root_of(store: &dyn Store, kept: &Kept) -> anyhow::Result<PlanId> {
     let ancestors = kept::ancestors(store, &kept.plan)?;
     Ok(kept::root(&kept.id, &ancestors))
 }
@@ -97,6 +103,17 @@ fn root_of(store: &dyn Store, kept: &Kept) -> anyhow::Result<mailkeep_model::Pla
 fn book_of(store: &dyn Store, kept: &Kept) -> anyhow::Result<String> {
     let root = root_of(store, kept)?;
     Ok(format!("{}:{root}", kept.plan.realm.name()))
+}
+
+/// A plan and those it was made of.
+fn line_of(store: &dyn Store, kept: &Kept) -> anyhow::Result<Vec<PlanId>> {
+    let mut line = vec![kept.id.clone()];
+    line.extend(
+        kept::ancestors(store, &kept.plan)?
+            .into_iter()
+            .map(|k| k.id),
+    );
+    Ok(line)
 }
 
 /// The result of a plan that has ended: subject and words.
@@ -160,8 +177,8 @@ fn tell(
     tell_result(app, fleet, memory, &told, road)
 }
 
-/// What `mailkeep watch` does of this by itself: reminders that are due, and results of plans whose
-/// regions were invited. Nothing where nothing was ever sent, or mail is not set up.
+/// What `mailkeep watch` does of this by itself: results of plans whose regions
+/// were invited, with what they no longer have to come for, and reminders that are due. Nothing where nothing was ever sent, or mail is not set up.
 pub(crate) fn in_watch(app: &App, store: &SqliteStore, fleet: &LoadedFleet) -> anyhow::Result<()> {
     let notify = fleet.file.notify.as_ref();
     if notify.is_none_or(|notify| notify.mail.is_none()) {
@@ -171,19 +188,29 @@ pub(crate) fn in_watch(app: &App, store: &SqliteStore, fleet: &LoadedFleet) -> a
     if memory.names().next().is_none() {
         return Ok(());
     }
-    remind(app, fleet, &mut memory, Road::Mail)?;
+    // What has ended is taken back first: it is not to be reminded of.
+    let mut ended = BTreeSet::new();
     for entry in store.plans()? {
         let Some(kept) = kept::by_id(store, &entry.id)? else {
             continue;
         };
         let book = book_of(store, &kept)?;
-        if !memory.knows(&book) || memory.told_result(&book, &kept.id) {
+        let told_before = memory.told_result(&book, &kept.id);
+        if !memory.knows(&book) || (told_before && !memory.expects(&book, app.now)) {
             continue;
         }
-        if let Some(told) = result_of(store, &kept)? {
+        let Some(told) = result_of(store, &kept)? else {
+            continue;
+        };
+        if memory.is_of(&book, &line_of(store, &kept)?) {
+            ended.insert(book.clone());
+            withdraw(app, fleet, &mut memory, &book, Road::Mail)?;
+        }
+        if !told_before {
             tell(app, fleet, &mut memory, &book, &kept, &told, Road::Mail)?;
         }
     }
+    remind(app, fleet, &mut memory, &ended, Road::Mail)?;
     Ok(())
 }
 
