@@ -7,6 +7,7 @@
 pub mod approval;
 pub mod basis;
 pub mod calendar;
+pub mod drift;
 pub mod kept;
 pub mod notices;
 pub mod post;

@@ -17,6 +17,7 @@ use crate::cli::plan::{ApprovalsArgs, ApproveArgs};
 use crate::planning::approval::{
     ApprovalState, NAMESPACE, digest_of, may_approve, state_of, text_to_sign, verify_one,
 };
+use crate::planning::drift;
 use crate::planning::kept::{self, Kept};
 
 /// Longest signature file read; one of the largest RSA key has four kibibytes.
@@ -31,6 +32,11 @@ pub(super) fn run(app: &App, args: &ApproveArgs) -> anyhow::Result<Done> {
     let mut store = app.store(Some(&fleet))?;
     let kept = kept::find(&store, &args.plan)?;
     let global = fleet.file.fleet.global_team.as_ref();
+    // Who answers is for the fleet file to say, not for the plan that asks to be approved.
+    if let Some(why) = drift::owners_changed(&kept.plan, &fleet.file.fleet).first() {
+        App::warn(&format!("refused: {why}; make the plan again"));
+        return Ok(Done::Findings);
+    }
     let parts = parts(&kept, args, global)?;
     for part in &parts {
         if let Err(why) = may_approve(&kept.plan, part.as_ref(), &args.team, global) {

@@ -281,7 +281,7 @@ mod tests {
         journal.keep(&[offered(1)]).unwrap();
         journal.keep(&[offered(2)]).unwrap();
         let whole = std::fs::read(&path).unwrap();
-        let last = whole.len() - 3;
+        let last = whole.len() - 2;
         for end in 0..whole.len() {
             std::fs::write(&path, &whole[..end]).unwrap();
             let (mut journal, read) = FileJournal::open(&path, ledger(), at(0x60)).unwrap();

@@ -12,8 +12,8 @@ use mailkeep_store::{SqliteStore, Store as _};
 use super::super::account;
 use super::super::post::chain;
 use crate::app::LoadedFleet;
-use crate::planning::approval;
 use crate::planning::kept::{self, Kept, short};
+use crate::planning::{approval, drift};
 
 /// Changed facts that are told one by one.
 const MOST_TOLD: usize = 20;
@@ -232,6 +232,13 @@ fn changed(store: &SqliteStore, fleet: &LoadedFleet, kept: &Kept) -> anyhow::Res
             more += 1;
         }
     };
+    for words in drift::owners_changed(&kept.plan, &fleet.file.fleet) {
+        tell(format!("{words}; make the plan again"));
+    }
+    // What people signed are the plan's own rules; that others hold by now is theirs to know.
+    for words in drift::rules_changed(&kept.plan, &fleet.file.fleet) {
+        crate::app::App::warn(&format!("since the plan was made: {words}"));
+    }
     for step in &kept.plan.steps {
         let host = &step.host;
         match fleet.file.fleet.hosts.get(host) {
