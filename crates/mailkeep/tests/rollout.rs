@@ -507,6 +507,28 @@ fn nothing_unapproved_is_carried_out() {
 }
 
 #[test]
+fn nothing_is_done_to_hosts_at_another_time_than_now() {
+    let Some(town) = Town::new(1, "nothing_is_done_to_hosts_at_another_time_than_now") else {
+        return;
+    };
+    town.approve();
+    let at = ["--at", "2026-11-01T12:00:00Z"];
+    let plan = town.short();
+    for live in [
+        &["rollout", "start", plan][..],
+        &["rollout", "pause", plan, "--reason", "x"],
+        &["rollout", "resume", plan],
+        &["rollout", "abort", plan, "--reason", "x"],
+        &["isolate", "mx1", "--reason", "x"],
+        &["release", "mx1"],
+    ] {
+        let ran = town.run(&[&at, live].concat());
+        ran.exits(2).says("--at cannot be given here");
+    }
+    assert!(!town.hosts.join("acts").exists());
+}
+
+#[test]
 fn a_plan_is_carried_out_and_the_report_tells_all() {
     let Some(town) = Town::new(3, "a_plan_is_carried_out_and_the_report_tells_all") else {
         return;

@@ -14,7 +14,9 @@ use mailkeep_rollout::SshHands;
 use mailkeep_store::{SqliteStore, Store as _};
 
 use super::Done;
-use super::rollout::{actor, hosts_out_of_service, reason, ssh_options, team_is_declared};
+use super::rollout::{
+    actor, hosts_out_of_service, only_now, reason, ssh_options, team_is_declared,
+};
 use super::scan::local_name;
 use crate::app::{App, LoadedFleet};
 use crate::cli::rollout::{IsolateArgs, ReleaseArgs};
@@ -27,6 +29,7 @@ const PARALLEL: usize = 16;
 
 /// Runs `isolate`.
 pub fn isolate(app: &App, args: &IsolateArgs) -> anyhow::Result<Done> {
+    only_now(app)?;
     let fleet = fleet_of(app, args.fleet.as_deref())?;
     let reason = reason(&args.reason)?;
     team_is_declared(Some(&fleet), args.team.as_ref())?;
@@ -120,6 +123,7 @@ pub fn isolate(app: &App, args: &IsolateArgs) -> anyhow::Result<Done> {
 
 /// Runs `release`.
 pub fn release(app: &App, args: &ReleaseArgs) -> anyhow::Result<Done> {
+    only_now(app)?;
     let fleet = fleet_of(app, args.fleet.as_deref())?;
     team_is_declared(Some(&fleet), args.team.as_ref())?;
     let mut store = app.store(Some(&fleet))?;

@@ -53,6 +53,17 @@ pub(super) fn actor(app: &App, team: Option<&TeamName>) -> Actor {
     }
 }
 
+/// Refuses `--at` where something is done to hosts or to a running rollout.
+pub(super) fn only_now(app: &App) -> anyhow::Result<()> {
+    if app.fixed_time {
+        anyhow::bail!(
+            "--at cannot be given here: this acts on hosts now, and by another time closed windows \
+             would look open and the claim of a controller at work expired"
+        );
+    }
+    Ok(())
+}
+
 /// How `ssh` is called.
 pub(super) fn ssh_options(args: &SshArgs) -> mailkeep_reach::hosts::SshOptions {
     let mut options = mailkeep_reach::hosts::SshOptions::default();

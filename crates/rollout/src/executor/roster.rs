@@ -163,7 +163,7 @@ impl Roster {
     pub(super) fn keep_out(&mut self, host: &HostName, since: Timestamp) {
         if let Some(&at) = self.names.get(host) {
             self.change(at, |entry| {
-                entry.out_since = entry.out_since.max(Some(since))
+                entry.out_since = entry.out_since.max(Some(since));
             });
         }
     }

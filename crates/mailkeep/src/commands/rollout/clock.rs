@@ -1,37 +1,18 @@
 //! The clock of a real rollout.
 
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::SignedDuration;
 use mailkeep_model::Timestamp;
 use mailkeep_rollout::drive::{Clock, Message, wait_for_message};
 
-use crate::app::App;
-
-/// Real time; where `--at` was given, real time from there on.
+/// Real time, and no other: by it windows open, and claims of other controllers run out.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RealClock {
-    from: Option<(Timestamp, Instant)>,
-}
-
-impl RealClock {
-    pub(super) fn of(app: &App) -> Self {
-        Self {
-            from: app.fixed_time.then(|| (app.now, Instant::now())),
-        }
-    }
-}
+pub(super) struct RealClock;
 
 impl Clock for RealClock {
     fn now(&self) -> Timestamp {
-        match self.from {
-            None => crate::now_precisely(),
-            Some((at, since)) => {
-                let passed = SignedDuration::try_from(since.elapsed()).unwrap_or_default();
-                at.checked_add(passed).unwrap_or(at)
-            }
-        }
+        crate::now_precisely()
     }
 
     fn wait(

@@ -6,7 +6,7 @@ use mailkeep_model::{Event, EventKind, PlanId, TeamName, text};
 use mailkeep_rollout::evidence::RolloutState;
 use mailkeep_store::Store as _;
 
-use super::{account, actor, open};
+use super::{account, actor, only_now, open};
 use crate::app::{App, LoadedFleet};
 use crate::cli::rollout::{IntentArgs, ResumeArgs};
 use crate::commands::Done;
@@ -89,6 +89,7 @@ fn file(
     team: Option<&TeamName>,
     intent: impl FnOnce(PlanId, mailkeep_model::Actor, RolloutState) -> Result<EventKind, &'static str>,
 ) -> anyhow::Result<Done> {
+    only_now(app)?;
     let (fleet, mut store) = open(app, fleet)?;
     team_is_declared(fleet.as_ref(), team)?;
     let kept = kept::find(&store, named)?;

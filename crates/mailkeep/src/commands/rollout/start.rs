@@ -28,7 +28,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::clock::RealClock;
 use super::post::{FileJournal, FleetPost};
-use super::{account, actor, left_out_by_others, ssh_options, view};
+use super::{account, actor, left_out_by_others, only_now, ssh_options, view};
 use crate::app::{App, LoadedFleet};
 use crate::cli::rollout::StartArgs;
 use crate::commands::Done;
@@ -42,6 +42,9 @@ fn patience(late_seconds: u32) -> SignedDuration {
 }
 
 pub(super) fn run(app: &App, args: &StartArgs) -> anyhow::Result<Done> {
+    if !args.dry_run {
+        only_now(app)?;
+    }
     let Some(fleet) = app.fleet(args.fleet.as_deref())? else {
         bail!(
             "there is no fleet file, and without it no host can be reached; name it with --fleet"
@@ -167,7 +170,7 @@ fn carry_out(
     place: &Place,
     recipes: Vec<Recipe>,
 ) -> anyhow::Result<Done> {
-    let clock = Arc::new(RealClock::of(app));
+    let clock = Arc::new(RealClock);
     let stop = on_signals()?;
     let mut ssh = ssh_options(&args.ssh);
     let shared = SharedConnections::new(&mut ssh)?;
