@@ -9,7 +9,7 @@
 //! the host.
 //!
 //! **Invariant:** decides nothing. The time, the threads' waiting and the wish to stop come in by
-//! [`Clock`] and [`Driver::stop`].
+//! [`Clock`] and the wish to stop.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

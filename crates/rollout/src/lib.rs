@@ -1,6 +1,6 @@
 //! A plan being executed: a durable executor that decides nothing, and the hands that touch hosts.
 //!
-//! Entry types: [`Executor`](executor::Executor) (what is due now, given the journal), [`Hands`] (does
+//! Entry types: [`Executor`] (what is due now, given the journal), [`Hands`] (does
 //! one act on one host).
 //!
 //! **Invariants.** The executor is sans-IO: it has no clock, thread, file or socket, so that the real

@@ -2,7 +2,7 @@
 //! `/bin/sh`, `perl(Getopt::Long)`, `(a or b)`. Here they become names of the packages that provide
 //! them.
 //!
-//! Entry: [`fill`], with the lines that [`NEEDS_FORMAT`] makes. A file that nobody declares as provided
+//! Entry: `fill`, with the lines that [`NEEDS_FORMAT`] makes. A file that nobody declares as provided
 //! (`/usr/sbin/useradd`) leads to no package: the database is not asked for every file.
 
 use std::collections::{BTreeSet, HashMap};
