@@ -2,7 +2,7 @@
 //!
 //! Entry type: [`plan`]. It sorts out who can be planned (`draft`), writes the rest down as whole
 //! numbers (`build`, `puzzle`), places it by several rules (`schedule`), measures the best against bounds that
-//! no plan can beat ([`bound`](crate::bound)), and looks for what would make missed deadlines
+//! no plan can beat (`bound.rs`), and looks for what would make missed deadlines
 //! possible (`remedies`).
 //!
 //! What is honoured always, in either lane: the minimum in service of each service, in each region and
