@@ -806,3 +806,29 @@ fn a_host_is_isolated_and_released_and_minimums_are_kept() {
         ]
     );
 }
+
+#[test]
+fn what_was_released_is_recorded_though_nobody_reads_it() {
+    let Some(town) = Town::new(2, "what_was_released_is_recorded_though_nobody_reads_it") else {
+        return;
+    };
+    town.run(&["isolate", "mx1", "--reason", "exploited"])
+        .exits(0);
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let status = town
+        .command(&["release", "mx1"])
+        .stdout(full)
+        .status()
+        .unwrap();
+    assert!(!status.success());
+    assert!(!town.hosts.join("isolated-mx1").exists());
+    let store = SqliteStore::open(&town.bench.state(), Realm::Live).unwrap();
+    let last = store.isolation_events().unwrap().pop().unwrap();
+    assert!(
+        matches!(last.event.kind, EventKind::HostReleased { .. }),
+        "{last:?}"
+    );
+}

@@ -68,7 +68,7 @@ pub fn isolate(app: &App, args: &IsolateArgs) -> anyhow::Result<Done> {
     }
     let hands = hands(&fleet, &args.ssh)?;
     let mut failed = Vec::new();
-    at_each(
+    let told = at_each(
         &hosts,
         |host| hands.isolate(host, LIMIT),
         |host, outcome| {
@@ -100,7 +100,7 @@ pub fn isolate(app: &App, args: &IsolateArgs) -> anyhow::Result<Done> {
                 }
             }
         },
-    )?;
+    );
     for (host, unknown) in &failed {
         // A release would end the hold of a host that a rollout has left out of service.
         if !unknown && !isolated.contains(host) && !by_rollouts.contains_key(host) {
@@ -114,6 +114,7 @@ pub fn isolate(app: &App, args: &IsolateArgs) -> anyhow::Result<Done> {
             )?;
         }
     }
+    told?;
     Ok(if failed.is_empty() {
         Done::Nothing
     } else {
@@ -154,14 +155,14 @@ pub fn release(app: &App, args: &ReleaseArgs) -> anyhow::Result<Done> {
         }
     }
     let hands = hands(&fleet, &args.ssh)?;
-    let mut released = Vec::new();
+    let mut released = BTreeSet::new();
     let mut failed = false;
-    at_each(
+    let told = at_each(
         &hosts,
         |host| hands.end_isolation(host, LIMIT),
         |host, outcome| match outcome {
             ActOutcome::Done { .. } | ActOutcome::AlreadyDone { .. } => {
-                released.push(host.clone());
+                released.insert(host.clone());
                 match held.get(host) {
                     None => say(&format!("{host} takes mail again")),
                     Some(state) => say(&format!(
@@ -185,7 +186,7 @@ pub fn release(app: &App, args: &ReleaseArgs) -> anyhow::Result<Done> {
                 Ok(())
             }
         },
-    )?;
+    );
     let by = actor(app, args.team.as_ref());
     for host in released {
         if isolated.contains(&host) || held.contains_key(&host) {
@@ -199,6 +200,7 @@ pub fn release(app: &App, args: &ReleaseArgs) -> anyhow::Result<Done> {
             )?;
         }
     }
+    told?;
     Ok(if failed {
         Done::Findings
     } else {
@@ -244,7 +246,8 @@ fn append(app: &App, store: &mut SqliteStore, kind: EventKind) -> anyhow::Result
     Ok(())
 }
 
-/// One act on each host, several at a time.
+/// One act on each host, several at a time. An error is that of telling it: every host is acted upon all
+/// the same, and what was done is for the caller to record before he passes the error on.
 fn at_each(
     hosts: &[HostName],
     act: impl Fn(&HostName) -> ActOutcome + Sync,
