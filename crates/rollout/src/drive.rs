@@ -23,7 +23,7 @@ use mailkeep_model::{
 };
 use mailkeep_store::{Claim, ClaimAnswer, Store, StoreError};
 
-use crate::executor::{ApplyError, Do, Executor};
+use crate::executor::{ApplyError, Do, Executor, WaitsFor};
 use crate::hands::{Hands, Order};
 
 /// How long a claim lasts unless renewed. After a crash another machine waits this long; a controller
@@ -71,6 +71,9 @@ pub enum Wish {
     GoOn,
     /// To begin nothing new, wait for what is under way, and leave.
     Stop,
+    /// To leave once the rollout is paused and has no host out of service that can still be brought
+    /// back: nobody is there to resume it.
+    StopOncePaused,
 }
 
 /// How a driver is set up.
@@ -291,7 +294,8 @@ impl<'a> Driver<'a> {
             if self.executor.taken_over_by().is_some() {
                 return Ok(DriveEnd::TakenOver);
             }
-            if stop_at.is_none() && (self.parts.stop)() == Wish::Stop {
+            let wish = (self.parts.stop)();
+            if stop_at.is_none() && wish == Wish::Stop {
                 stop_at = Some(later(now, self.settings.stop_within));
             }
             if stop_at.is_none() && self.unwritten.is_empty() {
@@ -304,6 +308,11 @@ impl<'a> Driver<'a> {
             {
                 return Ok(DriveEnd::Ended(outcome));
             }
+            if wish == Wish::StopOncePaused && idle && self.queue.is_empty() && self.rests(now) {
+                return Ok(DriveEnd::Stopped {
+                    under_way: Vec::new(),
+                });
+            }
             if let Some(limit) = stop_at
                 && (idle || now >= limit)
             {
@@ -313,6 +322,16 @@ impl<'a> Driver<'a> {
             }
             self.wait(now, idle);
         }
+    }
+
+    /// Whether it is paused, and every host is in service or waits for the pause to end.
+    fn rests(&self, now: Timestamp) -> bool {
+        self.executor.paused().is_some()
+            && self.executor.states().all(|view| {
+                !view.state.is_out_of_service()
+                    || view.state.is_end()
+                    || self.executor.waits_for(view.step, now) == Some(WaitsFor::Paused)
+            })
     }
 
     fn renew(&mut self, claim: &mut Claim, now: Timestamp) -> Result<(), StoreError> {
@@ -343,26 +362,10 @@ impl<'a> Driver<'a> {
                 EventKind::RolloutPaused { .. } | EventKind::RolloutAborted { .. }
             );
         }
-        if halted && !self.queue.is_empty() {
-            self.forget_queue()?;
+        if halted {
+            self.queue.clear();
+            self.executor.take_orders_back();
         }
-        Ok(())
-    }
-
-    /// What was ordered and not begun is taken back: an executor that never gave the orders decides
-    /// anew, and it is the one that the journal makes.
-    fn forget_queue(&mut self) -> Result<(), StoreError> {
-        self.queue.clear();
-        let plan_id = self.executor.plan_id().clone();
-        let plan = Arc::clone(self.executor.plan());
-        let mut executor = Executor::new(plan_id.clone(), plan, self.executor.fence());
-        for recorded in events_after(self.parts.store, &plan_id, 0)? {
-            if recorded.seq <= self.seen {
-                // Refused before, and told then.
-                executor.apply(&recorded.event).ok();
-            }
-        }
-        self.executor = executor;
         Ok(())
     }
 

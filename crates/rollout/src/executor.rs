@@ -26,6 +26,7 @@ mod roster;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -156,6 +157,8 @@ pub struct HostView<'a> {
     pub why: Option<&'a str>,
     /// What went wrong last, in the same form.
     pub trouble: Option<&'a str>,
+    /// Whether its change failed on it.
+    pub change_failed: bool,
 }
 
 impl Executor {
@@ -254,6 +257,18 @@ impl Executor {
             .min()
     }
 
+    /// Takes back every order that [`Self::poll`] handed out and that was not begun: what is still due is
+    /// handed out again.
+    pub fn take_orders_back(&mut self) {
+        for at in 0..self.hosts.len() {
+            if let Some(host) = self.hosts.get_mut(at)
+                && mem::take(&mut host.ordered)
+            {
+                self.count(at);
+            }
+        }
+    }
+
     /// Where each host stands, in the order of the plan's steps.
     pub fn states(&self) -> impl Iterator<Item = HostView<'_>> {
         self.hosts
@@ -269,6 +284,7 @@ impl Executor {
                 busy: progress.busy(self.fence),
                 why: progress.why.as_deref(),
                 trouble: progress.trouble.as_deref(),
+                change_failed: progress.change_failed,
             })
     }
 

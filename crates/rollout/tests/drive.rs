@@ -77,6 +77,7 @@ fn plan(hosts: &[&str]) -> Arc<Plan> {
         tzdb: "2026b".to_owned(),
         lane: Lane::Emergency,
         overriding: None,
+        retries: BTreeSet::new(),
         bulletin: Vec::new(),
         title: "postfix".to_owned(),
         policy,
@@ -527,6 +528,57 @@ fn an_intent_of_another_process_is_seen() {
         DriveEnd::Ended(RolloutOutcome::Aborted)
     );
     assert_eq!(bench.states(), [HostState::Untouched; 2]);
+}
+
+#[test]
+fn hosts_that_other_rollouts_left_out_stay_so_when_a_pause_takes_orders_back() {
+    let mut bench = Bench::new(&["mx1", "mx3"]);
+    let left_out = HostName::new("mx2").unwrap();
+    for service in Arc::make_mut(&mut bench.plan).services.values_mut() {
+        for hosts in service.hosts.values_mut() {
+            hosts.insert(left_out.clone());
+        }
+        for minimum in service.minimum.values_mut() {
+            *minimum = 2;
+        }
+    }
+    // Both are due to be looked at, and only one may be at a time: the other order waits.
+    bench.now = at(25);
+    let mut claim = bench.claim();
+    let clock = FakeClock::new(None, bench.now);
+    let (mut tell, mut warn) = (|_: &RecordedEvent, _: bool| {}, |_: &str| {});
+    let parts = Parts {
+        store: &mut bench.store,
+        hands: Arc::clone(&bench.world) as Arc<dyn Hands + Send + Sync>,
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        tell: &mut tell,
+        warn: &mut warn,
+        stop: &|| Wish::GoOn,
+    };
+    let one_by_one = DriveSettings {
+        parallel: 1,
+        ..settings()
+    };
+    let mut driver = Driver::new(parts, one_by_one, &bench.plan, &claim).unwrap();
+    driver.keep_out([&left_out]);
+    let (plan, by) = (plan_id(), ada());
+    let paused = EventKind::RolloutPaused {
+        plan: plan.clone(),
+        by: by.clone(),
+        reason: "tea".to_owned(),
+    };
+    for kind in [paused, EventKind::RolloutResumed { plan, by }] {
+        driver.notes().send(Message::Note(kind)).unwrap();
+    }
+    let end = driver.run(&mut claim).unwrap();
+    assert_eq!(end, DriveEnd::Ended(RolloutOutcome::Partly));
+    let acts = bench.world.acts.lock().unwrap();
+    let looked = acts.iter().filter(|(_, act)| *act == Act::Precheck).count();
+    assert!(looked >= 2, "the order taken back was given again");
+    assert!(
+        acts.iter().all(|(_, act)| *act == Act::Precheck),
+        "two of three must stay, and one is out: {acts:?}"
+    );
 }
 
 #[test]
