@@ -157,8 +157,6 @@ pub struct HostView<'a> {
     pub why: Option<&'a str>,
     /// What went wrong last, in the same form.
     pub trouble: Option<&'a str>,
-    /// Whether its change failed on it.
-    pub change_failed: bool,
 }
 
 impl Executor {
@@ -284,7 +282,6 @@ impl Executor {
                 busy: progress.busy(self.fence),
                 why: progress.why.as_deref(),
                 trouble: progress.trouble.as_deref(),
-                change_failed: progress.change_failed,
             })
     }
 
