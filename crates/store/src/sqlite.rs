@@ -2,6 +2,7 @@
 
 mod fault;
 mod import;
+mod kept;
 mod marker;
 mod open;
 mod plans;
@@ -12,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mailkeep_model::{
-    Event, FeedId, FeedStatus, FetchState, Finding, HostFacts, HostName, PlanId, Problem, Realm,
+    Event, FeedId, FeedStatus, FetchState, HostFacts, HostName, PlanId, Problem, Realm,
     RecordedEvent, ScanFailure, Timestamp,
 };
 use rusqlite::types::ValueRef;
@@ -522,7 +523,7 @@ impl Store for SqliteStore {
             };
             Ok(Some(Snapshot {
                 at: Timestamp::from_microsecond(row.get(0)?).map_err(damaged)?,
-                findings: decode::<Vec<Finding>>(text(row.get_ref(1)?)?)?,
+                findings: kept::unpack(blob(row.get_ref(1)?)?)?,
             }))
         })
     }
@@ -545,12 +546,12 @@ impl Store for SqliteStore {
                  ON CONFLICT (scope) DO UPDATE SET at = excluded.at",
                 (scope, snapshot.at.as_microsecond()),
             )?;
-            // Without the condition an equal text would be written again, however long.
+            // Without the condition equal bytes would be written again, however many.
             tx.execute(
                 "INSERT INTO check_findings (scope, body) VALUES (?1, ?2)
                  ON CONFLICT (scope) DO UPDATE SET body = excluded.body
                  WHERE body <> excluded.body",
-                (scope, encode(&snapshot.findings)?),
+                (scope, kept::pack(&snapshot.findings)?),
             )?;
             for event in events {
                 append(tx, realm, event)?;

@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::fault::{Damage, Fault, Place, code};
 use super::marker::Marker;
-use super::schema;
+use super::{kept, schema};
 use crate::StoreError;
 
 /// Name of the database within the state directory.
@@ -372,6 +372,9 @@ fn migrate(conn: &mut Connection, version: i64, realm: Realm) -> Result<(), Faul
                 "INSERT INTO meta (one, realm) VALUES (1, ?1)",
                 [realm.name()],
             )?;
+        }
+        if step == 3 {
+            kept::convert(&tx)?;
         }
         tx.pragma_update(None, "user_version", step)?;
         tx.commit()?;

@@ -287,6 +287,11 @@ mod tests {
             .execute_batch(
                 "DROP INDEX event_of_topic; ALTER TABLE event DROP COLUMN topic;
                  DROP TABLE rollout_claim; DROP TABLE approval; DROP TABLE plan;
+                 DROP TABLE check_findings;
+                 CREATE TABLE check_findings (
+                     scope TEXT NOT NULL PRIMARY KEY REFERENCES check_scope (scope),
+                     body TEXT NOT NULL
+                 ) STRICT;
                  PRAGMA user_version = 1;",
             )
             .unwrap();

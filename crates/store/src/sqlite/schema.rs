@@ -6,7 +6,7 @@
 pub(super) const APPLICATION_ID: i64 = 0x4d4b_4550;
 
 /// The schema this program writes: `user_version` of the file.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// Tables the current schema has; a file without them is damaged.
 pub(super) const TABLES: [&str; 13] = [
@@ -25,8 +25,9 @@ pub(super) const TABLES: [&str; 13] = [
     "vulnerability_row",
 ];
 
-/// Migration `n` (from 1) leads from schema `n - 1` to `n`; each runs in one transaction.
-pub(super) const MIGRATIONS: [&str; 2] = [V1, V2];
+/// Migration `n` (from 1) leads from schema `n - 1` to `n`; each runs in one transaction. The third is
+/// ended by [`super::kept::convert`].
+pub(super) const MIGRATIONS: [&str; 3] = [V1, V2, V3];
 
 // Rows about packages are 1 to 5 KB each. They lie in the order of their import, each feed's side by
 // side (`first_package_row` and `package_rows` say where), so that an import appends, and replacing
@@ -159,6 +160,15 @@ CREATE TABLE rollout_claim (
 
 ALTER TABLE event ADD COLUMN topic TEXT;
 CREATE INDEX event_of_topic ON event (topic, seq) WHERE topic IS NOT NULL;
+";
+
+// Findings as `kept` packs them, no longer as JSON.
+const V3: &str = "
+ALTER TABLE check_findings RENAME TO check_findings_text;
+CREATE TABLE check_findings (
+    scope TEXT NOT NULL PRIMARY KEY REFERENCES check_scope (scope),
+    body BLOB NOT NULL
+) STRICT;
 ";
 
 #[cfg(test)]
