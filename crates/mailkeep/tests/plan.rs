@@ -16,7 +16,10 @@ use std::process::Command;
 
 use common::server::mail_server;
 use common::{Bench, KEV, Ran, TRACKER, has_program};
-use mailkeep_model::{Actor, Event, EventKind, PlanId, Realm, RolloutOutcome, Timestamp};
+use mailkeep_model::{
+    Act, ActFailure, ActOutcome, Actor, Event, EventKind, HostName, PlanId, Realm, RolloutOutcome,
+    Timestamp,
+};
 use mailkeep_store::{SqliteStore, Store as _};
 
 const FLEET: &str = r#"
@@ -177,6 +180,53 @@ impl Fleet {
         }
     }
 
+    /// Lets a rollout do these acts on a host of a plan, all of them well but the last ones as said.
+    fn roll_out(&self, plan: &str, host: &str, acts: &[(Act, bool)]) {
+        let mut store = SqliteStore::open(&self.0.state(), Realm::Live).unwrap();
+        let plan = PlanId::new(plan).unwrap();
+        let host = HostName::new(host).unwrap();
+        let mut kinds = vec![EventKind::RolloutStarted {
+            plan: plan.clone(),
+            by: Actor {
+                name: "ada".to_owned(),
+                team: None,
+            },
+        }];
+        for (act, well) in acts.iter().copied() {
+            kinds.push(EventKind::ActStarted {
+                plan: plan.clone(),
+                host: host.clone(),
+                act,
+                attempt: 1,
+                fence: 1,
+            });
+            let result = if well {
+                ActOutcome::Done { seen: Vec::new() }
+            } else {
+                ActOutcome::Failed {
+                    kind: ActFailure::ServiceDown,
+                    detail: "exim4 does not start".to_owned(),
+                }
+            };
+            kinds.push(EventKind::ActEnded {
+                plan: plan.clone(),
+                host: host.clone(),
+                act,
+                attempt: 1,
+                fence: 1,
+                result,
+            });
+        }
+        for kind in kinds {
+            let event = Event {
+                at: common::WRITTEN.parse().unwrap(),
+                realm: Realm::Live,
+                kind,
+            };
+            store.append_event(&event).unwrap();
+        }
+    }
+
     /// One pass of the watch at this time.
     fn watch(&self, at: Timestamp) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailkeep"));
@@ -304,6 +354,61 @@ fn a_host_that_nothing_is_known_of_is_named_and_not_passed_over() {
         "facts-missing"
     );
     assert_eq!(json["plan"]["steps"].as_array().unwrap().len(), 4);
+}
+
+/// From the look before the start until the new version is on the host.
+const UP_TO_PATCH: [(Act, bool); 5] = [
+    (Act::Precheck, true),
+    (Act::Lease, true),
+    (Act::Drain, true),
+    (Act::AwaitEmpty, true),
+    (Act::Save, true),
+];
+
+#[test]
+fn a_change_that_failed_on_a_host_is_planned_for_no_other_until_a_person_says_so() {
+    let back = [
+        (Act::Patch, false),
+        (Act::RollBack, true),
+        (Act::ProveOld, true),
+        (Act::Return, true),
+        (Act::Release, true),
+    ];
+    let held = [(Act::Patch, false), (Act::RollBack, false)];
+    for (state, end) in [("rolled back", &back[..]), ("held", &held[..])] {
+        let fleet = Fleet::new(true, "");
+        let id = fleet.made();
+        let acts = [&UP_TO_PATCH, end].concat();
+        fleet.roll_out(&id, "mx1.eu", &acts);
+        // The host itself is out of use by now, so that nothing is to be done on it.
+        let text = fs::read_to_string(fleet.0.path("mailkeep.toml")).unwrap();
+        let without = "[hosts.\"mx1.eu\"]\nlifecycle = \"decommissioned\"";
+        fleet
+            .0
+            .write("mailkeep.toml", text.replace("[hosts.\"mx1.eu\"]", without));
+        // That rollout has not ended, and this plan replaces it.
+        let again = ["make", "--parent", &id, "--format", "json"];
+        let json = fleet.plan(&again).exits(1).json();
+        assert_eq!(json["plan"], serde_json::Value::Null, "{state}");
+        for n in 0..3 {
+            let reason = &json["report"]["not_planned"][n]["reason"];
+            assert_eq!(reason["kind"], "change-quarantined", "{state}");
+            assert_eq!(reason["failed_on"], "mx1.eu", "{state}");
+        }
+        fleet
+            .plan(&["--parent", &id])
+            .exits(1)
+            .prints("`mailkeep plan --retry mx1.eu` tries it again");
+        fleet
+            .plan(&["--retry", "mx2.eu"])
+            .exits(2)
+            .says("no change is set aside because it failed on mx2.eu");
+        let ordered = fleet
+            .plan(&["--parent", &id, "--retry", "mx1.eu"])
+            .prints("It tries again what failed on mx1.eu");
+        // Without mx1.eu, mx2.eu is the last one of its region.
+        ordered.prints("2 hosts in 1 region");
+    }
 }
 
 #[test]

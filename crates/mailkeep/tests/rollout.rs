@@ -421,6 +421,7 @@ fn plan(hosts: u8, port: u16, mailbox: &str) -> Plan {
         tzdb: "2026b".to_owned(),
         lane: Lane::Emergency,
         overriding: None,
+        retries: BTreeSet::new(),
         bulletin: vec!["CVE-2026-1".parse().unwrap()],
         title: "postfix on the town's hosts".to_owned(),
         policy,

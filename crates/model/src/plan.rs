@@ -34,6 +34,9 @@ pub struct Plan {
     pub lane: Lane,
     /// Why the emergency lane was taken against the findings' own, and by whom.
     pub overriding: Option<Override>,
+    /// Hosts on which a change of this plan failed before: a person ordered that it be tried again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub retries: BTreeSet<HostName>,
     /// The advisories it answers, sorted.
     pub bulletin: Vec<AdvisoryId>,
     /// One line for a person.
@@ -284,7 +287,8 @@ pub struct NotPlanned {
 pub enum NotPlannedReason {
     /// It was patched and proven before.
     AlreadyProven,
-    /// The same change failed on it, or on another host of its variant, and is set aside.
+    /// The same change failed on it, or on another host of its variant, and is set aside until a person
+    /// orders that it be tried again.
     ChangeQuarantined {
         /// On which host it failed.
         failed_on: HostName,

@@ -178,6 +178,7 @@ fn head(a: &Plan, b: &Plan) -> Vec<Change> {
         ("lane", json(&a.lane), json(&b.lane)),
         ("override", json(&a.overriding), json(&b.overriding)),
         ("realm", json(&a.realm), json(&b.realm)),
+        ("retries", json(&a.retries), json(&b.retries)),
         ("title", json(&a.title), json(&b.title)),
         ("tzdb", json(&a.tzdb), json(&b.tzdb)),
     ] {

@@ -98,7 +98,9 @@ impl Instance {
             left_out: Vec::new(),
             left_unpatched: BTreeSet::new(),
             parent: None,
-            settled: BTreeMap::new(),
+            proven: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            retries: BTreeSet::new(),
             out_of_service: BTreeSet::new(),
             elsewhere: BTreeMap::new(),
         }

@@ -23,5 +23,5 @@ pub use check::{Breach, BreachKind, Weight, check};
 pub use diff::{NotOnlyShifted, PlanDiff, diff, is_only_shift_of, only_shifts, part_digest};
 pub use document::{DocumentError, canonical, id_of, read};
 pub use planner::{Planned, plan};
-pub use request::{HostWork, Request, Settled};
+pub use request::{HostWork, Request, variant_of};
 pub use work::{VersionOrder, family_seen, risk_of, work_from};

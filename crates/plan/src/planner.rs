@@ -42,9 +42,10 @@ pub struct Planned {
 
 /// Makes a plan.
 ///
-/// Where the request names a parent, nothing is settled since, and the parent's steps are still what
+/// Where the request names a parent, nothing has come of it so far, and the parent's steps are still what
 /// would be asked for and may still be carried out, the answer is the parent itself: planning again
-/// changes nothing. Where hosts are settled and all else is as it was, the others keep their times.
+/// changes nothing. Where hosts are proven, or a change is set aside, and all else is as it was, the others keep their
+/// times.
 pub fn plan(request: &Request<'_>) -> Planned {
     let draft = Draft::new(request);
     if let Some(kept) = keep::parent_as_it_is(&draft) {

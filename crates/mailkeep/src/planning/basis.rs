@@ -6,10 +6,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use mailkeep_model::{
     Act, ActOutcome, EventKind, Fleet, HostFacts, HostName, HostState, Lifecycle, NotPlanned,
-    NotPlannedReason, PackageChange, Plan, PlanId, RecordedEvent, ScanFailure, ScanFailureKind,
-    Timestamp,
+    NotPlannedReason, Plan, PlanId, RecordedEvent, ScanFailure, ScanFailureKind, Timestamp,
+    Variant,
 };
-use mailkeep_plan::{HostWork, Settled};
+use mailkeep_plan::{HostWork, variant_of};
 use mailkeep_rollout::Executor;
 use mailkeep_store::{SqliteStore, Store, StoreError};
 
@@ -115,6 +115,8 @@ pub struct Progress {
     pub ended: bool,
     /// Hosts that came to an end, with their state and since when.
     pub hosts: BTreeMap<HostName, (HostState, Option<Timestamp>)>,
+    /// Hosts on which the change failed, whatever became of them.
+    pub failed: BTreeSet<HostName>,
     /// Minutes, begun ones counted, from the drain of a host to its return, as it was proven.
     pub minutes: BTreeMap<HostName, u32>,
 }
@@ -124,9 +126,19 @@ pub fn progress(store: &dyn Store, id: &PlanId, plan: Plan) -> anyhow::Result<Pr
     let events = store.events_of_plan(id, 0)?;
     let plan = Arc::new(plan);
     let mut executor = Executor::new(id.clone(), Arc::clone(&plan), u64::MAX);
+    let mut failed = BTreeSet::new();
     for recorded in &events {
+        let host = match &recorded.event.kind {
+            EventKind::ActEnded { host, .. } => Some(host),
+            _ => None,
+        };
+        let state = |executor: &Executor| host.and_then(|host| executor.state_of(host));
+        let before = state(&executor);
         // A line that does not fit is the executor's to tell of; what it leaves is what is known.
         let _told_by_the_rollout = executor.apply(&recorded.event);
+        if before.is_some_and(is_changed) && state(&executor).is_some_and(is_off_the_path) {
+            failed.extend(host.cloned());
+        }
     }
     let hosts = executor
         .states()
@@ -142,8 +154,25 @@ pub fn progress(store: &dyn Store, id: &PlanId, plan: Plan) -> anyhow::Result<Pr
         started,
         ended,
         hosts,
+        failed,
         minutes,
     })
+}
+
+/// Whether the change is on the host, or may be, and nothing has failed so far.
+fn is_changed(state: HostState) -> bool {
+    matches!(
+        state,
+        HostState::Patching | HostState::Proving | HostState::Returning | HostState::Soaking
+    )
+}
+
+/// Whether an act that failed leads there from [`is_changed`].
+fn is_off_the_path(state: HostState) -> bool {
+    matches!(
+        state,
+        HostState::RollingBack | HostState::DrainingAgain | HostState::Held | HostState::Unproven
+    )
 }
 
 fn out_of_service_for(events: &[RecordedEvent]) -> BTreeMap<HostName, u32> {
@@ -192,11 +221,8 @@ pub fn minutes_of(family: &str, plans: &[Progress], allotted: u32) -> Option<u32
     for plan in plans {
         for (host, minutes) in &plan.minutes {
             let proven = matches!(plan.hosts.get(host), Some((HostState::Proven, _)));
-            let step = plan.plan.step_of(host);
-            let variant = step
-                .and_then(|step| usize::try_from(step.variant).ok())
-                .and_then(|number| plan.plan.variants.get(number));
-            if proven && variant.is_some_and(|variant| variant.family == family) {
+            if proven && change_of(&plan.plan, host).is_some_and(|variant| variant.family == family)
+            {
                 seen.push(*minutes);
             }
         }
@@ -229,38 +255,48 @@ pub fn all_progress(store: &dyn Store) -> anyhow::Result<Vec<Progress>> {
     Ok(all)
 }
 
-/// How far earlier plans came with what is to be done now.
-///
-/// A host counts as proven only if that was after its facts were seen: what a newer scan still finds is
-/// work again. A change that failed stays aside until it is another change.
-pub fn settled(work: &[HostWork], plans: &[Progress]) -> BTreeMap<HostName, Settled> {
-    let mut settled = BTreeMap::new();
-    for item in work {
-        let ends = plans
-            .iter()
-            .filter_map(|plan| plan.hosts.get(&item.host).map(|end| (plan, end)));
-        for (plan, (state, since)) in ends {
-            if changes_of(&plan.plan, &item.host) != Some(&item.packages) {
-                continue;
-            }
-            let what = match state {
-                HostState::Proven if since.is_some_and(|at| at > item.facts_as_of) => {
-                    Settled::Proven
-                }
-                HostState::RolledBack => Settled::RolledBack,
-                _ => continue,
-            };
-            settled.insert(item.host.clone(), what);
-            break;
-        }
-    }
-    settled
+/// Hosts on which earlier plans did what is to be done now, and proved it after the facts of the host
+/// were seen: what a newer scan still finds is work again.
+pub fn proven(fleet: &Fleet, work: &[HostWork], plans: &[Progress]) -> BTreeSet<HostName> {
+    let is_proven = |item: &&HostWork| {
+        let change = variant_of(fleet, item);
+        plans.iter().any(|plan| {
+            matches!(plan.hosts.get(&item.host), Some((HostState::Proven, Some(at)))
+                if *at > item.facts_as_of)
+                && change_of(&plan.plan, &item.host) == Some(&change)
+        })
+    };
+    let proven = work.iter().filter(is_proven);
+    proven.map(|item| item.host.clone()).collect()
 }
 
-fn changes_of<'p>(plan: &'p Plan, host: &HostName) -> Option<&'p Vec<PackageChange>> {
+/// Changes that failed on a host, with that host: they are set aside, for every host, until they are
+/// proven on the same host, or by a plan that a person ordered to try them again. `plans` are newest
+/// first.
+pub fn failed(plans: &[Progress]) -> BTreeMap<Variant, HostName> {
+    let mut failed: BTreeMap<Variant, HostName> = BTreeMap::new();
+    for plan in plans.iter().rev() {
+        for (host, (state, _)) in &plan.hosts {
+            let Some(change) = change_of(&plan.plan, host) else {
+                continue;
+            };
+            let lifts = |on: &HostName| on == host || plan.plan.retries.contains(on);
+            if *state == HostState::Proven && failed.get(change).is_some_and(lifts) {
+                failed.remove(change);
+            }
+        }
+        for host in &plan.failed {
+            if let Some(change) = change_of(&plan.plan, host) {
+                failed.insert(change.clone(), host.clone());
+            }
+        }
+    }
+    failed
+}
+
+fn change_of<'p>(plan: &'p Plan, host: &HostName) -> Option<&'p Variant> {
     let step = plan.step_of(host)?;
-    let variant = plan.variants.get(usize::try_from(step.variant).ok()?)?;
-    Some(&variant.packages)
+    plan.variants.get(usize::try_from(step.variant).ok()?)
 }
 
 /// Hosts that another plan has: one that was started and has not ended. Plans of the same lineage do

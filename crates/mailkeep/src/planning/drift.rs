@@ -179,6 +179,7 @@ mod tests {
             tzdb: "2026b".to_owned(),
             lane: Lane::Regular,
             overriding: None,
+            retries: BTreeSet::new(),
             bulletin: Vec::new(),
             title: String::new(),
             policy: fleet.rollout.clone(),

@@ -1,9 +1,8 @@
 //! What a planner's facts say to a person.
 
 use jiff::tz::TimeZone;
-use mailkeep_model::{NotPlannedReason, PlannedRegion, Remedy, Timestamp, text};
-
-use super::kept::short;
+use mailkeep_model::{NotPlannedReason, PlannedRegion, Timestamp, text};
+use mailkeep_plan::show;
 
 /// A time in a region's own time: `Tue 2026-11-24 21:00 WET`.
 pub fn local(at: Timestamp, region: Option<&PlannedRegion>) -> String {
@@ -47,75 +46,7 @@ pub fn count(number: usize, noun: &str) -> String {
 
 /// Why a host is not planned, in a sentence without its end.
 pub fn reason(reason: &NotPlannedReason) -> String {
-    let said = match reason {
-        NotPlannedReason::AlreadyProven => "it is patched and proven already".to_owned(),
-        NotPlannedReason::ChangeQuarantined { failed_on } => {
-            format!("the same change failed on {failed_on} and is set aside")
-        }
-        NotPlannedReason::DependsOnUnplanned { host } => {
-            format!("it waits for {host}, which is not planned")
-        }
-        NotPlannedReason::FactsMissing => {
-            "nothing was ever seen of it; run `mailkeep scan`".to_owned()
-        }
-        NotPlannedReason::FactsTooOld { seen_at } => {
-            format!(
-                "what is known of it is of {}; run `mailkeep scan`",
-                utc(*seen_at)
-            )
-        }
-        NotPlannedReason::MinimumInService {
-            service,
-            region,
-            in_service,
-            minimum,
-        } => {
-            let place = region
-                .as_ref()
-                .map_or("over all regions".to_owned(), |region| {
-                    format!("in {region}")
-                });
-            format!("{service} must keep {minimum} in service {place} and has {in_service}")
-        }
-        NotPlannedReason::NeedsPerson { why } => format!("a person must do it: {why}"),
-        NotPlannedReason::NoCandidate { package } => {
-            format!("a fix of {package} is published, and its own repositories do not offer it")
-        }
-        NotPlannedReason::NoFix { package } => format!("there is no fix of {package}"),
-        NotPlannedReason::NoRegion => "the fleet file names no region for it".to_owned(),
-        NotPlannedReason::NoWindow { region, days } => {
-            format!("{region} has no window long enough in the next {days} days")
-        }
-        NotPlannedReason::PlannedElsewhere { plan } => {
-            format!("the plan {} has it, and has not ended", short(plan))
-        }
-        NotPlannedReason::Unreachable { why } => format!("it cannot be reached: {why}"),
-    };
-    text::printable(&said).into_owned()
-}
-
-/// What would make a deadline possible.
-pub fn remedy(remedy: &Remedy) -> String {
-    match remedy {
-        Remedy::AnotherWindow { region, by } => {
-            format!("a window in {region} by {}", by.strftime("%A %Y-%m-%d"))
-        }
-        Remedy::EmergencyLane => "the emergency lane".to_owned(),
-        Remedy::MoreHosts {
-            service,
-            region,
-            count: number,
-        } => {
-            let more = if *number == 1 { "host" } else { "hosts" };
-            let place = region
-                .as_ref()
-                .map_or(String::new(), |region| format!(" in {region}"));
-            format!("{number} more {service} {more}{place}")
-        }
-        Remedy::MoreInParallel { scope, limit } => {
-            format!("{limit} at a time for each {scope}").replace("for each fleet", "in the fleet")
-        }
-    }
+    text::printable(&show::words::not_planned(reason)).into_owned()
 }
 
 #[cfg(test)]

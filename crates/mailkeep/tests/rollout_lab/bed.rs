@@ -504,6 +504,7 @@ fn plan(host: &str, family: Family, packages: Vec<PackageChange>, drain: Drain) 
         tzdb: "2026a".to_owned(),
         lane: Lane::Regular,
         overriding: None,
+        retries: BTreeSet::new(),
         bulletin: Vec::new(),
         title: String::new(),
         policy: RolloutPolicy::default(),

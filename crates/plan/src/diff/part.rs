@@ -9,7 +9,7 @@ use super::place;
 use crate::document::{canonical_of, digest};
 
 /// SHA-256, in hexadecimal, of the canonical JSON of everything in a plan that concerns one region: realm,
-/// lane, override, bulletin, policy, the region itself, its steps with their times, waves and variants,
+/// lane, override, retries, bulletin, policy, the region itself, its steps with their times, waves and variants,
 /// and what its services ask for. It changes with any of these, and with nothing else: a child plan in
 /// which another region shifts its waves keeps it, and so keeps this region's approval.
 ///
@@ -42,6 +42,7 @@ pub fn part_digest(plan: &Plan, region: &RegionName) -> String {
         realm: plan.realm,
         lane: plan.lane,
         overriding: plan.overriding.as_ref(),
+        retries: &plan.retries,
         bulletin: &plan.bulletin,
         policy: &plan.policy,
         name: region,
@@ -65,6 +66,8 @@ struct Part<'a> {
     realm: mailkeep_model::Realm,
     lane: mailkeep_model::Lane,
     overriding: Option<&'a mailkeep_model::Override>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    retries: &'a BTreeSet<HostName>,
     bulletin: &'a [mailkeep_model::AdvisoryId],
     policy: &'a mailkeep_model::RolloutPolicy,
     name: &'a RegionName,

@@ -85,6 +85,11 @@ pub(crate) fn plan(
         tzdb: tzdb_version(),
         lane: request.lane,
         overriding: request.overriding.clone(),
+        retries: variants
+            .iter()
+            .filter_map(|v| request.failed.get(&draft.variants[*v]))
+            .cloned()
+            .collect(),
         bulletin: request.bulletin.iter().cloned().collect(),
         title: request.title.clone(),
         policy: request.fleet.rollout.clone(),

@@ -12,7 +12,7 @@ use mailkeep_model::{
 
 use super::build::region_times;
 use super::puzzle::{Grid, HORIZON_DAYS, starts_of};
-use crate::request::{HostWork, Request, Settled};
+use crate::request::{HostWork, Request, variant_of};
 use crate::windows;
 
 /// A host that may get a step.
@@ -44,7 +44,6 @@ pub(crate) struct Before {
     pub(crate) proven: Option<Timestamp>,
     /// The same in pilot regions.
     pub(crate) proven_pilot: Option<Timestamp>,
-    failed_on: Option<HostName>,
 }
 
 /// A region with its times.
@@ -150,7 +149,7 @@ impl<'a> Draft<'a> {
             if !seen.insert(&work.host) {
                 continue;
             }
-            match self.look_at(work, &before, &counts, &mut open) {
+            match self.look_at(work, &counts, &mut open) {
                 Ok(found) => through.push(found),
                 Err(reason) => {
                     if reason != NotPlannedReason::AlreadyProven {
@@ -183,7 +182,8 @@ impl<'a> Draft<'a> {
         });
     }
 
-    /// What became of each variant in earlier plans.
+    /// When each variant was proven by earlier plans. One that failed as well begins anew, with a test
+    /// host.
     fn earlier_plans(&self) -> BTreeMap<Variant, Before> {
         let request = self.request;
         let mut before: BTreeMap<Variant, Before> = BTreeMap::new();
@@ -192,7 +192,7 @@ impl<'a> Draft<'a> {
             .iter()
             .flat_map(|(_, plan)| plan.steps.iter().map(|step| (&step.host, step)))
             .collect();
-        for (host, settled) in &request.settled {
+        for host in &request.proven {
             let step = request
                 .parent
                 .and_then(|(_, plan)| Some((plan, *steps.get(host)?)));
@@ -208,25 +208,21 @@ impl<'a> Draft<'a> {
             let Some(variant) = planned.or_else(works) else {
                 continue;
             };
+            if request.failed.contains_key(&variant) {
+                continue;
+            }
+            // It is proven now, so it was not after now.
+            let at = step.map_or(request.now, |(_, step)| step.end.min(request.now));
+            let region = request
+                .fleet
+                .hosts
+                .get(host)
+                .and_then(|h| h.region.as_ref());
+            let region = region.and_then(|name| request.fleet.regions.get(name));
             let entry = before.entry(variant).or_default();
-            match settled {
-                Settled::Proven => {
-                    // It is proven now, so it was not after now.
-                    let at = step.map_or(request.now, |(_, step)| step.end.min(request.now));
-                    let region = request
-                        .fleet
-                        .hosts
-                        .get(host)
-                        .and_then(|h| h.region.as_ref());
-                    let region = region.and_then(|name| request.fleet.regions.get(name));
-                    entry.proven = entry.proven.max(Some(at));
-                    if region.is_some_and(|r| r.pilot) {
-                        entry.proven_pilot = entry.proven_pilot.max(Some(at));
-                    }
-                }
-                Settled::RolledBack => {
-                    entry.failed_on.get_or_insert_with(|| host.clone());
-                }
+            entry.proven = entry.proven.max(Some(at));
+            if region.is_some_and(|r| r.pilot) {
+                entry.proven_pilot = entry.proven_pilot.max(Some(at));
             }
         }
         before
@@ -235,17 +231,17 @@ impl<'a> Draft<'a> {
     fn look_at(
         &self,
         work: &'a HostWork,
-        before: &BTreeMap<Variant, Before>,
         counts: &Counts,
         open: &mut BTreeMap<(usize, i32), bool>,
     ) -> Result<(Candidate<'a>, Variant), NotPlannedReason> {
         let request = self.request;
         let fleet = request.fleet;
-        if request.settled.get(&work.host) == Some(&Settled::Proven) {
+        if request.proven.contains(&work.host) {
             return Err(NotPlannedReason::AlreadyProven);
         }
         let variant = variant_of(fleet, work);
-        if let Some(failed_on) = before.get(&variant).and_then(|b| b.failed_on.clone()) {
+        if let Some(failed_on) = request.set_aside(&variant) {
+            let failed_on = failed_on.clone();
             return Err(NotPlannedReason::ChangeQuarantined { failed_on });
         }
         if let Some(plan) = request.elsewhere.get(&work.host) {
@@ -608,20 +604,6 @@ struct TestRank<'a> {
     slack: u32,
     risk: u32,
     host: &'a HostName,
-}
-
-/// What kind of change a host's work is.
-pub(crate) fn variant_of(fleet: &Fleet, work: &HostWork) -> Variant {
-    Variant {
-        family: work.family.clone(),
-        platform: work.platform.clone(),
-        packages: work.packages.clone(),
-        recipe: work.recipe.clone(),
-        whole_cluster: fleet
-            .families
-            .get(&work.family)
-            .is_some_and(|f| f.whole_cluster),
-    }
 }
 
 /// Whether hosts with these services come after hosts with those, by one service at least.

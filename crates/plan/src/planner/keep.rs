@@ -21,7 +21,11 @@ pub(crate) fn parent_as_it_is(draft: &Draft<'_>) -> Option<Planned> {
     let remaining: BTreeMap<&HostName, &PlanStep> = parent
         .steps
         .iter()
-        .filter(|step| !request.settled.contains_key(&step.host))
+        .filter(|step| !request.proven.contains(&step.host))
+        .filter(|step| {
+            let change = parent.variants.get(index(step.variant));
+            change.is_none_or(|change| request.set_aside(change).is_none())
+        })
         .map(|step| (&step.host, step))
         .collect();
     if remaining.is_empty() || !is_same_frame(draft, parent, &remaining) {
@@ -44,7 +48,7 @@ pub(crate) fn parent_as_it_is(draft: &Draft<'_>) -> Option<Planned> {
         let report = report(draft, &puzzle, &tasks, &found, waiting);
         return Some(Planned { plan, report });
     }
-    // Nothing is settled: the parent, reported as it was when it was made.
+    // Nothing has come of it so far: the parent, reported as it was when it was made.
     let then = Request {
         now: parent.made_at,
         ..request.clone()

@@ -11,12 +11,12 @@ use jiff::{SignedDuration, Timestamp};
 use mailkeep_model::{
     AdvisoryId, Blackout, Drain, FamilySettings, Fleet, Host, HostName, Lane, NotPlanned,
     NotPlannedReason, PackageChange, Plan, PlanStep, Realm, Region, RegionName, Service,
-    ServiceName, Stage, Window,
+    ServiceName, Stage, Variant, Window,
 };
 
 use super::{Planned, plan};
 use crate::document::{canonical, id_of};
-use crate::request::{HostWork, Request, Settled};
+use crate::request::{HostWork, Request, variant_of};
 
 pub(super) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -41,7 +41,9 @@ pub(super) struct Bed {
     pub(super) work: Vec<HostWork>,
     pub(super) now: Timestamp,
     pub(super) lane: Lane,
-    pub(super) settled: BTreeMap<HostName, Settled>,
+    pub(super) proven: BTreeSet<HostName>,
+    pub(super) failed: BTreeMap<Variant, HostName>,
+    pub(super) retries: BTreeSet<HostName>,
     pub(super) out_of_service: BTreeSet<HostName>,
     pub(super) left_out: Vec<NotPlanned>,
     pub(super) left_unpatched: BTreeSet<HostName>,
@@ -54,7 +56,9 @@ impl Bed {
             work: Vec::new(),
             now: at(now),
             lane: Lane::Regular,
-            settled: BTreeMap::new(),
+            proven: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            retries: BTreeSet::new(),
             out_of_service: BTreeSet::new(),
             left_out: Vec::new(),
             left_unpatched: BTreeSet::new(),
@@ -121,6 +125,12 @@ impl Bed {
         &mut self.work[place]
     }
 
+    /// What kind of change its work is.
+    fn change(&mut self, name: &str) -> Variant {
+        let work = self.work(name).clone();
+        variant_of(&self.fleet, &work)
+    }
+
     pub(super) fn request(&self) -> Request<'_> {
         Request {
             realm: Realm::Drill,
@@ -134,7 +144,9 @@ impl Bed {
             left_out: self.left_out.clone(),
             left_unpatched: self.left_unpatched.clone(),
             parent: None,
-            settled: self.settled.clone(),
+            proven: self.proven.clone(),
+            failed: self.failed.clone(),
+            retries: self.retries.clone(),
             out_of_service: self.out_of_service.clone(),
             elsewhere: BTreeMap::new(),
         }
@@ -623,7 +635,8 @@ fn a_front_end_goes_while_nobody_is_drained_by_it() {
 fn a_change_that_was_taken_back_is_set_aside_for_its_whole_variant() {
     let mut bed = two_regions();
     bed.work("mx-3.us").packages[0].from = "1-0".to_owned();
-    bed.settled.insert(host("mx-1.eu"), Settled::RolledBack);
+    let change = bed.change("mx-1.eu");
+    bed.failed.insert(change, host("mx-1.eu"));
     let planned = bed.plan();
     for name in ["mx-1.eu", "mx-2.eu", "mx-3.eu", "mx-1.us", "mx-2.us"] {
         assert_eq!(
@@ -634,6 +647,59 @@ fn a_change_that_was_taken_back_is_set_aside_for_its_whole_variant() {
         );
     }
     assert_eq!(planned.plan.unwrap().steps.len(), 1);
+}
+
+#[test]
+fn a_change_stays_set_aside_when_the_host_it_failed_on_has_no_work() {
+    let mut bed = two_regions();
+    let change = bed.change("mx-1.eu");
+    bed.failed.insert(change, host("mx-1.eu"));
+    bed.work.retain(|work| work.host != host("mx-1.eu"));
+    let planned = bed.plan();
+    assert_eq!(planned.plan, None);
+    assert_eq!(planned.report.not_planned.len(), 5);
+    assert_eq!(
+        reason(&planned, "mx-3.us"),
+        &NotPlannedReason::ChangeQuarantined {
+            failed_on: host("mx-1.eu")
+        }
+    );
+}
+
+#[test]
+fn a_change_that_a_person_wants_tried_again_begins_with_a_test_host() {
+    let mut bed = two_regions();
+    let change = bed.change("mx-1.eu");
+    bed.failed.insert(change, host("mx-2.eu"));
+    bed.proven.insert(host("mx-1.eu"));
+    bed.retries.insert(host("mx-2.eu"));
+    let plan = bed.plan().plan.unwrap();
+    assert_eq!(plan.retries, [host("mx-2.eu")].into());
+    assert_eq!(plan.steps.len(), 5);
+    assert_eq!(stage_of(&plan, &plan.steps[0]), Stage::Test);
+    // Another host's failure is not lifted by it.
+    bed.retries = [host("mx-1.us")].into();
+    assert_eq!(bed.plan().plan, None);
+}
+
+#[test]
+fn a_change_set_aside_leaves_the_others_their_times() {
+    let mut bed = two_regions();
+    bed.work("mx-3.us").packages[0].from = "1-0".to_owned();
+    let parent = bed.plan().plan.unwrap();
+    let id = id_of(&canonical(&parent).unwrap()).unwrap();
+    let change = bed.change("mx-1.eu");
+    bed.failed.insert(change, host("mx-1.eu"));
+    let mut request = bed.request();
+    request.parent = Some((&id, &parent));
+    let child = plan(&request);
+    is_sound(&child);
+    let child = child.plan.unwrap();
+    let [step] = child.steps.as_slice() else {
+        panic!("{:?}", child.steps);
+    };
+    assert_eq!(step.host, host("mx-3.us"));
+    assert_eq!(step.start, parent.step_of(&step.host).unwrap().start);
 }
 
 #[test]
@@ -662,7 +728,7 @@ fn hosts_that_are_proven_leave_the_others_their_times() {
     let id = id_of(&canonical(&parent).unwrap()).unwrap();
     let test = &parent.steps[0];
     bed.now = test.end + SignedDuration::from_mins(10);
-    bed.settled.insert(test.host.clone(), Settled::Proven);
+    bed.proven.insert(test.host.clone());
     let mut request = bed.request();
     request.parent = Some((&id, &parent));
     let child = plan(&request);
@@ -686,11 +752,7 @@ fn when_all_is_proven_there_is_nothing_left_to_plan() {
     let parent = bed.plan().plan.unwrap();
     let id = id_of(&canonical(&parent).unwrap()).unwrap();
     bed.now = parent.end().unwrap();
-    bed.settled = parent
-        .steps
-        .iter()
-        .map(|s| (s.host.clone(), Settled::Proven))
-        .collect();
+    bed.proven = parent.steps.iter().map(|s| s.host.clone()).collect();
     let mut request = bed.request();
     request.parent = Some((&id, &parent));
     let again = plan(&request);

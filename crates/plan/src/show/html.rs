@@ -102,6 +102,9 @@ fn title(out: &mut String, plan: &Plan) {
             Esc(&order.reason)
         );
     }
+    if let Some(retries) = words::retries(plan) {
+        put!(out, "<p><strong>{}</strong></p>\n", Esc(&retries));
+    }
     if !plan.bulletin.is_empty() {
         let ids: Vec<String> = plan
             .bulletin

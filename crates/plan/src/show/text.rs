@@ -71,6 +71,9 @@ fn head(out: &mut String, plan: &Plan) {
             printable(&order.reason)
         );
     }
+    if let Some(retries) = words::retries(plan) {
+        put!(out, "{retries}\n");
+    }
     let bulletin: Vec<&str> = plan.bulletin.iter().map(AdvisoryId::as_str).collect();
     if !bulletin.is_empty() {
         put!(out, "answers {}\n", bulletin.join(", "));

@@ -2,7 +2,9 @@
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use mailkeep_model::{Drain, Lane, NotPlannedReason, PackageChange, Remedy, Variant};
+use mailkeep_model::{
+    Drain, HostName, Lane, NotPlannedReason, PackageChange, Plan, Remedy, Variant,
+};
 
 /// `1 host`, `2 hosts`.
 pub fn count(n: usize, one: &str, many: &str) -> String {
@@ -105,21 +107,30 @@ pub fn variant_short(variant: &Variant) -> String {
     }
 }
 
+/// What a plan tries again by order of a person.
+pub fn retries(plan: &Plan) -> Option<String> {
+    let hosts: Vec<&str> = plan.retries.iter().map(HostName::as_str).collect();
+    (!hosts.is_empty()).then(|| format!("tries again what failed on {}", hosts.join(", ")))
+}
+
 /// Why a host has no step.
 pub fn not_planned(reason: &NotPlannedReason) -> String {
     use NotPlannedReason as Reason;
     match reason {
         Reason::AlreadyProven => "it was patched and proven before".to_owned(),
         Reason::ChangeQuarantined { failed_on } => {
-            format!("the same change failed on {failed_on} and is set aside")
+            format!(
+                "the same change failed on {failed_on} and is set aside; `mailkeep plan --retry \
+                 {failed_on}` tries it again"
+            )
         }
         Reason::DependsOnUnplanned { host } => {
             format!("it waits for {host}, which is not planned")
         }
-        Reason::FactsMissing => "nothing was ever seen of it; scan it".to_owned(),
+        Reason::FactsMissing => "nothing was ever seen of it; run `mailkeep scan`".to_owned(),
         Reason::FactsTooOld { seen_at } => {
             format!(
-                "it was last seen on {} UTC; scan it again",
+                "it was last seen on {} UTC; run `mailkeep scan`",
                 moment(*seen_at, &TimeZone::UTC)
             )
         }
@@ -147,7 +158,13 @@ pub fn not_planned(reason: &NotPlannedReason) -> String {
         Reason::NoWindow { region, days } => {
             format!("{region} has no window long enough within {days} days")
         }
-        Reason::PlannedElsewhere { plan } => format!("plan {plan} has it and has not ended"),
+        Reason::PlannedElsewhere { plan } => {
+            // As many digits as tell it apart, see `planning::kept` of the command line.
+            let digits = plan.as_str().strip_prefix("sha256:");
+            let short = digits.and_then(|digits| digits.get(..12));
+            let named = short.unwrap_or(plan.as_str());
+            format!("plan {named} has it and has not ended")
+        }
         Reason::Unreachable { why } => format!("it cannot be reached: {why}"),
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use mailkeep_matcher::version;
 use mailkeep_model::{
     AdvisoryId, Event, EventKind, Finding, HostFacts, HostName, Lane, NotPlanned, NotPlannedReason,
-    Override, Plan, PlanId, PlanningReport, Realm, Status, Surface, text,
+    Override, Plan, PlanId, PlanningReport, Realm, Status, Surface, Variant, text,
 };
 use mailkeep_plan::{HostWork, Planned, Request, canonical, id_of, work_from};
 use mailkeep_rollout::Recipe;
@@ -44,6 +44,12 @@ pub(super) fn run(app: &App, args: &MakeArgs) -> anyhow::Result<Done> {
         &plans,
         parent.as_ref(),
     )?;
+    for host in &args.retry {
+        anyhow::ensure!(
+            asked.failed.values().any(|failed_on| failed_on == host),
+            "no change is set aside because it failed on {host}"
+        );
+    }
     let request = Request {
         realm: Realm::Live,
         now: app.now,
@@ -59,7 +65,9 @@ pub(super) fn run(app: &App, args: &MakeArgs) -> anyhow::Result<Done> {
         left_out: asked.left_out,
         left_unpatched: asked.left_unpatched,
         parent: parent.as_ref().map(|kept| (&kept.id, &kept.plan)),
-        settled: asked.settled,
+        proven: asked.proven,
+        failed: asked.failed,
+        retries: args.retry.iter().cloned().collect(),
         out_of_service: asked.out_of_service,
         elsewhere: asked.elsewhere,
     };
@@ -195,7 +203,8 @@ struct Asked {
     work: Vec<HostWork>,
     left_out: Vec<NotPlanned>,
     left_unpatched: BTreeSet<HostName>,
-    settled: BTreeMap<HostName, mailkeep_plan::Settled>,
+    proven: BTreeSet<HostName>,
+    failed: BTreeMap<Variant, HostName>,
     out_of_service: BTreeSet<HostName>,
     elsewhere: BTreeMap<HostName, PlanId>,
 }
@@ -254,7 +263,8 @@ fn ask(
         );
     }
     Ok(Asked {
-        settled: basis::settled(&work, plans),
+        proven: basis::proven(declared, &work, plans),
+        failed: basis::failed(plans),
         out_of_service: basis::out_of_service(store, &basis.failures, plans)?,
         elsewhere: basis::elsewhere(plans, &lineage),
         left_unpatched: left_unpatched(&work, &left_out, findings),

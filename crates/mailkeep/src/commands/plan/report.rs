@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use jiff::tz::TimeZone;
 use mailkeep_model::{Plan, PlanningReport, RegionName, Timestamp, text};
+use mailkeep_plan::show;
 use serde_json::{Value, json};
 
 use crate::planning::approval::ApprovalState;
@@ -93,6 +94,9 @@ fn head(kept: &Kept, out: &mut dyn Write) -> io::Result<()> {
             overriding.by
         )?;
     }
+    if let Some(retries) = show::words::retries(plan) {
+        writeln!(out, "It {retries}")?;
+    }
     Ok(())
 }
 
@@ -138,7 +142,7 @@ pub(super) fn left_open(
             }
             None => "not planned".to_owned(),
         };
-        let remedies: Vec<String> = missed.remedies.iter().map(words::remedy).collect();
+        let remedies: Vec<String> = missed.remedies.iter().map(show::words::remedy).collect();
         let remedies = if remedies.is_empty() {
             "nothing that the planner can try would make it possible".to_owned()
         } else {

@@ -1,6 +1,6 @@
 //! Claims about who may let a plan run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use mailkeep_model::{
@@ -38,6 +38,7 @@ fn plan(regions: &[(&str, Option<&str>)]) -> Plan {
         tzdb: "2026b".to_owned(),
         lane: Lane::Emergency,
         overriding: None,
+        retries: BTreeSet::new(),
         bulletin: Vec::new(),
         title: "a plan".to_owned(),
         policy: RolloutPolicy {
