@@ -83,6 +83,7 @@ pub(super) fn plan_of(steps: &[(&str, Stage, i64)], minimum: u32, closes: Option
         tzdb: "2026b".to_owned(),
         lane: Lane::Emergency,
         overriding: None,
+        retries: BTreeSet::new(),
         bulletin: Vec::new(),
         title: "a test".to_owned(),
         policy: by_the_clock(),
