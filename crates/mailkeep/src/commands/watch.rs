@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use mailkeep_model::{FeedState, HostStatus, Realm};
-use mailkeep_store::{Snapshot, Store};
+use mailkeep_store::{Snapshot, SqliteStore, Store as _};
 
 use super::check::at_one_moment;
 use super::feeds::{self, Choice};
@@ -60,18 +60,38 @@ fn load(app: &App, args: &WatchArgs) -> anyhow::Result<LoadedFleet> {
 /// One round. Whether anything changed.
 fn round(app: &App, args: &WatchArgs, fleet: &LoadedFleet) -> anyhow::Result<bool> {
     let mut store = app.store(Some(fleet))?;
-    feeds::import_local(app, &mut store, fleet)?;
+    let looked = look(app, args, fleet, &mut store);
+    // What teams are told of their plans does not hang on what a check finds, or whether it is told.
+    let told = plan::in_watch(app, &store, fleet);
+    match (looked, told) {
+        (looked, Ok(())) => looked,
+        (Ok(_), Err(error)) => Err(error),
+        (Err(first), Err(second)) => {
+            App::complain(&first);
+            Err(second)
+        }
+    }
+}
+
+/// Updates, checks, and tells of findings. Whether anything changed.
+fn look(
+    app: &App,
+    args: &WatchArgs,
+    fleet: &LoadedFleet,
+    store: &mut SqliteStore,
+) -> anyhow::Result<bool> {
+    feeds::import_local(app, store, fleet)?;
     if !args.offline {
-        feeds::update(app, &mut store, Some(fleet), Choice::Due)?;
+        feeds::update(app, store, Some(fleet), Choice::Due)?;
     }
     if args.scan {
-        scan::scan_fleet(app, &mut store, fleet)?;
+        scan::scan_fleet(app, store, fleet)?;
     }
     // A scope of its own: a check made by hand must not take news away from the watch.
     let base = fleet.scope();
     let key = format!("watch:{base}");
-    let (answer, last) = at_one_moment(&store, || {
-        let subjects = check_command::subjects(app, &store, &Scope::default(), Some(fleet))?;
+    let (answer, last) = at_one_moment(store, || {
+        let subjects = check_command::subjects(app, store, &Scope::default(), Some(fleet))?;
         let hosts = subjects.iter().map(|subject| &subject.name).collect();
         let terms = Terms {
             now: app.now,
@@ -81,9 +101,9 @@ fn round(app: &App, args: &WatchArgs, fleet: &LoadedFleet) -> anyhow::Result<boo
             all: false,
             only: None,
             last: store.findings_of(&key)?,
-            earlier: check::earlier(&store, &base, &key, &hosts)?,
+            earlier: check::earlier(store, &base, &key, &hosts)?,
         };
-        Ok((check(&store, &subjects, &terms)?, terms.last))
+        Ok((check(store, &subjects, &terms)?, terms.last))
     })?;
     let changes = match &answer.changes {
         Some(changes) => changes.clone(),
@@ -123,7 +143,6 @@ fn round(app: &App, args: &WatchArgs, fleet: &LoadedFleet) -> anyhow::Result<boo
     }
     say_state(app, &answer);
     spool.send(app, fleet, &settings)?;
-    plan::in_watch(app, &store, fleet)?;
     Ok(any_news)
 }
 
