@@ -688,6 +688,38 @@ fn a_recipe_is_pinned_by_every_file_it_names_and_its_packages_are_what_is_planne
 }
 
 #[test]
+fn a_recipe_that_brings_a_version_without_the_fix_is_no_fix() {
+    use sha2::Digest as _;
+    let fleet = Fleet::new(true, "[families.exim]\nrecipe = \"exim.toml\"\n");
+    let sum: String = sha2::Sha256::digest(b"deb")
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    fleet.0.write("exim4.deb", b"deb");
+    let bring = |version: &str| {
+        fleet.0.write(
+            "exim.toml",
+            format!(
+                "format = 1\n[[package]]\nname = \"exim4\"\nversion = \"{version}\"\n\
+                 file = \"exim4.deb\"\nsha256 = \"{sum}\"\n"
+            ),
+        );
+    };
+    // Newer than what is installed, and still with the hole.
+    bring("4.96-15+deb12u1");
+    let json = fleet.plan(&["--format", "json"]).exits(1).json();
+    assert_eq!(json["plan"], serde_json::Value::Null);
+    let reason = &json["report"]["not_planned"][0]["reason"];
+    assert_eq!(reason["kind"], "recipe-without-fix");
+    assert_eq!(reason["brings"], "4.96-15+deb12u1");
+    assert_eq!(reason["fixed"], "4.96-15+deb12u2");
+    bring("4.96-15+deb12u2");
+    let json = fleet.plan(&["--format", "json"]).exits(0).json();
+    assert_eq!(json["plan"]["bulletin"][0], "CVE-2023-42115");
+    assert_eq!(json["plan"]["lane"], "emergency");
+}
+
+#[test]
 fn invitations_go_by_mail_and_the_watch_reminds_of_them_a_day_ahead_once() {
     let (port, taken) = mail_server();
     let fleet = Fleet::new(

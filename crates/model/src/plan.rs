@@ -345,6 +345,15 @@ pub enum NotPlannedReason {
         /// Which.
         plan: PlanId,
     },
+    /// The recipe of its family brings a version without the fix, or one of which nobody can tell.
+    RecipeWithoutFix {
+        /// The source package.
+        package: String,
+        /// The version that it brings.
+        brings: String,
+        /// The fixed version, where the distributor names one.
+        fixed: Option<String>,
+    },
     /// It cannot be reached, or is known to be out of service.
     Unreachable {
         /// What is known.
@@ -368,6 +377,7 @@ impl NotPlannedReason {
             Self::NoRegion => "no-region",
             Self::NoWindow { .. } => "no-window",
             Self::PlannedElsewhere { .. } => "planned-elsewhere",
+            Self::RecipeWithoutFix { .. } => "recipe-without-fix",
             Self::Unreachable { .. } => "unreachable",
         }
     }

@@ -145,6 +145,7 @@ fn without_step(draft: &Draft<'_>) -> Vec<MissedDeadline> {
             | NotPlannedReason::NoFix { .. }
             | NotPlannedReason::NoRegion
             | NotPlannedReason::NoWindow { .. }
+            | NotPlannedReason::RecipeWithoutFix { .. }
             | NotPlannedReason::Unreachable { .. } => Vec::new(),
         };
         missed.push(MissedDeadline {

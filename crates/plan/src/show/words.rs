@@ -165,6 +165,16 @@ pub fn not_planned(reason: &NotPlannedReason) -> String {
             let named = short.unwrap_or(plan.as_str());
             format!("plan {named} has it and has not ended")
         }
+        Reason::RecipeWithoutFix {
+            package,
+            brings,
+            fixed: Some(fixed),
+        } => format!("its recipe brings {brings}, and the fix of {package} is in {fixed}"),
+        Reason::RecipeWithoutFix {
+            package, brings, ..
+        } => {
+            format!("its recipe brings {brings}, and nobody says whether {package} is fixed in it")
+        }
         Reason::Unreachable { why } => format!("it cannot be reached: {why}"),
     }
 }

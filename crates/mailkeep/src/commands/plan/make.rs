@@ -27,7 +27,14 @@ use crate::planning::recipe::Recipes;
 pub(super) fn run(app: &App, args: &MakeArgs) -> anyhow::Result<Done> {
     let fleet = fleet_of(app, args.fleet.as_deref())?;
     let mut store = app.store(Some(&fleet))?;
-    let basis = basis::basis(app, &mut store, &fleet, &args.hosts)?;
+    let mut basis = basis::basis(app, &mut store, &fleet, &args.hosts)?;
+    let recipes = Recipes::load(&fleet)?;
+    // Before anything is chosen: what a recipe closes can be done, and may be urgent.
+    let without_fix = recipes.offer(
+        &fleet.file.fleet,
+        &mut basis.facts,
+        &mut basis.answer.findings,
+    );
     let parent = match &args.parent {
         Some(named) => Some(kept::find(&store, named)?),
         None => None,
@@ -40,6 +47,8 @@ pub(super) fn run(app: &App, args: &MakeArgs) -> anyhow::Result<Done> {
         &store,
         &fleet,
         &basis,
+        &recipes,
+        &without_fix,
         &chosen,
         &plans,
         parent.as_ref(),
@@ -55,11 +64,11 @@ pub(super) fn run(app: &App, args: &MakeArgs) -> anyhow::Result<Done> {
         now: app.now,
         lane: chosen.lane,
         overriding,
-        bulletin: chosen.bulletin.clone(),
         title: match &args.title {
             Some(title) => text::printable_max(title, 200),
-            None => chosen.title(),
+            None => chosen.title(&asked.bulletin),
         },
+        bulletin: asked.bulletin,
         fleet: &fleet.file.fleet,
         work: asked.work,
         left_out: asked.left_out,
@@ -73,7 +82,7 @@ pub(super) fn run(app: &App, args: &MakeArgs) -> anyhow::Result<Done> {
     };
     let Planned { plan, report } = mailkeep_plan::plan(&request);
     let kept = plan
-        .map(|plan| keep(app, &mut store, plan, args))
+        .map(|plan| record(app, &mut store, plan, !args.dry_run, args.output.as_deref()))
         .transpose()?;
     tell(app, &store, &fleet, args, kept.as_ref(), &report)?;
     let open = !report.not_planned.is_empty() || !report.missed_deadlines.is_empty();
@@ -86,12 +95,11 @@ struct Chosen {
     lane: Lane,
     /// The lane that the findings have themselves.
     own: Lane,
-    bulletin: BTreeSet<AdvisoryId>,
 }
 
 impl Chosen {
     /// `exim4: CVE-2023-42115` or `exim4, postfix: 7 advisories`.
-    fn title(&self) -> String {
+    fn title(&self, bulletin: &BTreeSet<AdvisoryId>) -> String {
         let packages: BTreeSet<&str> = self
             .findings
             .iter()
@@ -103,9 +111,9 @@ impl Chosen {
         if many {
             named.push("...");
         }
-        let what = match self.bulletin.len() {
+        let what = match bulletin.len() {
             0 => "nothing that can be patched".to_owned(),
-            1 => self.bulletin.iter().map(ToString::to_string).collect(),
+            1 => bulletin.iter().map(ToString::to_string).collect(),
             count => format!("{count} advisories"),
         };
         if named.is_empty() {
@@ -140,7 +148,7 @@ fn choose(findings: &[Finding], args: &MakeArgs) -> Chosen {
         .filter(named)
         .filter(of_mail)
         .collect();
-    // What nobody can do anything about makes nothing urgent; it is reported in either lane.
+    // What nobody can do anything about makes nothing urgent; an emergency is reported in either lane.
     let urgent = open
         .iter()
         .any(|f| f.lane == Some(Lane::Emergency) && can_be_done(f));
@@ -156,22 +164,19 @@ fn choose(findings: &[Finding], args: &MakeArgs) -> Chosen {
     };
     // An order, or a name, asks for these findings whatever their lane.
     let every = args.all || !args.advisories.is_empty() || args.overriding.is_some();
+    let in_lane = |finding: &Finding| match finding.lane.unwrap_or(Lane::Regular) {
+        Lane::Emergency => lane == Lane::Emergency || !can_be_done(finding),
+        Lane::Regular => lane == Lane::Regular,
+    };
     let findings: Vec<Finding> = open
         .into_iter()
-        .filter(|finding| every || finding.lane.unwrap_or(Lane::Regular) == lane)
+        .filter(|finding| every || in_lane(finding))
         .cloned()
-        .collect();
-    // A plan does not claim to answer what no step of it can close; its report names those.
-    let bulletin = findings
-        .iter()
-        .filter(|finding| can_be_done(finding))
-        .map(|f| f.verdict.advisory.clone())
         .collect();
     Chosen {
         findings,
         lane,
         own,
-        bulletin,
     }
 }
 
@@ -200,6 +205,8 @@ fn overriding(
 
 /// What the planner is asked.
 struct Asked {
+    /// What the work closes. A plan does not claim to answer what no step of it can close.
+    bulletin: BTreeSet<AdvisoryId>,
     work: Vec<HostWork>,
     left_out: Vec<NotPlanned>,
     left_unpatched: BTreeSet<HostName>,
@@ -214,22 +221,15 @@ fn ask(
     store: &SqliteStore,
     fleet: &LoadedFleet,
     basis: &Basis,
+    recipes: &Recipes,
+    without_fix: &BTreeMap<(HostName, String), NotPlannedReason>,
     chosen: &Chosen,
     plans: &[Progress],
     parent: Option<&Kept>,
 ) -> anyhow::Result<Asked> {
-    let recipes = Recipes::load(fleet)?;
-    let mut offered = (BTreeMap::new(), Vec::new());
-    if !recipes.is_empty() {
-        offered = (basis.facts.clone(), chosen.findings.clone());
-        recipes.offer(fleet, &mut offered.0, &mut offered.1);
-    }
-    let (facts, findings) = if recipes.is_empty() {
-        (&basis.facts, &chosen.findings)
-    } else {
-        (&offered.0, &offered.1)
-    };
-    let facts: BTreeMap<HostName, &HostFacts> = facts
+    let findings = &chosen.findings;
+    let facts: BTreeMap<HostName, &HostFacts> = basis
+        .facts
         .iter()
         .map(|(host, facts)| (host.clone(), facts))
         .collect();
@@ -238,6 +238,13 @@ fn ask(
     };
     let declared = &fleet.file.fleet;
     let (mut work, mut left_out) = work_from(declared, findings, &facts, app.now, &order);
+    for item in &mut left_out {
+        if let NotPlannedReason::NoCandidate { package } = &item.reason
+            && let Some(reason) = without_fix.get(&(item.host.clone(), package.clone()))
+        {
+            item.reason = reason.clone();
+        }
+    }
     // What is not known of a host goes before what was once known of it.
     let unknown = basis::not_known(basis, fleet, app.now);
     let is_unknown: BTreeSet<&HostName> = unknown.iter().map(|n| &n.host).collect();
@@ -263,6 +270,7 @@ fn ask(
         );
     }
     Ok(Asked {
+        bulletin: work.iter().flat_map(|item| &item.closes).cloned().collect(),
         proven: basis::proven(declared, &work, plans),
         failed: basis::failed(plans),
         out_of_service: basis::out_of_service(store, &basis.failures, plans)?,
@@ -296,11 +304,6 @@ fn left_unpatched(
 }
 
 /// Checks a plan by the other pair of eyes, keeps it, and writes it where that was asked for.
-fn keep(app: &App, store: &mut SqliteStore, plan: Plan, args: &MakeArgs) -> anyhow::Result<Kept> {
-    record(app, store, plan, !args.dry_run, args.output.as_deref())
-}
-
-/// The same for any plan.
 pub(super) fn record(
     app: &App,
     store: &mut SqliteStore,
