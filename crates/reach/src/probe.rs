@@ -1,24 +1,27 @@
 //! A message handed in by SMTP, and found again: one real message is worth more than any number of
 //! answering ports.
 //!
-//! Entry types: [`hand_in`] (to exactly one server), [`arrived`] (what lies in a mailbox on a host).
+//! Entry types: [`hand_in`] (to exactly one server), [`arrived`] (what lies in a mailbox on a host),
+//! [`Addresses`] (where hosts take connections, and from where this machine's come).
 //!
 //! The client is a small one of its own and not `lettre`'s, for what counts here is what a library
 //! hides: whether the server *has* the message. A failure before the final dot says that it has not
 //! ([`HandIn::Refused`]); one after it says nothing ([`HandIn::Unknown`]), and a sender that wants to
 //! lose nothing hands it in again (RFC 5321 section 4.5.4.1), at the price of a duplicate.
 
+mod addresses;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mailkeep_model::text::printable_max;
 
 use crate::hosts::{HostFailure, RunLimits, SshOptions, SshTarget, run_over_ssh};
-use crate::process::{self, Bounds};
+
+pub use addresses::{Addresses, sources};
 
 /// Finds probes in a mailbox.
 const ARRIVED: &str = include_str!("probe/arrived.sh");
@@ -91,6 +94,9 @@ pub enum HandIn {
     Refused {
         /// Where, and what was said or seen; printable.
         why: String,
+        /// Whether it said so for good (5yz, RFC 5321 section 4.2.1). A greylist, a filter that is not
+        /// up yet, or a connection that does not come about, may be otherwise in a moment.
+        for_good: bool,
     },
     /// The connection ended between the final dot and the answer to it.
     Unknown {
@@ -122,23 +128,32 @@ pub fn hand_in(server: &ProbeServer, probe: &Probe, limits: ProbeLimits) -> Hand
     if probe.subject.chars().any(|c| !(' '..='~').contains(&c)) {
         return refused("before connecting", "the subject is not plain ASCII");
     }
-    let mut session = match connect(server, limits, deadline) {
-        Ok(stream) => Session {
-            stream,
-            deadline,
-            held: Vec::new(),
-        },
-        Err(error) => return refused("connect", &error.to_string()),
+    let mut session = match Session::open(server, limits, deadline) {
+        Ok(session) => session,
+        Err(refusal) => return refusal,
     };
     let outcome = converse(&mut session, server, probe);
     let outcome = match outcome {
         Ok(()) => finish(&mut session),
         Err(refusal) => refusal,
     };
-    // In vain where the server is gone already.
-    drop(session.stream.write_all(b"QUIT\r\n"));
-    drop(session.stream.shutdown(Shutdown::Both));
+    session.quit();
     outcome
+}
+
+/// Whether a server greets us: what a probe needs before anything else. An error says why not,
+/// printable.
+pub fn greets(server: &ProbeServer, limits: ProbeLimits) -> Result<(), String> {
+    let deadline = Instant::now() + limits.total;
+    let greeted = Session::open(server, limits, deadline).and_then(|mut session| {
+        session.expect("greeting", None, 220)?;
+        session.quit();
+        Ok(())
+    });
+    greeted.map_err(|refusal| match refusal {
+        HandIn::Refused { why, .. } | HandIn::Unknown { why } => why,
+        HandIn::Accepted { reply } => reply,
+    })
 }
 
 /// Everything before the final dot. An error is a refusal.
@@ -170,7 +185,7 @@ fn finish(session: &mut Session) -> HandIn {
     match session.reply() {
         Ok((250, reply)) => HandIn::Accepted { reply },
         // 3yz cannot be meant here; anything but 2yz says that the server does not take it.
-        Ok((_, reply)) => refused("final dot", &reply),
+        Ok((code, reply)) => said_no("final dot", code, &reply),
         Err(error) => unknown(error),
     }
 }
@@ -198,6 +213,14 @@ fn mail_date(at: Timestamp) -> String {
 fn refused(stage: &str, why: &str) -> HandIn {
     HandIn::Refused {
         why: printable_max(&format!("{stage}: {why}"), MAX_WORDS),
+        for_good: false,
+    }
+}
+
+fn said_no(stage: &str, code: u16, reply: &str) -> HandIn {
+    HandIn::Refused {
+        why: printable_max(&format!("{stage}: {reply}"), MAX_WORDS),
+        for_good: code >= 500,
     }
 }
 
@@ -232,6 +255,22 @@ struct Session {
 }
 
 impl Session {
+    fn open(server: &ProbeServer, limits: ProbeLimits, deadline: Instant) -> Result<Self, HandIn> {
+        let stream = connect(server, limits, deadline)
+            .map_err(|error| refused("connect", &error.to_string()))?;
+        Ok(Self {
+            stream,
+            deadline,
+            held: Vec::new(),
+        })
+    }
+
+    fn quit(mut self) {
+        // In vain where the server is gone already.
+        drop(self.stream.write_all(b"QUIT\r\n"));
+        drop(self.stream.shutdown(Shutdown::Both));
+    }
+
     /// Sends a command, where there is one, and wants a reply with this code.
     fn expect(&mut self, stage: &str, command: Option<&str>, code: u16) -> Result<(), HandIn> {
         let said = |error: io::Error| refused(stage, &error.to_string());
@@ -244,7 +283,7 @@ impl Session {
         if got == code || (code == 250 && matches!(got, 251 | 252)) {
             Ok(())
         } else {
-            Err(refused(stage, &reply))
+            Err(said_no(stage, got, &reply))
         }
     }
 
@@ -348,28 +387,6 @@ fn reply_line(line: &[u8]) -> Option<(u16, bool)> {
         Some(_) => return None,
     };
     Some((code.parse().ok()?, ends))
-}
-
-/// The address that the user's `ssh` would connect to for a host (`ssh -G`): a name in a fleet file may
-/// be one that only `ssh_config` knows. `None` where it cannot be asked. Nothing is connected to.
-pub fn address_by_ssh(target: &SshTarget, options: &SshOptions) -> Option<String> {
-    let destination = target.destination();
-    if destination.starts_with('-') {
-        return None;
-    }
-    let mut command = Command::new(&options.program);
-    command.args(&options.extra).args(["-G", "--", destination]);
-    let bounds = Bounds {
-        time: Duration::from_secs(10),
-        output: 1 << 20,
-    };
-    let outcome = process::run(command, Vec::new(), bounds).ok()?;
-    let text = String::from_utf8_lossy(&outcome.stdout);
-    let address = text
-        .lines()
-        .find_map(|line| line.strip_prefix("hostname "))?
-        .trim();
-    (!address.is_empty()).then(|| address.to_owned())
 }
 
 /// How often each number was found.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use mailkeep_reach::hosts::RunLimits;
 use mailkeep_reach::probe::{
-    Arrivals, HandIn, Probe, ProbeLimits, ProbeServer, arrived_locally, hand_in,
+    Arrivals, HandIn, Probe, ProbeLimits, ProbeServer, arrived_locally, greets, hand_in,
 };
 
 /// What a server says, and when it goes away.
@@ -111,7 +111,7 @@ const GO: Says = Reply("354 End data with <CR><LF>.<CR><LF>\r\n");
 
 fn refusal(outcome: HandIn) -> String {
     match outcome {
-        HandIn::Refused { why } => why,
+        HandIn::Refused { why, .. } => why,
         other => panic!("{other:?}"),
     }
 }
@@ -222,6 +222,51 @@ fn a_server_without_ehlo_is_greeted_the_old_way() {
     assert!(matches!(hand(port, limits()), HandIn::Accepted { .. }));
     let got = server.join().unwrap();
     assert_eq!(got[1], "HELO controller.example.org");
+}
+
+#[test]
+fn only_what_a_server_refuses_for_good_is_refused_for_good() {
+    const SHUT: Says = Reply("421 4.3.2 draining\r\n");
+    const GREYLISTED: Says = Reply("450 4.2.0 Greylisted\r\n");
+    const NO_RELAY: Says = Reply("554 5.7.1 Relay access denied\r\n");
+    for (script, lasts) in [
+        (&[SHUT][..], false),
+        (&[READY, HELLO, OK, GREYLISTED], false),
+        (&[READY, HELLO, OK, NO_RELAY], true),
+        (&[Close], false),
+    ] {
+        let (port, _) = server(script);
+        let HandIn::Refused { for_good, why } = hand(port, limits()) else {
+            panic!("it is refused");
+        };
+        assert_eq!(for_good, lasts, "{why}");
+    }
+}
+
+#[test]
+fn a_server_greets_or_does_not() {
+    let greeted = |port: u16| {
+        let server = ProbeServer {
+            address: "127.0.0.1".to_owned(),
+            port,
+            hello: "controller.example.org".to_owned(),
+        };
+        greets(&server, limits())
+    };
+    let (port, thread) = server(&[READY]);
+    assert_eq!(greeted(port), Ok(()));
+    assert_eq!(thread.join().unwrap(), ["QUIT"]);
+    let (port, _) = server(&[Reply("421 4.3.2 draining\r\n")]);
+    assert_eq!(
+        greeted(port),
+        Err("greeting: 421 4.3.2 draining".to_owned())
+    );
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    assert!(greeted(nobody).unwrap_err().starts_with("connect: "));
 }
 
 #[test]

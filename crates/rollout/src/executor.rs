@@ -23,7 +23,7 @@ mod progress;
 mod properties;
 mod roster;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;

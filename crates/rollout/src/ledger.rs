@@ -10,6 +10,8 @@
 //! **Invariant:** this file is pure. A restarted controller that reads its records again knows what the
 //! one before it knew.
 
+#[cfg(test)]
+mod bench;
 pub mod flow;
 pub mod prove;
 
@@ -23,13 +25,13 @@ use serde::{Deserialize, Serialize};
 /// How many times the service's limit for "late" a message may take before it is called missing.
 const MISSING_AFTER: i32 = 3;
 
-/// Offered messages that nobody accepts are kept up to this many for each service; beyond it no new
-/// ones are made, as a sender's queue is bounded, too.
-const MOST_KEPT: usize = 1000;
+/// Messages that nobody accepts, or that were not found yet, are kept up to this many for each service;
+/// beyond it no new ones are made, as a sender's queue is bounded, too.
+const MOST_KEPT: u64 = 1000;
 
-/// Numbers of a service that may be open at a time. A ledger that lost its last records opens those it
-/// knows nothing of; a host that lies about what it found, or a damaged record, may name any.
-const MOST_OPEN: u64 = 100_000;
+/// Numbers of a service whose records are lost, at a time. A power cut takes some seconds of the journal;
+/// a mailbox that names more than that which nobody sent is not believed.
+const MOST_ADRIFT: u64 = 1000;
 
 /// The first pause before a refused message is offered again; each further one is twice as long.
 const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(1);
@@ -111,6 +113,8 @@ struct Flow {
     next: u64,
     /// Not found yet.
     open: BTreeMap<u64, Probe>,
+    /// How many of them are adrift.
+    adrift: u64,
     /// Extra copies of those found, where there are any.
     extra: BTreeMap<u64, u64>,
     sent: u64,
@@ -191,6 +195,7 @@ impl ProbeLedger {
                         Standing::Offered { tries, .. } => tries.saturating_add(1),
                         Standing::Accepted { .. } | Standing::Adrift => 1,
                     };
+                    flow.adrift -= u64::from(*standing == Standing::Adrift);
                     *standing = Standing::Offered { tries, last: *at };
                 }
             }
@@ -207,6 +212,7 @@ impl ProbeLedger {
                 if let Some(probe) = flow.open.get_mut(number)
                     && !matches!(probe.standing, Standing::Accepted { .. })
                 {
+                    flow.adrift -= u64::from(probe.standing == Standing::Adrift);
                     probe.standing = Standing::Accepted { at: *at };
                     flow.sent += 1;
                 }
@@ -244,7 +250,9 @@ impl ProbeLedger {
         };
         copies
             .iter()
-            .filter(|&(number, copies)| *copies > 0 && *copies > flow.copies_of(*number))
+            .filter(|&(number, copies)| {
+                *copies > 0 && *copies > flow.copies_of(*number) && flow.may_be(*number)
+            })
             .map(|(number, copies)| ProbeRecord::Found {
                 service: service.clone(),
                 number: *number,
@@ -263,9 +271,21 @@ impl ProbeLedger {
         });
         match again {
             Some((number, _)) => Some(*number),
-            None if new && flow.open.len() < MOST_KEPT => Some(flow.next),
+            None if new && flow.has_room() => Some(flow.next),
             None => None,
         }
+    }
+
+    /// Whether no new messages of a service are made, because so many stand open.
+    pub fn is_full(&self, service: &ServiceName) -> bool {
+        self.flows.get(service).is_some_and(|flow| !flow.has_room())
+    }
+
+    /// The highest number that a look brought and that nobody can have sent. Such numbers are not news.
+    pub fn unheard_of(&self, service: &ServiceName, copies: &BTreeMap<u64, u64>) -> Option<u64> {
+        let flow = self.flows.get(service)?;
+        let (highest, _) = copies.iter().next_back()?;
+        (!flow.may_be(*highest)).then_some(*highest)
     }
 
     /// The lowest number of a service that is not found yet; below it only extra copies are news.
@@ -344,16 +364,27 @@ fn retry_after(tries: u32) -> SignedDuration {
 }
 
 impl Flow {
-    /// Opens a number that was never seen, and those before it whose records are lost.
+    fn has_room(&self) -> bool {
+        (self.open.len() as u64).saturating_sub(self.adrift) < MOST_KEPT
+    }
+
+    /// Whether a number may have been sent, by this controller or by one whose last records are lost.
+    fn may_be(&self, number: u64) -> bool {
+        let more = number.saturating_add(1).saturating_sub(self.next);
+        more == 0 || more.saturating_add(self.adrift) <= MOST_ADRIFT
+    }
+
+    /// Opens a number that was never seen, and those before it whose records are lost. Where that is not
+    /// to be believed the journal itself is damaged, and what lies between is let go.
     fn make_room_for(&mut self, number: u64, at: Timestamp) {
-        let more = number.saturating_sub(self.next);
-        if more.saturating_add(self.open.len() as u64) >= MOST_OPEN {
-            return;
+        if !self.may_be(number) {
+            self.next = number;
         }
-        while self.next <= number {
+        while self.next <= number && self.next < u64::MAX {
             let standing = if self.next == number {
                 Standing::Offered { tries: 0, last: at }
             } else {
+                self.adrift += 1;
                 Standing::Adrift
             };
             self.open.insert(
@@ -376,14 +407,12 @@ impl Flow {
     }
 
     fn found(&mut self, number: u64, at: Timestamp, copies: u64) {
-        if copies == 0 || number == 0 {
+        if copies == 0 || number == 0 || !self.may_be(number) {
             return;
         }
         self.make_room_for(number, at);
-        if number >= self.next {
-            return;
-        }
         if let Some(probe) = self.open.remove(&number) {
+            self.adrift -= u64::from(probe.standing == Standing::Adrift);
             self.delivered += 1;
             if !matches!(probe.standing, Standing::Accepted { .. }) {
                 // The answer was lost, the message was not.
@@ -644,9 +673,51 @@ mod tests {
             ledger.apply(&found(number * 10_000, 5, u64::MAX));
         }
         ledger.apply(&found(u64::MAX, 5, 2));
-        assert!(ledger.flows[&mx()].open.len() as u64 <= MOST_OPEN);
+        assert!(ledger.flows[&mx()].open.len() as u64 <= MOST_KEPT + MOST_ADRIFT);
         let of = ledger.figures(None, true);
-        assert_eq!((of.delivered, of.duplicated), (10, u64::MAX));
+        assert_eq!((of.delivered, of.duplicated), (0, 0));
+    }
+
+    #[test]
+    fn a_host_that_lies_about_what_it_found_stops_no_probes() {
+        let mut ledger = fold(&[offered(1, 0), accepted(1, 0)]);
+        for number in (100..200_000).step_by(100) {
+            let copies = BTreeMap::from([(1, 1), (number, 1)]);
+            for record in ledger.news(&mx(), &copies, at(1)) {
+                ledger.apply(&record);
+            }
+        }
+        let copies = BTreeMap::from([(200_000, 1)]);
+        assert_eq!(ledger.unheard_of(&mx(), &copies), Some(200_000));
+        assert_eq!(ledger.news(&mx(), &copies, at(1)), []);
+        // Sent, found and counted as ever.
+        assert!(!ledger.is_full(&mx()));
+        let before = ledger.figures(None, true);
+        for second in 2..2_000 {
+            let number = ledger.due(&mx(), at(second), true).unwrap();
+            ledger.apply(&offered(number, second));
+            ledger.apply(&accepted(number, second));
+            assert_eq!(
+                ledger.unheard_of(&mx(), &BTreeMap::from([(number, 1)])),
+                None
+            );
+            ledger.apply(&found(number, second, 1));
+        }
+        let of = ledger.figures(None, true);
+        assert_eq!(of.delivered - before.delivered, 1_998);
+        assert_eq!(of.lost, 0);
+    }
+
+    #[test]
+    fn so_many_messages_that_nobody_takes_are_kept_and_no_more() {
+        let mut ledger = ledger();
+        while let Some(number) = ledger.due(&mx(), at(0), true) {
+            ledger.apply(&offered(number, 0));
+        }
+        assert!(ledger.is_full(&mx()));
+        assert_eq!(ledger.figures(None, true).refused, MOST_KEPT);
+        ledger.apply(&found(1, 1, 1));
+        assert!(!ledger.is_full(&mx()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `mailkeep rollout`.
 
 mod clock;
+mod connections;
 mod exposure;
 mod html;
 mod intent;

@@ -44,7 +44,7 @@ fn by_the_clock() -> RolloutPolicy {
 
 /// One region, one service. Each step: host, stage, start in minutes; half an hour each, a wave for
 /// each stage, a window from 0 to `closes`.
-pub(super) fn plan_of(steps: &[(&str, Stage, i64)], minimum: u32, closes: Option<i64>) -> Plan {
+pub(crate) fn plan_of(steps: &[(&str, Stage, i64)], minimum: u32, closes: Option<i64>) -> Plan {
     let region = RegionName::new("eu").unwrap();
     let service = ServiceName::new(MX).unwrap();
     let window = closes.map(|closes| PlannedWindow {

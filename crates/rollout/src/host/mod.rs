@@ -15,7 +15,7 @@ pub mod dialogue;
 mod script;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mailkeep_model::text::printable_max;
@@ -23,6 +23,7 @@ use mailkeep_model::{
     Act, ActFailure, ActOutcome, Drain, Fleet, HostName, ScanFailureKind, Variant,
 };
 use mailkeep_reach::hosts::{HostFailure, RunLimits, SshOptions, SshTarget, run_over_ssh};
+use mailkeep_reach::probe::Addresses;
 
 use crate::recipe::Recipe;
 use crate::{Hands, Order};
@@ -37,7 +38,7 @@ pub struct SshHands {
     targets: BTreeMap<HostName, SshTarget>,
     ssh: SshOptions,
     connect_timeout: Duration,
-    probe_from: Vec<IpAddr>,
+    probed: Option<Arc<Addresses>>,
     /// By path.
     recipes: BTreeMap<String, Recipe>,
     /// Seconds that a queue may take to empty before what lies safely on disk is good enough.
@@ -82,7 +83,7 @@ impl SshHands {
                 .collect(),
             ssh: SshOptions::default(),
             connect_timeout: CONNECT_TIMEOUT,
-            probe_from: Vec::new(),
+            probed: None,
             recipes: BTreeMap::new(),
             queue_patience: QUEUE_PATIENCE,
         })
@@ -95,11 +96,12 @@ impl SshHands {
         self
     }
 
-    /// Addresses from which probes come, besides the one that `ssh` comes from: a drained host goes on
-    /// taking mail from them.
+    /// Probes are handed in to hosts at these addresses: a drained host goes on taking mail from where
+    /// that comes from, besides the address that `ssh` comes from, which is a jump host's where there is
+    /// one, or of the other family.
     #[must_use]
-    pub fn with_probe_from(mut self, addresses: Vec<IpAddr>) -> Self {
-        self.probe_from = addresses;
+    pub fn with_probes_to(mut self, addresses: Arc<Addresses>) -> Self {
+        self.probed = Some(addresses);
         self
     }
 
@@ -219,6 +221,12 @@ impl Hands for SshHands {
                 };
             }
         };
+        // At each act anew: the controller may be another one than at the drain, or have moved.
+        let probe_from = self
+            .probed
+            .as_ref()
+            .map(|probed| probed.sources(host))
+            .unwrap_or_default();
         let subject = Subject {
             act: order.act.name(),
             controller: &self.controller,
@@ -230,7 +238,7 @@ impl Hands for SshHands {
             ports: &step.proof.ports,
             free_mib: step.precheck.free_mib,
             drain: Some(&step.drain),
-            probe_from: &self.probe_from,
+            probe_from: &probe_from,
             last: order.last,
             queue_patience: self.queue_patience,
             front: None,
@@ -345,7 +353,12 @@ fn unreachable(failure: &HostFailure) -> ActOutcome {
     };
     ActOutcome::Failed {
         kind,
-        detail: failure.to_string(),
+        // The kind is said once, and the finer of two is said too.
+        detail: if failure.kind.name() == kind.name() {
+            failure.detail.clone()
+        } else {
+            failure.to_string()
+        },
     }
 }
 
@@ -383,6 +396,22 @@ mod tests {
                 }
             ),
             "{outcome:?}"
+        );
+    }
+
+    #[test]
+    fn why_a_host_cannot_be_reached_is_said_once() {
+        let detail = |kind| match unreachable(&HostFailure {
+            kind,
+            detail: "ssh to mx1: no route".to_owned(),
+        }) {
+            ActOutcome::Failed { detail, .. } => detail,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(detail(ScanFailureKind::Unreachable), "ssh to mx1: no route");
+        assert_eq!(
+            detail(ScanFailureKind::TimedOut),
+            "timed-out: ssh to mx1: no route"
         );
     }
 

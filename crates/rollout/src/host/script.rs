@@ -41,7 +41,7 @@ pub(super) struct Subject<'a> {
     pub(super) ports: &'a BTreeSet<u16>,
     pub(super) free_mib: u32,
     pub(super) drain: Option<&'a Drain>,
-    pub(super) probe_from: &'a [IpAddr],
+    pub(super) probe_from: &'a BTreeSet<IpAddr>,
     pub(super) last: bool,
     pub(super) queue_patience: u32,
     pub(super) front: Option<Front<'a>>,
@@ -82,6 +82,7 @@ pub(super) fn nonce() -> String {
 }
 
 const NO_PORTS: &BTreeSet<u16> = &BTreeSet::new();
+const NO_ADDRESSES: &BTreeSet<IpAddr> = &BTreeSet::new();
 
 impl<'a> Subject<'a> {
     /// An act outside any plan.
@@ -97,7 +98,7 @@ impl<'a> Subject<'a> {
             ports: NO_PORTS,
             free_mib: 0,
             drain: None,
-            probe_from: &[],
+            probe_from: NO_ADDRESSES,
             last: false,
             queue_patience: 0,
             front: None,

@@ -45,6 +45,10 @@ const QUIET_FACTOR: u32 = 10;
 /// How soon a thread notices that its flow has ended, or is quiet no more.
 const NOTICE: Duration = Duration::from_millis(500);
 
+/// From one look, and one offer of what nobody took yet, to the next while the end of a rollout waits
+/// for them.
+const AT_THE_END: Duration = Duration::from_millis(300);
+
 /// How often the figures are journalled, where they have changed.
 const COUNT_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
@@ -59,6 +63,10 @@ pub trait Post: Send + Sync {
         prefix: &str,
         number: u64,
     ) -> HandIn;
+
+    /// Whether a server greets whoever would hand a message of a service in. An error says why not,
+    /// printable.
+    fn greets(&self, server: &HostName, service: &ServiceName) -> Result<(), String>;
 
     /// Copies by number of the messages whose id begins with `prefix`, where they end; numbers below
     /// `from` only where there is more than one copy. `server` is who took them, for a service whose
@@ -170,6 +178,10 @@ struct Book {
     counted: Option<(Timestamp, Ledger)>,
     /// Services whose mailbox cannot be looked into, told already.
     blind: BTreeSet<ServiceName>,
+    /// Those whose mailbox names what nobody sent, told already.
+    lied_to: BTreeSet<ServiceName>,
+    /// Those of which no new messages are made, told already.
+    full: BTreeSet<ServiceName>,
     unwritable: bool,
 }
 
@@ -259,6 +271,8 @@ impl Shared {
                 alarmed: BTreeSet::new(),
                 counted: None,
                 blind: BTreeSet::new(),
+                lied_to: BTreeSet::new(),
+                full: BTreeSet::new(),
                 unwritable: false,
             }),
             phase: AtomicU8::new(RUN),
@@ -283,7 +297,12 @@ impl Shared {
         let quiet = every.saturating_mul(QUIET_FACTOR).min(at_most).max(every);
         let mut rested = Duration::ZERO;
         while self.phase() < END {
-            let wanted = if self.is_quiet() { quiet } else { every };
+            let wanted = match self.phase() {
+                // Somebody waits for the last message.
+                NOTHING_NEW => every.min(AT_THE_END),
+                _ if self.is_quiet() => quiet,
+                _ => every,
+            };
             let left = wanted.saturating_sub(rested);
             if left.is_zero() {
                 return;
@@ -332,6 +351,9 @@ impl Shared {
             let (number, prefix) = {
                 let mut book = self.book();
                 let now = self.now();
+                if new {
+                    self.tell_where_full(&mut book, service);
+                }
                 let Some(number) = book.ledger.due(service, now, new) else {
                     continue;
                 };
@@ -416,6 +438,14 @@ impl Shared {
         match seen {
             Ok(copies) => {
                 book.blind.remove(service);
+                if let Some(number) = book.ledger.unheard_of(service, &copies)
+                    && book.lied_to.insert(service.clone())
+                {
+                    (self.parts.warn)(&format!(
+                        "the mailbox of {service} names probes that were never sent, up to {number}; \
+                         they are not counted"
+                    ));
+                }
                 let news = book.ledger.news(service, &copies, self.now());
                 if !news.is_empty() && !self.keep(&mut book, &news) {
                     return;
@@ -432,6 +462,20 @@ impl Shared {
         }
         self.alarm(&mut book);
         self.count(&mut book);
+    }
+
+    /// A service of which no new messages are made is not watched: said once, and again after it was.
+    fn tell_where_full(&self, book: &mut Book, service: &ServiceName) {
+        if !book.ledger.is_full(service) {
+            book.full.remove(service);
+        } else if book.full.insert(service.clone()) {
+            let of = book.ledger.figures(Some(service), false);
+            (self.parts.warn)(&format!(
+                "no new probes of {service} are sent: {} are accepted by no server, {} not found",
+                of.refused,
+                of.sent.saturating_sub(of.delivered)
+            ));
+        }
     }
 
     /// Asks for a pause where a number is missing that none was asked for.
@@ -498,29 +542,8 @@ impl Shared {
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
 
+    use super::super::bench::Hand;
     use super::*;
-    use crate::drive::wait_for_message;
-
-    /// Its time stands where the test sets it.
-    #[derive(Default)]
-    struct Hand(Mutex<i64>);
-
-    impl Clock for Hand {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_second(*self.0.lock().unwrap()).unwrap()
-        }
-
-        fn wait(
-            &self,
-            messages: &Receiver<Message>,
-            at_most: Duration,
-            _: Option<Timestamp>,
-        ) -> Option<Message> {
-            wait_for_message(messages, at_most)
-        }
-
-        fn pause(&self, _: Duration) {}
-    }
 
     /// Answers of servers by name; a mailbox.
     #[derive(Default)]
@@ -538,6 +561,10 @@ mod tests {
                 .unwrap()
                 .push((server.to_string(), number));
             self.answers.lock().unwrap()[server.as_str()].clone()
+        }
+
+        fn greets(&self, _: &HostName, _: &ServiceName) -> Result<(), String> {
+            Ok(())
         }
 
         fn look(
@@ -570,6 +597,7 @@ mod tests {
         town: Arc<Town>,
         paper: Paper,
         notes: Receiver<Message>,
+        said: Arc<Mutex<Vec<String>>>,
         slow: BTreeMap<HostName, Timestamp>,
     }
 
@@ -586,6 +614,7 @@ mod tests {
     fn no() -> HandIn {
         HandIn::Refused {
             why: "connect: reset".to_owned(),
+            for_good: false,
         }
     }
 
@@ -601,7 +630,8 @@ mod tests {
                 .into_iter()
                 .map(|(name, answer)| (name.to_owned(), answer))
                 .collect();
-            let paper = Paper::default();
+            let (paper, said) = (Paper::default(), Arc::<Mutex<Vec<String>>>::default());
+            let told = Arc::clone(&said);
             let parts = FlowParts {
                 plan: PlanId::new("sha256:0a1b2c3d").unwrap(),
                 servers: BTreeMap::from([(mx(), servers)]),
@@ -609,7 +639,7 @@ mod tests {
                 drained: Drained::default(),
                 clock: Arc::clone(&clock) as Arc<dyn Clock>,
                 notes,
-                warn: Arc::new(|_| {}),
+                warn: Arc::new(move |words| told.lock().unwrap().push(words.to_owned())),
             };
             let ledger = ProbeLedger::new([(mx(), 10)]);
             Self {
@@ -618,17 +648,18 @@ mod tests {
                 town,
                 paper,
                 notes: inbox,
+                said,
                 slow: BTreeMap::new(),
             }
         }
 
         fn send(&mut self, second: i64) {
-            *self.clock.0.lock().unwrap() = second;
+            self.clock.set(second);
             self.shared.send(&mx(), &mut self.slow);
         }
 
         fn look(&mut self, second: i64) {
-            *self.clock.0.lock().unwrap() = second;
+            self.clock.set(second);
             self.shared.look(&mx());
         }
 
@@ -732,7 +763,7 @@ mod tests {
     fn a_rollout_that_waits_for_its_window_is_quiet_and_one_at_work_is_not() {
         let bench = Bench::new([("mx1", yes()), ("mx2", yes())]);
         let at = |minute: i64| {
-            *bench.clock.0.lock().unwrap() = minute * 60;
+            bench.clock.set(minute * 60);
             bench.shared.is_quiet()
         };
         assert!(!at(0) && !at(5));
@@ -757,6 +788,35 @@ mod tests {
         );
         bench.look(33);
         assert_eq!(bench.pauses(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_mailbox_that_lies_is_named_once_and_probes_flow_on() {
+        let mut bench = Bench::new([("mx1", yes()), ("mx2", yes())]);
+        bench.send(0);
+        bench.town.mailbox.lock().unwrap().insert(50_000, 1);
+        bench.look(1);
+        bench.look(2);
+        let said = bench.said.lock().unwrap().clone();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("never sent, up to 50000"), "{said:?}");
+        bench.send(3);
+        assert_eq!(bench.asked().last().unwrap().1, 2);
+    }
+
+    #[test]
+    fn a_service_that_takes_nothing_any_more_is_named_once() {
+        let mut bench = Bench::new([("mx1", no()), ("mx2", no())]);
+        // Nothing is due again yet.
+        for _ in 0..1_100 {
+            bench.send(0);
+        }
+        let said = bench.said.lock().unwrap().clone();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].contains("1000 are accepted by no server"),
+            "{said:?}"
+        );
     }
 
     #[test]

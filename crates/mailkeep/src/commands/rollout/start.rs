@@ -5,7 +5,7 @@ mod refuse;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use jiff::SignedDuration;
 use mailkeep_model::{
     EventKind, HostName, Ledger, ProbeSettings, RecordedEvent, RolloutOutcome, ServiceName, text,
 };
-use mailkeep_reach::hosts::SshOptions;
+use mailkeep_reach::probe::Addresses;
 use mailkeep_rollout::drive::{
     Clock, DriveEnd, DriveError, DriveSettings, Driver, Parts, Wish, claim,
 };
@@ -27,6 +27,7 @@ use mailkeep_store::{SqliteStore, Store as _};
 use sha2::{Digest as _, Sha256};
 
 use super::clock::RealClock;
+use super::connections::SharedConnections;
 use super::post::{FileJournal, FleetPost};
 use super::{account, actor, left_out_by_others, only_now, ssh_options, view};
 use crate::app::{App, LoadedFleet};
@@ -198,8 +199,9 @@ fn carry_out(
     );
     let (journal, ledger) = FileJournal::open(&place.probes(), ledger, clock.now())?;
     let hello = local_name()?.to_string();
+    let addresses = Arc::new(Addresses::new(&fleet.file.fleet, ssh.clone()));
     let post: Arc<dyn Post> = Arc::new(FleetPost::new(
-        &fleet.file.fleet,
+        Arc::clone(&addresses),
         services,
         servers.clone(),
         ssh.clone(),
@@ -207,6 +209,7 @@ fn carry_out(
     ));
     let hands = SshHands::new(&place.controller, &fleet.file.fleet)?
         .with_ssh(ssh)
+        .with_probes_to(addresses)
         .with_recipes(recipes);
     let hands = ProvingHands::new(
         hands,
@@ -356,45 +359,6 @@ fn on_signals() -> anyhow::Result<Arc<AtomicBool>> {
             .context("cannot listen for signals")?;
     }
     Ok(stop)
-}
-
-/// One connection to each host for all its acts: a handshake costs both sides more than most acts do.
-/// The sockets lie in a directory of their own, nobody else's to use, which goes with this value; the
-/// connections end by themselves when they were idle for a while.
-struct SharedConnections {
-    _directory: tempfile::TempDir,
-}
-
-impl SharedConnections {
-    fn new(ssh: &mut SshOptions) -> anyhow::Result<Self> {
-        // The path of a socket has 108 bytes (unix(7)); `%C` takes 40, and ssh some for a while.
-        let directory = tempfile::Builder::new()
-            .prefix("mailkeep-")
-            .tempdir_in(short_directory())
-            .context("cannot make a directory for ssh's sockets")?;
-        for option in [
-            "ControlMaster=auto".to_owned(),
-            format!("ControlPath={}/%C", directory.path().display()),
-            "ControlPersist=60".to_owned(),
-            // A host that went away is noticed, also under a connection that is shared.
-            "ServerAliveInterval=10".to_owned(),
-            "ServerAliveCountMax=3".to_owned(),
-        ] {
-            ssh.extra.extend(["-o".to_owned(), option]);
-        }
-        Ok(Self {
-            _directory: directory,
-        })
-    }
-}
-
-fn short_directory() -> PathBuf {
-    let usual = std::env::temp_dir();
-    if usual.as_os_str().len() <= 30 {
-        usual
-    } else {
-        Path::new("/tmp").to_owned()
-    }
 }
 
 /// What a plan would do, in the order it would.

@@ -81,12 +81,7 @@ act_precheck() {
 }
 # Room, the new packages, the old ones, and what apt would do.
 precheck_packages() {
-    for mk_place in /usr /var/cache/apt "$mk_dir"; do
-        mk_free_here=$(free_mib "$mk_place")
-        if [ "${mk_free_here:-0}" -lt "$mk_free" ]; then
-            fail disk-full "$mk_free_here MiB free at $mk_place, $mk_free wanted"
-        fi
-    done
+    fail_where_full
     if ! fetch new; then
         # Lists may be older than the plan.
         apt_get update || { [ "$(apt_complaint)" != locked ] || apt_failed 'apt-get update'; }
@@ -102,6 +97,14 @@ precheck_packages() {
     # Takes the locks, and has whatever else it will need at hand.
     # shellcheck disable=SC2046 # words
     apt_get --download-only --no-install-recommends install $(new_packages) || apt_failed 'apt-get download'
+}
+fail_where_full() {
+    for mk_place in /usr /var/lib/dpkg /var/cache/apt "$mk_dir"; do
+        mk_free_here=$(free_mib "$mk_place")
+        if [ "${mk_free_here:-0}" -lt "$mk_free" ]; then
+            fail disk-full "$mk_free_here MiB free at $mk_place, $mk_free wanted"
+        fi
+    done
 }
 new_packages() {
     while read -r mk_name mk_from mk_to; do
@@ -165,10 +168,15 @@ act_lease() {
 act_drain() {
     need_lease
     [ -d "$mk_dir/before" ] || fail other 'no picture of the host was taken: precheck first'
-    if [ -f "$mk_var/drained" ] && is_drained; then already; fi
+    if [ -f "$mk_var/drained" ] && is_drained; then
+        keep_drained
+        says_let_in
+        already
+    fi
     drain
     is_drained || fail other "the drain ($mk_drain) has no effect"
     seen "drained $mk_drain"
+    says_let_in
     ok
 }
 
@@ -221,11 +229,13 @@ act_save() {
         # Nothing will be installed, so nothing can be taken back: the same versions, started again.
         : >"$mk_dir/restart-only"
     else
+        # The last look before anything is changed.
+        fail_where_full
         fetch old || [ -n "$mk_no_way_back" ] ||
             fail package-unavailable "no way back: nobody offers$mk_missing, and it cannot be rebuilt"
     fi
     sync -f "$mk_dir" 2>/dev/null || sync
-    : >"$mk_dir/saved"
+    : >"$mk_dir/saved" || fail disk-full "cannot write to $mk_dir"
     for mk_file in "$mk_dir/old/"*.deb; do
         [ ! -f "$mk_file" ] || seen "saved ${mk_file##*/} sha256 $(sha256sum <"$mk_file" | cut -c 1-64)"
     done
@@ -242,10 +252,8 @@ restart_all() {
     done
     for mk_each in $mk_others $mk_family; do
         command -v "${mk_each}_start" >/dev/null 2>&1 || continue
-        : >"$mk_dir/start.out"
-        mk_before_start=$(wc -l <"$mk_dir/log")
-        "${mk_each}_start" ||
-            fail service-down "$mk_each does not start: $(tail -n +"$((mk_before_start + 1))" "$mk_dir/log" | last_lines 3)"
+        mark_logs
+        "${mk_each}_start" || fail service-down "$mk_each does not start: $(why_down)"
         seen "restarted $mk_each"
     done
     mk_rounds=0
@@ -264,15 +272,30 @@ restart_all() {
         sleep 0.2
     done
 }
-last_lines() { grep -v '^$' | tail -n "$1"; }
+# How long each log is before something is started: what was wrong last week explains nothing.
+mark_logs() {
+    mk_marked=$(date +%s)
+    wc -c "$mk_dir/log" $mk_logs 2>/dev/null >"$mk_dir/logs" || :
+}
+mk_logs='/var/log/mail.log /var/log/mail.err /var/log/maillog /var/log/exim4/paniclog /var/log/exim4/mainlog /var/log/messages /var/log/syslog'
+mk_marked=
+# What was said since: by the logs, by the journal, or by whoever was to start it; nothing where it hung
+# in silence.
 why_down() {
-    for mk_file in /var/log/mail.log /var/log/maillog /var/log/exim4/paniclog /var/log/messages /var/log/syslog; do
-        if [ -s "$mk_file" ]; then
-            tail -n 200 "$mk_file" | grep -i -E 'fatal|error|panic|cannot|failed' | tail -n 1
-            return
-        fi
+    for mk_file in $mk_logs; do
+        said_since "$mk_file" | complaints && return
     done
-    if have journalctl; then journalctl -q -n 50 --no-pager 2>/dev/null | grep -i -E 'fatal|error' | tail -n 1; fi
+    if have journalctl; then
+        journalctl -q -n 500 --no-pager -o cat ${mk_marked:+--since "@$mk_marked"} 2>/dev/null | complaints && return
+    fi
+    if family_has says_why && "${mk_family}_says_why" </dev/null 2>&1 | grep . | tail -n 2 | tr '\n' ' ' | grep .; then return; fi
+    said_since "$mk_dir/log" | grep -v '^$' | tail -n 3 | tr '\n' ' '
+}
+complaints() { grep -i -E 'fatal|error|panic|cannot|fail' | tail -n 2 | tr '\n' ' ' | grep .; }
+said_since() { # FILE
+    [ -s "$1" ] || return 0
+    mk_from=$(awk -v f="$1" '$2 == f { print $1 }' "$mk_dir/logs" 2>/dev/null)
+    tail -c "+$((${mk_from:-0} + 1))" "$1" 2>/dev/null | tail -n 200
 }
 
 repair_dpkg() {
@@ -297,7 +320,11 @@ act_patch() {
     other) fail unexpected-version "expected $(planned 2), found $mk_found" ;;
     esac
     [ -f "$mk_dir/saved" ] || fail other 'the way back is not saved'
-    [ -f "$mk_dir/patching" ] || fail_where_config_changed
+    # Whoever changed something did so before us: the host is as it was, and goes back as it is.
+    if [ ! -f "$mk_dir/patching" ]; then
+        fail_where_config_changed
+        fail_where_certificates_changed
+    fi
     : >"$mk_dir/patching"
     # An update may overwrite what stands in for it, and leave the server open for a moment.
     each_mitigation assert
@@ -366,32 +393,46 @@ prove() {
 $mk_exes
 END
     if family_has before_proof; then "${mk_family}_before_proof"; fi
+    if [ "$1" = 2 ] || [ "$mk_act" = prove ]; then says_let_in; fi
     mk_prove_ports=$(ports_to_prove)
     # shellcheck disable=SC2086 # words
     wait_listening 5 $mk_prove_ports || fail service-down "nothing listens on port$mk_closed: $(why_down)"
     # shellcheck disable=SC2086 # words
     talk $mk_prove_ports >"$mk_dir/talk.now"
-    compared_talk "$mk_dir/before/talk" >"$mk_dir/talk.was"
-    mk_diff=$(compared_talk "$mk_dir/talk.now" | diff "$mk_dir/talk.was" - | grep '^[<>]' | head -n 6)
-    if [ -n "$mk_diff" ]; then
-        case $mk_diff in
-        *'> '*' silent'* | *'> '*' refuses'*) fail service-down "$mk_diff" ;;
-        esac
-        fail mail-service-changed "$mk_diff"
-    fi
+    mk_diff=$(talk_difference "$1")
+    case $mk_diff in
+    *'> '*' silent'* | *'> '*' refuses'*) fail service-down "$mk_diff" ;;
+    esac
+    fail_where_config_changed
+    # After the proof it was not the patch.
+    if [ "$mk_act" = recheck ]; then fail_where_certificates_changed; fi
+    [ -z "$mk_diff" ] || fail mail-service-changed "$mk_diff"
     while read -r mk_port mk_what mk_text; do
         case $mk_what in
         greeting) seen "greeting-$mk_port $mk_text" ;;
-        certificate) seen "certificate-$mk_port $mk_text" ;;
+        certificate)
+            seen "certificate-$mk_port $mk_text"
+            mk_had=$(sed -n -e "s/^$mk_port certificate //p" "$mk_dir/before/talk")
+            [ "$mk_had" = "$mk_text" ] || seen "certificate-$mk_port is another one, for the same names; before $mk_had"
+            ;;
         esac
     done <"$mk_dir/talk.now"
-    fail_where_config_changed
     seen "configuration unchanged${mk_may_change:+ but for $mk_may_change}"
     if [ "$1" = 3 ]; then
         check_fragments
         run_proofs
     fi
     if family_has queue; then seen "queue $(queue)"; fi
+}
+# talk_difference 2|3: lines that came and went since the picture. A certificate for the same names is no
+# change: a restart loads what was renewed long ago. Nor can a rollback bring one back.
+talk_difference() {
+    for mk_when in before/talk talk.now; do
+        compared_talk "$mk_dir/$mk_when" | sed -e '/^[0-9]* certificate /d' >"$mk_dir/talk.compared"
+        [ "$1" = 3 ] || sed -i -e 's/^\([0-9]* names\) .*/\1/' "$mk_dir/talk.compared"
+        [ "$mk_when" = talk.now ] || mv "$mk_dir/talk.compared" "$mk_dir/talk.was"
+    done
+    diff "$mk_dir/talk.was" "$mk_dir/talk.compared" | grep '^[<>]' | head -n 6
 }
 act_prove() {
     need_lease
@@ -422,7 +463,7 @@ act_return() {
 }
 act_recheck() {
     need_lease
-    if [ -f "$mk_var/drained" ] || is_refusing mailkeep; then fail other 'mail is kept away'; fi
+    if is_kept_away; then fail other 'mail is kept away'; fi
     # A rollback leaves the old versions, which are watched as well.
     if [ -f "$mk_dir/rolled-back" ]; then prove 2; else prove 3; fi
     ok

@@ -270,10 +270,14 @@ apt_failed() {
 policy=/usr/sbin/policy-rc.d
 hold_services() {
     [ -e "$mk_var/policy-held" ] && return
-    if [ -e "$policy" ] || [ -L "$policy" ]; then mv "$policy" "$policy.mailkeep-saved"; fi
-    printf '#!/bin/sh\n# Mailkeep, while it patches.\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
+    # First, so that whoever comes after a kill knows of it.
     : >"$mk_var/policy-held"
+    if [ -e "$policy" ] || [ -L "$policy" ]; then mv "$policy" "$policy.mailkeep-saved"; fi
+    printf '#!/bin/sh\n# Mailkeep, while it patches.\nexit 101\n' >"$policy" && chmod 755 "$policy" || {
+        rm -f "$policy"
+        let_services_start
+        fail disk-full "$policy cannot be written"
+    }
 }
 let_services_start() {
     [ -e "$mk_var/policy-held" ] || return 0
@@ -595,6 +599,10 @@ talk() {
             close $socket;
             print "$port offers $_\n" for sort grep length, @offers;
         }' -- "$@" 2>/dev/null
+    certificates "$@"
+}
+# certificates PORTS...: the digest of each, and the names it is for.
+certificates() {
     have openssl || return 0
     for mk_port; do
         case $mk_port in
@@ -606,9 +614,25 @@ talk() {
         esac
         # shellcheck disable=SC2086 # words
         mk_print=$(timeout 10 openssl s_client $mk_tls -connect "127.0.0.1:$mk_port" </dev/null 2>/dev/null |
-            openssl x509 -noout -fingerprint -sha256 2>/dev/null)
-        [ -z "$mk_print" ] || printf '%s certificate %s\n' "$mk_port" "${mk_print#*=}"
+            openssl x509 -noout -fingerprint -sha256 -subject -nameopt RFC2253 -ext subjectAltName 2>/dev/null)
+        [ -n "$mk_print" ] || continue
+        printf '%s\n' "$mk_print" | sed -n -e "s/^.*ingerprint=/$mk_port certificate /p"
+        printf '%s names %s\n' "$mk_port" "$(printf '%s\n' "$mk_print" | tr ',' '\n' |
+            sed -n -e 's/^subject= *CN=//p' -e 's/^ *CN=//p' -e 's/^ *DNS://p' | sort -u | tr '\n' ' ')"
     done
+}
+# What can be asked now is compared with the picture by its names; a renewed certificate has the same.
+fail_where_certificates_changed() {
+    # shellcheck disable=SC2046 # words
+    mk_names=$(certificates $(sed -n -e 's/^\([0-9]*\) names .*/\1/p' "$mk_dir/before/talk") | grep '^[0-9]* names ')
+    while read -r mk_port mk_what mk_text; do
+        [ -n "$mk_port" ] || continue
+        mk_had=$(sed -n -e "s/^$mk_port names //p" "$mk_dir/before/talk")
+        [ "$mk_had" = "$mk_text" ] || [ "$mk_had" = "$mk_text " ] ||
+            fail configuration-changed "since the precheck: port $mk_port shows a certificate for $mk_text, before for $mk_had"
+    done <<END
+$mk_names
+END
 }
 
 # --- configuration ----------------------------------------------------------------------------------
@@ -710,6 +734,8 @@ probe_addresses() {
         printf '%s\n' "$mk_address"
     done | sort -u
 }
+# Whom a host that keeps mail away still lets in. `lets-in` is read by crates/rollout/src/ledger/prove.rs.
+let_in() { probe_addresses | tr '\n' ' '; }
 refused_ports() { printf '%s\n' $mk_mail_ports $mk_ports | sort -nu; }
 # New connections to mail ports are reset, from anywhere but this host and the controller. Open sessions
 # go on: the rule sees first segments only, and no connection tracking.
@@ -796,11 +822,22 @@ is_kept_away() {
 drain() {
     make_state
     # The marker first: it says that the rest may have been done, and survives a reboot.
-    printf '%s %s\n' "$mk_plan" "$mk_drain" >"$mk_var/drained"
+    printf '%s %s\n' "$mk_plan" "$mk_drain" >"$mk_var/drained" || [ -e "$mk_var/drained" ] ||
+        fail disk-full "cannot write to $mk_var"
+    let_in >"$mk_dir/let-in"
     case $mk_drain in
     syn-refusal) refuse_syn mailkeep ;;
     product) if family_has drain; then "${mk_family}_drain"; else refuse_syn mailkeep; fi ;;
     esac
+}
+# Not before the proof where the product itself no longer listens.
+says_let_in() {
+    case $mk_drain in
+    product) if [ "$mk_act" = drain ] && family_has drains_deaf; then return; fi ;;
+    syn-refusal) ;;
+    *) return ;;
+    esac
+    seen "lets-in $(let_in)"
 }
 # Rules of a packet filter do not survive a reboot, nor a drain of some products a restart: every act
 # between drain and return puts it back.
@@ -808,6 +845,12 @@ keep_drained() {
     if [ ! -f "$mk_var/drained" ] || ! is_drained; then
         [ "$mk_drain" = none ] || seen 'drain was gone, put back'
         drain
+    elif [ "$(let_in)" != "$(cat "$mk_dir/let-in" 2>/dev/null)" ]; then
+        # Another controller took over, or this one has moved: its probe would be kept away as well.
+        if is_refusing mailkeep; then refuse_syn mailkeep; fi
+        if family_has let_in; then "${mk_family}_let_in"; fi
+        let_in >"$mk_dir/let-in"
+        seen "lets in $(let_in)now"
     fi
 }
 undrain() {

@@ -18,6 +18,7 @@ opensmtpd_drain() {
     refuse_syn mailkeep
     logged smtpctl pause smtp
 }
+opensmtpd_drains_deaf() { :; }
 opensmtpd_is_drained() { is_refusing mailkeep; }
 opensmtpd_before_proof() { logged smtpctl resume smtp; }
 opensmtpd_undrain() { logged smtpctl resume smtp; }

@@ -26,12 +26,11 @@ postfix_drain() {
         refuse_syn mailkeep
         return
     fi
-    [ -f "$mk_dir/main.cf.undrained" ] || cp -p /etc/postfix/main.cf "$mk_dir/main.cf.undrained"
-    {
-        probe_addresses | sed -e 's/$/ DUNNO/'
-        printf '127.0.0.0/8 DUNNO\n::1/128 DUNNO\n0.0.0.0/0 421 4.3.2 draining\n::/0 421 4.3.2 draining\n'
-    } >/etc/postfix/mailkeep-drain.cidr
-    chmod 644 /etc/postfix/mailkeep-drain.cidr
+    # Half a copy would be half a main.cf one day.
+    [ -f "$mk_dir/main.cf.undrained" ] ||
+        { cp -p /etc/postfix/main.cf "$mk_dir/main.cf.new" && mv "$mk_dir/main.cf.new" "$mk_dir/main.cf.undrained"; } ||
+        fail disk-full "main.cf cannot be copied to $mk_dir"
+    postfix_who_is_let_in
     mk_had=$(postconf -c /etc/postfix -h smtpd_client_restrictions 2>/dev/null)
     case $mk_had in
     *mailkeep-drain*) ;;
@@ -43,6 +42,18 @@ postfix_drain() {
     cp -p /etc/postfix/main.cf "$mk_dir/main.cf.drained"
     if has_processes postfix; then logged postfix reload; fi
     postfix_is_drained || fail other 'main.cf did not take the drain'
+}
+postfix_who_is_let_in() {
+    {
+        probe_addresses | sed -e 's/$/ DUNNO/'
+        printf '127.0.0.0/8 DUNNO\n::1/128 DUNNO\n0.0.0.0/0 421 4.3.2 draining\n::/0 421 4.3.2 draining\n'
+    } >/etc/postfix/mailkeep-drain.cidr || fail disk-full 'cannot write to /etc/postfix'
+    chmod 644 /etc/postfix/mailkeep-drain.cidr
+}
+postfix_let_in() {
+    [ -f /etc/postfix/mailkeep-drain.cidr ] || return 0
+    postfix_who_is_let_in
+    if has_processes postfix; then logged postfix reload; fi
 }
 postfix_is_drained() {
     postconf -h smtpd_client_restrictions 2>/dev/null | grep -q mailkeep-drain || is_refusing mailkeep
@@ -68,12 +79,22 @@ postfix_undrained_copy() {
             postconf -c "$mk_tmp" -X "$mk_name"
         fi
     done 2>/dev/null
-    cp -p "$mk_tmp/main.cf" "$1"
-    rm -rf "$mk_tmp"
+    cp -p "$mk_tmp/main.cf" "$1" && rm -rf "$mk_tmp"
 }
 postfix_undrain() {
-    postfix_undrained_copy "$mk_dir/main.cf.now" || return 0
-    mv "$mk_dir/main.cf.now" /etc/postfix/main.cf
+    grep -q mailkeep-drain /etc/postfix/main.cf 2>/dev/null || return 0
+    [ -f "$mk_dir/main.cf.undrained" ] || fail other 'main.cf holds a drain, and there is no copy without it'
+    postfix_undrained_copy "$mk_dir/main.cf.now" && cp -p "$mk_dir/main.cf.now" /etc/postfix/main.cf.mailkeep-new &&
+        mv /etc/postfix/main.cf.mailkeep-new /etc/postfix/main.cf || {
+        rm -f /etc/postfix/main.cf.mailkeep-new
+        fail disk-full 'main.cf cannot be written without the drain'
+    }
+    rm -f "$mk_dir/main.cf.now"
     rm -f /etc/postfix/mailkeep-drain.cidr "$mk_dir/main.cf.undrained" "$mk_dir/main.cf.drained"
     if has_processes postfix; then logged postfix reload; fi
+}
+# Where nobody reads its log. `master -t` looks at its lock, and ends.
+postfix_says_why() {
+    postfix check
+    "$(postconf -h daemon_directory)/master" -t
 }
