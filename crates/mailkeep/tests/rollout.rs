@@ -19,16 +19,18 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use common::server::mail_server;
 use common::{Bench, Ran};
 use jiff::SignedDuration;
-use mailkeep::planning::approval::{NAMESPACE, text_to_sign};
+use mailkeep::planning::approval::{NAMESPACE, digest_of, text_to_sign};
 use mailkeep_model::{
     Act, ActFailure, ActOutcome, Actor, Drain, Event, EventKind, HostName, Lane, PackageChange,
     Plan, PlanId, PlanStep, PlannedRegion, PlannedService, Precheck, ProbeSettings, Proof, Realm,
-    RegionName, RolloutPolicy, ServiceName, Stage, TeamName, Variant, Wave,
+    RegionName, RolloutOutcome, RolloutPolicy, ServiceName, Stage, TeamName, Variant, Wave,
 };
 use mailkeep_store::{Approval, SqliteStore, Store as _};
 
@@ -91,6 +93,13 @@ struct Town {
     taken: Arc<Taken>,
 }
 
+fn ada() -> Actor {
+    Actor {
+        name: "ada".to_owned(),
+        team: None,
+    }
+}
+
 fn name(name: &str) -> HostName {
     HostName::new(name).unwrap()
 }
@@ -105,11 +114,19 @@ impl Town {
         std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
         let taken = Arc::new(Taken::default());
         let port = serve(&dir, &Arc::clone(&taken));
-        let plan = plan(hosts, port, dir.join("sink").to_str().unwrap());
-        let mut fleet = String::from(
+        let sink = dir.join("sink");
+        let plan = plan(hosts, port, sink.to_str().unwrap());
+        let mut fleet = format!(
             "global_team = \"world\"\n[teams.world]\nemail = [\"w@example.org\"]\n\
-             [regions.eu]\ntime_zone = \"Europe/Berlin\"\nowner = \"world\"\n\
-             [services.inbound-mx]\nminimum = 1\n[approvals]\nallowed_signers = \"allowed\"\n",
+             [regions.eu]\ntime_zone = \"Europe/Berlin\"\nowner = \"world\"\npilot = true\n\
+             [services.inbound-mx]\nminimum = {}\n\
+             probe = {{ port = {port}, from = \"probe@example.org\", to = \"sink@example.org\", \
+             found_on = \"mx1\", mailbox = \"{}\", late = \"1m\" }}\n\
+             [policy.rollout]\nwave_failures = 1\n\
+             [policy.rollout.emergency]\nsoak_test = \"0m\"\nsoak_pilot = \"0m\"\nsoak_wave = \"0m\"\n\
+             [approvals]\nallowed_signers = \"allowed\"\n",
+            hosts - 1,
+            sink.display(),
         );
         for host in 1..=hosts {
             use std::fmt::Write as _;
@@ -156,15 +173,21 @@ impl Town {
         })
     }
 
+    /// The global team's word on the whole.
     fn approve(&self) {
-        let text = text_to_sign(Realm::Live, &self.id, None, self.id.as_str());
+        self.approve_part(None);
+    }
+
+    fn approve_part(&self, region: Option<&RegionName>) {
+        let digest = digest_of(&self.plan, &self.id, region);
+        let text = text_to_sign(Realm::Live, &self.id, region, &digest);
         let key = self.bench.path("key");
         let signature = mailkeep_reach::sign::sign(&key, NAMESPACE, text.as_bytes()).unwrap();
         let approval = Approval {
             plan: self.id.clone(),
-            region: None,
+            region: region.cloned(),
             team: TeamName::new("world").unwrap(),
-            digest: self.id.as_str().to_owned(),
+            digest,
             signature,
             at: self.plan.made_at,
         };
@@ -173,7 +196,7 @@ impl Town {
             realm: Realm::Live,
             kind: EventKind::PlanApproved {
                 plan: self.id.clone(),
-                region: None,
+                region: region.cloned(),
                 team: approval.team.clone(),
                 digest: approval.digest.clone(),
             },
@@ -217,13 +240,9 @@ impl Town {
     /// Begins the rollout, and leaves a host held by it, as far as the journal goes.
     fn hold(&self, host: &str) {
         let plan = &self.id;
-        let by = Actor {
-            name: "ada".to_owned(),
-            team: None,
-        };
         let mut kinds = vec![EventKind::RolloutStarted {
             plan: plan.clone(),
-            by,
+            by: ada(),
         }];
         for act in [Act::Precheck, Act::Lease, Act::Drain] {
             kinds.push(EventKind::ActStarted {
@@ -272,12 +291,39 @@ impl Town {
         Ran::of(&self.command(args).output().unwrap())
     }
 
-    fn start(&self) -> Child {
-        self.command(&["rollout", "start", self.short(), "--probe-every", "0.1"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
+    fn start(&self) -> AtWork {
+        self.start_with(&[])
+    }
+
+    fn start_with(&self, more: &[&str]) -> AtWork {
+        let start = ["rollout", "start", self.short(), "--probe-every", "0.1"];
+        AtWork::new(self.command(&[&start, more].concat()))
+    }
+
+    /// As a shell or nohup(1) would start it: hangups end it, or are ignored.
+    fn start_under(&self, hangups: &str) -> AtWork {
+        let start = self.command(&["rollout", "start", self.short(), "--probe-every", "0.1"]);
+        let mut command = Command::new("env");
+        self.bench.prepare(&mut command);
+        let envs = start
+            .get_envs()
+            .filter_map(|(key, value)| Some((key, value?)));
+        command
+            .envs(envs)
+            .arg(hangups)
+            .arg(start.get_program())
+            .args(start.get_args());
+        AtWork::new(command)
+    }
+
+    fn is(&self, mark: &str, host: &str) -> bool {
+        self.hosts.join(format!("{mark}-{host}")).exists()
+    }
+
+    fn rewrite_fleet(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.bench.path("mailkeep.toml")).unwrap();
+        assert!(text.contains(from), "{text}");
+        self.bench.write("mailkeep.toml", text.replace(from, to));
     }
 
     fn short(&self) -> &str {
@@ -377,7 +423,7 @@ fn converse(
     Ok(())
 }
 
-/// One host after the other, from now on, without any soak.
+/// One host after the other, in the order of their names, from now on, without any soak.
 fn plan(hosts: u8, port: u16, mailbox: &str) -> Plan {
     let now = mailkeep::now();
     let region = RegionName::new("eu").unwrap();
@@ -408,7 +454,12 @@ fn plan(hosts: u8, port: u16, mailbox: &str) -> Plan {
             ports: BTreeSet::from([25]),
             probes: BTreeSet::from([service.clone()]),
         },
-        after: BTreeSet::new(),
+        after: names
+            .range(..host.clone())
+            .next_back()
+            .cloned()
+            .into_iter()
+            .collect(),
         risk: 1,
         deadline: None,
     };
@@ -474,16 +525,85 @@ fn plan(hosts: u8, port: u16, mailbox: &str) -> Plan {
     }
 }
 
-fn wait(child: &mut Child, limit: Duration) -> Option<i32> {
-    let until = Instant::now() + limit;
-    while Instant::now() < until {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
+/// Longest that anything here may take on a machine that does other things, too.
+const LONGEST: Duration = Duration::from_mins(4);
+
+/// The program at work, and what it says.
+struct AtWork {
+    child: Child,
+    lines: Receiver<String>,
+    said: Vec<String>,
+}
+
+impl AtWork {
+    fn new(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        listen(out, sender.clone());
+        listen(err, sender);
+        Self {
+            child,
+            lines,
+            said: Vec::new(),
         }
-        std::thread::sleep(Duration::from_millis(20));
     }
-    child.kill().unwrap();
-    panic!("no end within {limit:?}");
+
+    /// The next line; `None` when it has closed both streams: it has ended.
+    fn next_line(&mut self, until: Instant) -> Option<&str> {
+        let left = until.saturating_duration_since(Instant::now());
+        match self.lines.recv_timeout(left) {
+            Ok(line) => {
+                self.said.push(line);
+                self.said.last().map(String::as_str)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                self.child.kill().unwrap();
+                panic!("too long:\n{}", self.said.join("\n"));
+            }
+        }
+    }
+
+    /// Waits until it says this.
+    fn hears(&mut self, what: &str) {
+        let until = Instant::now() + LONGEST;
+        while let Some(line) = self.next_line(until) {
+            if line.contains(what) {
+                return;
+            }
+        }
+        panic!("ended without {what:?}:\n{}", self.said.join("\n"));
+    }
+
+    /// Sends it a signal.
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([name, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits until it ends by itself: its status, and all it said.
+    fn ends(mut self) -> (Option<i32>, String) {
+        let until = Instant::now() + LONGEST;
+        while self.next_line(until).is_some() {}
+        (self.child.wait().unwrap().code(), self.said.join("\n"))
+    }
+}
+
+fn listen(stream: impl std::io::Read + Send + 'static, to: Sender<String>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines() {
+            // Whoever listened has heard enough.
+            if line.map(|line| to.send(line)).is_err() {
+                return;
+            }
+        }
+    });
 }
 
 #[test]
@@ -612,32 +732,27 @@ fn killed_at_random_moments_it_goes_on_and_loses_nothing() {
         return;
     };
     town.approve();
-    // Moments spread over the whole run, at no round distance from each other.
+    // Each time after another number of lines: between acts, and in the middle of them.
     let mut kills = 0;
-    let ended = loop {
-        let mut child = town.start();
-        let moment = Duration::from_millis(150 + (kills * 89) % 700);
-        let until = Instant::now() + moment;
-        let mut ended = None;
-        while Instant::now() < until && ended.is_none() {
-            std::thread::sleep(Duration::from_millis(10));
-            ended = child.try_wait().unwrap();
+    let status = loop {
+        let mut controller = town.start();
+        let lines = if kills == 25 {
+            usize::MAX
+        } else {
+            1 + kills * 5 % 13
+        };
+        let until = Instant::now() + LONGEST;
+        let ended = (0..lines).any(|_| controller.next_line(until).is_none());
+        if ended {
+            break controller.child.wait().unwrap().code();
         }
-        if let Some(status) = ended {
-            break Some(status);
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        controller.child.kill().unwrap();
+        controller.child.wait().unwrap();
         kills += 1;
         town.check_rules();
-        if kills == 25 {
-            break None;
-        }
     };
-    if ended.is_none() {
-        let mut child = town.start();
-        assert_eq!(wait(&mut child, Duration::from_mins(4)), Some(0));
-    }
+    assert_eq!(status, Some(0));
+    assert!(kills > 5, "{kills}");
     town.check_rules();
     let report = town.report();
     assert_eq!(report["state"], "proven", "{report:#}");
@@ -653,29 +768,52 @@ fn an_interrupt_waits_and_says_how_to_go_on() {
         return;
     };
     town.approve();
-    let child = town
-        .command(&["rollout", "start", town.short()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    while !town.hosts.join("acts").exists() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let mut controller = town.start();
+    controller.hears("mx1: precheck");
     // A second one beside it is refused.
     town.run(&["rollout", "start", town.short()])
         .exits(1)
         .says("refused: held");
-    let pid = child.id().to_string();
-    Command::new("kill").args(["-INT", &pid]).status().unwrap();
-    let ran = Ran::of(&child.wait_with_output().unwrap()).exits(1);
-    assert!(
-        ran.err.contains("stopped; hosts stay as they are"),
-        "{}",
-        ran.err
-    );
-    let mut child = town.start();
-    assert_eq!(wait(&mut child, Duration::from_mins(2)), Some(0));
+    controller.signal("-INT");
+    let (status, said) = controller.ends();
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("stopped; hosts stay as they are"), "{said}");
+    assert_eq!(town.start().ends().0, Some(0));
+    town.check_rules();
+}
+
+#[test]
+fn a_terminal_that_goes_away_leaves_no_act_half_done_and_the_host_is_named() {
+    let test = "a_terminal_that_goes_away_leaves_no_act_half_done_and_the_host_is_named";
+    let Some(town) = Town::new(2, test) else {
+        return;
+    };
+    town.approve();
+    let mut controller = town.start_under("--default-signal=HUP");
+    controller.hears("mx1: patch ...");
+    // A shell and the kernel may both tell of it: the second one is no order to leave at once.
+    controller.signal("-HUP");
+    controller.signal("-HUP");
+    let (status, said) = controller.ends();
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("mx1: patch done"), "{said}");
+    assert!(said.contains("mx1 is left in mid-work"), "{said}");
+    town.run(&["rollout", "status"])
+        .exits(1)
+        .prints("1 out of service, nobody carries it out");
+    town.run(&["rollout", "status", town.short()])
+        .exits(1)
+        .prints("nobody carries it out now; `mailkeep rollout start");
+    // Nobody tells an order's giver that somebody sees it.
+    town.run(&["rollout", "pause", town.short(), "--reason", "x"])
+        .exits(0)
+        .says("nobody carries plan");
+    town.run(&["rollout", "resume", town.short()]).exits(0);
+    let mut controller = town.start_under("--ignore-signal=HUP");
+    controller.hears("mx1: prove");
+    controller.signal("-HUP");
+    let (status, said) = controller.ends();
+    assert_eq!(status, Some(0), "{said}");
     town.check_rules();
 }
 
@@ -685,26 +823,215 @@ fn pause_and_abort_reach_a_running_controller() {
         return;
     };
     town.approve();
-    let mut child = town.start();
-    while !town.hosts.join("acts").exists() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let mut controller = town.start();
+    controller.hears("mx1: precheck");
     town.run(&["rollout", "pause", town.short(), "--reason", "tea"])
-        .exits(0);
+        .exits(0)
+        .says("whoever carries plan");
+    controller.hears("hosts in work are finished, and nothing new begins until");
     town.run(&["rollout", "status", town.short()])
         .exits(1)
         .prints("paused: ");
     town.run(&["rollout", "resume", town.short()]).exits(0);
     town.run(&["rollout", "abort", town.short(), "--reason", "enough"])
         .exits(0);
-    assert_eq!(wait(&mut child, Duration::from_mins(2)), Some(1));
+    let (status, said) = controller.ends();
+    assert_eq!(status, Some(1), "{said}");
     town.check_rules();
     let report = town.report();
     assert_eq!(report["state"], "aborted");
     for host in ["mx1", "mx2", "mx3"] {
-        assert!(!town.hosts.join(format!("drained-{host}")).exists());
-        assert!(!town.hosts.join(format!("leased-{host}")).exists());
+        assert!(!town.is("drained", host) && !town.is("leased", host));
     }
+}
+
+#[test]
+fn whoever_is_not_there_to_resume_can_have_a_paused_rollout_end() {
+    let test = "whoever_is_not_there_to_resume_can_have_a_paused_rollout_end";
+    let Some(town) = Town::new(3, test) else {
+        return;
+    };
+    town.approve();
+    let mut controller = town.start_with(&["--stop-when-paused"]);
+    controller.hears("mx1: patch");
+    town.run(&["rollout", "pause", town.short(), "--reason", "tea"])
+        .exits(0);
+    let (status, said) = controller.ends();
+    assert_eq!(status, Some(1), "{said}");
+    let resume = format!("paused: tea; `mailkeep rollout resume {}`", town.short());
+    assert!(said.contains(&resume), "{said}");
+    // Whoever was in work was finished first, and nobody else begun.
+    assert!(town.is("patched", "mx1") && !town.is("drained", "mx1"));
+    assert!(!town.is("drained", "mx2") && !town.is("patched", "mx2"));
+    // Begun again it ends at once, and without the wish it is said what it waits for.
+    assert_eq!(town.start_with(&["--stop-when-paused"]).ends().0, Some(1));
+    let mut controller = town.start();
+    controller.hears("nothing new begins until `mailkeep rollout resume");
+    town.run(&["rollout", "resume", town.short()]).exits(0);
+    assert_eq!(controller.ends().0, Some(0));
+    town.check_rules();
+}
+
+/// Lets a rollout begin, and kills it when this was said; the host is out of service then.
+fn killed_in_mid_work(town: &Town, when: &str) {
+    let mut controller = town.start();
+    controller.hears(when);
+    controller.child.kill().unwrap();
+    controller.child.wait().unwrap();
+    assert!(town.is("drained", "mx1"));
+}
+
+#[test]
+fn a_rollout_that_nobody_approves_any_more_brings_its_hosts_back_and_begins_nothing() {
+    let test = "a_rollout_that_nobody_approves_any_more_brings_its_hosts_back_and_begins_nothing";
+    let Some(town) = Town::new(3, test) else {
+        return;
+    };
+    town.approve();
+    killed_in_mid_work(&town, "mx1: prove");
+    let allowed = std::fs::read_to_string(town.bench.path("allowed")).unwrap();
+    town.bench
+        .write("allowed", allowed.replace("world ", "nobody "));
+    let (status, said) = town.start().ends();
+    assert_eq!(status, Some(1), "{said}");
+    assert!(
+        said.contains("aborted: not-approved: ") && said.contains("begins: mx1"),
+        "{said}"
+    );
+    let report = town.report();
+    assert_eq!(report["state"], "aborted", "{report:#}");
+    assert_eq!(report["hosts"][0]["state"], "proven", "{report:#}");
+    for host in ["mx1", "mx2", "mx3"] {
+        assert!(!town.is("drained", host) && !town.is("leased", host));
+    }
+    let begun = ["mx2", "mx3"]
+        .into_iter()
+        .filter(|host| town.is("patched", host));
+    assert_eq!(begun.count(), 0, "{said}");
+    town.check_rules();
+}
+
+#[test]
+fn with_nothing_in_hand_a_rollout_that_nobody_approves_any_more_is_refused_until_they_do() {
+    let test =
+        "with_nothing_in_hand_a_rollout_that_nobody_approves_any_more_is_refused_until_they_do";
+    let Some(town) = Town::new(1, test) else {
+        return;
+    };
+    town.note(vec![EventKind::RolloutStarted {
+        plan: town.id.clone(),
+        by: ada(),
+    }]);
+    town.run(&["rollout", "start", town.short()])
+        .exits(1)
+        .says("refused: not-approved");
+    assert!(!town.hosts.join("acts").exists());
+    town.approve();
+    assert_eq!(town.start().ends().0, Some(0));
+}
+
+#[test]
+fn a_recipe_that_changes_in_mid_rollout_changes_nothing_of_what_was_approved() {
+    let test = "a_recipe_that_changes_in_mid_rollout_changes_nothing_of_what_was_approved";
+    let Some(mut town) = Town::new(2, test) else {
+        return;
+    };
+    let recipe = "format = 1\n[[proof]]\nname = \"up\"\nrun = \"true\"\n";
+    town.bench.write("postfix.toml", recipe);
+    let read = |_: &str| Ok(recipe.as_bytes().to_vec());
+    let reference = mailkeep_rollout::Recipe::load("postfix.toml", read)
+        .unwrap()
+        .reference();
+    town.plan_again(|plan| plan.variants[0].recipe = Some(reference));
+    town.approve();
+    town.bench.write("postfix.toml", "format = 1\n");
+    town.run(&["rollout", "start", town.short()])
+        .exits(1)
+        .says("refused: recipe-changed");
+    town.bench.write("postfix.toml", recipe);
+    killed_in_mid_work(&town, "mx1: patch");
+    std::fs::remove_file(town.bench.path("postfix.toml")).unwrap();
+    let (status, said) = town.start().ends();
+    assert_eq!(status, Some(0), "{said}");
+    town.check_rules();
+}
+
+#[test]
+fn a_plan_is_refused_whose_rules_changed_and_so_is_one_that_its_teams_have_moved_on_from() {
+    let test =
+        "a_plan_is_refused_whose_rules_changed_and_so_is_one_that_its_teams_have_moved_on_from";
+    let Some(mut town) = Town::new(3, test) else {
+        return;
+    };
+    town.approve();
+    let dry = |town: &Town| town.run(&["rollout", "start", town.short(), "--dry-run"]);
+    dry(&town).exits(0);
+    for (from, to, said) in [
+        (
+            "minimum = 2",
+            "minimum = 1",
+            "the minimum of inbound-mx in eu is 1",
+        ),
+        (
+            "Europe/Berlin",
+            "Europe/Rome",
+            "the time zone or the order of region eu",
+        ),
+        ("wave_failures = 1", "wave_failures = 2", "[policy.rollout]"),
+        (
+            "[hosts.mx3]",
+            "[hosts.mx4]",
+            "other servers carry inbound-mx",
+        ),
+    ] {
+        town.rewrite_fleet(from, to);
+        dry(&town)
+            .exits(1)
+            .says("refused: facts-changed: ")
+            .says(said);
+        town.rewrite_fleet(to, from);
+    }
+    // Another plan for the same hosts, approved too, is no reason, but said.
+    let first = town.id.clone();
+    town.plan_again(|plan| plan.title.push_str(", again"));
+    let second = town.id.clone();
+    town.approve();
+    town.id = first.clone();
+    dry(&town)
+        .exits(0)
+        .says("is approved too, was not begun, and has the same hosts: mx1, mx2, mx3");
+    // What replaces a plan, however far down its line, is what its teams want.
+    town.plan_again(|plan| {
+        plan.parent = Some(first.clone());
+        plan.generation = 2;
+    });
+    let child = town.id.clone();
+    town.plan_again(|plan| {
+        plan.parent = Some(child.clone());
+        plan.generation = 3;
+    });
+    town.approve();
+    town.id = first;
+    dry(&town).exits(1).says("refused: replaced: plan ");
+    town.id = second;
+    dry(&town).exits(0);
+}
+
+#[test]
+fn two_plans_are_not_begun_at_once() {
+    let Some(town) = Town::new(1, "two_plans_are_not_begun_at_once") else {
+        return;
+    };
+    town.approve();
+    let rollouts = town.bench.state().join("rollouts");
+    std::fs::create_dir_all(&rollouts).unwrap();
+    let other = std::fs::File::create(rollouts.join("beginning")).unwrap();
+    other.lock().unwrap();
+    let mut controller = town.start();
+    controller.hears("another rollout is being begun; waiting for it");
+    assert!(!town.hosts.join("acts").exists());
+    drop(other);
+    assert_eq!(controller.ends().0, Some(0));
 }
 
 #[test]
@@ -716,6 +1043,7 @@ fn one_rollout_at_a_time_sees_to_a_service_and_knows_whom_others_left_out() {
     let steps = town.plan.steps.clone();
     town.plan_again(|plan| plan.steps.truncate(2));
     town.hold("mx1");
+    let first = town.id.clone();
     town.plan_again(|plan| plan.steps = steps[2..].to_vec());
     town.approve();
     let start = ["rollout", "start", town.short(), "--no-probes"];
@@ -724,6 +1052,35 @@ fn one_rollout_at_a_time_sees_to_a_service_and_knows_whom_others_left_out() {
         .says("refused: services-elsewhere: plan ")
         .says("still takes servers out of inbound-mx in eu");
     assert!(!town.hosts.join("acts").exists());
+
+    // That one ends, and its host stays held: it counts as out for this one, whose host therefore waits.
+    town.note(vec![EventKind::RolloutEnded {
+        plan: first,
+        outcome: RolloutOutcome::Partly,
+    }]);
+    let mut controller = AtWork::new(town.command(&start));
+    controller.hears("mx3: precheck done");
+    town.run(&["rollout", "status"])
+        .exits(1)
+        .prints("0/2 proven, 1 held");
+    town.run(&["rollout", "pause", town.short(), "--reason", "tea"])
+        .exits(0);
+    controller.hears("rollout PAUSED");
+    town.run(&["rollout", "resume", town.short()]).exits(0);
+    controller.hears("rollout resumed");
+    town.run(&["release", "mx1"]).exits(0);
+    let (status, said) = controller.ends();
+    assert_eq!(status, Some(0), "{said}");
+    // Not before it was let in by hand.
+    let at = |what: &str| {
+        said.find(what)
+            .unwrap_or_else(|| panic!("no {what} in {said}"))
+    };
+    assert!(
+        at("mx1 was released by hand") < at("mx3: drain ..."),
+        "{said}"
+    );
+    town.run(&["rollout", "status"]).exits(0);
 }
 
 #[test]
@@ -832,4 +1189,73 @@ fn what_was_released_is_recorded_though_nobody_reads_it() {
         matches!(last.event.kind, EventKind::HostReleased { .. }),
         "{last:?}"
     );
+}
+
+#[test]
+fn each_team_is_mailed_the_result_once_though_one_refuses_it_and_other_news_cannot_go() {
+    let test = "each_team_is_mailed_the_result_once_though_one_refuses_it_and_other_news_cannot_go";
+    let Some(mut town) = Town::new(2, test) else {
+        return;
+    };
+    let (port, taken) = mail_server();
+    town.rewrite_fleet(
+        "[regions.eu]",
+        &format!(
+            "[teams.europe]\nemail = [\"eu@example.org\"]\n\
+             [notify.mail]\nserver = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\n\
+             from = \"mailkeep@example.org\"\n[regions.eu]"
+        ),
+    );
+    town.rewrite_fleet("owner = \"world\"", "owner = \"europe\"");
+    let eu = RegionName::new("eu").unwrap();
+    town.plan_again(|plan| {
+        let europe = Some(TeamName::new("europe").unwrap());
+        plan.regions.get_mut(&eu).unwrap().owner.clone_from(&europe);
+        for step in &mut plan.steps {
+            step.owner.clone_from(&europe);
+        }
+    });
+    town.approve();
+    town.approve_part(Some(&eu));
+    town.run(&["plan", "notify", town.short()])
+        .exits(0)
+        .says("told eu@example.org by mail: Emergency patching of 2 mail servers in eu");
+    std::fs::write(town.hosts.join("bad-mx1"), b"").unwrap();
+    let (status, said) = town.start().ends();
+    assert_eq!(status, Some(1), "{said}");
+
+    let results = |to: &str| -> Vec<String> {
+        let all = taken.lock().unwrap();
+        let is_result = |mail: &&String| {
+            mail.contains(&format!("RCPT TO:<{to}>")) && mail.contains("Subject: Result: ")
+        };
+        // Without the soft line breaks of quoted-printable.
+        let whole = |mail: &String| mail.replace("=\r\n", "");
+        all.iter().filter(is_result).map(whole).collect()
+    };
+    let watch = || town.run(&["watch", "--once", "--offline"]);
+    town.rewrite_fleet("eu@example.org", "refused@example.org");
+    town.bench.write("state/notices.json", "{");
+    watch()
+        .exits(2)
+        .says("notices.json is damaged")
+        .says("europe is not told the result")
+        .says("told w@example.org by mail: Result: postfix on the town's hosts (partly done)");
+    let told = results("w@example.org");
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("Outcome: partly done"), "{}", told[0]);
+    assert!(told[0].contains("mx1 is rolled-back"), "{}", told[0]);
+    assert!(told[0].contains(", lost 0"), "{}", told[0]);
+    assert_eq!(results("eu@example.org").len(), 0);
+
+    town.rewrite_fleet("refused@example.org", "eu@example.org");
+    std::fs::remove_file(town.bench.path("state/notices.json")).unwrap();
+    watch().says("told eu@example.org by mail: Result: ");
+    let count = |ran: Ran| ran.err.matches("Result: ").count();
+    assert_eq!(count(watch()), 0);
+    assert_eq!(results("w@example.org").len(), 1);
+    assert_eq!(results("eu@example.org").len(), 1);
+    town.run(&["plan", "notify", town.short()])
+        .exits(0)
+        .says("The result was told already");
 }

@@ -22,8 +22,9 @@ pub struct RolloutArgs {
 pub enum RolloutCommand {
     /// Carry an approved plan out, or go on with it; runs until its last host has come to an end
     #[command(
-        after_long_help = "Ctrl-C, or SIGTERM, begins nothing new and waits for what is under way; a \
-            second one leaves at once. Killed at any moment, the same command goes on: it reads the \
+        after_long_help = "Ctrl-C, SIGTERM, or a terminal that goes away (SIGHUP, unless nohup has it \
+            ignored) begins nothing new and waits for what is under way; a second Ctrl-C or SIGTERM \
+            leaves at once. Killed at any moment, the same command goes on: it reads the \
             journal and looks at the hosts."
     )]
     Start(StartArgs),
@@ -79,6 +80,10 @@ pub struct StartArgs {
     /// Let no probe messages flow; those of the proofs stay
     #[arg(long)]
     pub no_probes: bool,
+
+    /// Once the rollout is paused, finish hosts in work and end, instead of waiting for it to be resumed
+    #[arg(long)]
+    pub stop_when_paused: bool,
 
     /// Seconds that a stop waits for what is under way on hosts
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]

@@ -15,9 +15,8 @@ use mailkeep_store::{SqliteStore, Store as _};
 
 use super::Done;
 use super::rollout::{
-    actor, hosts_out_of_service, only_now, reason, ssh_options, team_is_declared,
+    actor, hosts_out_of_service, machine, only_now, reason, ssh_options, team_is_declared,
 };
-use super::scan::local_name;
 use crate::app::{App, LoadedFleet};
 use crate::cli::rollout::{IsolateArgs, ReleaseArgs};
 
@@ -222,19 +221,7 @@ fn fleet_of(app: &App, named: Option<&std::path::Path>) -> anyhow::Result<Loaded
 }
 
 fn hands(fleet: &LoadedFleet, ssh: &crate::cli::rollout::SshArgs) -> anyhow::Result<SshHands> {
-    let name: String = local_name()?
-        .as_str()
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || ".-_".contains(c) {
-                c
-            } else {
-                '-'
-            }
-        })
-        .take(60)
-        .collect();
-    Ok(SshHands::new(&name, &fleet.file.fleet)?.with_ssh(ssh_options(ssh)))
+    Ok(SshHands::new(&machine()?, &fleet.file.fleet)?.with_ssh(ssh_options(ssh)))
 }
 
 fn append(app: &App, store: &mut SqliteStore, kind: EventKind) -> anyhow::Result<()> {

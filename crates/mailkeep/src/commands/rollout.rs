@@ -5,6 +5,7 @@ mod connections;
 mod exposure;
 mod html;
 mod intent;
+mod place;
 mod post;
 mod report;
 mod start;
@@ -12,15 +13,16 @@ mod status;
 mod view;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use mailkeep_model::{Actor, HostName, HostState, PlanId, RecordedEvent, TeamName, Timestamp};
+use mailkeep_model::{Act, Actor, HostName, HostState, PlanId, RecordedEvent, TeamName, Timestamp};
 use mailkeep_rollout::evidence::{ApprovalEvidence, Beside, Evidence, RolloutState, evidence};
 use mailkeep_store::{SqliteStore, Store, StoreError};
 
 use super::Done;
+use super::scan::local_name;
 use crate::app::{App, LoadedFleet};
 use crate::cli::rollout::{RolloutArgs, RolloutCommand, SshArgs};
 use crate::planning::approval;
@@ -63,6 +65,17 @@ pub(super) fn only_now(app: &App) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// This machine's name, as leases on hosts have it.
+pub(super) fn machine() -> anyhow::Result<String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    Ok(local_name()?
+        .as_str()
+        .chars()
+        .map(|c| if fits(c) { c } else { '-' })
+        .take(60)
+        .collect())
 }
 
 /// How `ssh` is called.
@@ -190,26 +203,58 @@ fn out_of_service_but(
     but: Option<&PlanId>,
     now: Timestamp,
 ) -> anyhow::Result<BTreeMap<HostName, HostState>> {
+    let started = started(store, now)?;
+    let last = last_word(&started);
     let mut out = BTreeMap::new();
-    let mut spoken_for = BTreeSet::new();
-    for plan in store.plans()? {
-        let Some(kept) = kept::by_id(store, &plan.id)? else {
-            continue;
-        };
-        let told = account(store, &kept, now)?;
-        if told.state == RolloutState::NotStarted {
-            continue;
-        }
+    for told in started {
         for host in told.hosts {
-            // The newest rollout that has touched a host knows where it is.
-            if !host.acts.is_empty()
-                && spoken_for.insert(host.host.clone())
-                && host.is_out_of_service()
-                && but != Some(&kept.id)
-            {
+            let speaks = last.get(&host.host) == Some(&told.plan);
+            if speaks && host.is_out_of_service() && but != Some(&told.plan) {
                 out.insert(host.host, host.state);
             }
         }
     }
     Ok(out)
+}
+
+/// Every rollout that was started, accounted for; that of the newest plan first.
+fn started(store: &SqliteStore, now: Timestamp) -> anyhow::Result<Vec<Evidence>> {
+    let mut all = Vec::new();
+    for plan in store.plans()? {
+        let Some(kept) = kept::by_id(store, &plan.id)? else {
+            continue;
+        };
+        let told = account(store, &kept, now)?;
+        if told.state != RolloutState::NotStarted {
+            all.push(told);
+        }
+    }
+    Ok(all)
+}
+
+/// Of each host the rollout that knows where it is: the last one that took it out of service, or found
+/// it patched and serving. One that only looked at it, or held a lease on it, knows nothing.
+fn last_word(rollouts: &[Evidence]) -> BTreeMap<HostName, PlanId> {
+    let mut last: BTreeMap<HostName, (Timestamp, PlanId)> = BTreeMap::new();
+    for told in rollouts {
+        for host in &told.hosts {
+            let moved = host.acts.iter().any(|done| done.act == Act::Drain);
+            if !moved && host.state != HostState::Proven {
+                continue;
+            }
+            let times = host
+                .acts
+                .iter()
+                .filter_map(|done| done.ended.or(Some(done.begun)));
+            let Some(at) = times.max() else { continue };
+            let known = last.entry(host.host.clone());
+            let known = known.or_insert_with(|| (at, told.plan.clone()));
+            if known.0 < at {
+                *known = (at, told.plan.clone());
+            }
+        }
+    }
+    last.into_iter()
+        .map(|(host, (_, plan))| (host, plan))
+        .collect()
 }

@@ -2,10 +2,11 @@
 //! plan out.
 
 use anyhow::bail;
-use mailkeep_model::{Event, EventKind, PlanId, TeamName, text};
+use mailkeep_model::{Actor, Event, EventKind, PlanId, TeamName, text};
 use mailkeep_rollout::evidence::RolloutState;
 use mailkeep_store::Store as _;
 
+use super::place::Place;
 use super::{account, actor, only_now, open};
 use crate::app::{App, LoadedFleet};
 use crate::cli::rollout::{IntentArgs, ResumeArgs};
@@ -13,62 +14,52 @@ use crate::commands::Done;
 use crate::planning::kept::{self, short};
 
 /// Characters of a reason that are kept.
-const MAX_REASON: usize = 500;
+pub(super) const MAX_REASON: usize = 500;
 
 pub(super) fn pause(app: &App, args: &IntentArgs) -> anyhow::Result<Done> {
-    let reason = reason(&args.reason)?;
-    file(
-        app,
-        &args.plan,
-        args.fleet.as_deref(),
-        args.team.as_ref(),
-        |plan, by, state| match state {
-            RolloutState::Running | RolloutState::Paused => {
-                Ok(EventKind::RolloutPaused { plan, by, reason })
-            }
-            RolloutState::NotStarted
-            | RolloutState::Aborting
-            | RolloutState::Proven
-            | RolloutState::Partly
-            | RolloutState::Aborted => Err("there is nothing to pause"),
-        },
-    )
+    with_reason(app, args, "pause", |plan, by, reason| {
+        EventKind::RolloutPaused { plan, by, reason }
+    })
 }
 
 pub(super) fn resume(app: &App, args: &ResumeArgs) -> anyhow::Result<Done> {
-    file(
-        app,
-        &args.plan,
-        args.fleet.as_deref(),
-        args.team.as_ref(),
-        |plan, by, state| match state {
-            RolloutState::Paused => Ok(EventKind::RolloutResumed { plan, by }),
-            RolloutState::Running
-            | RolloutState::NotStarted
-            | RolloutState::Aborting
-            | RolloutState::Proven
-            | RolloutState::Partly
-            | RolloutState::Aborted => Err("there is nothing to resume"),
-        },
-    )
+    let (fleet, team) = (args.fleet.as_deref(), args.team.as_ref());
+    file(app, &args.plan, fleet, team, |plan, by, state| {
+        if state == RolloutState::Paused {
+            Ok(EventKind::RolloutResumed { plan, by })
+        } else {
+            Err("there is nothing to resume".to_owned())
+        }
+    })
 }
 
 pub(super) fn abort(app: &App, args: &IntentArgs) -> anyhow::Result<Done> {
+    with_reason(app, args, "abort", |plan, by, reason| {
+        EventKind::RolloutAborted { plan, by, reason }
+    })
+}
+
+/// Files an intent that stops a rollout which may still begin something.
+fn with_reason(
+    app: &App,
+    args: &IntentArgs,
+    what: &str,
+    intent: impl FnOnce(PlanId, Actor, String) -> EventKind,
+) -> anyhow::Result<Done> {
     let reason = reason(&args.reason)?;
+    let (fleet, team) = (args.fleet.as_deref(), args.team.as_ref());
     file(
         app,
         &args.plan,
-        args.fleet.as_deref(),
-        args.team.as_ref(),
+        fleet,
+        team,
         |plan, by, state| match state {
-            RolloutState::Running | RolloutState::Paused => {
-                Ok(EventKind::RolloutAborted { plan, by, reason })
-            }
+            RolloutState::Running | RolloutState::Paused => Ok(intent(plan, by, reason)),
             RolloutState::NotStarted
             | RolloutState::Aborting
             | RolloutState::Proven
             | RolloutState::Partly
-            | RolloutState::Aborted => Err("there is nothing to abort"),
+            | RolloutState::Aborted => Err(format!("there is nothing to {what}")),
         },
     )
 }
@@ -87,7 +78,7 @@ fn file(
     named: &str,
     fleet: Option<&std::path::Path>,
     team: Option<&TeamName>,
-    intent: impl FnOnce(PlanId, mailkeep_model::Actor, RolloutState) -> Result<EventKind, &'static str>,
+    intent: impl FnOnce(PlanId, Actor, RolloutState) -> Result<EventKind, String>,
 ) -> anyhow::Result<Done> {
     only_now(app)?;
     let (fleet, mut store) = open(app, fleet)?;
@@ -99,10 +90,17 @@ fn file(
             let at = app.now;
             let realm = kept.plan.realm;
             store.append_event(&Event { at, realm, kind })?;
-            app.say(&format!(
-                "recorded; whoever carries plan {} out sees it within a second or two",
-                short(&kept.id)
-            ));
+            let id = short(&kept.id);
+            if Place::of(app, fleet.as_ref(), &kept.id).is_attended() {
+                app.say(&format!(
+                    "recorded; whoever carries plan {id} out sees it within a second or two"
+                ));
+            } else {
+                App::warn(&format!(
+                    "recorded, but nobody carries plan {id} out now: hosts stay as they are until \
+                     `mailkeep rollout start {id}` goes on"
+                ));
+            }
             Ok(Done::Nothing)
         }
         Err(why) => {

@@ -1,11 +1,12 @@
 //! `mailkeep rollout start`: everything a rollout needs is put together here, and the driver let go.
 
+mod last_words;
 mod refuse;
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,28 +14,33 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use jiff::SignedDuration;
 use mailkeep_model::{
-    EventKind, HostName, Ledger, ProbeSettings, RecordedEvent, RolloutOutcome, ServiceName, text,
+    Actor, Event, EventKind, HostName, HostState, ProbeSettings, RecordedEvent, ServiceName, text,
 };
 use mailkeep_reach::probe::Addresses;
 use mailkeep_rollout::drive::{
     Clock, DriveEnd, DriveError, DriveSettings, Driver, Parts, Wish, claim,
 };
+use mailkeep_rollout::evidence::{Evidence, RolloutState};
+use mailkeep_rollout::ledger::ProbeLedger;
 use mailkeep_rollout::ledger::flow::{Drained, FlowParts, FlowSettings, Flows, Post};
 use mailkeep_rollout::ledger::prove::ProvingHands;
-use mailkeep_rollout::ledger::{ProbeLedger, line};
 use mailkeep_rollout::{Recipe, SshHands};
 use mailkeep_store::{SqliteStore, Store as _};
 use sha2::{Digest as _, Sha256};
 
 use super::clock::RealClock;
 use super::connections::SharedConnections;
+use super::intent::MAX_REASON;
+use super::place::Place;
 use super::post::{FileJournal, FleetPost};
-use super::{account, actor, left_out_by_others, only_now, ssh_options, view};
+use super::{account, actor, left_out_by_others, machine, only_now, ssh_options, view};
 use crate::app::{App, LoadedFleet};
 use crate::cli::rollout::StartArgs;
 use crate::commands::Done;
 use crate::commands::scan::local_name;
 use crate::planning::kept::{self, Kept, short};
+use last_words::last_words;
+use refuse::{Loaded, Refusal};
 
 /// How long messages under way are waited for after the last host: three times what a service calls
 /// late, and a minute for the looks.
@@ -56,49 +62,44 @@ pub(super) fn run(app: &App, args: &StartArgs) -> anyhow::Result<Done> {
     }
     let mut store = app.store(Some(&fleet))?;
     let kept = kept::find(&store, &args.plan)?;
+    let work = Work {
+        app,
+        args,
+        fleet: &fleet,
+        kept: &kept,
+        place: Place::of(app, Some(&fleet), &kept.id),
+    };
+    if args.dry_run {
+        return work.dry_run(&store);
+    }
+    // Where it stands is looked at by one alone.
+    let Some(_alone) = work.place.lock()? else {
+        work.tell_held();
+        return Ok(Done::Findings);
+    };
     let told = account(&store, &kept, app.now)?;
-    let place = Place::of(app, &fleet, &kept)?;
-    let has_ended = told.ended_at.is_some();
     // A controller that was killed between the last host and the last message left the ledger open.
-    let open = !args.no_probes && told.ledger_by_service.is_empty() && place.probes().exists();
-    if has_ended && (!open || args.dry_run) {
-        app.say(&format!(
-            "the rollout of plan {} has ended: {}",
-            short(&kept.id),
-            told.state.name()
-        ));
-        return Ok(super::status::done(told.state));
+    let open = !args.no_probes && told.ledger_by_service.is_empty() && work.place.probes().exists();
+    if told.ended_at.is_some() && !open {
+        return Ok(work.tell_ended(&told));
     }
-    let mut refusals = if has_ended {
-        Vec::new()
-    } else {
-        refuse::refusals(&store, &fleet, &kept, &told)?
+    let beginning = match told.state {
+        RolloutState::NotStarted => Some(work.place.begin()?),
+        _ => None,
     };
-    let recipes = refuse::recipes(&fleet, &kept).unwrap_or_else(|more| {
-        refusals.extend(more);
-        Vec::new()
-    });
-    if args.dry_run {
-        show(&kept)?;
-    }
-    for refusal in &refusals {
-        App::warn(&format!("refused: {}: {}", refusal.kind, refusal.detail));
-    }
+    let (recipes, refusals) = work.refusals(&store, &told)?;
     if !refusals.is_empty() {
-        return Ok(Done::Findings);
+        let in_hand = in_hand(&told);
+        if in_hand.is_empty() {
+            tell_refusals(&refusals);
+            return Ok(Done::Findings);
+        }
+        work.abort(&mut store, &refusals, &in_hand)?;
     }
-    if args.dry_run {
-        app.say("nothing was done: --dry-run");
-        return Ok(Done::Nothing);
-    }
-    let Some(_alone) = place.lock()? else {
-        App::warn(&format!(
-            "refused: held: another mailkeep on this machine carries plan {} out",
-            short(&kept.id)
-        ));
-        return Ok(Done::Findings);
-    };
-    let outcome = carry_out(app, args, &fleet, &mut store, &kept, &place, recipes);
+    work.place
+        .keep_recipes(recipes.iter().flat_map(|(_, files)| files))?;
+    let recipes = recipes.into_iter().map(|(recipe, _)| recipe);
+    let outcome = work.carry_out(&mut store, recipes.collect(), beginning);
     if let Err(error) = &outcome
         && let Some(DriveError::Held { .. }) = error.downcast_ref()
     {
@@ -108,249 +109,317 @@ pub(super) fn run(app: &App, args: &StartArgs) -> anyhow::Result<Done> {
     outcome
 }
 
-/// Where a rollout keeps what is no event.
-struct Place {
-    directory: PathBuf,
-    controller: String,
+/// A plan to be carried out, with what that takes.
+struct Work<'a> {
+    app: &'a App,
+    args: &'a StartArgs,
+    fleet: &'a LoadedFleet,
+    kept: &'a Kept,
+    place: Place,
 }
 
-impl Place {
-    fn of(app: &App, fleet: &LoadedFleet, kept: &Kept) -> anyhow::Result<Self> {
-        let state = app.state_dir(Some(fleet));
-        let state = std::fs::canonicalize(&state).unwrap_or(state);
-        // The same after a restart, another one for every other state: two controllers with one name
-        // would take each other's leases for their own.
-        let digest = Sha256::digest(state.as_os_str().as_encoded_bytes());
-        let mut name: String = local_name()?
-            .as_str()
-            .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || ".-_".contains(c) {
-                    c
-                } else {
-                    '-'
-                }
-            })
-            .take(60)
-            .collect();
-        name.push(':');
-        for byte in digest.iter().take(4) {
-            use std::fmt::Write as _;
-            let _never_fails = write!(name, "{byte:02x}");
-        }
-        Ok(Self {
-            directory: state.join("rollouts").join(short(&kept.id)),
-            controller: name,
-        })
-    }
+/// Hosts that were begun, and have not come to an end.
+fn in_hand(told: &Evidence) -> Vec<&str> {
+    let begun = |state: HostState| {
+        !state.is_end()
+            && !matches!(
+                state,
+                HostState::Waiting | HostState::Prechecking | HostState::Ready
+            )
+    };
+    let hosts = told.hosts.iter().filter(|host| begun(host.state));
+    hosts.map(|host| host.host.as_str()).collect()
+}
 
-    /// The lock that ends with this process, however it ends; `None` where another one has it. All
-    /// controllers that share a state directory run on one machine.
-    fn lock(&self) -> anyhow::Result<Option<File>> {
-        let what = || format!("cannot lock {}", self.directory.display());
-        std::fs::create_dir_all(&self.directory).with_context(what)?;
-        let file = File::create(self.directory.join("lock")).with_context(what)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error).with_context(what),
-        }
-    }
-
-    fn probes(&self) -> PathBuf {
-        self.directory.join("probes.jsonl")
+fn tell_refusals(refusals: &[Refusal]) {
+    for refusal in refusals {
+        App::warn(&format!("refused: {}: {}", refusal.kind, refusal.detail));
     }
 }
 
-fn carry_out(
-    app: &App,
-    args: &StartArgs,
-    fleet: &LoadedFleet,
-    store: &mut SqliteStore,
-    kept: &Kept,
-    place: &Place,
-    recipes: Vec<Recipe>,
-) -> anyhow::Result<Done> {
-    let clock = Arc::new(RealClock);
-    let stop = on_signals()?;
-    let mut ssh = ssh_options(&args.ssh);
-    let shared = SharedConnections::new(&mut ssh)?;
-    let plan = Arc::new(kept.plan.clone());
-    let services: BTreeMap<ServiceName, ProbeSettings> = kept
-        .plan
-        .services
-        .iter()
-        .filter_map(|(name, service)| Some((name.clone(), service.probe.clone()?)))
-        .collect();
-    let servers: BTreeMap<ServiceName, Vec<HostName>> = services
-        .keys()
-        .filter_map(|name| {
-            let hosts = &kept.plan.services.get(name)?.hosts;
-            let hosts = hosts.values().flatten();
-            let running = hosts.filter(|host| !kept.plan.out_of_service.contains(*host));
-            Some((name.clone(), running.cloned().collect()))
-        })
-        .collect();
-    let late = services.values().map(|probe| probe.late_seconds).max();
-    let ledger = ProbeLedger::new(
-        services
-            .iter()
-            .map(|(name, probe)| (name.clone(), probe.late_seconds)),
-    );
-    let (journal, ledger) = FileJournal::open(&place.probes(), ledger, clock.now())?;
-    let hello = local_name()?.to_string();
-    let addresses = Arc::new(Addresses::new(&fleet.file.fleet, ssh.clone()));
-    let post: Arc<dyn Post> = Arc::new(FleetPost::new(
-        Arc::clone(&addresses),
-        services,
-        servers.clone(),
-        ssh.clone(),
-        hello,
-    ));
-    let hands = SshHands::new(&place.controller, &fleet.file.fleet)?
-        .with_ssh(ssh)
-        .with_probes_to(addresses)
-        .with_recipes(recipes);
-    let hands = ProvingHands::new(
-        hands,
-        Arc::clone(&post),
-        Arc::clone(&clock) as Arc<dyn Clock>,
-        ledger.run().to_owned(),
-    );
-
-    let mut right = claim(store, &kept.id, &place.controller, clock.now())?;
-    let left_out = left_out_by_others(store, &kept.id, clock.now())?;
-    let warn_lock = |words: &str| App::warn(&format!("warning: {words}"));
-    let drained = Drained::default();
-    let mut tell = |recorded: &RecordedEvent, before: bool| {
-        drained.apply(&recorded.event.kind);
-        if !before && !app.quiet {
-            let line = view::event(recorded);
-            // Whoever reads may go away; the rollout does not.
-            let _closed = writeln!(io::stdout().lock(), "{line}");
-        }
-    };
-    let mut warn = warn_lock;
-    let wish = || {
-        if stop.load(Ordering::SeqCst) {
-            Wish::Stop
-        } else {
-            Wish::GoOn
-        }
-    };
-    let parts = Parts {
-        store,
-        hands: Arc::new(hands),
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        tell: &mut tell,
-        warn: &mut warn,
-        stop: &wish,
-    };
-    let settings = DriveSettings {
-        realm: kept.plan.realm,
-        by: actor(app, None),
-        parallel: args.parallel.max(1),
-        stop_within: SignedDuration::from_secs(i64::from(args.stop_within)),
-    };
-    let mut driver = Driver::new(parts, settings, &plan, &right)?;
-    driver.keep_out(left_out.keys());
-    let flows = (!args.no_probes && !servers.is_empty()).then(|| {
-        let parts = FlowParts {
-            plan: kept.id.clone(),
-            servers,
-            post,
-            drained: drained.clone(),
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            notes: driver.notes(),
-            warn: Arc::new(move |words: &str| warn_lock(words)),
-        };
-        let every = FlowSettings {
-            send_every: Duration::from_secs_f64(args.probe_every),
-            ..FlowSettings::default()
-        };
-        Flows::start(ledger, Box::new(journal), parts, every)
-    });
-    let end = driver.run(&mut right);
-    let figures = match (flows, &end) {
-        (Some(flows), Ok(DriveEnd::Ended(_))) => {
-            app.say("every host has come to its end; waiting for the last messages");
-            let ledger = flows.finish(patience(late.unwrap_or(0)));
-            let plan = &kept.id;
-            let count = |service: Option<&ServiceName>| EventKind::ProbesCounted {
-                plan: plan.clone(),
-                service: service.cloned(),
-                ledger: ledger.figures(service, true),
-            };
-            let by_service: Vec<EventKind> = ledger
-                .services()
-                .map(|service| count(Some(service)))
-                .collect();
-            driver.note(&right, by_service.into_iter().chain([count(None)]))?;
-            Some(ledger.figures(None, true))
-        }
-        (flows, _) => {
-            drop(flows);
-            None
-        }
-    };
-    drop(driver);
-    drop(shared);
-    if !matches!(end, Ok(DriveEnd::TakenOver)) {
-        // In vain it ends by itself.
-        store.give_back_claim(&right).ok();
+impl Work<'_> {
+    fn tell_held(&self) {
+        App::warn(&format!(
+            "refused: held: another mailkeep on this machine carries plan {} out",
+            short(&self.kept.id)
+        ));
     }
-    Ok(last_words(app, args, kept, &end?, figures)?)
-}
 
-fn last_words(
-    app: &App,
-    args: &StartArgs,
-    kept: &Kept,
-    end: &DriveEnd,
-    figures: Option<Ledger>,
-) -> io::Result<Done> {
-    let id = short(&kept.id);
-    match end {
-        DriveEnd::Ended(outcome) => {
-            let words = match outcome {
-                RolloutOutcome::Proven => "every host is proven",
-                RolloutOutcome::Partly => "not every host is proven",
-                RolloutOutcome::Aborted => "it was aborted",
-            };
-            app.say(&format!(
-                "plan {id}: {words}; `mailkeep rollout report {id}` tells all"
-            ));
-            let figures = figures.unwrap_or_default();
-            writeln!(io::stdout().lock(), "{}", line(&figures))?;
-            let good = *outcome == RolloutOutcome::Proven && figures.lost == 0;
-            Ok(if good { Done::Nothing } else { Done::Findings })
-        }
-        DriveEnd::Stopped { under_way } => {
-            if !under_way.is_empty() {
-                let hosts: Vec<&str> = under_way.iter().map(HostName::as_str).collect();
-                App::warn(&format!(
-                    "left while something was still being done on: {}",
-                    hosts.join(", ")
-                ));
+    fn tell_ended(&self, told: &Evidence) -> Done {
+        self.app.say(&format!(
+            "the rollout of plan {} has ended: {}",
+            short(&self.kept.id),
+            told.state.name()
+        ));
+        super::status::done(told.state)
+    }
+
+    /// The plan's recipes, and every reason not to begin it, or to begin nothing more of it.
+    fn refusals(
+        &self,
+        store: &SqliteStore,
+        told: &Evidence,
+    ) -> anyhow::Result<(Loaded, Vec<Refusal>)> {
+        let (recipes, changed) = refuse::recipes(self.fleet, self.kept, &self.place);
+        let mut refusals = match told.state {
+            RolloutState::NotStarted | RolloutState::Running | RolloutState::Paused => {
+                refuse::refusals(store, self.fleet, self.kept, told)?
             }
-            App::warn(&format!(
-                "stopped; hosts stay as they are, and `mailkeep rollout start {}` goes on",
-                text::printable(&args.plan)
-            ));
-            Ok(Done::Findings)
+            // Nothing begins any more; to bring what was begun to its end takes nobody's leave.
+            RolloutState::Aborting
+            | RolloutState::Proven
+            | RolloutState::Partly
+            | RolloutState::Aborted => return Ok((recipes, Vec::new())),
+        };
+        refusals.extend(changed);
+        Ok((recipes, refusals))
+    }
+
+    fn dry_run(&self, store: &SqliteStore) -> anyhow::Result<Done> {
+        let told = account(store, self.kept, self.app.now)?;
+        if told.ended_at.is_some() {
+            return Ok(self.tell_ended(&told));
         }
-        DriveEnd::TakenOver => {
-            App::warn(&format!(
-                "another controller has taken plan {id} over; this one has ended"
-            ));
-            Ok(Done::Findings)
+        show(self.kept)?;
+        let (_, refusals) = self.refusals(store, &told)?;
+        tell_refusals(&refusals);
+        let is_held = self.place.is_attended();
+        if is_held {
+            self.tell_held();
         }
+        if is_held || !refusals.is_empty() {
+            return Ok(Done::Findings);
+        }
+        self.app.say("nothing was done: --dry-run");
+        Ok(Done::Nothing)
+    }
+
+    /// Lets a rollout begin nothing more. To leave it alone would leave hosts out of service.
+    fn abort(
+        &self,
+        store: &mut SqliteStore,
+        refusals: &[Refusal],
+        in_hand: &[&str],
+    ) -> anyhow::Result<()> {
+        let words = |refusal: &Refusal| format!("{}: {}", refusal.kind, refusal.detail);
+        let why: Vec<String> = refusals.iter().map(words).collect();
+        let reason = text::printable_max(&why.join("; "), MAX_REASON);
+        App::warn(&format!(
+            "aborted: {reason}; what was begun is brought to its end, and nothing else begins: {}",
+            in_hand.join(", ")
+        ));
+        store.append_event(&Event {
+            at: crate::now_precisely(),
+            realm: self.kept.plan.realm,
+            kind: EventKind::RolloutAborted {
+                plan: self.kept.id.clone(),
+                by: Actor {
+                    name: "mailkeep".to_owned(),
+                    team: None,
+                },
+                reason,
+            },
+        })?;
+        Ok(())
+    }
+
+    /// Carries it out. `beginning` is kept until the rollout has begun.
+    fn carry_out(
+        &self,
+        store: &mut SqliteStore,
+        recipes: Vec<Recipe>,
+        mut beginning: Option<File>,
+    ) -> anyhow::Result<Done> {
+        let Self {
+            app,
+            args,
+            fleet,
+            kept,
+            ref place,
+        } = *self;
+        let controller = controller(place.state())?;
+        let clock = Arc::new(RealClock);
+        let stop = on_signals()?;
+        let mut ssh = ssh_options(&args.ssh);
+        let shared = SharedConnections::new(&mut ssh)?;
+        let plan = Arc::new(kept.plan.clone());
+        let services: BTreeMap<ServiceName, ProbeSettings> = kept
+            .plan
+            .services
+            .iter()
+            .filter_map(|(name, service)| Some((name.clone(), service.probe.clone()?)))
+            .collect();
+        let servers: BTreeMap<ServiceName, Vec<HostName>> = services
+            .keys()
+            .filter_map(|name| {
+                let hosts = &kept.plan.services.get(name)?.hosts;
+                let hosts = hosts.values().flatten();
+                let running = hosts.filter(|host| !kept.plan.out_of_service.contains(*host));
+                Some((name.clone(), running.cloned().collect()))
+            })
+            .collect();
+        let late = services.values().map(|probe| probe.late_seconds).max();
+        let ledger = ProbeLedger::new(
+            services
+                .iter()
+                .map(|(name, probe)| (name.clone(), probe.late_seconds)),
+        );
+        let (journal, ledger) = FileJournal::open(&place.probes(), ledger, clock.now())?;
+        let hello = local_name()?.to_string();
+        let addresses = Arc::new(Addresses::new(&fleet.file.fleet, ssh.clone()));
+        let post: Arc<dyn Post> = Arc::new(FleetPost::new(
+            Arc::clone(&addresses),
+            services,
+            servers.clone(),
+            ssh.clone(),
+            hello,
+        ));
+        let hands = SshHands::new(&controller, &fleet.file.fleet)?
+            .with_ssh(ssh)
+            .with_probes_to(addresses)
+            .with_recipes(recipes);
+        let hands = ProvingHands::new(
+            hands,
+            Arc::clone(&post),
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            ledger.run().to_owned(),
+        );
+
+        let mut right = claim(store, &kept.id, &controller, clock.now())?;
+        let left_out = left_out_by_others(store, &kept.id, clock.now())?;
+        let warn_lock = |words: &str| App::warn(&format!("warning: {words}"));
+        let drained = Drained::default();
+        let mut tell = |recorded: &RecordedEvent, before: bool| {
+            let kind = &recorded.event.kind;
+            drained.apply(kind);
+            if before {
+                return;
+            }
+            if let EventKind::RolloutStarted { .. } = kind {
+                // From here on every other start sees that this one was begun.
+                beginning = None;
+            }
+            if !app.quiet {
+                let line = view::event(recorded);
+                // Whoever reads may go away; the rollout does not.
+                let _closed = writeln!(io::stdout().lock(), "{line}");
+            }
+            if let EventKind::RolloutPaused { .. } = kind {
+                self.tell_paused();
+            }
+        };
+        let mut warn = warn_lock;
+        let wish = || {
+            if stop.load(Ordering::SeqCst) {
+                Wish::Stop
+            } else if args.stop_when_paused {
+                Wish::StopOncePaused
+            } else {
+                Wish::GoOn
+            }
+        };
+        let parts = Parts {
+            store,
+            hands: Arc::new(hands),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            tell: &mut tell,
+            warn: &mut warn,
+            stop: &wish,
+        };
+        let settings = DriveSettings {
+            realm: kept.plan.realm,
+            by: actor(app, None),
+            parallel: args.parallel.max(1),
+            stop_within: SignedDuration::from_secs(i64::from(args.stop_within)),
+        };
+        let mut driver = Driver::new(parts, settings, &plan, &right)?;
+        driver.keep_out(left_out.keys());
+        if driver.executor().paused().is_some() {
+            self.tell_paused();
+        }
+        let flows = (!args.no_probes && !servers.is_empty()).then(|| {
+            let parts = FlowParts {
+                plan: kept.id.clone(),
+                servers,
+                post,
+                drained: drained.clone(),
+                clock: Arc::clone(&clock) as Arc<dyn Clock>,
+                notes: driver.notes(),
+                warn: Arc::new(move |words: &str| warn_lock(words)),
+            };
+            let every = FlowSettings {
+                send_every: Duration::from_secs_f64(args.probe_every),
+                ..FlowSettings::default()
+            };
+            Flows::start(ledger, Box::new(journal), parts, every)
+        });
+        let end = driver.run(&mut right);
+        let figures = match (flows, &end) {
+            (Some(flows), Ok(DriveEnd::Ended(_))) => {
+                app.say("every host has come to its end; waiting for the last messages");
+                let ledger = flows.finish(patience(late.unwrap_or(0)));
+                let plan = &kept.id;
+                let count = |service: Option<&ServiceName>| EventKind::ProbesCounted {
+                    plan: plan.clone(),
+                    service: service.cloned(),
+                    ledger: ledger.figures(service, true),
+                };
+                let by_service: Vec<EventKind> = ledger
+                    .services()
+                    .map(|service| count(Some(service)))
+                    .collect();
+                driver.note(&right, by_service.into_iter().chain([count(None)]))?;
+                Some(ledger.figures(None, true))
+            }
+            (flows, _) => {
+                drop(flows);
+                None
+            }
+        };
+        drop(driver);
+        drop(shared);
+        if !matches!(end, Ok(DriveEnd::TakenOver)) {
+            // In vain it ends by itself.
+            store.give_back_claim(&right).ok();
+        }
+        let end = end?;
+        let told = account(store, kept, clock.now())?;
+        Ok(last_words(app, &told, &end, figures))
+    }
+
+    /// Says what a pause means for whoever waits here.
+    fn tell_paused(&self) {
+        let id = short(&self.kept.id);
+        App::warn(&if self.args.stop_when_paused {
+            format!("plan {id} is paused: hosts in work are finished, then this ends")
+        } else {
+            format!(
+                "plan {id} is paused: hosts in work are finished, and nothing new begins until \
+             `mailkeep rollout resume {id}`"
+            )
+        });
     }
 }
 
-/// The first SIGINT or SIGTERM is a wish; the second one ends the process.
+/// The name by which claims and leases know this controller: the same after a restart, another one for
+/// every other state, for two controllers with one name would take each other's leases for their own.
+fn controller(state: &Path) -> anyhow::Result<String> {
+    use std::fmt::Write as _;
+    let mut name = machine()?;
+    name.push(':');
+    for byte in Sha256::digest(state.as_os_str().as_encoded_bytes())
+        .iter()
+        .take(4)
+    {
+        let _never_fails = write!(name, "{byte:02x}");
+    }
+    Ok(name)
+}
+
+/// The first SIGINT or SIGTERM is a wish; the second one ends the process. A terminal that goes away
+/// (SIGHUP) is the same wish, and never more: its shell and the kernel may both tell of it.
 fn on_signals() -> anyhow::Result<Arc<AtomicBool>> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // In this order: the first one finds the flag unset, and sets it.
@@ -358,7 +427,20 @@ fn on_signals() -> anyhow::Result<Arc<AtomicBool>> {
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
             .context("cannot listen for signals")?;
     }
+    if !hangup_is_ignored() {
+        signal_hook::flag::register(SIGHUP, Arc::clone(&stop))
+            .context("cannot listen for signals")?;
+    }
     Ok(stop)
+}
+
+/// Whether whoever started this process had it ignore hangups, as nohup(1) does: the lowest bit of
+/// `SigIgn` in proc(5). Where that cannot be read a hangup is a wish, which leaves no act half done.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
 }
 
 /// What a plan would do, in the order it would.

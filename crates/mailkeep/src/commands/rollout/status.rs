@@ -1,21 +1,24 @@
 //! `mailkeep rollout status`.
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-use mailkeep_rollout::evidence::RolloutState;
-use mailkeep_store::Store as _;
+use mailkeep_model::HostState;
+use mailkeep_rollout::evidence::{HostEvidence, RolloutState};
+use mailkeep_store::SqliteStore;
 
-use super::{account, open, view};
-use crate::app::App;
+use super::place::Place;
+use super::{account, last_word, open, started, view};
+use crate::app::{App, LoadedFleet};
 use crate::cli::rollout::StatusArgs;
 use crate::commands::Done;
 use crate::planning::kept::{self, short};
 
 pub(super) fn run(app: &App, args: &StatusArgs) -> anyhow::Result<Done> {
-    let (_fleet, store) = open(app, args.fleet.as_deref())?;
+    let (fleet, store) = open(app, args.fleet.as_deref())?;
     let mut out = io::stdout().lock();
     let Some(named) = &args.plan else {
-        return all(app, &store, args.json, &mut out);
+        return all(app, fleet.as_ref(), &store, args.json, &mut out);
     };
     let kept = kept::find(&store, named)?;
     let told = account(&store, &kept, app.now)?;
@@ -25,6 +28,14 @@ pub(super) fn run(app: &App, args: &StatusArgs) -> anyhow::Result<Done> {
     } else {
         for line in view::head(&told) {
             writeln!(out, "{line}")?;
+        }
+        let runs = told.ended_at.is_none() && told.state != RolloutState::NotStarted;
+        if runs && !Place::of(app, fleet.as_ref(), &kept.id).is_attended() {
+            let id = short(&kept.id);
+            writeln!(
+                out,
+                "nobody carries it out now; `mailkeep rollout start {id}` goes on"
+            )?;
         }
         writeln!(out)?;
         for line in view::hosts(&told, view::Paint::new(app.colour), 100) {
@@ -46,51 +57,61 @@ pub(super) fn done(state: RolloutState) -> Done {
     }
 }
 
-/// One line for each plan that was ever started.
+/// One line for each plan that was ever started. 1 where one has not ended, or has left a host behind
+/// that nobody has seen to since.
 fn all(
     app: &App,
-    store: &mailkeep_store::SqliteStore,
+    fleet: Option<&LoadedFleet>,
+    store: &SqliteStore,
     json: bool,
     out: &mut impl io::Write,
 ) -> anyhow::Result<Done> {
-    let mut rows = Vec::new();
-    for plan in store.plans()? {
-        let Some(kept) = kept::by_id(store, &plan.id)? else {
-            continue;
+    let rows = started(store, app.now)?;
+    let last = last_word(&rows);
+    let mut open = false;
+    for told in &rows {
+        // What a later rollout has touched since is its to tell.
+        let behind = |host: &&HostEvidence| {
+            host.is_out_of_service() && last.get(&host.host) == Some(&told.plan)
         };
-        let told = account(store, &kept, app.now)?;
-        if told.state != RolloutState::NotStarted {
-            rows.push(told);
+        let behind: Vec<&HostEvidence> = told.hosts.iter().filter(behind).collect();
+        let runs = told.ended_at.is_none();
+        open |= runs || !behind.is_empty();
+        if json {
+            continue;
         }
+        let mut line = format!(
+            "{}  {:9}  {}/{} proven",
+            short(&told.plan),
+            told.state.name(),
+            told.count(HostState::Proven),
+            told.hosts.len()
+        );
+        for state in [HostState::Held, HostState::Unproven] {
+            let count = behind.iter().filter(|host| host.state == state).count();
+            if count > 0 {
+                let _never_fails = write!(line, ", {count} {}", state.name());
+            }
+        }
+        let in_work = behind.iter().filter(|host| !host.state.is_end()).count();
+        if in_work > 0 {
+            let _never_fails = write!(line, ", {in_work} out of service");
+        }
+        if runs && !Place::of(app, fleet, &told.plan).is_attended() {
+            line.push_str(", nobody carries it out");
+        }
+        writeln!(
+            out,
+            "{line}  {}  {}",
+            view::moment(told.started_at),
+            mailkeep_model::text::printable(&told.title)
+        )?;
     }
     if json {
         serde_json::to_writer_pretty(&mut *out, &rows).map_err(io::Error::from)?;
         writeln!(out)?;
     } else if rows.is_empty() {
         app.say("no plan was ever started; `mailkeep rollout start PLAN` does");
-    } else {
-        for told in &rows {
-            let proven = told.count(mailkeep_model::HostState::Proven);
-            writeln!(
-                out,
-                "{}  {:9}  {proven}/{} proven  {}  {}",
-                short(&told.plan),
-                told.state.name(),
-                told.hosts.len(),
-                view::moment(told.started_at),
-                mailkeep_model::text::printable(&told.title)
-            )?;
-        }
     }
-    let open = |told: &mailkeep_rollout::evidence::Evidence| {
-        matches!(
-            told.state,
-            RolloutState::Running | RolloutState::Paused | RolloutState::Aborting
-        )
-    };
-    Ok(if rows.iter().any(open) {
-        Done::Findings
-    } else {
-        Done::Nothing
-    })
+    Ok(if open { Done::Findings } else { Done::Nothing })
 }

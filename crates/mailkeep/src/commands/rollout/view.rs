@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::tz::TimeZone;
-use mailkeep_model::{ActOutcome, EventKind, HostState, RecordedEvent, Timestamp, text};
+use mailkeep_model::{Act, ActOutcome, EventKind, HostState, RecordedEvent, Timestamp, text};
 use mailkeep_rollout::evidence::{Evidence, HostEvidence};
 
 use crate::planning::kept::short;
@@ -204,6 +204,33 @@ pub(super) fn hosts(evidence: &Evidence, paint: Paint, width: usize) -> Vec<Stri
     lines
 }
 
+/// Hosts that a person must see to, or that are left in mid-work, each in a line: what it is, and why.
+/// Those that were released by hand are not among them.
+pub(super) fn left_behind(evidence: &Evidence) -> Vec<String> {
+    let of = |host: &HostEvidence| {
+        let was_drained = host.acts.iter().any(|done| done.act == Act::Drain);
+        if !host.is_out_of_service() || !was_drained {
+            return None;
+        }
+        let what = match host.state {
+            HostState::Held => {
+                "is held: out of service, its queue kept, and a person must repair it"
+            }
+            HostState::Unproven => "is unproven, and a person must look at it",
+            _ => "is left in mid-work and may be out of service",
+        };
+        let why = host.trouble.as_deref().map(|why| format!(": {why}"));
+        let line = format!(
+            "{} {what} ({}){}",
+            host.host,
+            host.state.name(),
+            why.unwrap_or_default()
+        );
+        Some(text::printable_max(&line, 400))
+    };
+    evidence.hosts.iter().filter_map(of).collect()
+}
+
 /// What the ledger says, where messages flowed.
 pub(super) fn ledger(evidence: &Evidence) -> Option<String> {
     let figures = evidence.ledger?;
@@ -221,6 +248,11 @@ pub(super) fn ledger(evidence: &Evidence) -> Option<String> {
 pub(super) fn event(recorded: &RecordedEvent) -> String {
     let what = match &recorded.event.kind {
         EventKind::PlanMade { hosts, title, .. } => format!("plan made for {hosts} hosts: {title}"),
+        EventKind::PlanReported { report, .. } => format!(
+            "planned with {} hosts left out, {} deadlines missed",
+            report.not_planned.len(),
+            report.missed_deadlines.len()
+        ),
         EventKind::PlanApproved { region, team, .. } => match region {
             Some(region) => format!("{team} approved the part of {region}"),
             None => format!("{team} approved the whole"),

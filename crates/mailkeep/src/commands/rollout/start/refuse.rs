@@ -1,15 +1,18 @@
-//! Why a plan is not begun: each reason a typed fact with a stable name.
+//! Why a plan is not begun, or not gone on with: each reason a typed fact with a stable name.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use mailkeep_model::{
-    HostName, Lifecycle, Plan, PlanStep, Realm, RecipeRef, RegionName, ServiceName, text,
+    EventKind, HostName, Lifecycle, Plan, PlanStep, Realm, RecipeRef, RecordedEvent, RegionName,
+    ServiceName, Timestamp, text,
 };
 use mailkeep_rollout::Recipe;
 use mailkeep_rollout::evidence::{Evidence, RolloutState};
 use mailkeep_store::{SqliteStore, Store as _};
 
 use super::super::account;
+use super::super::place::Place;
 use super::super::post::chain;
 use crate::app::LoadedFleet;
 use crate::planning::kept::{self, Kept, short};
@@ -28,7 +31,7 @@ pub(super) struct Refusal {
     pub(super) detail: String,
 }
 
-/// Every reason not to begin a plan, or not to go on with it.
+/// Every reason not to begin a plan, or to begin nothing more of one that was begun.
 pub(super) fn refusals(
     store: &SqliteStore,
     fleet: &LoadedFleet,
@@ -53,7 +56,16 @@ pub(super) fn refusals(
         );
         return Ok(found);
     }
-    let approved = approval::state_of(store, fleet, kept)?;
+    let has_begun = told.state != RolloutState::NotStarted;
+    let approved = match approval::state_of(store, fleet, kept) {
+        Ok(approved) => approved,
+        // No host may stay out of service because signatures cannot be verified today.
+        Err(error) if has_begun => {
+            refuse("not-approved", format!("nobody can tell: {error:#}"));
+            return Ok(found);
+        }
+        Err(error) => return Err(error),
+    };
     for invalid in &approved.invalid {
         let part = invalid.region.as_ref().map_or_else(
             || "the whole".to_owned(),
@@ -74,18 +86,21 @@ pub(super) fn refusals(
         );
     }
     // What is begun is checked host by host, by looking at the host.
-    if told.state == RolloutState::NotStarted {
+    if !has_begun {
         for detail in changed(store, fleet, kept)? {
             refuse("facts-changed", detail);
         }
-        others(store, kept, told, &mut refuse)?;
+        others(store, fleet, kept, told, &mut refuse)?;
     }
     Ok(found)
 }
 
-/// The recipes that a plan names, as they lie beside the fleet file; one that is not what was planned
-/// is a refusal.
-pub(super) fn recipes(fleet: &LoadedFleet, kept: &Kept) -> Result<Vec<Recipe>, Vec<Refusal>> {
+/// Recipes, each with the files it was read from: their paths relative to the fleet file.
+pub(super) type Loaded = Vec<(Recipe, Vec<(String, Vec<u8>)>)>;
+
+/// The recipes that a plan names: as they were kept when it was begun, else as they lie beside the fleet
+/// file. One that is not what was planned is a refusal; the others are there all the same.
+pub(super) fn recipes(fleet: &LoadedFleet, kept: &Kept, place: &Place) -> (Loaded, Vec<Refusal>) {
     let wanted: BTreeSet<&RecipeRef> = kept
         .plan
         .variants
@@ -94,10 +109,24 @@ pub(super) fn recipes(fleet: &LoadedFleet, kept: &Kept) -> Result<Vec<Recipe>, V
         .collect();
     let (mut recipes, mut refusals) = (Vec::new(), Vec::new());
     for reference in wanted {
-        let detail = match Recipe::load(&reference.path, |path| std::fs::read(fleet.resolve(path)))
-        {
-            Ok(recipe) if recipe.reference() == *reference => {
-                recipes.push(recipe);
+        let load = |find: &dyn Fn(&str) -> PathBuf| {
+            let mut files = Vec::new();
+            let recipe = Recipe::load(&reference.path, |path| {
+                let bytes = std::fs::read(find(path))?;
+                files.push((path.to_owned(), bytes.clone()));
+                Ok(bytes)
+            });
+            recipe.map(|recipe| (recipe, files))
+        };
+        let is_planned = |(recipe, _): &(Recipe, _)| recipe.reference() == *reference;
+        let kept_then = load(&|path| place.recipe(path)).ok().filter(is_planned);
+        let found = match kept_then {
+            Some(found) => Ok(found),
+            None => load(&|path| fleet.resolve(path)),
+        };
+        let detail = match found {
+            Ok(found) if is_planned(&found) => {
+                recipes.push(found);
                 continue;
             }
             Ok(_) => format!(
@@ -111,16 +140,13 @@ pub(super) fn recipes(fleet: &LoadedFleet, kept: &Kept) -> Result<Vec<Recipe>, V
             detail: text::printable(&detail).into_owned(),
         });
     }
-    if refusals.is_empty() {
-        Ok(recipes)
-    } else {
-        Err(refusals)
-    }
+    (recipes, refusals)
 }
 
 /// Other plans that have the same hosts, or that replace this one.
 fn others(
     store: &SqliteStore,
+    fleet: &LoadedFleet,
     kept: &Kept,
     told: &Evidence,
     refuse: &mut dyn FnMut(&'static str, String),
@@ -130,25 +156,38 @@ fn others(
         if other.id == kept.id {
             continue;
         }
-        let begun = store.events_of_plan(&other.id, 0)?.iter().any(|e| {
-            matches!(
-                e.event.kind,
-                mailkeep_model::EventKind::RolloutStarted { .. }
-            )
-        });
-        if !begun {
+        let is_start = |e: &RecordedEvent| matches!(e.event.kind, EventKind::RolloutStarted { .. });
+        let has_begun = store.events_of_plan(&other.id, 0)?.iter().any(is_start);
+        // Most plans that were never begun nobody has signed: they need not be read.
+        if !has_begun && store.approvals_of(&other.id)?.is_empty() {
             continue;
         }
         let Some(other) = kept::by_id(store, &other.id)? else {
             continue;
         };
-        let state = account(store, &other, told.as_of)?;
-        if other.plan.parent.as_ref() == Some(&kept.id) {
+        if !has_begun && !approval::state_of(store, fleet, &other)?.is_approved() {
+            continue;
+        }
+        let mut ancestors = kept::ancestors(store, &other.plan)?.into_iter();
+        let replaces_it = ancestors.any(|ancestor| ancestor.id == kept.id);
+        if replaces_it {
+            let how = if has_begun {
+                "was begun"
+            } else {
+                "is approved"
+            };
             refuse(
                 "replaced",
-                format!("plan {} replaces it and was begun", short(&other.id)),
+                format!("plan {} replaces it and {how}", short(&other.id)),
             );
         }
+        if !has_begun {
+            if !replaces_it {
+                warn_of_rival(&other, &ours, told.as_of);
+            }
+            continue;
+        }
+        let state = account(store, &other, told.as_of)?;
         if state.ended_at.is_some() {
             continue;
         }
@@ -188,6 +227,24 @@ fn others(
         }
     }
     Ok(())
+}
+
+/// Says that teams have agreed to another plan for the same hosts, whose time is still to come: whichever
+/// is begun first has them.
+fn warn_of_rival(other: &Kept, ours: &BTreeSet<&HostName>, now: Timestamp) {
+    let to_come = other.plan.steps.iter().filter(|step| now < step.end);
+    let shared: Vec<&str> = to_come
+        .filter(|step| ours.contains(&step.host))
+        .map(|step| step.host.as_str())
+        .take(5)
+        .collect();
+    if !shared.is_empty() {
+        crate::app::App::warn(&format!(
+            "plan {} is approved too, was not begun, and has the same hosts: {}",
+            short(&other.id),
+            shared.join(", ")
+        ));
+    }
 }
 
 /// Services of which both a plan and steps of another one take servers out: in one region, or in any
@@ -232,12 +289,13 @@ fn changed(store: &SqliteStore, fleet: &LoadedFleet, kept: &Kept) -> anyhow::Res
             more += 1;
         }
     };
-    for words in drift::owners_changed(&kept.plan, &fleet.file.fleet) {
+    let (owners, rules) = (drift::owners_changed, drift::rules_changed);
+    let fleet_now = &fleet.file.fleet;
+    for words in owners(&kept.plan, fleet_now)
+        .into_iter()
+        .chain(rules(&kept.plan, fleet_now))
+    {
         tell(format!("{words}; make the plan again"));
-    }
-    // What people signed are the plan's own rules; that others hold by now is theirs to know.
-    for words in drift::rules_changed(&kept.plan, &fleet.file.fleet) {
-        crate::app::App::warn(&format!("since the plan was made: {words}"));
     }
     for step in &kept.plan.steps {
         let host = &step.host;
