@@ -1,8 +1,9 @@
 //! The machine's own package sources, seen through the eyes of another Debian release.
 //!
-//! Entry: [`View`]. Nothing about mirrors is written here: the entries of `/etc/apt` for the Debian
-//! archive are taken as they are, with the release's name exchanged. The machine's own apt state is
-//! read, never changed.
+//! Entry: [`View`]. On Debian the entries of `/etc/apt` for its archive are taken as they are, with the
+//! release's name exchanged: whoever has a mirror of his own is served by that. On Ubuntu and other
+//! machines, whose sources hold no Debian, Debian's public archive is read. The machine's own apt state
+//! is read, never changed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,24 @@ use std::process::Command;
 
 use super::command::{logged, output, program};
 use super::error::LabError;
+use crate::suite::install_debian_packages;
+
+/// Where the machine's package sources are.
+const DIRECTORY: &str = "/etc/apt";
 
 /// Debian's keys, for every release.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// The package that holds it, on Ubuntu as well.
+const KEYRING_PACKAGE: &str = "debian-archive-keyring";
+
+/// Debian's public archive, for machines that are not Debian: address, and what follows the release's
+/// name.
+const PUBLIC: [(&str, &str); 3] = [
+    ("http://deb.debian.org/debian", ""),
+    ("http://deb.debian.org/debian", "-updates"),
+    ("http://deb.debian.org/debian-security", "-security"),
+];
 
 /// What may follow the release's name in a suite that belongs to the release itself.
 const SUITE_ENDINGS: &[&str] = &["", "-updates", "-security", "/updates"];
@@ -46,8 +62,9 @@ pub(super) struct View {
 impl View {
     /// Opens the view of a release, fetching its lists the first time.
     pub(super) fn open(directory: PathBuf, suite: &str) -> Result<Self, LabError> {
+        let (lines, are_own) = lines_for(suite)?;
         let view = Self {
-            lines: lines_for(suite)?,
+            lines,
             suite: suite.to_owned(),
             directory,
         };
@@ -66,7 +83,16 @@ impl View {
         }
         let log = view.directory.join("update.log");
         let what = format!("fetching the package lists of {suite}");
-        logged(&what, view.apt("apt-get").args(["-q", "update"]), &log)?;
+        let update = logged(&what, view.apt("apt-get").args(["-q", "update"]), &log);
+        // A machine without Debian and without a way to it can hold no lab; one whose own sources fail
+        // is at fault.
+        update.map_err(|error| {
+            if are_own {
+                error
+            } else {
+                no_archive(format!("and Debian's public one cannot be read: {error}"))
+            }
+        })?;
         fs::write(&stamp, wanted).map_err(|error| LabError::io("write", &stamp, error))?;
         Ok(view)
     }
@@ -172,21 +198,12 @@ pub(super) fn carried_settings() -> Result<Vec<String>, LabError> {
         .collect())
 }
 
-/// The machine's sources of the Debian archive, turned to another release.
-fn lines_for(suite: &str) -> Result<Vec<String>, LabError> {
-    let directory = Path::new("/etc/apt");
-    let no_archive = |why: &str| LabError::NoArchive {
-        directory: directory.display().to_string(),
-        why: why.to_owned(),
-    };
+/// The machine's sources of the Debian archive, turned to another release; else Debian's public ones, and
+/// false.
+fn lines_for(suite: &str) -> Result<(Vec<String>, bool), LabError> {
     let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let codename = os_release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .map(|name| name.trim_matches('"'))
-        .ok_or_else(|| no_archive("/etc/os-release names no release"))?;
     let mut sources = Vec::new();
-    for path in source_files(directory) {
+    for path in source_files(Path::new(DIRECTORY)) {
         let text = fs::read_to_string(&path).map_err(|error| LabError::io("read", &path, error))?;
         if path
             .extension()
@@ -197,11 +214,46 @@ fn lines_for(suite: &str) -> Result<Vec<String>, LabError> {
             sources.extend(text.lines().filter_map(parse_line));
         }
     }
-    let lines = turn_to(&sources, codename, suite, Path::new(KEYRING).exists());
-    if lines.is_empty() {
-        return Err(no_archive(&format!("none is Debian's for {codename}")));
+    let keyring = Path::new(KEYRING);
+    let lines = own_lines(&os_release, &sources, suite, keyring.exists());
+    if !lines.is_empty() {
+        return Ok((lines, true));
     }
-    Ok(lines)
+    if keyring.exists() || install_debian_packages(&[KEYRING_PACKAGE], "the lab") {
+        eprintln!("lab: no package source of this machine is Debian's: reading its public archive");
+        return Ok((public_lines(suite), false));
+    }
+    Err(no_archive(format!(
+        "and {KEYRING_PACKAGE}, with which Debian's public one could be trusted, is not installed"
+    )))
+}
+
+fn no_archive(why: String) -> LabError {
+    LabError::NoArchive {
+        directory: DIRECTORY.to_owned(),
+        why,
+    }
+}
+
+/// Nothing on a machine that is not Debian: its suites have other names, and its archive no Debian.
+fn own_lines(os_release: &str, sources: &[Source], suite: &str, keyring: bool) -> Vec<String> {
+    let value = |name: &str| {
+        os_release
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+            .map(|value| value.trim_matches('"'))
+    };
+    match (value("ID"), value("VERSION_CODENAME")) {
+        (Some("debian"), Some(codename)) => turn_to(sources, codename, suite, keyring),
+        _ => Vec::new(),
+    }
+}
+
+fn public_lines(suite: &str) -> Vec<String> {
+    PUBLIC
+        .iter()
+        .map(|(uri, ending)| format!("deb [signed-by={KEYRING}] {uri} {suite}{ending} main"))
+        .collect()
 }
 
 fn source_files(directory: &Path) -> Vec<PathBuf> {
@@ -355,5 +407,35 @@ mod tests {
         let sources: Vec<_> = others.lines().filter_map(parse_line).collect();
         assert_eq!(sources.len(), 4);
         assert!(turn_to(&sources, "bookworm", "trixie", true).is_empty());
+    }
+
+    #[test]
+    fn ubuntus_archive_is_not_taken_for_debians() {
+        let jammy = "deb http://archive.example/ubuntu jammy main restricted\n\
+            deb http://archive.example/ubuntu jammy-security main restricted\n";
+        let sources: Vec<_> = jammy.lines().filter_map(parse_line).collect();
+        assert_eq!(sources.len(), 2);
+        let ubuntu = "ID=ubuntu\nID_LIKE=debian\nVERSION_CODENAME=jammy\n";
+        assert!(own_lines(ubuntu, &sources, "trixie", true).is_empty());
+        let noble = "Types: deb\nURIs: http://archive.example/ubuntu/\nSuites: noble noble-security\n\
+            Components: main universe\nSigned-By: /usr/share/keyrings/ubuntu-archive-keyring.gpg\n";
+        let ubuntu = "ID=ubuntu\nVERSION_CODENAME=noble\n";
+        assert!(own_lines(ubuntu, &parse_deb822(noble), "trixie", true).is_empty());
+        let debian = "ID=debian\nVERSION_CODENAME=\"bookworm\"\n";
+        let lines = own_lines(debian, &parse_deb822(DEB822), "trixie", true);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+    }
+
+    #[test]
+    fn the_public_archive_is_read_with_debians_keys_only() {
+        let lines = public_lines("bookworm");
+        assert!(lines.iter().all(|line| line.contains(KEYRING)), "{lines:?}");
+        let view = View {
+            directory: PathBuf::new(),
+            suite: "bookworm".to_owned(),
+            lines,
+        };
+        let line = view.release_line().unwrap();
+        assert!(line.ends_with("/debian bookworm main"), "{line}");
     }
 }

@@ -18,12 +18,12 @@ pub enum LabError {
         /// The Debian packages that hold them.
         packages: String,
     },
-    /// The machine's package sources name no Debian archive.
-    #[error("lab-no-archive: no Debian archive among the package sources in {directory}: {why}")]
+    /// The machine's package sources name no Debian archive, and the public one cannot be read.
+    #[error("lab-no-archive: no Debian archive among the package sources in {directory}, {why}")]
     NoArchive {
         /// Where was looked.
         directory: String,
-        /// What was wrong with what is there.
+        /// Why the public one does not do.
         why: String,
     },
     /// A name, address or path was refused.
