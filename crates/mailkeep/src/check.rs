@@ -234,7 +234,7 @@ fn judge_all(
         .collect();
     let asked: BTreeSet<&str> = keys.iter().flatten().map(|(_, key)| key.as_str()).collect();
     let asked: Vec<&str> = asked.into_iter().collect();
-    let mut rows = PackageRows::new();
+    let mut rows = PackageRows::with_room(asked.len());
     let mut stray = None;
     store.rows(Space::Package, &asked, &mut |key, feed, body| match feeds
         .binary_search_by(|f| f.id.cmp(feed))

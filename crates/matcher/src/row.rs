@@ -265,6 +265,12 @@ impl<'a> Keyed<'a> {
     }
 }
 
+/// What the rows of a key take, generously; memory that is not used is never touched.
+const BYTES_OF_A_KEY: usize = 6 * 1024;
+
+/// Asked for at the start, at most: some systems count memory that is not touched.
+const MOST_ROOM: usize = 8 * 1024 * 1024;
+
 /// Rows fetched for a set of keys, kept in one buffer.
 #[derive(Debug, Default)]
 pub struct PackageRows {
@@ -277,6 +283,15 @@ impl PackageRows {
     /// No rows.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No rows yet, with room for those of so many keys as feeds have them: grown step by step, all of
+    /// them would be copied again and again.
+    pub fn with_room(keys: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(keys.saturating_mul(BYTES_OF_A_KEY).min(MOST_ROOM)),
+            bodies: Vec::with_capacity(keys),
+        }
     }
 
     /// Adds a body found under key number `key` in feed number `feed`. Keys come in ascending order.

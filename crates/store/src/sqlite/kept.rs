@@ -31,8 +31,8 @@ struct Kept<'a> {
     platforms: Vec<(&'a str, &'a str)>,
     #[serde(borrow)]
     owners: Vec<&'a str>,
-    #[serde(borrow)]
-    rows: Vec<Row<'a>>,
+    /// How many rows follow, one after the other.
+    rows: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -102,9 +102,13 @@ pub(super) fn pack(findings: &[Finding]) -> Result<Vec<u8>, Fault> {
         hosts: hosts.list,
         platforms: platforms.list,
         owners: owners.list,
-        rows,
+        rows: rows.len(),
     };
-    postcard::to_extend(&kept, vec![FORMAT]).map_err(damaged)
+    let mut bytes = postcard::to_extend(&kept, vec![FORMAT]).map_err(damaged)?;
+    for row in &rows {
+        bytes = postcard::to_extend(row, bytes).map_err(damaged)?;
+    }
+    Ok(bytes)
 }
 
 /// Reads findings back.
@@ -112,7 +116,7 @@ pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<Finding>, Fault> {
     let Some((&FORMAT, bytes)) = bytes.split_first() else {
         return Err(damaged(Unreadable));
     };
-    let kept: Kept<'_> = postcard::from_bytes(bytes).map_err(damaged)?;
+    let (kept, mut bytes) = postcard::take_from_bytes::<Kept<'_>>(bytes).map_err(damaged)?;
     let hosts = all(&kept.hosts, |name| HostName::new(name).map_err(damaged))?;
     let owners = all(&kept.owners, |name| TeamName::new(name).map_err(damaged))?;
     let platforms = all(&kept.platforms, |&(ecosystem, release)| {
@@ -122,8 +126,11 @@ pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<Finding>, Fault> {
         })
     })?;
     let id = |name: &&str| AdvisoryId::new(name).map_err(damaged);
-    let mut findings = Vec::with_capacity(kept.rows.len());
-    for row in &kept.rows {
+    // A row takes more than a byte, whatever damaged bytes promise.
+    let mut findings = Vec::with_capacity(kept.rows.min(bytes.len()));
+    for _ in 0..kept.rows {
+        let (row, rest) = postcard::take_from_bytes::<Row<'_>>(bytes).map_err(damaged)?;
+        bytes = rest;
         let verdict = match &row.rest {
             Some(verdict) => decode(verdict)?,
             None => Verdict {
@@ -156,7 +163,11 @@ pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<Finding>, Fault> {
             owner: row.owner.map(|place| at(&owners, place)).transpose()?,
         });
     }
-    Ok(findings)
+    if bytes.is_empty() {
+        Ok(findings)
+    } else {
+        Err(damaged(Unreadable))
+    }
 }
 
 /// Takes over what an older schema kept as JSON in `check_findings_text`.
