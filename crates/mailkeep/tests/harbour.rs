@@ -677,3 +677,23 @@ fn only_the_gaps_the_fleet_file_explains_are_left_open() {
         ]
     );
 }
+
+#[test]
+fn a_plan_just_made_waits_for_nothing_but_its_teams() {
+    let harbour = Harbour::new();
+    let file = harbour.directory.path().join("plan.json");
+    let file = file.to_str().unwrap();
+    harbour.run("state", &["plan", "--output", file]);
+    let start = ["rollout", "start", file, "--dry-run"];
+    let output = harbour.run("state", &start);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let refused: Vec<&str> = errors
+        .lines()
+        .filter(|line| line.starts_with("refused: "))
+        .collect();
+    assert_eq!(refused.len(), 1, "{errors}");
+    assert!(
+        refused[0].starts_with("refused: not-approved: "),
+        "{errors}"
+    );
+}

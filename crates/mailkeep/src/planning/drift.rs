@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mailkeep_model::{Fleet, HostName, Lifecycle, Plan, RegionName, ServiceName};
+use mailkeep_model::{Fleet, HostName, Lifecycle, Plan, RegionName, Service, ServiceName};
 
 /// Regions that another team answers for than the plan says, each in a sentence.
 pub fn owners_changed(plan: &Plan, fleet: &Fleet) -> Vec<String> {
@@ -83,12 +83,13 @@ pub fn rules_changed(plan: &Plan, fleet: &Fleet) -> Vec<String> {
 }
 
 fn service_changed(name: &ServiceName, plan: &Plan, fleet: &Fleet, told: &mut Vec<String>) {
-    let (Some(planned), Some(service)) = (plan.services.get(name), fleet.services.get(name)) else {
-        told.push(format!(
-            "service {name} is not declared, or not in the plan"
-        ));
+    let Some(planned) = plan.services.get(name) else {
+        told.push(format!("{name}: the plan knows of no such service"));
         return;
     };
+    // One that hosts carry and nobody declares has no minimum of its own, in a plan as here.
+    let undeclared = Service::default();
+    let service = fleet.services.get(name).unwrap_or(&undeclared);
     let mut hosts: BTreeMap<&RegionName, BTreeSet<&HostName>> = BTreeMap::new();
     for (host, declared) in &fleet.hosts {
         if let Some(region) = &declared.region
@@ -129,7 +130,7 @@ fn service_changed(name: &ServiceName, plan: &Plan, fleet: &Fleet, told: &mut Ve
 #[cfg(test)]
 mod tests {
     use mailkeep_model::{
-        Host, Lane, PlannedRegion, PlannedService, Realm, Region, RolloutPolicy, Service, TeamName,
+        Host, Lane, PlannedRegion, PlannedService, Realm, Region, RolloutPolicy, TeamName,
         Timestamp,
     };
 
@@ -254,5 +255,8 @@ mod tests {
         let mut smaller = before.clone();
         smaller.hosts.pop_last();
         assert_eq!(told(&smaller), ["other servers carry inbound-mx by now"]);
+        let mut undeclared = before.clone();
+        undeclared.services.clear();
+        assert_eq!(told(&undeclared), Vec::<String>::new());
     }
 }
