@@ -354,6 +354,16 @@ fn a_host_that_nothing_is_known_of_is_named_and_not_passed_over() {
         "facts-missing"
     );
     assert_eq!(json["plan"]["steps"].as_array().unwrap().len(), 4);
+    // The report stays beside the plan, for whoever looks at it later.
+    let id = json["id"].as_str().unwrap();
+    fleet
+        .plan(&["show", id])
+        .exits(0)
+        .prints("no plan could end before")
+        .prints("dark  facts-missing");
+    let page = fleet.plan(&["show", id, "--format", "html"]).exits(0).out;
+    assert!(page.contains("nothing was ever seen of it"), "{page}");
+    assert!(page.contains("the soonest any plan could end"), "{page}");
 }
 
 /// From the look before the start until the new version is on the host.

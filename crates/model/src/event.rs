@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Act, ActOutcome, Actor, AdvisoryId, CallOff, FeedId, HostName, Lane, Ledger, PlanId,
-    PlannedWindow, RegionName, RolloutOutcome, ServiceName, Status, TeamName,
+    PlannedWindow, PlanningReport, RegionName, RolloutOutcome, ServiceName, Status, TeamName,
 };
 
 /// Whether something concerns real servers or a rehearsal. Part of every event, so that a drill can
@@ -130,6 +130,13 @@ pub enum EventKind {
         hosts: u64,
         /// One line for a person.
         title: String,
+    },
+    /// What the planner reported beside a plan that was kept.
+    PlanReported {
+        /// Which.
+        plan: PlanId,
+        /// The report.
+        report: Box<PlanningReport>,
     },
     /// A team approved a plan, or its region's part of one. The signature is kept beside the plan.
     PlanApproved {
@@ -275,6 +282,7 @@ impl EventKind {
     pub fn plan(&self) -> Option<&PlanId> {
         match self {
             Self::PlanMade { plan, .. }
+            | Self::PlanReported { plan, .. }
             | Self::PlanApproved { plan, .. }
             | Self::RolloutStarted { plan, .. }
             | Self::RolloutPaused { plan, .. }

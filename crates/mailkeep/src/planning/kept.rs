@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use mailkeep_model::{Plan, PlanId};
+use mailkeep_model::{EventKind, Plan, PlanId, PlanningReport};
 use mailkeep_plan::document::MAX_PLAN_BYTES;
 use mailkeep_store::Store;
 
@@ -83,6 +83,16 @@ pub fn by_id(store: &dyn Store, id: &PlanId) -> anyhow::Result<Option<Kept>> {
         "the plan {id} is damaged: its content is {found}"
     );
     Ok(Some(Kept { id: found, plan }))
+}
+
+/// What the planner reported beside a plan, where it was kept. A plan that a region shifted has none, nor
+/// has one from a file.
+pub fn report(store: &dyn Store, id: &PlanId) -> anyhow::Result<Option<PlanningReport>> {
+    let mut events = store.events_of_plan(id, 0)?.into_iter();
+    Ok(events.find_map(|recorded| match recorded.event.kind {
+        EventKind::PlanReported { report, .. } => Some(*report),
+        _ => None,
+    }))
 }
 
 /// The plans that a plan replaces, nearest first, as far as they are kept.

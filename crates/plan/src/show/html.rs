@@ -187,7 +187,11 @@ fn figures(out: &mut String, picture: &Picture<'_>, report: Option<&PlanningRepo
     figure("", "hosts", plan.steps.len().to_string());
     figure("", "waves", plan.waves.len().to_string());
     if let Some(report) = report {
-        figure("", "from now to the end", minutes(report.end_minutes));
+        figure(
+            "",
+            "from its making to the end",
+            minutes(report.end_minutes),
+        );
         figure(
             "",
             "the soonest any plan could end",

@@ -80,6 +80,7 @@ impl Executor {
             | EventKind::WindowsReserved { .. }
             | EventKind::ReservationEnded { .. }
             | EventKind::PlanMade { .. }
+            | EventKind::PlanReported { .. }
             | EventKind::PlanApproved { .. }
             | EventKind::ProbesCounted { .. } => {}
         }

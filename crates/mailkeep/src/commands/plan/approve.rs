@@ -78,7 +78,7 @@ pub(super) fn run(app: &App, args: &ApproveArgs) -> anyhow::Result<Done> {
     }
     // One that was made elsewhere and handed over as a file.
     if store.plan(&kept.id)?.is_none() {
-        make::record(app, &mut store, kept.plan.clone(), true, None)?;
+        make::record(app, &mut store, kept.plan.clone(), None, true, None)?;
     }
     let key = match (&args.signature, &args.key) {
         (Some(_), _) => None,

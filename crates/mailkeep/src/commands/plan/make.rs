@@ -82,7 +82,11 @@ pub(super) fn run(app: &App, args: &MakeArgs) -> anyhow::Result<Done> {
     };
     let Planned { plan, report } = mailkeep_plan::plan(&request);
     let kept = plan
-        .map(|plan| record(app, &mut store, plan, !args.dry_run, args.output.as_deref()))
+        .map(|plan| {
+            let report = Some(&report);
+            let output = args.output.as_deref();
+            record(app, &mut store, plan, report, !args.dry_run, output)
+        })
         .transpose()?;
     tell(app, &store, &fleet, args, kept.as_ref(), &report)?;
     let open = !report.not_planned.is_empty() || !report.missed_deadlines.is_empty();
@@ -303,11 +307,13 @@ fn left_unpatched(
         .collect()
 }
 
-/// Checks a plan by the other pair of eyes, keeps it, and writes it where that was asked for.
+/// Checks a plan by the other pair of eyes, keeps it with its report, and writes it where that was asked
+/// for.
 pub(super) fn record(
     app: &App,
     store: &mut SqliteStore,
     plan: Plan,
+    report: Option<&PlanningReport>,
     keep: bool,
     output: Option<&Path>,
 ) -> anyhow::Result<Kept> {
@@ -337,7 +343,17 @@ pub(super) fn record(
                 title: plan.title.clone(),
             },
         };
-        store.record_plan(&id, &bytes, &event)?;
+        let is_new = store.record_plan(&id, &bytes, &event)?;
+        // A plan that was there already has the report of its making.
+        if let Some(report) = report.filter(|_| is_new) {
+            store.append_event(&Event {
+                kind: EventKind::PlanReported {
+                    plan: id.clone(),
+                    report: Box::new(report.clone()),
+                },
+                ..event
+            })?;
+        }
     }
     if let Some(path) = output {
         write_whole(path, &bytes)

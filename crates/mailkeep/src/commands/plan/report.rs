@@ -36,13 +36,18 @@ pub(super) fn plan(
             utc(wave.start),
         )?;
     }
-    let Some(report) = report else {
-        return Ok(());
-    };
+    match report {
+        Some(report) => bounds(report, out),
+        None => Ok(()),
+    }
+}
+
+/// End and exposure beside what no plan could beat.
+pub(super) fn bounds(report: &PlanningReport, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     writeln!(
         out,
-        "End       {} from now; no plan could end before {} ({})",
+        "End       {} from its making; no plan could end before {} ({})",
         length(report.end_minutes),
         length(report.end_bound_minutes),
         ratio(report.end_minutes, report.end_bound_minutes),

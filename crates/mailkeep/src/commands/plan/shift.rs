@@ -62,7 +62,7 @@ pub(super) fn run(app: &App, args: &ShiftArgs) -> anyhow::Result<Done> {
         }
         return Ok(Done::Findings);
     }
-    let child = make::record(app, &mut store, child, true, args.output.as_deref())?;
+    let child = make::record(app, &mut store, child, None, true, args.output.as_deref())?;
     let mut out = Vec::new();
     report::plan(&child, None, &mut out)?;
     report::approvals(&state_of(&store, &fleet, &child)?, &mut out)?;

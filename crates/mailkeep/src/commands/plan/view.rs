@@ -167,11 +167,16 @@ pub(super) fn show(app: &App, args: &PlanShowArgs) -> anyhow::Result<Done> {
     let fleet = app.fleet(args.fleet.as_deref())?;
     let store = app.store(fleet.as_ref())?;
     let kept = kept::find(&store, &args.plan)?;
+    let found = kept::report(&store, &kept.id)?;
     let mut bytes = Vec::new();
     match args.format {
         ShowFormat::Text => {
             writeln!(bytes, "{}", kept.id)?;
             bytes.extend_from_slice(mailkeep_plan::show::text(&kept.plan).as_bytes());
+            if let Some(found) = &found {
+                report::bounds(found, &mut bytes)?;
+                report::left_open(found, Some(&kept.plan), &mut bytes)?;
+            }
             if let Some(fleet) = &fleet
                 && store.plan(&kept.id)?.is_some()
             {
@@ -180,7 +185,9 @@ pub(super) fn show(app: &App, args: &PlanShowArgs) -> anyhow::Result<Done> {
             }
         }
         ShowFormat::Json => bytes = mailkeep_plan::canonical(&kept.plan)?,
-        ShowFormat::Html => bytes = mailkeep_plan::show::html(&kept.plan, None).into_bytes(),
+        ShowFormat::Html => {
+            bytes = mailkeep_plan::show::html(&kept.plan, found.as_ref()).into_bytes()
+        }
         ShowFormat::Svg => bytes = mailkeep_plan::show::svg(&kept.plan).into_bytes(),
     }
     match &args.output {
