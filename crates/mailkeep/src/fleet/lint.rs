@@ -95,6 +95,8 @@ gap_kinds! {
     SeveralPilotRegions = "several-pilot-regions",
     /// A team can be reached neither by mail nor by telephone.
     TeamWithoutContact = "team-without-contact",
+    /// A window's rule names no day, so that one is taken for it.
+    WindowWithoutDay = "window-without-day",
 }
 
 impl fmt::Display for GapKind {
@@ -181,6 +183,7 @@ fn regions(fleet: &Fleet, gaps: &mut Gaps) {
             );
         }
     }
+    windows_without_day(fleet, gaps);
     if !fleet.regions.is_empty() && pilots.is_empty() {
         gaps.add(
             GapKind::NoPilotRegion,
@@ -197,6 +200,48 @@ fn regions(fleet: &Fleet, gaps: &mut Gaps) {
             "Leave pilot = true with one of them.",
         );
     }
+}
+
+fn windows_without_day(fleet: &Fleet, gaps: &mut Gaps) {
+    for (name, region) in &fleet.regions {
+        for window in &region.windows {
+            if let Some(day) = day_taken(&window.rrule) {
+                gaps.add(
+                    GapKind::WindowWithoutDay,
+                    name,
+                    format!(
+                        "Region {name} has a window {} that names no day; {day} is taken.",
+                        window.rrule
+                    ),
+                    "Name the day: BYDAY=SU, say.",
+                );
+            }
+        }
+    }
+}
+
+/// The day that a rule falls on though it names none: a rule without a start date counts from a Monday,
+/// the first of a month.
+fn day_taken(rule: &str) -> Option<&'static str> {
+    let has = |part: &str| rule.split(';').any(|found| found.starts_with(part));
+    // A rule with numbers of weeks is taken for every day of them.
+    let names = [
+        "BYDAY=",
+        "BYMONTHDAY=",
+        "BYYEARDAY=",
+        "BYWEEKNO=",
+        "FREQ=DAILY",
+    ];
+    if names.into_iter().any(has) {
+        return None;
+    }
+    Some(if has("FREQ=WEEKLY") {
+        "Monday"
+    } else if has("FREQ=MONTHLY") || has("BYMONTH=") {
+        "the first of the month"
+    } else {
+        "the first of January"
+    })
 }
 
 fn services(fleet: &Fleet, gaps: &mut Gaps) {

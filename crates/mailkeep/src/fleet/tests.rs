@@ -488,6 +488,58 @@ fn gaps_of(text: &str) -> Vec<(&'static str, String)> {
 }
 
 #[test]
+fn a_window_that_names_no_day_is_named_with_the_day_that_is_taken() {
+    let windows = |rule: &str| {
+        format!(
+            "[regions.r]\ntime_zone = \"UTC\"\n\
+             windows = [{{ rrule = \"{rule};BYHOUR=1\", duration = \"2h\" }}]\n"
+        )
+    };
+    let now = at("2026-11-21T12:00:00Z");
+    for (rule, day) in [
+        ("FREQ=WEEKLY", Some("Monday is taken")),
+        ("FREQ=MONTHLY", Some("the first of the month is taken")),
+        (
+            "FREQ=YEARLY;BYMONTH=5",
+            Some("the first of the month is taken"),
+        ),
+        ("FREQ=YEARLY", Some("the first of January is taken")),
+        ("FREQ=YEARLY;BYWEEKNO=20", None),
+        ("FREQ=DAILY", None),
+        ("FREQ=WEEKLY;BYDAY=SU", None),
+        ("FREQ=MONTHLY;BYMONTHDAY=-1", None),
+        ("FREQ=YEARLY;BYYEARDAY=100", None),
+    ] {
+        let (file, _) = parse(&windows(rule)).unwrap();
+        let gaps = lint(&file.fleet, &|_| Some(now), now);
+        let found = gaps
+            .iter()
+            .find(|gap| gap.kind.name() == "window-without-day");
+        assert_eq!(found.is_some(), day.is_some(), "{rule}: {gaps:?}");
+        if let (Some(gap), Some(day)) = (found, day) {
+            assert!(gap.sentence.contains(day), "{gap}");
+            // It is the day that plans are made with.
+            let windows = &file.fleet.regions.values().next().unwrap().windows;
+            let opens = mailkeep_plan::windows::openings(
+                &jiff::tz::TimeZone::UTC,
+                windows,
+                now,
+                at("2028-11-21T12:00:00Z"),
+            )
+            .unwrap();
+            for opening in opens {
+                let opens = opening.opens.to_zoned(jiff::tz::TimeZone::UTC);
+                assert!(if day.starts_with("Monday") {
+                    opens.weekday() == jiff::civil::Weekday::Monday
+                } else {
+                    opens.day() == 1 && (!day.contains("January") || opens.month() == 1)
+                });
+            }
+        }
+    }
+}
+
+#[test]
 fn a_complete_fleet_has_no_gaps() {
     assert_eq!(gaps_of(SMALL), []);
 }
@@ -500,6 +552,12 @@ fn each_gap_is_named() {
         (
             "[regions.r]\ntime_zone = \"UTC\"",
             "region-without-window",
+            "r",
+        ),
+        (
+            "[regions.r]\ntime_zone = \"UTC\"\n\
+             windows = [{ rrule = \"FREQ=WEEKLY;BYHOUR=1\", duration = \"2h\" }]",
+            "window-without-day",
             "r",
         ),
         (
