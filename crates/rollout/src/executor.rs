@@ -116,6 +116,8 @@ pub struct Executor {
     started: bool,
     paused: Option<String>,
     aborted: Option<String>,
+    /// A host that somebody changed after its proof, and that nobody has looked at since.
+    changed: Option<usize>,
     outcome: Option<RolloutOutcome>,
     /// By step.
     hosts: Vec<Progress>,
@@ -195,6 +197,7 @@ impl Executor {
             started: false,
             paused: None,
             aborted: None,
+            changed: None,
             outcome: None,
             after: after.collect(),
             by_name,
@@ -499,42 +502,58 @@ impl Executor {
         )
     }
 
-    /// The record that pauses the rollout, where a wave has more failures than it bears and there is
-    /// anything left to stop.
+    /// The record that pauses the rollout, where something happened that a person must know of before
+    /// more hosts are begun, and there is anything left to stop.
     fn pause(&self) -> Option<EventKind> {
         if self.paused.is_some() || self.aborted.is_some() {
             return None;
         }
-        let limit = self.plan.policy.wave_failures;
-        let (at, wave) = self
-            .waves
-            .iter()
-            .enumerate()
-            .find(|(_, wave)| wave.failed > limit && wave.failed > wave.borne)?;
+        let reason = self
+            .wave_failures()
+            .or_else(|| self.changed_by_others())?;
         let left = self.hosts.iter().any(|host| {
             matches!(
                 host.state,
                 HostState::Waiting | HostState::Prechecking | HostState::Ready | HostState::Leasing
             )
         });
-        if !left {
-            return None;
-        }
-        let planned = self.plan.waves.get(at)?;
-        let hosts = if wave.failed == 1 { "host" } else { "hosts" };
-        Some(EventKind::RolloutPaused {
+        left.then(|| EventKind::RolloutPaused {
             plan: self.plan_id.clone(),
             by: Actor {
                 name: "mailkeep".to_owned(),
                 team: None,
             },
-            reason: format!(
-                "wave-failures: {} {hosts} of wave {at} ({} stage, {}) failed, {limit} may",
-                wave.failed,
-                planned.stage.name(),
-                planned.region,
-            ),
+            reason,
         })
+    }
+
+    /// A wave has more failures than it bears, and more than a person knew of when resuming.
+    fn wave_failures(&self) -> Option<String> {
+        let limit = self.plan.policy.wave_failures;
+        let (at, wave) = self
+            .waves
+            .iter()
+            .enumerate()
+            .find(|(_, wave)| wave.failed > limit && wave.failed > wave.borne)?;
+        let planned = self.plan.waves.get(at)?;
+        let hosts = if wave.failed == 1 { "host" } else { "hosts" };
+        Some(format!(
+            "wave-failures: {} {hosts} of wave {at} ({} stage, {}) failed, {limit} may",
+            wave.failed,
+            planned.stage.name(),
+            planned.region,
+        ))
+    }
+
+    /// Somebody works on hosts by hand.
+    fn changed_by_others(&self) -> Option<String> {
+        let at = self.changed?;
+        let (step, host) = (self.plan.steps.get(at)?, self.hosts.get(at)?);
+        Some(format!(
+            "changed-by-others: {}: {}",
+            step.host,
+            host.why.as_deref().unwrap_or_default()
+        ))
     }
 
     fn orders(&mut self, now: Timestamp) -> Vec<Order> {

@@ -37,6 +37,8 @@ pub enum HostEvent {
     Overdue,
     /// It failed.
     Failed,
+    /// Nothing was done, or what was done stands proven, and somebody has changed the host besides.
+    ChangedByOthers,
     /// Somebody else has their hands on the host.
     LeaseLost,
     /// No answer, or none that could be understood; it will be tried again.
@@ -49,7 +51,7 @@ pub enum HostEvent {
 
 impl HostEvent {
     /// Every event.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Begun,
         Self::LookAgain,
         Self::Done,
@@ -57,6 +59,7 @@ impl HostEvent {
         Self::NotYet,
         Self::Overdue,
         Self::Failed,
+        Self::ChangedByOthers,
         Self::LeaseLost,
         Self::Unreachable,
         Self::OutOfReach,
@@ -69,6 +72,7 @@ impl HostEvent {
             Self::AlreadyDone => "already-done",
             Self::Begun => "begun",
             Self::CalledOff => "called-off",
+            Self::ChangedByOthers => "changed-by-others",
             Self::Done => "done",
             Self::Failed => "failed",
             Self::LeaseLost => "lease-lost",
@@ -102,6 +106,7 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             | E::NotYet
             | E::Overdue
             | E::Failed
+            | E::ChangedByOthers
             | E::LeaseLost
             | E::Unreachable
             | E::OutOfReach => illegal,
@@ -114,7 +119,7 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach | E::CalledOff => {
                 Ok(S::Untouched)
             }
-            E::LookAgain => illegal,
+            E::LookAgain | E::ChangedByOthers => illegal,
         },
         S::Ready => match event {
             E::Begun => Ok(S::Leasing),
@@ -125,6 +130,7 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             | E::NotYet
             | E::Overdue
             | E::Failed
+            | E::ChangedByOthers
             | E::LeaseLost
             | E::Unreachable
             | E::OutOfReach => illegal,
@@ -136,32 +142,34 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             E::Failed | E::LeaseLost => Ok(S::Untouched),
             // It may have been taken all the same.
             E::Overdue | E::OutOfReach | E::CalledOff => Ok(S::ReleasingUntouched),
-            E::LookAgain => illegal,
+            E::LookAgain | E::ChangedByOthers => illegal,
         },
         S::Draining => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Draining),
             E::Done | E::AlreadyDone => Ok(S::Emptying),
             E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::BackingOut),
             E::LeaseLost => Ok(S::Held),
-            E::LookAgain => illegal,
+            E::LookAgain | E::ChangedByOthers => illegal,
         },
         S::Emptying => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Emptying),
             E::Done | E::AlreadyDone => Ok(S::Saving),
             E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::BackingOut),
             E::LeaseLost => Ok(S::Held),
-            E::LookAgain => illegal,
+            E::LookAgain | E::ChangedByOthers => illegal,
         },
         S::Saving => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Saving),
             E::Done | E::AlreadyDone => Ok(S::Patching),
             E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::BackingOut),
             E::LeaseLost => Ok(S::Held),
-            E::LookAgain => illegal,
+            E::LookAgain | E::ChangedByOthers => illegal,
         },
         S::Patching => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Patching),
             E::Done | E::AlreadyDone => Ok(S::Proving),
+            // Seen before anything was done, which would have hidden it.
+            E::ChangedByOthers => Ok(S::BackingOut),
             // From here on only the saved versions are known to be good.
             E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::RollingBack),
             E::LeaseLost => Ok(S::Held),
@@ -172,7 +180,7 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             E::Done | E::AlreadyDone => Ok(S::Returning),
             E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::RollingBack),
             E::LeaseLost => Ok(S::Held),
-            E::LookAgain => illegal,
+            E::LookAgain | E::ChangedByOthers => illegal,
         },
         S::Returning => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Returning),
@@ -180,11 +188,13 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             // Mail may flow again: it is kept away before anything else is done.
             E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::DrainingAgain),
             E::LeaseLost => Ok(S::Unproven),
-            E::LookAgain => illegal,
+            E::LookAgain | E::ChangedByOthers => illegal,
         },
         S::Soaking => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Soaking),
             E::Done | E::AlreadyDone => Ok(S::Releasing),
+            // Its proof stands: what came after it is not the patch's doing, nor ours to take back.
+            E::ChangedByOthers => Ok(S::Releasing),
             E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::DrainingAgain),
             E::LeaseLost => Ok(S::Unproven),
             E::LookAgain => illegal,
@@ -194,14 +204,14 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             E::Done | E::AlreadyDone | E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach => {
                 Ok(S::Proven)
             }
-            E::LookAgain | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
         },
         S::DrainingAgain => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::DrainingAgain),
             E::Done | E::AlreadyDone => Ok(S::EmptyingAgain),
             // It serves, or may serve: nothing is changed below it.
             E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach | E::CalledOff => Ok(S::Unproven),
-            E::LookAgain => illegal,
+            E::LookAgain | E::ChangedByOthers => illegal,
         },
         S::EmptyingAgain => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::EmptyingAgain),
@@ -209,45 +219,45 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             // again (RFC 5321 section 4.5.4.1).
             E::Done | E::AlreadyDone | E::Overdue | E::Failed => Ok(S::RollingBack),
             E::LeaseLost | E::OutOfReach => Ok(S::Held),
-            E::LookAgain | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
         },
         S::RollingBack => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::RollingBack),
             E::Done | E::AlreadyDone => Ok(S::ProvingOld),
             E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach => Ok(S::Held),
-            E::LookAgain | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
         },
         S::ProvingOld => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::ProvingOld),
             E::Done | E::AlreadyDone => Ok(S::ReturningOld),
             E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach => Ok(S::Held),
-            E::LookAgain | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
         },
         S::ReturningOld => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::ReturningOld),
             E::Done | E::AlreadyDone => Ok(S::ReleasingOld),
             E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach => Ok(S::Held),
-            E::LookAgain | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
         },
         S::ReleasingOld => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::ReleasingOld),
             E::Done | E::AlreadyDone | E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach => {
                 Ok(S::RolledBack)
             }
-            E::LookAgain | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
         },
         S::BackingOut => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::BackingOut),
             E::Done | E::AlreadyDone => Ok(S::ReleasingUntouched),
             E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach => Ok(S::Held),
-            E::LookAgain | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
         },
         S::ReleasingUntouched => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::ReleasingUntouched),
             E::Done | E::AlreadyDone | E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach => {
                 Ok(S::Untouched)
             }
-            E::LookAgain | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
         },
         S::Proven | S::RolledBack | S::Untouched | S::Held | S::Unproven => match event {
             E::Begun
@@ -257,6 +267,7 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             | E::NotYet
             | E::Overdue
             | E::Failed
+            | E::ChangedByOthers
             | E::LeaseLost
             | E::Unreachable
             | E::OutOfReach
@@ -543,7 +554,7 @@ mod tests {
                 if to == HostState::ReturningOld {
                     assert_eq!(from, HostState::ProvingOld);
                 }
-                if to == HostState::BackingOut {
+                if to == HostState::BackingOut && event != HostEvent::ChangedByOthers {
                     assert!(matches!(
                         from,
                         HostState::Draining | HostState::Emptying | HostState::Saving
@@ -551,6 +562,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_others_changed_is_never_rolled_back() {
+        let moves: Vec<(HostState, HostState)> = HostState::ALL
+            .into_iter()
+            .filter_map(|from| Some((from, next(from, HostEvent::ChangedByOthers).ok()?)))
+            .collect();
+        assert_eq!(
+            moves,
+            [
+                (HostState::Patching, HostState::BackingOut),
+                (HostState::Soaking, HostState::Releasing),
+            ]
+        );
     }
 
     #[test]

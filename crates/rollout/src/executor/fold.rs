@@ -26,6 +26,7 @@ impl Executor {
             EventKind::RolloutPaused { reason, .. } => self.paused = Some(reason.clone()),
             EventKind::RolloutResumed { .. } => {
                 self.paused = None;
+                self.changed = None;
                 for wave in &mut self.waves {
                     wave.borne = wave.failed;
                 }
@@ -187,6 +188,7 @@ impl Executor {
             | HostEvent::LookAgain
             | HostEvent::Overdue
             | HostEvent::Failed
+            | HostEvent::ChangedByOthers
             | HostEvent::LeaseLost
             | HostEvent::OutOfReach
             | HostEvent::CalledOff => None,
@@ -215,10 +217,15 @@ impl Executor {
                 event,
                 HostEvent::Overdue
                     | HostEvent::Failed
+                    | HostEvent::ChangedByOthers
                     | HostEvent::LeaseLost
                     | HostEvent::OutOfReach
                     | HostEvent::CalledOff
             );
+            if event == HostEvent::ChangedByOthers && from == HostState::Soaking {
+                self.changed = Some(at);
+                self.unsettled = true;
+            }
             if astray && host.why.is_none() && !is_release(from) {
                 host.why.clone_from(&host.trouble);
             }

@@ -166,6 +166,16 @@ impl Progress {
                         HostEvent::Failed
                     }
                     ActFailure::LeaseHeld | ActFailure::LeaseLost => HostEvent::LeaseLost,
+                    // The hands say so of a patch only before it begins; after a proof it is not ours.
+                    ActFailure::ConfigurationChanged
+                        if matches!(self.state, HostState::Patching | HostState::Soaking) =>
+                    {
+                        HostEvent::ChangedByOthers
+                    }
+                    // Nor is another version then: whoever installed it has their hands on the host.
+                    ActFailure::UnexpectedVersion if self.state == HostState::Soaking => {
+                        HostEvent::LeaseLost
+                    }
                     ActFailure::ConfigurationChanged
                     | ActFailure::DiskFull
                     | ActFailure::MailServiceChanged

@@ -578,6 +578,58 @@ fn more_failures_than_a_wave_bears_pause_what_is_not_begun() {
 }
 
 #[test]
+fn a_host_that_somebody_changes_after_its_proof_stays_proven_and_pauses_the_rest() {
+    let steps = [("mx1", Stage::Rest, 0), ("mx2", Stage::Rest, 180)];
+    let mut bench = Bench::new(plan_of(&steps, 0, Some(240)));
+    let mut hands = |host: &str, act: Act, _: u32| match (host, act) {
+        ("mx1", Act::Recheck) => failed(ActFailure::ConfigurationChanged),
+        _ => done(),
+    };
+    bench.until(at(190), &mut hands);
+    assert_eq!(bench.acts("mx1"), GOOD);
+    assert_eq!(bench.state("mx1"), HostState::Proven);
+    assert_eq!(bench.state("mx2"), HostState::Waiting);
+    let reason = bench.executor.paused().unwrap();
+    assert!(
+        reason.starts_with("changed-by-others: mx1: configuration-changed"),
+        "{reason}"
+    );
+    let view = bench.executor.states().next().unwrap();
+    assert!(view.why.unwrap().starts_with("configuration-changed"));
+    bench.note(EventKind::RolloutResumed {
+        plan: plan_id(),
+        by: actor(),
+    });
+    bench.run(&mut hands);
+    assert_eq!(bench.state("mx2"), HostState::Proven);
+    assert_eq!(bench.executor.outcome(), Some(RolloutOutcome::Proven));
+}
+
+#[test]
+fn a_host_that_somebody_changes_before_its_patch_is_let_go_and_no_other_waits_for_it() {
+    let steps = [("mx1", Stage::Rest, 0), ("mx2", Stage::Rest, 60)];
+    let mut bench = Bench::new(plan_of(&steps, 0, Some(240)));
+    bench.run(&mut |host, act, _| match (host, act) {
+        ("mx1", Act::Patch) => failed(ActFailure::ConfigurationChanged),
+        _ => done(),
+    });
+    assert_eq!(bench.state("mx1"), HostState::Untouched);
+    assert!(bench.acts("mx1").ends_with(&["patch", "return", "release"]));
+    assert_eq!(bench.state("mx2"), HostState::Proven);
+}
+
+#[test]
+fn another_version_after_the_proof_is_neither_proven_nor_taken_back() {
+    let mut bench = Bench::new(plan_of(&[("mx1", Stage::Rest, 0)], 0, Some(240)));
+    bench.run(&mut |_, act, _| match act {
+        Act::Recheck => failed(ActFailure::UnexpectedVersion),
+        _ => done(),
+    });
+    assert_eq!(bench.state("mx1"), HostState::Unproven);
+    assert!(!bench.acts("mx1").contains(&"roll-back"));
+}
+
+#[test]
 fn a_paused_rollout_ends_when_its_windows_have_passed() {
     let mut bench = Bench::new(plan_of(&[("mx1", Stage::Test, 0)], 0, Some(240)));
     bench.note(EventKind::RolloutPaused {
