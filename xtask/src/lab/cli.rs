@@ -7,7 +7,7 @@ use super::error::LabError;
 use super::family::Family;
 use super::fault::Fault;
 use super::pair::Pairing;
-use super::{Lab, Wanted};
+use super::{Lab, Wanted, tour};
 
 /// What `cargo xtask lab` understands.
 pub(crate) const HELP: &str = "\
@@ -27,7 +27,7 @@ cargo xtask lab COMMAND: real Debian mail hosts in namespaces of this machine (n
   stop|kill|boot NAME  orderly halt, power cut, start on the same disk
   fault NAME FAULT     banner-flood [MIB], hang, refused-key, silent, stale-host-key,
                        upgrade-without-restart
-  tour [--binary PATH] [--debug]
+  tour [--binary PATH]
                        all of it in a few minutes, in a lab of its own: an advisory, the plan, its
                        approval, the rollout under mail load, the proof, the report
   down [--purge]       end all hosts, keep the images (--purge: remove them too)
@@ -56,11 +56,6 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
             ExitCode::from(if usage { 2 } else { 1 })
         }
     }
-}
-
-/// The tour, with the words after its name.
-pub(crate) fn tour(words: &[&str]) -> Result<ExitCode, LabError> {
-    super::tour::run(&super::tour::Options::parse(words)?)
 }
 
 fn command(words: &[&str]) -> Result<ExitCode, LabError> {
@@ -109,7 +104,7 @@ fn command(words: &[&str]) -> Result<ExitCode, LabError> {
             let fault = Fault::parse(&fault)?;
             Lab::open_default()?.fault(name, fault)?;
         }
-        ["tour", rest @ ..] => return tour(rest),
+        ["tour", rest @ ..] => return tour::run(&tour::Options::parse(rest)?),
         ["down"] => Lab::open_default()?.down()?,
         ["down", "--purge"] => Lab::open_default()?.purge()?,
         other => {

@@ -3,6 +3,8 @@
 //!
 //! Entry: [`Desk`]. Everything is done by the `mailkeep` program, as a user would do it.
 
+pub mod fleet;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,11 +15,15 @@ use super::Lab;
 use super::command::{output, program};
 use super::error::LabError;
 use super::family::Family;
+use super::inventory::region;
 use super::pair::Pair;
-use super::tour::fleet;
 
 /// The plan, in the desk's directory.
-const PLAN: &str = "plan.json";
+pub(super) const PLAN: &str = "plan.json";
+
+/// What is imported: the kind of the feed and its file.
+pub(super) const FEEDS: [(&str, &str); 2] =
+    [("debian-tracker", "tracker.json"), ("kev", "kev.json")];
 
 /// A directory with a fleet file, from which `mailkeep` is called as the controller.
 #[derive(Debug)]
@@ -48,12 +54,12 @@ impl<'a> Desk<'a> {
         let hosts = lab.hosts()?;
         let mut teams: Vec<String> = Vec::new();
         for host in &hosts {
-            let team = format!("{}-mail", fleet::region(host));
+            let team = format!("{}-mail", region(host));
             if !teams.contains(&team) {
                 teams.push(team);
             }
         }
-        teams.push("postmasters".to_owned());
+        teams.push(fleet::GLOBAL_TEAM.to_owned());
         let desk = Self {
             lab,
             binary: binary.to_owned(),
@@ -78,9 +84,8 @@ impl<'a> Desk<'a> {
     /// Takes in that the made-up CVEs of these families are known and exploited, looks at every host,
     /// and makes a plan.
     pub fn plan(&self, pairs: &[(Family, Pair)]) -> Result<Value, LabError> {
-        self.write("tracker.json", &fleet::tracker(pairs, true))?;
-        self.write("kev.json", &fleet::kev(pairs, true)?)?;
-        for (kind, file) in [("debian-tracker", "tracker.json"), ("kev", "kev.json")] {
+        self.publish(pairs, true)?;
+        for (kind, file) in FEEDS {
             self.answer(&["feeds", "import", "--source", kind, file])?;
         }
         self.answer(&["scan"])?;
@@ -88,6 +93,12 @@ impl<'a> Desk<'a> {
         let path = self.directory.join(PLAN);
         let text = fs::read_to_string(&path).map_err(|error| LabError::io("read", &path, error))?;
         parsed(&path, &text)
+    }
+
+    /// Writes the feeds as they are before the made-up CVEs of these families are known, or after.
+    pub(super) fn publish(&self, pairs: &[(Family, Pair)], known: bool) -> Result<(), LabError> {
+        self.write("tracker.json", &fleet::tracker(pairs, known))?;
+        self.write("kev.json", &fleet::kev(pairs, known)?)
     }
 
     /// Every team signs its part with its key, the global one the whole.
@@ -128,12 +139,18 @@ impl<'a> Desk<'a> {
         Err(failed(format!("failed ({})", output.status), tail))
     }
 
+    /// The teams that approve; each one's key lies in the directory under its name.
+    pub(super) fn teams(&self) -> &[String] {
+        &self.teams
+    }
+
     /// Its directory.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    fn mailkeep(&self, args: &[&str]) -> Command {
+    /// `mailkeep`, to be run as the controller.
+    pub(super) fn mailkeep(&self, args: &[&str]) -> Command {
         let mut command = self.lab.controller(&self.binary);
         command
             .args(args)
@@ -142,7 +159,8 @@ impl<'a> Desk<'a> {
         command
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<(), LabError> {
+    /// Writes a file in the directory.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<(), LabError> {
         let path = self.directory.join(name);
         fs::write(&path, text).map_err(|error| LabError::io("write", &path, error))
     }

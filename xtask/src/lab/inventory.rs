@@ -16,11 +16,15 @@ pub(super) const REGIONS: &[(&str, &str)] = &[
     ("africa", "Africa/Nairobi"),
 ];
 
-/// The region's name.
-fn region(host: &Host) -> &'static str {
-    REGIONS
-        .get(usize::from(host.region.saturating_sub(1)))
-        .map_or("elsewhere", |(name, _)| name)
+/// The name of a host's region.
+pub(super) fn region(host: &Host) -> &'static str {
+    region_name(host.region)
+}
+
+/// The name of a region by its number, from 1.
+pub(super) fn region_name(number: u8) -> &'static str {
+    let index = usize::from(number.saturating_sub(1));
+    REGIONS.get(index).map_or("elsewhere", |(name, _)| name)
 }
 
 /// `inventory.ini`, for `mailkeep fleet import` and for Ansible.

@@ -29,7 +29,8 @@ mod pair;
 mod permit;
 mod process;
 mod stock;
-mod tour;
+pub(crate) mod tour;
+mod turn;
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -39,20 +40,21 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-pub use self::desk::Desk;
+pub use self::desk::{Desk, fleet};
 pub use self::error::LabError;
 pub use self::family::Family;
 pub use self::fault::Fault;
 pub use self::host::Host;
 pub use self::load::{Account, Load, LoadSettings};
 pub use self::pair::{Pair, Pairing};
-pub use self::tour::fleet;
+pub use self::turn::Turn;
 
 use self::command::{output, program};
 use self::host::{Place, Starting};
 use self::process::Process;
+use self::turn::{default_root, lock_file};
 
-/// The environment variable that names the lab's directory.
+/// The environment variable that names the lab's directory; those of tests, tour and benchmark lie beside it.
 pub const LAB_VARIABLE: &str = "MAILKEEP_LAB";
 
 /// The programs of a host, for whatever is run inside.
@@ -94,7 +96,7 @@ impl Default for Wanted {
 }
 
 /// A lab, by its directory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Lab {
     root: PathBuf,
     cache: PathBuf,
@@ -129,15 +131,7 @@ impl Lab {
 
     /// The lab in `MAILKEEP_LAB`, else in `lab` below the workspace's target directory.
     pub fn open_default() -> Result<Self, LabError> {
-        match std::env::var_os(LAB_VARIABLE) {
-            Some(directory) => Self::open(PathBuf::from(directory)),
-            None => Self::open(Self::default_root()),
-        }
-    }
-
-    /// Where the lab lies unless `MAILKEEP_LAB` says otherwise.
-    pub fn default_root() -> PathBuf {
-        crate::suite::target_directory(&crate::workspace_root()).join("lab")
+        Self::open(default_root())
     }
 
     /// Keeps images elsewhere, so that labs which live side by side build them only once.
@@ -417,11 +411,6 @@ impl Lab {
         Ok(())
     }
 
-    /// Takes the lab down when the value is dropped, so that a test that fails leaves nothing behind.
-    pub fn down_on_drop(&self) -> DownOnDrop<'_> {
-        DownOnDrop(self)
-    }
-
     /// Starts a host unless it runs, making it if it is new.
     fn begin(
         &self,
@@ -556,28 +545,6 @@ impl Lab {
     fn lock(&self) -> Result<File, LabError> {
         lock_file(&self.root.join("lock"))
     }
-}
-
-/// Takes a lab down when it is dropped.
-#[derive(Debug)]
-pub struct DownOnDrop<'a>(&'a Lab);
-
-impl Drop for DownOnDrop<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.down() {
-            eprintln!(
-                "the lab in {} was not taken down: {error}",
-                self.0.root.display()
-            );
-        }
-    }
-}
-
-fn lock_file(path: &Path) -> Result<File, LabError> {
-    let file = File::create(path).map_err(|error| LabError::io("create", path, error))?;
-    file.lock()
-        .map_err(|error| LabError::io("lock", path, error))?;
-    Ok(file)
 }
 
 /// Mount options, package sources and hooks carry the path unquoted.

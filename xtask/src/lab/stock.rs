@@ -7,7 +7,8 @@ use super::error::LabError;
 use super::family::Family;
 use super::image::{self, Image};
 use super::pair::{self, Pairing};
-use super::{Lab, lock_file, net, permit};
+use super::turn::lock_file;
+use super::{Lab, net, permit};
 
 impl Lab {
     /// Everything that does not belong to one host: images, repositories, key, bridge.

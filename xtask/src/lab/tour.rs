@@ -4,23 +4,24 @@
 //! Entry: [`run`]. Six mail hosts in three regions; everything is done by the `mailkeep` program, as a user
 //! would do it, and shown with what it said. Leaves two pages behind ([`Tour::leave`]) and nothing running.
 
-pub mod fleet;
 mod show;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::command::program;
+use serde_json::Value;
+
+use super::desk::{FEEDS, PLAN};
 use super::error::LabError;
 use super::family::Family::{self, Dovecot, Exim, Postfix};
+use super::inventory::{region, region_name};
 use super::load::{Account, LoadSettings};
 use super::pair::{Pair, Pairing};
-use super::{Lab, Wanted};
+use super::{Desk, Lab, Wanted, fleet};
 use show::{Show, note};
 
-/// The lab's directory below the target directory; the images are those of every other lab.
+/// The lab's directory, beside the usual one.
 const DIRECTORY: &str = "lab-tour";
 
 /// Dealt out so that each of the three regions has two kinds of host.
@@ -31,35 +32,22 @@ const LOAD_EVERY: Duration = Duration::from_millis(250);
 
 /// How the tour is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Options {
+pub(crate) struct Options {
     /// A `mailkeep` that is there; without one it is built.
-    binary: Option<PathBuf>,
-    /// Built without optimisation: sooner there, and slower.
-    debug: bool,
+    pub(crate) binary: Option<PathBuf>,
 }
 
 impl Options {
     pub(super) fn parse(words: &[&str]) -> Result<Self, LabError> {
-        let mut options = Self::default();
-        let mut rest = words;
-        loop {
-            rest = match rest {
-                [] => return Ok(options),
-                ["--debug", rest @ ..] => {
-                    options.debug = true;
-                    rest
-                }
-                ["--binary", path, rest @ ..] => {
-                    options.binary = Some(PathBuf::from(path));
-                    rest
-                }
-                other => {
-                    return Err(LabError::BadArgument(format!(
-                        "tour takes --binary PATH and --debug, not {:?}",
-                        other.join(" ")
-                    )));
-                }
-            }
+        match words {
+            [] => Ok(Self::default()),
+            ["--binary", path] => Ok(Self {
+                binary: Some(PathBuf::from(path)),
+            }),
+            other => Err(LabError::BadArgument(format!(
+                "tour takes --binary PATH, not {:?}",
+                other.join(" ")
+            ))),
         }
     }
 }
@@ -76,53 +64,39 @@ enum Stop {
 }
 
 /// Runs the tour; success is that every host is proven and no message lost.
-pub(super) fn run(options: &Options) -> Result<ExitCode, LabError> {
-    let usual = Lab::default_root();
-    let lab = Lab::open(usual.with_file_name(DIRECTORY))?.with_cache(usual.join("cache"))?;
+pub(crate) fn run(options: &Options) -> Result<ExitCode, LabError> {
     let binary = match &options.binary {
         Some(path) => path
             .canonicalize()
             .map_err(|error| LabError::io("find", path, error))?,
-        None => build(options.debug)?,
+        None => build()?,
     };
     // One at a time: a second tour waits for the first.
-    let turn = lab.root().join("tour.lock");
-    let turn = super::lock_file(&turn)?;
-    lab.down()?; // What a tour that was killed left.
-    let down = lab.down_on_drop();
-    let show = Show::new(&lab, binary);
-    show.end_on_signals()?;
-    let ended = Tour::new(&lab, show).and_then(|tour| tour.all());
-    drop(down);
+    let (lab, turn) = Lab::beside(DIRECTORY)?;
+    let show = Show::new();
+    show.end_on_signals(&lab)?;
+    let ended = tour(&lab, &show, &binary);
     drop(turn);
     match ended {
         Ok(end) => Ok(end.said(&lab)),
         Err(Stop::Lab(error)) => Err(error),
         Err(stop @ Stop::Surprise(_)) => {
-            eprintln!("{stop}");
+            eprintln!("{stop}; the lab is down");
             Ok(ExitCode::FAILURE)
         }
     }
 }
 
-/// Builds the program as its users get it.
-fn build(debug: bool) -> Result<PathBuf, LabError> {
+/// Builds the program without optimisation: what that takes is less than what the tour gains by it.
+fn build() -> Result<PathBuf, LabError> {
     let root = crate::workspace_root();
+    crate::say(format_args!(
+        "building mailkeep, without optimisation (--binary PATH takes one that is there)"
+    ));
     let mut command = crate::cargo();
     command
         .args(["build", "--locked", "--package", "mailkeep"])
         .current_dir(&root);
-    if !debug {
-        command.arg("--release");
-    }
-    crate::say(format_args!(
-        "building mailkeep{}",
-        if debug {
-            ", without optimisation"
-        } else {
-            " as users get it; minutes, the first time (--debug is sooner there)"
-        }
-    ));
     let failed = |outcome: String| LabError::CommandFailed {
         what: "building mailkeep".to_owned(),
         command: "cargo build --package mailkeep".to_owned(),
@@ -135,63 +109,63 @@ fn build(debug: bool) -> Result<PathBuf, LabError> {
     if !status.success() {
         return Err(failed(format!("failed ({status})")));
     }
-    let kind = if debug { "debug" } else { "release" };
-    let target = crate::suite::target_directory(&root);
-    Ok(target.join(kind).join("mailkeep"))
+    Ok(crate::suite::target_directory(&root).join("debug/mailkeep"))
+}
+
+/// Sees the hosts running, and goes through all of it.
+fn tour(lab: &Lab, show: &Show, binary: &Path) -> Result<End, Stop> {
+    show.step("six mail hosts in three regions: real Debian, Postfix, Exim and Dovecot");
+    if !lab.cache.join("images").exists() {
+        note("the first time an image of each kind is built from the Debian archive");
+    }
+    let hosts = lab.up(&Wanted {
+        hosts: 6,
+        families: FAMILIES.to_vec(),
+        regions: 3,
+        pairing: Pairing::Synthetic,
+    })?;
+    lab.take_mail_for(fleet::DOMAIN)?;
+    for host in &hosts {
+        note(&format!(
+            "{} {:8} {:13} {}",
+            host.name,
+            host.family,
+            host.address,
+            region(host)
+        ));
+    }
+    let pairs = [Postfix, Exim, Dovecot].map(|family| Ok((family, lab.pair(family)?)));
+    show.step(
+        "the fleet file: regions, their teams and keys, one server of each region may be out",
+    );
+    Tour {
+        lab,
+        show,
+        desk: Desk::new(lab, binary, lab.root().join("state"), "1", |text| text)?,
+        pairs: pairs.into_iter().collect::<Result<_, LabError>>()?,
+    }
+    .all()
 }
 
 /// The tour under way.
 struct Tour<'a> {
     lab: &'a Lab,
-    show: Show<'a>,
+    show: &'a Show,
     /// Where the fleet file lies, and Mailkeep is called.
-    desk: PathBuf,
+    desk: Desk<'a>,
     pairs: Vec<(Family, Pair)>,
 }
 
 /// How it ended.
 struct End {
     load: Account,
-    report: serde_json::Value,
+    report: Value,
     clean: bool,
 }
 
-impl<'a> Tour<'a> {
-    /// Sees the hosts running.
-    fn new(lab: &'a Lab, show: Show<'a>) -> Result<Self, Stop> {
-        show.step("six mail hosts in three regions: real Debian, Postfix, Exim and Dovecot");
-        if !lab.cache.join("images").exists() {
-            note("the first time an image of each kind is built from the Debian archive");
-        }
-        let hosts = lab.up(&Wanted {
-            hosts: 6,
-            families: FAMILIES.to_vec(),
-            regions: 3,
-            pairing: Pairing::Synthetic,
-        })?;
-        lab.take_mail_for(fleet::DOMAIN)?;
-        for host in &hosts {
-            note(&format!(
-                "{} {:8} {:13} {}",
-                host.name,
-                host.family,
-                host.address,
-                fleet::region(host)
-            ));
-        }
-        let pairs = [Postfix, Exim, Dovecot].map(|family| Ok((family, lab.pair(family)?)));
-        let desk = lab.root().join("state");
-        make_directory(&desk.join("keys"))?;
-        Ok(Self {
-            lab,
-            show,
-            desk,
-            pairs: pairs.into_iter().collect::<Result<_, LabError>>()?,
-        })
-    }
-
+impl Tour<'_> {
     fn all(&self) -> Result<End, Stop> {
-        self.declared()?;
+        self.mailkeep(&[0, 1], &["fleet", "lint"])?;
         self.before()?;
         self.published()?;
         self.planned()?;
@@ -206,35 +180,12 @@ impl<'a> Tour<'a> {
         })
     }
 
-    /// The fleet file, and the teams' keys.
-    fn declared(&self) -> Result<(), Stop> {
-        self.show.step(
-            "the fleet file: regions, their teams and keys, one server of each region may be out",
-        );
-        let mut signers = String::new();
-        for team in fleet::TEAMS {
-            let key = self.key(team);
-            let mut keygen = program(
-                "ssh-keygen",
-                ["-q", "-t", "ed25519", "-N", "", "-C", team, "-f"],
-            );
-            super::command::output("making a team's key", keygen.arg(&key))?;
-            let public = read(&key.with_extension("pub"))?;
-            signers.push_str(&fleet::signer(team, &public));
-        }
-        self.write("allowed_signers", &signers)?;
-        self.write("mailkeep.toml", &fleet::file(&self.lab.hosts()?, "1"))?;
-        self.mailkeep(&[0, 1], &["fleet", "lint"])
-    }
-
     /// The day before.
     fn before(&self) -> Result<(), Stop> {
         self.show
             .step("the day before: nobody knows of a hole, and every server is clean");
         self.refresh_lists()?;
-        self.write("tracker-before.json", &fleet::tracker(&self.pairs, false))?;
-        self.write("kev-before.json", &fleet::kev(&self.pairs, false)?)?;
-        self.import("tracker-before.json", "kev-before.json")?;
+        self.import(false)?;
         self.mailkeep(&[0], &["scan"])?;
         self.mailkeep(&[0], &["check"])
     }
@@ -252,9 +203,7 @@ impl<'a> Tour<'a> {
             ));
         }
         self.refresh_lists()?;
-        self.write("tracker.json", &fleet::tracker(&self.pairs, true))?;
-        self.write("kev.json", &fleet::kev(&self.pairs, true)?)?;
-        self.import("tracker.json", "kev.json")?;
+        self.import(true)?;
         self.mailkeep(&[0], &["scan"])?;
         self.mailkeep(&[1], &["check"])?;
         self.show
@@ -266,45 +215,28 @@ impl<'a> Tour<'a> {
         self.show.step(
             "the plan: for each kind of server a test host, then the pilot region, then the rest",
         );
-        self.mailkeep(&[0], &["plan", "--output", "plan.json"])?;
-        self.mailkeep(&[0], &["plan", "check", "plan.json"])?;
+        self.mailkeep(&[0], &["plan", "--output", PLAN])?;
+        self.mailkeep(&[0], &["plan", "check", PLAN])?;
         let page = self.page("plan.html");
         let page = page.display().to_string();
         self.mailkeep(
             &[0],
-            &[
-                "plan",
-                "show",
-                "plan.json",
-                "--format",
-                "html",
-                "--output",
-                &page,
-            ],
+            &["plan", "show", PLAN, "--format", "html", "--output", &page],
         )?;
         note(&format!("the plan as a page: {page}"));
         self.show
             .step("nothing runs that its teams have not signed");
-        self.mailkeep(&[1], &["rollout", "start", "plan.json"])
+        self.mailkeep(&[1], &["rollout", "start", PLAN])
     }
 
     fn approved(&self) -> Result<(), Stop> {
         self.show.step(
             "each region's team signs its part with its SSH key, and the global team the whole",
         );
-        for team in fleet::TEAMS {
-            let key = format!("keys/{team}");
+        for team in self.desk.teams() {
             self.mailkeep(
                 &[0],
-                &[
-                    "plan",
-                    "approve",
-                    "plan.json",
-                    "--team",
-                    team,
-                    "--key",
-                    &key,
-                ],
+                &["plan", "approve", PLAN, "--team", team, "--key", team],
             )?;
         }
         Ok(())
@@ -320,16 +252,16 @@ impl<'a> Tour<'a> {
             every: LOAD_EVERY,
             minimum: (1..=3).map(|region| (region, 1)).collect(),
         })?;
-        let ended = self.mailkeep(&[0], &["rollout", "start", "plan.json", "--parallel", "6"]);
-        let account = load.end();
-        // How it ended is told first: it explains what the mail says.
-        ended?;
-        let account = account?;
+        // One that pauses itself waits for a person, and on a tour there is none.
+        let start = ["rollout", "start", PLAN, "--stop-when-paused"];
+        let ended = self.show.run(&self.desk, &start);
+        let account = load.end()?;
+        let status = ended?;
         self.show.step("what the stranger saw of it");
         for (region, short) in &account.short {
             note(&format!(
                 "{}: {:.1} s with fewer servers than its minimum",
-                fleet::region_name(*region),
+                region_name(*region),
                 short.as_secs_f64()
             ));
         }
@@ -349,6 +281,14 @@ impl<'a> Tour<'a> {
             account.refused,
             account.kept
         ));
+        if status != 0 {
+            let report = self.reported()?;
+            return Err(Stop::Surprise(format!(
+                "the rollout ended with status {status} ({}); {} tells all",
+                report["reason"].as_str().unwrap_or("no reason given"),
+                self.page("report.html").display()
+            )));
+        }
         Ok(account)
     }
 
@@ -359,25 +299,15 @@ impl<'a> Tour<'a> {
     }
 
     /// The report for an auditor.
-    fn reported(&self) -> Result<serde_json::Value, Stop> {
+    fn reported(&self) -> Result<Value, Stop> {
         self.show.step(
             "the report: who approved, when each server was exposed, drained, patched, proven",
         );
         let page = self.page("report.html").display().to_string();
-        let html = [
-            "rollout",
-            "report",
-            "plan.json",
-            "--format",
-            "html",
-            "--output",
-        ];
+        let html = ["rollout", "report", PLAN, "--format", "html", "--output"];
         self.mailkeep(&[0, 1], &[html.as_slice(), &[&page]].concat())?;
-        self.mailkeep(&[0, 1], &["rollout", "status", "plan.json"])?;
-        let json = ["rollout", "report", "plan.json", "--format", "json"];
-        let text = self.show.answer(&self.desk, &json)?;
-        serde_json::from_str(&text)
-            .map_err(|error| Stop::Surprise(format!("the report in JSON cannot be read: {error}")))
+        self.mailkeep(&[0, 1], &["rollout", "status", PLAN])?;
+        Ok(self.desk.report()?)
     }
 
     /// Runs Mailkeep and shows what it says; its exit status must be one of these.
@@ -392,8 +322,10 @@ impl<'a> Tour<'a> {
         )))
     }
 
-    fn import(&self, tracker: &str, kev: &str) -> Result<(), Stop> {
-        for (kind, file) in [("debian-tracker", tracker), ("kev", kev)] {
+    /// The feeds as they are before the made-up holes are known, or after.
+    fn import(&self, known: bool) -> Result<(), Stop> {
+        self.desk.publish(&self.pairs, known)?;
+        for (kind, file) in FEEDS {
             self.mailkeep(&[0], &["feeds", "import", "--source", kind, file])?;
         }
         Ok(())
@@ -403,16 +335,6 @@ impl<'a> Tour<'a> {
     fn refresh_lists(&self) -> Result<(), Stop> {
         note("every host: apt-get update");
         self.lab.on_every_host("apt-get -qq update")?;
-        Ok(())
-    }
-
-    fn key(&self, team: &str) -> PathBuf {
-        self.desk.join("keys").join(team)
-    }
-
-    fn write(&self, name: &str, text: &str) -> Result<(), Stop> {
-        let path = self.desk.join(name);
-        fs::write(&path, text).map_err(|error| LabError::io("write", &path, error))?;
         Ok(())
     }
 
@@ -428,7 +350,7 @@ impl End {
         let hosts = self.report["hosts"]
             .as_array()
             .map_or(&[][..], Vec::as_slice);
-        let proven = |host: &&serde_json::Value| host["state"] == "proven";
+        let proven = |host: &&Value| host["state"] == "proven";
         let all = hosts.len() == FAMILIES.len() && hosts.iter().all(|host| proven(&host));
         let figure = |name: &str| self.report["ledger"][name].as_u64();
         let lost_by_load = u64::try_from(self.load.lost.len()).unwrap_or(u64::MAX);
@@ -474,14 +396,6 @@ impl End {
     }
 }
 
-fn make_directory(path: &Path) -> Result<(), LabError> {
-    fs::create_dir_all(path).map_err(|error| LabError::io("create", path, error))
-}
-
-fn read(path: &Path) -> Result<String, LabError> {
-    fs::read_to_string(path).map_err(|error| LabError::io("read", path, error))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -489,10 +403,9 @@ mod tests {
     #[test]
     fn the_command_line_of_the_tour_is_read() {
         assert_eq!(Options::parse(&[]).unwrap(), Options::default());
-        let options = Options::parse(&["--binary", "/x/mailkeep", "--debug"]).unwrap();
+        let options = Options::parse(&["--binary", "/x/mailkeep"]).unwrap();
         assert_eq!(options.binary.as_deref(), Some(Path::new("/x/mailkeep")));
-        assert!(options.debug);
-        for wrong in [&["--binary"][..], &["--fast"]] {
+        for wrong in [&["--binary"][..], &["--fast"], &["--binary", "x", "y"]] {
             let kind = Options::parse(wrong).unwrap_err().kind();
             assert_eq!(kind, "lab-bad-argument", "{wrong:?}");
         }

@@ -310,7 +310,7 @@ pub(crate) fn remains(lab: &Lab) -> Vec<String> {
     }
     for entry in std::fs::read_dir(root).unwrap().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !["lock", "test.lock"].contains(&&*name) {
+        if !["lock", "turn.lock"].contains(&&*name) {
             remains.push(name);
         }
     }

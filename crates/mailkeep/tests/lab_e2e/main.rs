@@ -15,13 +15,12 @@
 
 mod bench;
 
-use std::fs::File;
 use std::time::{Duration, Instant};
 
 use bench::{Bench, remains, told, tracker};
 use mailkeep_model::{HostFacts, MailProcess, MailRole, Seen};
 use xtask::lab::Family::{Dovecot, Exim, Postfix};
-use xtask::lab::{Fault, Lab, LabError, Pair, Pairing, Wanted};
+use xtask::lab::{Fault, Lab, Pair, Pairing, Wanted};
 
 /// Old, an Exim.
 const OLD_EXIM: &str = "h01";
@@ -39,33 +38,16 @@ const HEALTHY: &str = "h06";
 #[test]
 fn six_hosts_over_ssh_get_exactly_the_right_answers() {
     let began = Instant::now();
-    let lab = match lab() {
-        Ok(lab) => lab,
-        Err(error) if error.is_unavailable() => {
-            println!("skipped: lab_e2e: {error}");
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
-    // One test at a time: a second run of it waits for the first.
-    let turn = File::create(lab.root().join("test.lock")).unwrap();
-    turn.lock().unwrap();
-    lab.down().unwrap(); // What a run that was killed left.
-    let down = lab.down_on_drop();
     let wanted = Wanted {
         hosts: 6,
         families: vec![Exim, Postfix, Exim, Postfix, Dovecot, Dovecot],
         regions: 3,
         pairing: Pairing::Synthetic,
     };
-    match lab.up(&wanted) {
-        Ok(hosts) => assert_eq!(hosts.len(), 6),
-        Err(error) if error.is_unavailable() => {
-            println!("skipped: lab_e2e: {error}");
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    }
+    let Some((lab, turn)) = Lab::for_test("lab_e2e", &wanted).unwrap() else {
+        return;
+    };
+    assert_eq!(lab.hosts().unwrap().len(), 6);
 
     let bench = Bench {
         lab: &lab,
@@ -94,15 +76,9 @@ fn six_hosts_over_ssh_get_exactly_the_right_answers() {
     back_from_unknown(&bench, &pairs);
 
     bench.step("nothing is left when the lab is taken down");
-    drop(down);
+    drop(turn);
     assert_eq!(remains(&lab), Vec::<String>::new());
     bench.step("done");
-}
-
-/// A lab of this test's own, on the images all labs of this workspace share.
-fn lab() -> Result<Lab, LabError> {
-    let usual = Lab::default_root();
-    Lab::open(usual.with_file_name("lab-e2e"))?.with_cache(usual.join("cache"))
 }
 
 struct Pairs {

@@ -30,10 +30,9 @@ const FEW_KILLS: u64 = 6;
 #[test]
 fn a_controller_that_is_killed_at_any_moment_goes_on_and_patches_every_host_once() {
     let began = Instant::now();
-    let Some((lab, _turn)) = lab("crash") else {
+    let Some((lab, _turn)) = lab("rollout_crash") else {
         return;
     };
-    let _down = lab.down_on_drop();
     let number = |name: &str| -> Option<u64> { std::env::var(name).ok()?.parse().ok() };
     let kills = number("MAILKEEP_KILLS").unwrap_or(FEW_KILLS);
     let seed = number("MAILKEEP_KILLS_SEED").unwrap_or_else(|| RandomState::new().hash_one(kills));
@@ -136,10 +135,9 @@ impl Dice {
 #[test]
 fn hosts_that_lose_power_network_lock_or_clock_half_way_are_patched_and_proven() {
     let began = Instant::now();
-    let Some((lab, _turn)) = lab("crash-faults") else {
+    let Some((lab, _turn)) = lab("rollout_crash_faults") else {
         return;
     };
-    let _down = lab.down_on_drop();
     let ring = Ring::fresh(&lab, "faults", began);
     faults::wrong_clock(&ring, "h02");
     let busy = faults::lock_dpkg(&ring, "h04");
@@ -191,10 +189,9 @@ fn hosts_that_lose_power_network_lock_or_clock_half_way_are_patched_and_proven()
 #[test]
 fn hosts_that_cannot_be_patched_are_left_or_brought_back_or_held_and_said_to_be() {
     let began = Instant::now();
-    let Some((lab, _turn)) = lab("crash-refused") else {
+    let Some((lab, _turn)) = lab("rollout_crash_refused") else {
         return;
     };
-    let _down = lab.down_on_drop();
     let ring = Ring::fresh(&lab, "mirror-gone", began);
     the_mirror_is_gone(&ring);
     let broken = lab.publish_broken(Postfix).unwrap();

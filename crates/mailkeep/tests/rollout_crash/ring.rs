@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use xtask::lab::Family::{self, Exim, Postfix};
-use xtask::lab::{Desk, Host, Lab, LabError, Load, LoadSettings, Pair, Pairing, Wanted, fleet};
+use xtask::lab::{Desk, Host, Lab, Load, LoadSettings, Pair, Pairing, Turn, Wanted, fleet};
 
 /// `h01` and `h03` stand in the pilot region, `h02` and `h04` in another; each has one of each kind.
 const FAMILIES: [Family; 4] = [Postfix, Exim, Exim, Postfix];
@@ -19,35 +19,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Longer than any rollout here takes.
 pub(crate) const LONGEST: Duration = Duration::from_mins(6);
 
-/// A lab of a test's own, on the images all labs of this workspace share; `None`, which is said, where
-/// there can be none.
-pub(crate) fn lab(name: &str) -> Option<(Lab, File)> {
-    let opened = || -> Result<Lab, LabError> {
-        let usual = Lab::default_root();
-        Lab::open(usual.with_file_name(format!("lab-{name}")))?.with_cache(usual.join("cache"))
-    };
-    let lab = possible(opened())?;
-    // One test at a time: a second run of it waits for the first.
-    let turn = File::create(lab.root().join("test.lock")).unwrap();
-    turn.lock().unwrap();
-    lab.down().unwrap(); // What a run that was killed left.
+/// A lab of a test's own; `None`, which is said, where there can be none.
+pub(crate) fn lab(test: &str) -> Option<(Lab, Turn)> {
+    let (lab, turn) = Lab::for_test(test, &wanted()).unwrap()?;
     let desks = lab.root().join("desks");
     if desks.exists() {
         std::fs::remove_dir_all(&desks).unwrap();
     }
-    possible(lab.up(&wanted()))?;
     Some((lab, turn))
-}
-
-fn possible<T>(tried: Result<T, LabError>) -> Option<T> {
-    match tried {
-        Ok(done) => Some(done),
-        Err(error) if error.is_unavailable() => {
-            println!("skipped: rollout_crash: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
 }
 
 fn wanted() -> Wanted {

@@ -16,12 +16,11 @@
 
 mod bed;
 
-use std::fs::File;
 use std::time::Instant;
 
 use bed::{Bed, Load};
 use mailkeep_model::{Act, ActFailure, ActOutcome, Drain};
-use xtask::lab::{Family, Fault, Lab, LabError, Pairing, Wanted};
+use xtask::lab::{Family, Fault, Lab, Pairing, Wanted};
 
 /// One host of each; then the front end, where strangers' mail comes from as well, and its server.
 const FAMILIES: [Family; 8] = [
@@ -41,33 +40,16 @@ const BROKEN: &str = "+broken1";
 
 #[test]
 fn every_adapter_takes_its_server_through_the_whole_cycle() {
-    let lab = match lab() {
-        Ok(lab) => lab,
-        Err(error) if error.is_unavailable() => {
-            println!("skipped: rollout_lab: {error}");
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
-    // One test at a time: a second run of it waits for the first.
-    let turn = File::create(lab.root().join("test.lock")).unwrap();
-    turn.lock().unwrap();
-    lab.down().unwrap(); // What a run that was killed left.
-    let _down = lab.down_on_drop();
     let wanted = Wanted {
         hosts: 8,
         families: FAMILIES.to_vec(),
         regions: 1,
         pairing: Pairing::Synthetic,
     };
-    match lab.up(&wanted) {
-        Ok(hosts) => assert_eq!(hosts.len(), 8),
-        Err(error) if error.is_unavailable() => {
-            println!("skipped: rollout_lab: {error}");
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    }
+    let Some((lab, _turn)) = Lab::for_test("rollout_lab", &wanted).unwrap() else {
+        return;
+    };
+    assert_eq!(lab.hosts().unwrap().len(), 8);
     for family in FAMILIES {
         let broken = lab.publish_broken(family).unwrap();
         assert!(broken.ends_with(BROKEN), "{broken}");
@@ -108,12 +90,6 @@ fn every_adapter_takes_its_server_through_the_whole_cycle() {
             });
         }
     });
-}
-
-/// A lab of this test's own, on the images all labs of this workspace share.
-fn lab() -> Result<Lab, LabError> {
-    let usual = Lab::default_root();
-    Lab::open(usual.with_file_name("lab-rollout"))?.with_cache(usual.join("cache"))
 }
 
 /// Drained by packet filter, while a stranger sends mail: twice each, forward and back.

@@ -1,4 +1,4 @@
-//! What the tour's fleet is declared to be, and what is published about it.
+//! What a lab's fleet is declared to be, and what is published about it.
 
 use std::fmt::Write as _;
 
@@ -8,41 +8,32 @@ use super::super::command::{output, program};
 use super::super::error::LabError;
 use super::super::family::Family;
 use super::super::host::Host;
-use super::super::inventory::REGIONS;
+use super::super::inventory::{REGIONS, region};
 use super::super::pair::Pair;
 
 /// The domain that every host takes mail for.
 pub const DOMAIN: &str = "lab.test";
 /// Who sends and gets all mail.
 pub const ADDRESS: &str = "probe@lab.test";
-/// Who approves: each region's team, and last the global one.
-pub const TEAMS: [&str; 4] = ["europe-mail", "asia-mail", "americas-mail", "postmasters"];
-
-/// The region of a host.
-pub fn region(host: &Host) -> &'static str {
-    region_name(host.region)
-}
-
-/// The region of a number, from 1.
-pub fn region_name(number: u8) -> &'static str {
-    let index = usize::from(number.saturating_sub(1));
-    REGIONS.get(index).map_or("elsewhere", |(name, _)| name)
-}
+/// What every host carries.
+pub const SERVICE: &str = "inbound-mx";
+/// The team that answers for all.
+pub(super) const GLOBAL_TEAM: &str = "postmasters";
 
 /// A line of `allowed_signers`: the team may sign plans, and nothing else.
-pub fn signer(team: &str, public_key: &str) -> String {
+pub(super) fn signer(team: &str, public_key: &str) -> String {
     let key: Vec<&str> = public_key.split_whitespace().take(2).collect();
     format!("{team} namespaces=\"mailkeep-plan\" {}\n", key.join(" "))
 }
 
 /// The fleet file: every host takes mail of the internet, and `minimum` of them must (a number for every
 /// region, or a table of regions).
-pub fn file(hosts: &[Host], minimum: &str) -> String {
+pub(super) fn file(hosts: &[Host], minimum: &str) -> String {
     let mut text = format!(
-        "global_team = \"postmasters\"\nstate = \"mailkeep\"\n\n\
-         [teams.postmasters]\nemail = [\"postmaster@{DOMAIN}\"]\nphone = \"+49 40 5550100\"\n\n\
+        "global_team = \"{GLOBAL_TEAM}\"\nstate = \"mailkeep\"\n\n\
+         [teams.{GLOBAL_TEAM}]\nemail = [\"postmaster@{DOMAIN}\"]\nphone = \"+49 40 5550100\"\n\n\
          [zones.dmz]\nexposed = true\n\n\
-         [services.inbound-mx]\nowner = \"postmasters\"\ncriticality = \"material\"\n\
+         [services.{SERVICE}]\nowner = \"{GLOBAL_TEAM}\"\ncriticality = \"material\"\n\
          mission_prevalence = \"essential\"\nminimum = {minimum}\n\
          probe = {{ from = \"{ADDRESS}\", to = \"{ADDRESS}\", mailbox = \"/var/mail/probe\", late = \"1m\" }}\n\n\
          # Nothing is waited for that no clock in a lab need wait for.\n\
@@ -65,7 +56,7 @@ pub fn file(hosts: &[Host], minimum: &str) -> String {
         _ = write!(
             text,
             "\n[hosts.{}]\naddress = \"{}\"\nregion = \"{}\"\nzone = \"dmz\"\n\
-             services = [\"inbound-mx\"]\nfamily = \"{}\"\n",
+             services = [\"{SERVICE}\"]\nfamily = \"{}\"\n",
             host.name,
             host.address,
             region(host),
@@ -88,7 +79,7 @@ pub fn file(hosts: &[Host], minimum: &str) -> String {
 }
 
 /// A Debian tracker of the families' made-up CVEs, before and after they are known.
-pub fn tracker(pairs: &[(Family, Pair)], known: bool) -> String {
+pub(super) fn tracker(pairs: &[(Family, Pair)], known: bool) -> String {
     let fixed =
         |version: &str| json!({"status": "resolved", "fixed_version": version, "urgency": "high"});
     let mut tracker = json!({});
@@ -120,7 +111,7 @@ pub fn tracker(pairs: &[(Family, Pair)], known: bool) -> String {
 }
 
 /// The catalogue of exploited holes, before and after.
-pub fn kev(pairs: &[(Family, Pair)], known: bool) -> Result<String, LabError> {
+pub(super) fn kev(pairs: &[(Family, Pair)], known: bool) -> Result<String, LabError> {
     let now = output("asking the time", &mut program("date", ["-u", "+%FT%TZ"]))?;
     let now = now.trim();
     let today = now.split('T').next().unwrap_or(now);
