@@ -19,6 +19,7 @@ use super::rollout::{
 };
 use crate::app::{App, LoadedFleet};
 use crate::cli::rollout::{IsolateArgs, ReleaseArgs};
+use crate::planning::basis::isolated;
 
 /// What one host may take. The script does one thing.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -34,7 +35,7 @@ pub fn isolate(app: &App, args: &IsolateArgs) -> anyhow::Result<Done> {
     team_is_declared(Some(&fleet), args.team.as_ref())?;
     let mut store = app.store(Some(&fleet))?;
     let hosts = named(&fleet.file.fleet, &args.what)?;
-    let isolated = isolated_hosts(&store)?;
+    let isolated = isolated(&store.isolation_events()?);
     let by_rollouts = hosts_out_of_service(&store, app.now)?;
     let mut out: BTreeSet<HostName> = by_rollouts.keys().cloned().collect();
     out.extend(isolated.iter().cloned());
@@ -127,7 +128,7 @@ pub fn release(app: &App, args: &ReleaseArgs) -> anyhow::Result<Done> {
     let fleet = fleet_of(app, args.fleet.as_deref())?;
     team_is_declared(Some(&fleet), args.team.as_ref())?;
     let mut store = app.store(Some(&fleet))?;
-    let isolated = isolated_hosts(&store)?;
+    let isolated = isolated(&store.isolation_events()?);
     let is_host = fleet
         .file
         .fleet
@@ -273,23 +274,6 @@ fn named(fleet: &Fleet, what: &str) -> anyhow::Result<Vec<HostName>> {
         bail!("no running host carries {service}");
     }
     Ok(hosts)
-}
-
-/// Hosts that were isolated by hand and not released.
-pub(super) fn isolated_hosts(store: &SqliteStore) -> anyhow::Result<BTreeSet<HostName>> {
-    let mut isolated = BTreeSet::new();
-    for recorded in store.isolation_events()? {
-        match recorded.event.kind {
-            EventKind::HostIsolated { host, .. } => {
-                isolated.insert(host);
-            }
-            EventKind::HostReleased { host, .. } => {
-                isolated.remove(&host);
-            }
-            _ => {}
-        }
-    }
-    Ok(isolated)
 }
 
 /// Which minimums would not be kept if these hosts left service, beside those that are out already. A

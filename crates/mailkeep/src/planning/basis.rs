@@ -332,22 +332,32 @@ pub fn out_of_service(
             released.insert(host, recorded.event.at);
         }
     }
-    let mut seen = BTreeSet::new();
-    for plan in plans {
-        for (host, (state, since)) in &plan.hosts {
-            // The newest plan that came to an end with a host says where it was left, until somebody
-            // says that it is well again.
-            let let_in = released.get(host).copied() > *since;
-            if seen.insert(host) && *state == HostState::Held && !let_in {
-                out.insert(host.clone());
-            }
-        }
-    }
+    out.extend(left_out(plans.iter().map(|plan| &plan.hosts), &released));
     Ok(out)
 }
 
+/// Hosts that rollouts have left out of service, held or unproven. The one that moved a host last says
+/// where it left it, until somebody says that it is well again; the plan may be older than another.
+fn left_out<'p>(
+    ends: impl Iterator<Item = &'p BTreeMap<HostName, (HostState, Option<Timestamp>)>>,
+    released: &BTreeMap<HostName, Timestamp>,
+) -> BTreeSet<HostName> {
+    let mut last: BTreeMap<&HostName, (Option<Timestamp>, HostState)> = BTreeMap::new();
+    for (host, (state, since)) in ends.flatten() {
+        // A plan that has not touched a host knows nothing of it.
+        let known = last.get(host).is_some_and(|known| known.0 >= *since);
+        if *state != HostState::Untouched && !known {
+            last.insert(host, (*since, *state));
+        }
+    }
+    let left = last.into_iter().filter(|(host, (since, state))| {
+        state.is_out_of_service() && released.get(*host).copied() <= *since
+    });
+    left.map(|(host, _)| host.clone()).collect()
+}
+
 /// Hosts that are isolated after these events.
-fn isolated(events: &[RecordedEvent]) -> BTreeSet<HostName> {
+pub fn isolated(events: &[RecordedEvent]) -> BTreeSet<HostName> {
     let mut isolated = BTreeSet::new();
     for recorded in events {
         match &recorded.event.kind {
@@ -504,6 +514,34 @@ mod tests {
             detail: "no answer".to_owned(),
             at: Timestamp::from_second(1_800_000_000).unwrap(),
         }
+    }
+
+    #[test]
+    fn the_rollout_that_moved_a_host_last_says_where_it_is() {
+        let at = |second| Some(Timestamp::from_second(second).unwrap());
+        let ended = |hosts: &[(&str, HostState, i64)]| -> BTreeMap<_, _> {
+            let ends = hosts.iter();
+            ends.map(|&(name, state, second)| (host(name), (state, at(second))))
+                .collect()
+        };
+        // Newest plan first; the older one was carried out later.
+        let plans = [
+            ended(&[
+                ("mx1", HostState::Proven, 10),
+                ("mx2", HostState::Held, 10),
+                ("mx3", HostState::Untouched, 90),
+                ("mx4", HostState::Unproven, 10),
+                ("mx5", HostState::Held, 10),
+            ]),
+            ended(&[
+                ("mx1", HostState::Held, 20),
+                ("mx2", HostState::Proven, 20),
+                ("mx3", HostState::Held, 20),
+            ]),
+        ];
+        let released = BTreeMap::from([(host("mx5"), at(11).unwrap())]);
+        let out = left_out(plans.iter(), &released);
+        assert_eq!(out, [host("mx1"), host("mx3"), host("mx4")].into());
     }
 
     #[test]
