@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use mailkeep_model::HostState;
-use mailkeep_rollout::evidence::{HostEvidence, RolloutState};
+use mailkeep_rollout::evidence::{Evidence, HostEvidence, RolloutState};
 use mailkeep_store::SqliteStore;
 
 use super::place::Place;
@@ -29,13 +29,8 @@ pub(super) fn run(app: &App, args: &StatusArgs) -> anyhow::Result<Done> {
         for line in view::head(&told) {
             writeln!(out, "{line}")?;
         }
-        let runs = told.ended_at.is_none() && told.state != RolloutState::NotStarted;
-        if runs && !Place::of(app, fleet.as_ref(), &kept.id).is_attended() {
-            let id = short(&kept.id);
-            writeln!(
-                out,
-                "nobody carries it out now; `mailkeep rollout start {id}` goes on"
-            )?;
+        if let Some(line) = unattended(&told, &Place::of(app, fleet.as_ref(), &kept.id)) {
+            writeln!(out, "{line}")?;
         }
         writeln!(out)?;
         for line in view::hosts(&told, view::Paint::new(app.colour), 100) {
@@ -46,6 +41,14 @@ pub(super) fn run(app: &App, args: &StatusArgs) -> anyhow::Result<Done> {
         }
     }
     Ok(done(told.state))
+}
+
+/// That nobody is at work on a rollout that has not ended, and how to go on.
+pub(super) fn unattended(told: &Evidence, place: &Place) -> Option<String> {
+    let runs = told.ended_at.is_none() && told.state != RolloutState::NotStarted;
+    let id = short(&told.plan);
+    (runs && !place.is_attended())
+        .then(|| format!("nobody carries it out now; `mailkeep rollout start {id}` goes on"))
 }
 
 /// 1 where something is left to do or to look at.
@@ -97,7 +100,7 @@ fn all(
         if in_work > 0 {
             let _never_fails = write!(line, ", {in_work} out of service");
         }
-        if runs && !Place::of(app, fleet, &told.plan).is_attended() {
+        if unattended(told, &Place::of(app, fleet, &told.plan)).is_some() {
             line.push_str(", nobody carries it out");
         }
         writeln!(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mailkeep_rollout::evidence::Evidence;
 use mailkeep_store::SqliteStore;
 
+use super::place::Place;
 use super::{account, journal, open, status, view};
 use crate::app::App;
 use crate::cli::rollout::WatchRolloutArgs;
@@ -20,12 +21,13 @@ const EVERY: Duration = Duration::from_secs(1);
 const TAIL: usize = 8;
 
 pub(super) fn run(app: &App, args: &WatchRolloutArgs) -> anyhow::Result<Done> {
-    let (_fleet, store) = open(app, args.fleet.as_deref())?;
+    let (fleet, store) = open(app, args.fleet.as_deref())?;
     let kept = kept::find(&store, &args.plan)?;
+    let place = Place::of(app, fleet.as_ref(), &kept.id);
     if io::stdout().is_terminal() && !args.plain {
-        live(app, args, &store, &kept)
+        live(app, args, &store, &kept, &place)
     } else {
-        plain(app, args, &store, &kept)
+        plain(app, args, &store, &kept, &place)
     }
 }
 
@@ -42,8 +44,10 @@ fn plain(
     args: &WatchRolloutArgs,
     store: &SqliteStore,
     kept: &Kept,
+    place: &Place,
 ) -> anyhow::Result<Done> {
     let mut seen = 0;
+    let mut unattended = None;
     loop {
         // Looked at before the lines are read: an end that comes between is told at the next round.
         let told = account(store, kept, now(app))?;
@@ -54,6 +58,11 @@ fn plain(
         }
         out.flush()?;
         drop(out);
+        let now_unattended = status::unattended(&told, place);
+        if unattended != now_unattended {
+            now_unattended.iter().for_each(|line| App::warn(line));
+            unattended = now_unattended;
+        }
         if args.once || told.ended_at.is_some() {
             return Ok(status::done(told.state));
         }
@@ -72,6 +81,7 @@ fn live(
     args: &WatchRolloutArgs,
     store: &SqliteStore,
     kept: &Kept,
+    place: &Place,
 ) -> anyhow::Result<Done> {
     let mut last = String::new();
     loop {
@@ -79,7 +89,9 @@ fn live(
         let events = journal(store, &kept.id, 0)?;
         let from = events.len().saturating_sub(TAIL);
         let tail: Vec<String> = events.iter().skip(from).map(view::event).collect();
-        let screen = screen(&told, &tail, app.colour, size());
+        let mut head = view::head(&told);
+        head.extend(status::unattended(&told, place));
+        let screen = screen(&told, head, &tail, app.colour, size());
         if screen != last {
             let mut out = io::stdout().lock();
             // Home, the screen, and nothing of the last one after it.
@@ -98,11 +110,11 @@ fn live(
 /// All that fits: head and ledger always, of the hosts first those in work, then those in trouble.
 fn screen(
     told: &Evidence,
+    mut lines: Vec<String>,
     tail: &[String],
     colour: bool,
     (columns, rows): (usize, usize),
 ) -> String {
-    let mut lines = view::head(told);
     lines.extend(view::ledger(told));
     lines.push(String::new());
     let room = rows.saturating_sub(lines.len() + tail.len() + 3);
