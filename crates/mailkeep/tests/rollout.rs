@@ -804,6 +804,9 @@ fn a_terminal_that_goes_away_leaves_no_act_half_done_and_the_host_is_named() {
     town.run(&["rollout", "status", town.short()])
         .exits(1)
         .prints("nobody carries it out now; `mailkeep rollout start");
+    town.run(&["rollout", "watch", town.short(), "--once"])
+        .exits(1)
+        .says("nobody carries it out now; `mailkeep rollout start");
     // Nobody tells an order's giver that somebody sees it.
     town.run(&["rollout", "pause", town.short(), "--reason", "x"])
         .exits(0)
