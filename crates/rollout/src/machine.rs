@@ -192,9 +192,8 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
         },
         S::Soaking => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Soaking),
-            E::Done | E::AlreadyDone => Ok(S::Releasing),
-            // Its proof stands: what came after it is not the patch's doing, nor ours to take back.
-            E::ChangedByOthers => Ok(S::Releasing),
+            // What others changed after the proof is not the patch's doing, nor ours to take back.
+            E::Done | E::AlreadyDone | E::ChangedByOthers => Ok(S::Releasing),
             E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::DrainingAgain),
             E::LeaseLost => Ok(S::Unproven),
             E::LookAgain => illegal,
