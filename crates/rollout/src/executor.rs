@@ -16,6 +16,7 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod agenda;
 mod fold;
 mod gates;
 mod progress;
@@ -36,7 +37,8 @@ use mailkeep_model::{
 
 use crate::Order;
 use crate::machine::{IllegalTransition, act_of, limits};
-use gates::StageGate;
+use agenda::Agenda;
+use gates::{Hold, StageGate};
 use progress::{Progress, VariantProgress, WaveProgress};
 use roster::Roster;
 
@@ -130,10 +132,11 @@ pub struct Executor {
     /// Each step's own place, so that a host without a cluster has a cluster of one.
     alone: Vec<usize>,
     roster: Roster,
-    /// Steps that have begun, or whose time has come, and that have not ended.
-    active: BTreeSet<usize>,
-    /// Steps before this one have been made active.
-    awake: usize,
+    agenda: Agenda,
+    /// Steps between their lease and their return, and how many there are by region and by team.
+    working: BTreeSet<usize>,
+    working_by_region: Vec<usize>,
+    working_by_team: Vec<usize>,
     /// Hosts that have ended.
     ended: usize,
     /// Something happened after which hosts that wait may have to be called off.
@@ -166,11 +169,17 @@ impl Executor {
     /// every controller before it: acts begun under a lower one and never ended are ordered again.
     pub fn new(plan_id: PlanId, plan: Arc<Plan>, fence: u64) -> Self {
         let mut roster = Roster::new(&plan);
-        let mut hosts: Vec<Progress> = plan
-            .steps
-            .iter()
-            .map(|step| Progress::new(roster.entry(&step.host)))
-            .collect();
+        let (mut regions, mut teams) = (BTreeMap::new(), BTreeMap::new());
+        let mut hosts = Vec::with_capacity(plan.steps.len());
+        for step in &plan.steps {
+            let next = regions.len();
+            let region = *regions.entry(&step.region).or_insert(next);
+            let next = teams.len();
+            let team = step.owner.as_ref();
+            let team = team.map(|team| *teams.entry(team).or_insert(next));
+            hosts.push(Progress::new(roster.entry(&step.host), region, team));
+        }
+        let (regions, teams) = (regions.len(), teams.len());
         let clusters = progress::clusters_of(&plan);
         for (at, members) in clusters.iter().enumerate() {
             for &member in members {
@@ -190,6 +199,7 @@ impl Executor {
             let known = step.after.iter().filter_map(|host| by_name.get(host));
             known.copied().collect()
         });
+        let starts = (0..plan.steps.len()).map(|at| gates::due_at(&plan, at));
         Self {
             plan_id,
             fence,
@@ -206,8 +216,10 @@ impl Executor {
             clusters,
             alone: (0..plan.steps.len()).collect(),
             roster,
-            active: BTreeSet::new(),
-            awake: 0,
+            agenda: Agenda::new(starts.map(look_at)),
+            working: BTreeSet::new(),
+            working_by_region: vec![0; regions],
+            working_by_team: vec![0; teams],
             ended: 0,
             unsettled: true,
             hosts,
@@ -234,7 +246,7 @@ impl Executor {
         if !self.started || self.outcome.is_some() || self.taken_over_by().is_some() {
             return Vec::new();
         }
-        self.wake_up(now);
+        self.agenda.wake(now);
         let records = self.records(now);
         if records.is_empty() {
             self.unsettled = false;
@@ -249,13 +261,20 @@ impl Executor {
         if !self.started || self.outcome.is_some() || self.taken_over_by().is_some() {
             return None;
         }
-        let sleeping = (self.awake < self.hosts.len()).then(|| look_at(self.due_at(self.awake)));
-        self.active
-            .iter()
-            .filter_map(|&at| self.wakes_at(at, now))
-            .chain(sleeping)
-            .filter(|&at| at > now)
-            .min()
+        self.agenda.next_wake(now)
+    }
+
+    /// A host on which something is due that the last [`Self::poll`], whose answer this is, did not hand
+    /// out: none, or there is an error here. For simulations; it looks at every host.
+    pub fn overlooked(&self, answer: &[Do], now: Timestamp) -> Option<&HostName> {
+        let is_record = |what: &Do| matches!(what, Do::Record(_));
+        let is_over = self.outcome.is_some() || self.taken_over_by().is_some();
+        if !self.started || is_over || answer.iter().any(is_record) {
+            return None;
+        }
+        let at = (0..self.hosts.len())
+            .find(|&at| self.due(at, now).is_ok() || self.call_off(at, now).is_some())?;
+        Some(&self.plan.steps.get(at)?.host)
     }
 
     /// Takes back every order that [`Self::poll`] handed out and that was not begun: what is still due is
@@ -266,6 +285,7 @@ impl Executor {
                 && mem::take(&mut host.ordered)
             {
                 self.count(at);
+                self.agenda.mark(at);
             }
         }
     }
@@ -334,30 +354,16 @@ impl Executor {
         self.fence
     }
 
-    fn wake_up(&mut self, now: Timestamp) {
-        while self.awake < self.hosts.len() && look_at(self.due_at(self.awake)) <= now {
-            if self
-                .hosts
-                .get(self.awake)
-                .is_some_and(|host| !host.state.is_end())
-            {
-                self.active.insert(self.awake);
-            }
-            self.awake += 1;
-        }
-    }
-
     fn records(&self, now: Timestamp) -> Vec<EventKind> {
+        let call_off = |at| self.call_off(at, now);
         let mut records: Vec<EventKind> = if self.unsettled {
-            (0..self.hosts.len())
-                .filter_map(|at| self.call_off(at, now))
-                .collect()
+            (0..self.hosts.len()).filter_map(call_off).collect()
         } else {
-            // Only time has passed.
-            let active = self.active.iter();
-            active.filter_map(|&at| self.call_off(at, now)).collect()
+            self.agenda.marked().filter_map(call_off).collect()
         };
-        records.extend(self.pause());
+        if self.unsettled {
+            records.extend(self.pause());
+        }
         if records.is_empty() && self.ended == self.hosts.len() {
             let proven = |host: &Progress| host.state == HostState::Proven;
             records.push(EventKind::RolloutEnded {
@@ -404,9 +410,13 @@ impl Executor {
             | HostState::Soaking => false,
             HostState::DrainingAgain => {
                 let lacks = self.holds_second_drain(at)?;
+                let waits = || {
+                    self.in_words(at, Hold::Minimum(lacks))
+                        .map(|it| it.to_string())
+                };
                 return self
                     .never_spared(at)
-                    .then(|| (CallOff::MinimumInService, WaitsFor::from(lacks).to_string()));
+                    .then(|| (CallOff::MinimumInService, waits().unwrap_or_default()));
             }
             HostState::Releasing
             | HostState::EmptyingAgain
@@ -508,9 +518,7 @@ impl Executor {
         if self.paused.is_some() || self.aborted.is_some() {
             return None;
         }
-        let reason = self
-            .wave_failures()
-            .or_else(|| self.changed_by_others())?;
+        let reason = self.wave_failures().or_else(|| self.changed_by_others())?;
         let left = self.hosts.iter().any(|host| {
             matches!(
                 host.state,
@@ -559,51 +567,98 @@ impl Executor {
     fn orders(&mut self, now: Timestamp) -> Vec<Order> {
         let mut orders = Vec::new();
         // Whoever is in work comes first: what ends there makes room for others.
-        let active: Vec<usize> = self.active.iter().copied().collect();
-        let (in_work, others): (Vec<usize>, Vec<usize>) = active
-            .into_iter()
-            .partition(|&at| self.hosts.get(at).is_some_and(Progress::in_work));
-        for at in in_work.into_iter().chain(others) {
-            if let Some(act) = self.due(at, now) {
-                orders.extend(self.order(at, act));
-            }
+        let marked = self.agenda.take_marked();
+        let (in_work, mut others): (BTreeSet<usize>, BTreeSet<usize>) =
+            marked.into_iter().partition(|at| self.working.contains(at));
+        for at in in_work {
+            orders.extend(self.look(at, now));
         }
-        orders
-    }
-
-    /// The act that is due on a host.
-    fn due(&self, at: usize, now: Timestamp) -> Option<Act> {
-        let host = self.hosts.get(at)?;
-        if host.busy(self.fence) || host.retry_at.is_some_and(|retry| now < retry) {
-            return None;
-        }
-        let act = act_of(host.state)?;
-        let held = match host.state {
-            HostState::Waiting => self.paused.is_some() || now < look_at(self.due_at(at)),
-            HostState::Ready => {
-                if self.holds_start(at, now).is_some() {
-                    true
-                } else if host
-                    .looked_at
-                    .is_some_and(|looked| progress::later(looked, LOOK_LASTS) < now)
-                {
-                    return Some(Act::Precheck);
-                } else {
-                    false
+        let mut from = 0;
+        loop {
+            let marked = others.range(from..).next().copied();
+            let with_room = self.agenda.next_with_room(from, |room| self.has_room(room));
+            let Some(at) = marked.into_iter().chain(with_room).min() else {
+                return orders;
+            };
+            from = at + 1;
+            if let Some(order) = self.look(at, now) {
+                orders.push(order);
+                // The rest of its cluster needs less room now; who comes before it, at the next poll.
+                for member in self.cluster_of(at).to_vec() {
+                    if member < from {
+                        self.agenda.mark(member);
+                    } else {
+                        others.insert(member);
+                    }
                 }
             }
-            HostState::Draining => self.holds_drain(at).is_some(),
-            HostState::DrainingAgain => self.holds_second_drain(at).is_some(),
+        }
+    }
+
+    /// The order that is due on a host; where there is none, what it waits for is noted.
+    fn look(&mut self, at: usize, now: Timestamp) -> Option<Order> {
+        match self.due(at, now) {
+            Ok(act) => {
+                self.agenda.put(at, None, None);
+                self.order(at, act)
+            }
+            Err(hold) => {
+                let wake = self.wakes_at(at, now, hold);
+                let in_work = self.hosts.get(at).is_some_and(Progress::in_work);
+                let key = hold.filter(|_| !in_work);
+                let key = key.and_then(|hold| self.key_of(at, hold));
+                self.agenda.put(at, wake, key);
+                // There are few of these, and what they wait for is no one thing.
+                if in_work && hold.is_some() {
+                    self.agenda.mark(at);
+                }
+                None
+            }
+        }
+    }
+
+    /// The act that is due on a host, or what holds it: nothing where it is busy, has ended, or waits
+    /// for a moment before it tries again.
+    fn due(&self, at: usize, now: Timestamp) -> Result<Act, Option<Hold>> {
+        let host = self.hosts.get(at).ok_or(None)?;
+        if host.busy(self.fence) || host.retry_at.is_some_and(|retry| now < retry) {
+            return Err(None);
+        }
+        let act = act_of(host.state).ok_or(None)?;
+        let hold = match host.state {
+            HostState::Waiting => {
+                let start = self.due_at(at);
+                if self.paused.is_some() {
+                    Some(Hold::Paused)
+                } else {
+                    (now < look_at(start)).then_some(Hold::Start(start))
+                }
+            }
+            HostState::Ready => {
+                let hold = self.holds_start(at, now);
+                if hold.is_none()
+                    && host
+                        .looked_at
+                        .is_some_and(|looked| progress::later(looked, LOOK_LASTS) < now)
+                {
+                    return Ok(Act::Precheck);
+                }
+                hold
+            }
+            HostState::Draining => self.holds_drain(at),
+            HostState::DrainingAgain => self.holds_second_drain(at).map(Hold::Minimum),
             // Two versions never run side by side in a cluster: its members are patched, and serve
             // again, together.
-            HostState::Patching | HostState::Returning => {
-                host.fresh() && self.runs_ahead(at, host.state)
+            HostState::Patching | HostState::Returning if host.fresh() => {
+                self.runs_ahead(at, host.state).map(Hold::Cluster)
             }
             HostState::Prechecking
             | HostState::Leasing
             | HostState::Emptying
             | HostState::Saving
+            | HostState::Patching
             | HostState::Proving
+            | HostState::Returning
             | HostState::Soaking
             | HostState::Releasing
             | HostState::EmptyingAgain
@@ -612,20 +667,20 @@ impl Executor {
             | HostState::ReturningOld
             | HostState::ReleasingOld
             | HostState::BackingOut
-            | HostState::ReleasingUntouched => false,
-            HostState::Proven
+            | HostState::ReleasingUntouched
+            | HostState::Proven
             | HostState::RolledBack
             | HostState::Untouched
             | HostState::Held
-            | HostState::Unproven => true,
+            | HostState::Unproven => None,
         };
-        (!held).then_some(act)
+        if hold.is_some() { Err(hold) } else { Ok(act) }
     }
 
-    /// Whether another member of its cluster has not come as far as this.
-    fn runs_ahead(&self, at: usize, state: HostState) -> bool {
+    /// Another member of its cluster that has not come as far as this.
+    fn runs_ahead(&self, at: usize, state: HostState) -> Option<usize> {
         let place = |state: HostState| HostState::ALL.iter().position(|&known| known == state);
-        self.cluster_of(at).iter().any(|&member| {
+        self.cluster_of(at).iter().copied().find(|&member| {
             self.hosts
                 .get(member)
                 .is_some_and(|host| place(host.state) < place(state))
@@ -656,7 +711,7 @@ impl Executor {
     }
 
     /// The next time at which something may be due on a host by time alone.
-    fn wakes_at(&self, at: usize, now: Timestamp) -> Option<Timestamp> {
+    fn wakes_at(&self, at: usize, now: Timestamp, hold: Option<Hold>) -> Option<Timestamp> {
         let host = self.hosts.get(at)?;
         if host.busy(self.fence) {
             return None;
@@ -670,7 +725,7 @@ impl Executor {
                     Some(start),
                     Some(self.too_late_at(at)),
                 ]);
-                if let Some(WaitsFor::Soak { until }) = self.waits_for(at, now) {
+                if let Some(Hold::Soak(until)) = hold {
                     times.push(Some(until));
                 }
             }
@@ -699,10 +754,23 @@ impl Executor {
         times.into_iter().flatten().filter(|&time| time > now).min()
     }
 
-    /// Counts a host in the roster as its progress says.
+    /// Counts a host as its progress says: in the roster, and among those in work.
     fn count(&mut self, at: usize) {
-        if let Some(host) = self.hosts.get(at) {
-            self.roster.set(host.entry, host.taken(), host.out());
+        let Some(host) = self.hosts.get(at) else {
+            return;
+        };
+        self.roster.set(host.entry, host.taken(), host.out());
+        let team = host
+            .team
+            .and_then(|team| self.working_by_team.get_mut(team));
+        let region = self.working_by_region.get_mut(host.region);
+        let counters = team.into_iter().chain(region);
+        if host.in_work() {
+            if self.working.insert(at) {
+                counters.for_each(|count| *count += 1);
+            }
+        } else if self.working.remove(&at) {
+            counters.for_each(|count| *count = count.saturating_sub(1));
         }
     }
 }

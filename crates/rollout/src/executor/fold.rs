@@ -4,6 +4,7 @@ use std::mem;
 
 use mailkeep_model::{Act, ActOutcome, CallOff, Event, EventKind, HostName, HostState, Timestamp};
 
+use super::agenda::Key;
 use super::progress::{Flight, later, minutes};
 use super::{ApplyError, Executor};
 use crate::machine::{self, HostEvent, limits, retry_after};
@@ -27,6 +28,7 @@ impl Executor {
             EventKind::RolloutResumed { .. } => {
                 self.paused = None;
                 self.changed = None;
+                self.agenda.let_go(Key::Pause);
                 for wave in &mut self.waves {
                     wave.borne = wave.failed;
                 }
@@ -151,7 +153,6 @@ impl Executor {
             progress.attempt = progress.attempt.max(flight.attempt);
             progress.flight = Some(flight);
         }
-        self.active.insert(at);
         self.count(at);
         Ok(())
     }
@@ -258,7 +259,12 @@ impl Executor {
                 );
             if let Some(wave) = wave {
                 match (was_past, past(to)) {
-                    (false, true) => wave.open = wave.open.saturating_sub(1),
+                    (false, true) => {
+                        wave.open = wave.open.saturating_sub(1);
+                        if wave.open == 0 {
+                            self.agenda.let_go(Key::Wave(step.wave as usize));
+                        }
+                    }
                     (true, false) => wave.open = wave.open.saturating_add(1),
                     (true, true) | (false, false) => {}
                 }
@@ -269,21 +275,29 @@ impl Executor {
                     wave.failed = wave.failed.saturating_add(1);
                 }
             }
-            // Whoever waits for a host that was proven waits no longer; whoever waits for one that
-            // was not may have to be called off.
             let bad_end = to.is_end() && to != HostState::Proven;
-            if bad_end || host.change_failed || host.cluster.is_some() {
+            if bad_end || host.change_failed {
                 self.unsettled = true;
             }
+            self.agenda.let_go(Key::Host(at));
+            let cluster = host.cluster.and_then(|cluster| self.clusters.get(cluster));
+            for &member in cluster.into_iter().flatten() {
+                self.agenda.mark(member);
+            }
             if to.is_end() {
-                self.active.remove(&at);
                 self.ended += 1;
                 if let Some(variant) = self.variants.get_mut(step.variant as usize) {
                     for stage in [&mut variant.test, &mut variant.pilot] {
                         stage.look(&self.hosts);
                     }
                 }
+                self.agenda.let_go(Key::Stages(step.variant as usize));
             }
+        }
+        if to.is_end() {
+            self.agenda.forget(at);
+        } else {
+            self.agenda.mark(at);
         }
         self.count(at);
     }

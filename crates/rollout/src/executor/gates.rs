@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use mailkeep_model::{HostName, HostState, RegionName, ServiceName, Stage, TeamName, Timestamp};
+use mailkeep_model::{
+    HostName, HostState, Plan, RegionName, ServiceName, Stage, TeamName, Timestamp,
+};
 
+use super::agenda::{Key, Room};
 use super::progress::{StageProgress, later, minutes};
 use super::roster::{Count, Shortfall};
 use super::{Executor, LATEST_WITHOUT_WINDOW, START_GRACE};
@@ -104,15 +107,24 @@ impl fmt::Display for WaitsFor {
     }
 }
 
-impl From<Shortfall> for WaitsFor {
-    fn from(lacks: Shortfall) -> Self {
-        Self::Minimum {
-            service: lacks.service,
-            region: lacks.region,
-            stay: lacks.stay,
-            minimum: lacks.minimum,
-        }
-    }
+/// The same by places instead of names: it is asked for often, and told rarely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    Paused,
+    Start(Timestamp),
+    Soak(Timestamp),
+    /// A step.
+    Dependency(usize),
+    /// A step, of a stage.
+    Stage(Stage, usize),
+    Wave(usize),
+    /// A step.
+    Cluster(usize),
+    /// Of the fleet, for so many hosts.
+    Fleet(usize),
+    Region(usize),
+    Team(usize),
+    Minimum(Shortfall),
 }
 
 /// Whether an earlier stage lets a host through.
@@ -128,12 +140,12 @@ impl Executor {
     /// What a host that has not left service waits for; `None` where nothing holds it, or where it has
     /// left.
     pub fn waits_for(&self, step: usize, now: Timestamp) -> Option<WaitsFor> {
-        match self.hosts.get(step)?.state {
+        let hold = match self.hosts.get(step)?.state {
             HostState::Waiting | HostState::Prechecking | HostState::Ready => {
                 self.holds_start(step, now)
             }
             HostState::Draining => self.holds_drain(step),
-            HostState::DrainingAgain => self.holds_second_drain(step).map(WaitsFor::from),
+            HostState::DrainingAgain => self.holds_second_drain(step).map(Hold::Minimum),
             HostState::Leasing
             | HostState::Emptying
             | HostState::Saving
@@ -154,36 +166,111 @@ impl Executor {
             | HostState::Untouched
             | HostState::Held
             | HostState::Unproven => None,
+        };
+        self.in_words(step, hold?)
+    }
+
+    pub(super) fn in_words(&self, at: usize, hold: Hold) -> Option<WaitsFor> {
+        let host = |step: usize| Some(self.plan.steps.get(step)?.host.clone());
+        let policy = &self.plan.policy;
+        Some(match hold {
+            Hold::Paused => WaitsFor::Paused,
+            Hold::Start(at) => WaitsFor::Start { at },
+            Hold::Soak(until) => WaitsFor::Soak { until },
+            Hold::Dependency(step) => WaitsFor::Dependency { host: host(step)? },
+            Hold::Stage(stage, step) => WaitsFor::Stage {
+                stage,
+                host: host(step)?,
+            },
+            Hold::Wave(wave) => WaitsFor::Wave { wave },
+            Hold::Cluster(step) => WaitsFor::Cluster { host: host(step)? },
+            Hold::Fleet(_) => WaitsFor::ParallelFleet {
+                limit: policy.parallel_fleet?,
+            },
+            Hold::Region(_) => WaitsFor::ParallelRegion {
+                limit: policy.parallel_region?,
+            },
+            Hold::Team(_) => WaitsFor::ParallelTeam {
+                team: self.plan.steps.get(at)?.owner.clone()?,
+                limit: policy.parallel_team?,
+            },
+            Hold::Minimum(lacks) => {
+                let (service, region) = self.roster.named(lacks)?;
+                WaitsFor::Minimum {
+                    service: service.clone(),
+                    region: region.cloned(),
+                    stay: lacks.stay,
+                    minimum: lacks.minimum,
+                }
+            }
+        })
+    }
+
+    /// What must change before a host that is held so may leave service; `None` where time alone does.
+    pub(super) fn key_of(&self, at: usize, hold: Hold) -> Option<Key> {
+        let host = self.hosts.get(at)?;
+        Some(match hold {
+            Hold::Paused => Key::Pause,
+            Hold::Start(_) | Hold::Soak(_) => return None,
+            Hold::Dependency(step) | Hold::Cluster(step) => Key::Host(step),
+            Hold::Stage(..) => Key::Stages(self.plan.steps.get(at)?.variant as usize),
+            Hold::Wave(wave) => Key::Wave(wave),
+            Hold::Fleet(more) => Key::Room(Room::Fleet(more)),
+            Hold::Region(more) => Key::Room(Room::Region(host.region, more)),
+            Hold::Team(more) => Key::Room(Room::Team(host.team?, more)),
+            Hold::Minimum(lacks) => {
+                Key::Room(Room::Service(lacks.service, lacks.region, lacks.leaving))
+            }
+        })
+    }
+
+    /// Whether there is room for hosts that do not count as gone yet.
+    pub(super) fn has_room(&self, room: Room) -> bool {
+        let policy = &self.plan.policy;
+        let within = |count: usize, more: usize, limit: Option<u32>| {
+            limit.is_none_or(|limit| count + more <= limit as usize)
+        };
+        match room {
+            Room::Fleet(more) => within(self.working.len(), more, policy.parallel_fleet),
+            Room::Region(region, more) => {
+                let count = self.working_by_region.get(region).copied();
+                within(count.unwrap_or(0), more, policy.parallel_region)
+            }
+            Room::Team(team, more) => {
+                let count = self.working_by_team.get(team).copied();
+                within(count.unwrap_or(0), more, policy.parallel_team)
+            }
+            Room::Service(service, region, leaving) => {
+                self.roster.has_room(service, region, leaving)
+            }
         }
     }
 
     /// What keeps a host that is ready from being leased.
-    pub(super) fn holds_start(&self, at: usize, now: Timestamp) -> Option<WaitsFor> {
+    pub(super) fn holds_start(&self, at: usize, now: Timestamp) -> Option<Hold> {
         let step = self.plan.steps.get(at)?;
         if self.paused.is_some() {
-            return Some(WaitsFor::Paused);
+            return Some(Hold::Paused);
         }
         let due = self.due_at(at);
         if now < due {
-            return Some(WaitsFor::Start { at: due });
+            return Some(Hold::Start(due));
         }
         for (other, before) in self.dependencies(at) {
             if !serves_proven(before) {
-                let host = self.plan.steps.get(other)?.host.clone();
-                return Some(WaitsFor::Dependency { host });
+                return Some(Hold::Dependency(other));
             }
         }
         match self.stage_gate(at) {
             StageGate::Open => {}
             StageGate::Until(until) if until <= now => {}
-            StageGate::Until(until) => return Some(WaitsFor::Soak { until }),
+            StageGate::Until(until) => return Some(Hold::Soak(until)),
             StageGate::Waits(stage, other) | StageGate::Never(stage, other) => {
-                let host = self.plan.steps.get(other)?.host.clone();
-                return Some(WaitsFor::Stage { stage, host });
+                return Some(Hold::Stage(stage, other));
             }
         }
-        if let Some(waits) = self.holds_wave(step.wave as usize, now) {
-            return Some(waits);
+        if let Some(hold) = self.holds_wave(step.wave as usize, now) {
+            return Some(hold);
         }
         let cluster = self.cluster_of(at);
         for &member in cluster {
@@ -192,8 +279,7 @@ impl Executor {
                 progress.state,
                 HostState::Waiting | HostState::Prechecking | HostState::Untouched
             ) {
-                let host = self.plan.steps.get(member)?.host.clone();
-                return Some(WaitsFor::Cluster { host });
+                return Some(Hold::Cluster(member));
             }
         }
         let leaving = || {
@@ -207,22 +293,22 @@ impl Executor {
             let entries = leaving().filter_map(|member| Some(self.hosts.get(member)?.entry));
             self.roster
                 .shortfall(entries, Count::Taken)
-                .map(WaitsFor::from)
+                .map(Hold::Minimum)
         })
     }
 
     /// What keeps a leased host from being drained: things may have changed since it was leased.
-    pub(super) fn holds_drain(&self, at: usize) -> Option<WaitsFor> {
+    pub(super) fn holds_drain(&self, at: usize) -> Option<Hold> {
         let progress = self.hosts.get(at)?;
         if !progress.fresh() {
             return None;
         }
         if self.paused.is_some() {
-            return Some(WaitsFor::Paused);
+            return Some(Hold::Paused);
         }
         self.roster
             .shortfall([progress.entry].into_iter(), Count::Taken)
-            .map(WaitsFor::from)
+            .map(Hold::Minimum)
     }
 
     /// What keeps a host that failed in service from being drained once more.
@@ -240,12 +326,10 @@ impl Executor {
         let Some(progress) = self.hosts.get(at) else {
             return false;
         };
-        !self.active.iter().any(|&other| {
+        !self.working.iter().any(|&other| {
             other != at
                 && self.hosts.get(other).is_some_and(|host| {
-                    host.in_work()
-                        && host.out()
-                        && self.roster.share_a_service(host.entry, progress.entry)
+                    host.out() && self.roster.share_a_service(host.entry, progress.entry)
                 })
         })
     }
@@ -294,60 +378,35 @@ impl Executor {
         }
     }
 
-    fn holds_wave(&self, wave: usize, now: Timestamp) -> Option<WaitsFor> {
+    fn holds_wave(&self, wave: usize, now: Timestamp) -> Option<Hold> {
         let soak = minutes(self.plan.policy.lane(self.plan.lane).soak_wave_minutes);
         for &before in &self.waves.get(wave)?.before {
             let other = self.waves.get(before)?;
             if other.open > 0 {
-                return Some(WaitsFor::Wave { wave: before });
+                return Some(Hold::Wave(before));
             }
             let until = other.last_return.map(|last| later(last, soak));
             if let Some(until) = until.filter(|&until| now < until) {
-                return Some(WaitsFor::Soak { until });
+                return Some(Hold::Soak(until));
             }
         }
         None
     }
 
-    /// Whether the policy has a place for so many more hosts.
-    fn holds_parallel(&self, at: usize, more: usize) -> Option<WaitsFor> {
-        let policy = &self.plan.policy;
-        if more == 0
-            || (
-                policy.parallel_fleet,
-                policy.parallel_region,
-                policy.parallel_team,
-            ) == (None, None, None)
-        {
+    /// Whether the policy has no place for so many more hosts.
+    fn holds_parallel(&self, at: usize, more: usize) -> Option<Hold> {
+        if more == 0 {
             return None;
         }
-        let step = self.plan.steps.get(at)?;
-        let mut fleet = more;
-        let mut region = more;
-        let mut team = more;
-        for &other in &self.active {
-            let (Some(host), Some(its)) = (self.hosts.get(other), self.plan.steps.get(other))
-            else {
-                continue;
-            };
-            if host.in_work() {
-                fleet += 1;
-                region += usize::from(its.region == step.region);
-                team += usize::from(its.owner == step.owner);
-            }
+        let host = self.hosts.get(at)?;
+        if !self.has_room(Room::Fleet(more)) {
+            return Some(Hold::Fleet(more));
         }
-        let over = |count: usize, limit: Option<u32>| limit.filter(|&limit| count > limit as usize);
-        if let Some(limit) = over(fleet, policy.parallel_fleet) {
-            return Some(WaitsFor::ParallelFleet { limit });
+        if !self.has_room(Room::Region(host.region, more)) {
+            return Some(Hold::Region(more));
         }
-        if let Some(limit) = over(region, policy.parallel_region) {
-            return Some(WaitsFor::ParallelRegion { limit });
-        }
-        let owner = step.owner.as_ref()?;
-        over(team, policy.parallel_team).map(|limit| WaitsFor::ParallelTeam {
-            team: owner.clone(),
-            limit,
-        })
+        let team = host.team?;
+        (!self.has_room(Room::Team(team, more))).then_some(Hold::Team(more))
     }
 
     /// The members of a host's cluster; itself alone where it has none.
@@ -358,20 +417,8 @@ impl Executor {
             .map_or_else(|| self.alone.get(at..=at).unwrap_or(&[]), Vec::as_slice)
     }
 
-    /// From when on a host may be begun, as far as the clock is concerned: its start, or, where its lane
-    /// lets steps begin early, the opening of its window.
     pub(super) fn due_at(&self, at: usize) -> Timestamp {
-        let Some(step) = self.plan.steps.get(at) else {
-            return Timestamp::MAX;
-        };
-        if !self.plan.policy.lane(self.plan.lane).early {
-            return step.start;
-        }
-        let wave = self.plan.waves.get(step.wave as usize);
-        match wave.and_then(|wave| wave.window) {
-            Some(window) => window.opens.min(step.start),
-            None => self.plan.made_at.min(step.start),
-        }
+        due_at(&self.plan, at)
     }
 
     /// From when on a host is not begun any more: it would not end in its window.
@@ -392,6 +439,22 @@ impl Executor {
             }
             None => later(step.start, LATEST_WITHOUT_WINDOW),
         }
+    }
+}
+
+/// From when on a host may be begun, as far as the clock is concerned: its start, or, where its lane
+/// lets steps begin early, the opening of its window.
+pub(super) fn due_at(plan: &Plan, at: usize) -> Timestamp {
+    let Some(step) = plan.steps.get(at) else {
+        return Timestamp::MAX;
+    };
+    if !plan.policy.lane(plan.lane).early {
+        return step.start;
+    }
+    let wave = plan.waves.get(step.wave as usize);
+    match wave.and_then(|wave| wave.window) {
+        Some(window) => window.opens.min(step.start),
+        None => plan.made_at.min(step.start),
     }
 }
 

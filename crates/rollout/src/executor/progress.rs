@@ -46,10 +46,13 @@ pub(super) struct Progress {
     /// Its place in the roster.
     pub(super) entry: usize,
     pub(super) cluster: Option<usize>,
+    /// Places of its region and of its team.
+    pub(super) region: usize,
+    pub(super) team: Option<usize>,
 }
 
 impl Progress {
-    pub(super) fn new(entry: usize) -> Self {
+    pub(super) fn new(entry: usize, region: usize, team: Option<usize>) -> Self {
         Self {
             state: HostState::Waiting,
             since: None,
@@ -67,6 +70,8 @@ impl Progress {
             trouble: None,
             entry,
             cluster: None,
+            region,
+            team,
         }
     }
 

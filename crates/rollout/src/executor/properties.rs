@@ -102,6 +102,8 @@ impl Writer {
     fn poll(&mut self) {
         for _ in 0..100 {
             let due = self.executor.poll(at(self.minute));
+            let overlooked = self.executor.overlooked(&due, at(self.minute));
+            assert_eq!(overlooked, None);
             let mut hosts = BTreeSet::new();
             let mut records = 0;
             for what in &due {

@@ -10,16 +10,18 @@ use std::collections::BTreeMap;
 use mailkeep_model::{HostName, Plan, RegionName, ServiceName, Timestamp};
 
 /// What a minimum lacks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shortfall {
-    /// Of which service.
-    pub service: ServiceName,
-    /// Where; `None` is over all regions.
-    pub region: Option<RegionName>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shortfall {
+    /// Place of the service.
+    pub(super) service: usize,
+    /// Place of the region within it; `None` is over all regions.
+    pub(super) region: Option<usize>,
+    /// Hosts that want to leave and do not count as gone.
+    pub(super) leaving: u32,
     /// Hosts that would stay in service.
-    pub stay: u32,
+    pub(super) stay: u32,
     /// Hosts that must.
-    pub minimum: u32,
+    pub(super) minimum: u32,
 }
 
 /// Which count a question is about.
@@ -212,12 +214,13 @@ impl Roster {
             let Some(service) = self.services.get(service_at) else {
                 continue;
             };
-            if let Some((region, tally)) = service.regions.get(region_at) {
+            if let Some((_, tally)) = service.regions.get(region_at) {
                 let stay = tally.stay(count, more);
                 if stay < tally.minimum {
                     return Some(Shortfall {
-                        service: service.name.clone(),
-                        region: Some(region.clone()),
+                        service: service_at,
+                        region: Some(region_at),
+                        leaving: more,
                         stay,
                         minimum: tally.minimum,
                     });
@@ -230,14 +233,37 @@ impl Roster {
             let stay = service.total.stay(count, everywhere);
             if stay < service.total.minimum {
                 return Some(Shortfall {
-                    service: service.name.clone(),
+                    service: service_at,
                     region: None,
+                    leaving: everywhere,
                     stay,
                     minimum: service.total.minimum,
                 });
             }
         }
         None
+    }
+
+    /// Whether a minimum holds if so many hosts more leave that are not spoken for.
+    pub(super) fn has_room(&self, service: usize, region: Option<usize>, leaving: u32) -> bool {
+        let Some(service) = self.services.get(service) else {
+            return true;
+        };
+        let tally = match region {
+            Some(region) => service.regions.get(region).map(|known| &known.1),
+            None => Some(&service.total),
+        };
+        tally.is_none_or(|tally| tally.stay(Count::Taken, leaving) >= tally.minimum)
+    }
+
+    /// Of which service, and where, a minimum lacks something.
+    pub(super) fn named(&self, lacks: Shortfall) -> Option<(&ServiceName, Option<&RegionName>)> {
+        let service = self.services.get(lacks.service)?;
+        let region = match lacks.region {
+            Some(region) => Some(&service.regions.get(region)?.0),
+            None => None,
+        };
+        Some((&service.name, region))
     }
 
     /// Whether two hosts carry a service in common.

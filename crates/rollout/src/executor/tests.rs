@@ -120,6 +120,7 @@ pub(crate) fn plan_of(steps: &[(&str, Stage, i64)], minimum: u32, closes: Option
             }],
             recipe: None,
             whole_cluster: false,
+            mitigates: BTreeMap::new(),
         }],
         waves,
         steps: sorted
@@ -210,6 +211,7 @@ impl Bench {
         }
         loop {
             let due = self.executor.poll(self.now);
+            assert_eq!(self.executor.overlooked(&due, self.now), None);
             let mut again = false;
             for what in due {
                 match what {
