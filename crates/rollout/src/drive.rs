@@ -434,7 +434,8 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Begins what is ordered, as far as there is room: first what serves hosts in work.
+    /// Begins what is ordered, as far as there is room: first what brings hosts in work back, then what
+    /// takes further ones out of service, last the looks at those to come.
     fn begin(&mut self, claim: &Claim) -> Result<(), StoreError> {
         let room = self
             .settings
@@ -446,7 +447,11 @@ impl<'a> Driver<'a> {
         }
         self.queue
             .make_contiguous()
-            .sort_by_key(|order| order.act == Act::Precheck);
+            .sort_by_key(|order| match order.act {
+                Act::Precheck => 2,
+                Act::Lease => 1,
+                _in_work => 0,
+            });
         let orders: Vec<Order> = self.queue.drain(..room.min(self.queue.len())).collect();
         for kind in orders.iter().filter_map(Order::started) {
             self.keep(kind);

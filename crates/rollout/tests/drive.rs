@@ -107,6 +107,7 @@ fn plan(hosts: &[&str]) -> Arc<Plan> {
             packages: Vec::new(),
             recipe: None,
             whole_cluster: false,
+            mitigates: BTreeMap::new(),
         }],
         waves: vec![Wave {
             region,
@@ -488,6 +489,44 @@ fn a_failed_proof_takes_the_host_back_and_stops_the_rest() {
         [HostState::RolledBack, HostState::Untouched]
     );
     bench.check_rules();
+}
+
+#[test]
+fn a_host_out_of_service_is_brought_back_before_another_one_leaves() {
+    // Both may be out, but one thread does all.
+    let mut bench = Bench::new(&["mx1", "mx2", "mx3"]);
+    for step in &mut Arc::make_mut(&mut bench.plan).steps {
+        (step.start, step.end) = (at(0), at(30));
+    }
+    let mut claim = bench.claim();
+    let clock = FakeClock::new(None, bench.now);
+    let (mut tell, mut warn) = (|_: &RecordedEvent, _: bool| {}, |_: &str| {});
+    let parts = Parts {
+        store: &mut bench.store,
+        hands: Arc::clone(&bench.world) as Arc<dyn Hands + Send + Sync>,
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        tell: &mut tell,
+        warn: &mut warn,
+        stop: &|| Wish::GoOn,
+    };
+    let one_by_one = DriveSettings {
+        parallel: 1,
+        ..settings()
+    };
+    let mut driver = Driver::new(parts, one_by_one, &bench.plan, &claim).unwrap();
+    let end = driver.run(&mut claim).unwrap();
+    assert_eq!(end, DriveEnd::Ended(RolloutOutcome::Proven));
+    let mut out = 0;
+    for (host, act) in bench.world.acts.lock().unwrap().iter() {
+        match act {
+            Act::Lease => {
+                out += 1;
+                assert_eq!(out, 1, "{host} is leased while another one waits its turn");
+            }
+            Act::Return => out -= 1,
+            _ => {}
+        }
+    }
 }
 
 #[test]
