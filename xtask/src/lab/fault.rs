@@ -1,5 +1,9 @@
 //! Things that go wrong with hosts, to order.
 
+use std::process::Stdio;
+
+use super::Lab;
+use super::command::logged;
 use super::error::LabError;
 use super::family::Family;
 
@@ -76,6 +80,30 @@ impl Fault {
                 vec![family.name().to_owned()],
             ),
         }
+    }
+}
+
+impl Lab {
+    /// Lets something go wrong with a host.
+    pub fn fault(&self, name: &str, fault: Fault) -> Result<(), LabError> {
+        let family = self.host(name)?.family.parse()?;
+        let (script, args) = fault.script(family);
+        let mut words = vec![
+            "sh".to_owned(),
+            "-c".to_owned(),
+            script.to_owned(),
+            "fault".to_owned(),
+        ];
+        words.extend(args);
+        let mut command = self.inside(name, &words)?;
+        // Daemons that a fault leaves behind must not hold a pipe of ours open.
+        let log = self.root.join("hosts").join(name).join("fault.log");
+        command.stdin(Stdio::null());
+        logged(
+            &format!("making {name} faulty ({fault:?})"),
+            &mut command,
+            &log,
+        )
     }
 }
 

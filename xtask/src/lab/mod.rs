@@ -306,48 +306,6 @@ impl Lab {
         command
     }
 
-    /// "The vendor releases the patch": from now on the hosts' apt sees the new version.
-    pub fn publish(&self, family: Family) -> Result<(), LabError> {
-        let _lock = self.lock()?;
-        self.fill_repository(family, &["old", "new"])
-    }
-
-    /// "The vendor releases a patch that does not work": the hosts' apt sees the old version, the patch,
-    /// and one above it whose daemon does not start. Gives that version.
-    pub fn publish_broken(&self, family: Family) -> Result<String, LabError> {
-        let _lock = self.lock()?;
-        self.fill_repository(family, &["old", "new"])?;
-        self.add_broken(family)
-    }
-
-    /// Takes the patch back.
-    pub fn unpublish(&self, family: Family) -> Result<(), LabError> {
-        let _lock = self.lock()?;
-        self.fill_repository(family, &["old"])
-    }
-
-    /// Lets something go wrong with a host.
-    pub fn fault(&self, name: &str, fault: Fault) -> Result<(), LabError> {
-        let family = self.host(name)?.family.parse()?;
-        let (script, args) = fault.script(family);
-        let mut words = vec![
-            "sh".to_owned(),
-            "-c".to_owned(),
-            script.to_owned(),
-            "fault".to_owned(),
-        ];
-        words.extend(args);
-        let mut command = self.inside(name, &words)?;
-        // Daemons that a fault leaves behind must not hold a pipe of ours open.
-        let log = self.root.join("hosts").join(name).join("fault.log");
-        command.stdin(Stdio::null());
-        command::logged(
-            &format!("making {name} faulty ({fault:?})"),
-            &mut command,
-            &log,
-        )
-    }
-
     /// Halts a host in order; its disk is kept.
     pub fn stop(&self, name: &str) -> Result<(), LabError> {
         self.halt(name, true)

@@ -1,4 +1,5 @@
-//! What a lab holds that belongs to no single host: images, package repositories, the key, the bridge.
+//! What a lab holds that belongs to no single host: images, package repositories, the key, the bridge; and
+//! what its vendor publishes.
 
 use std::fs;
 
@@ -11,6 +12,26 @@ use super::turn::lock_file;
 use super::{Lab, net, permit};
 
 impl Lab {
+    /// "The vendor releases the patch": from now on the hosts' apt sees the new version.
+    pub fn publish(&self, family: Family) -> Result<(), LabError> {
+        let _lock = self.lock()?;
+        self.fill_repository(family, &["old", "new"])
+    }
+
+    /// "The vendor releases a patch that does not work": the hosts' apt sees the old version, the patch,
+    /// and one above it whose daemon does not start. Gives that version.
+    pub fn publish_broken(&self, family: Family) -> Result<String, LabError> {
+        let _lock = self.lock()?;
+        self.fill_repository(family, &["old", "new"])?;
+        self.add_broken(family)
+    }
+
+    /// Takes the patch back.
+    pub fn unpublish(&self, family: Family) -> Result<(), LabError> {
+        let _lock = self.lock()?;
+        self.fill_repository(family, &["old"])
+    }
+
     /// Everything that does not belong to one host: images, repositories, key, bridge.
     pub(super) fn prepare(&self, families: &[Family], pairing: Pairing) -> Result<(), LabError> {
         permit::programs()?;
