@@ -1,0 +1,440 @@
+//! The server's side of one connection, without IO: order, waiting, limits.
+//!
+//! Entry: [`Session`]. The caller feeds octets, takes [`Step`]s, answers each command and says so. What the session
+//! holds is bounded by [`Session::room`]; content goes straight through to the caller.
+//!
+//! # Security
+//!
+//! Faces strangers. Nothing of a line goes on but what was parsed. After STARTTLS nothing is kept of what was said
+//! before (RFC 3207 section 4.2).
+
+use crate::command::Command;
+use crate::content::{ContentLimits, ContentReader, Progress};
+use crate::offer::Offer;
+use crate::reply::Reply;
+use crate::rules::{Action, Actions, Rule};
+
+/// Octets that wait to be read, at most: room for the longest line (AUTH, RFC 4954 section 4) and a segment.
+const MOST_BUFFERED: usize = 32 << 10;
+
+/// Octets of one overlong line that are read before the connection ends.
+const MOST_OF_A_LINE: usize = 64 << 10;
+
+/// How much one session may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Commands.
+    pub commands: u32,
+    /// Refused commands.
+    pub errors: u32,
+    /// Empty lines where a command should stand.
+    pub empty_lines: u32,
+    /// Recipients of one message.
+    pub recipients: u32,
+    /// Of each message.
+    pub content: ContentLimits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            commands: 10_000,
+            errors: 10,
+            empty_lines: 3,
+            recipients: 1000,
+            content: ContentLimits::default(),
+        }
+    }
+}
+
+/// A rule by which something is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// The rule.
+    pub rule: Rule,
+}
+
+impl Refusal {
+    /// What to answer.
+    pub fn reply(self) -> Reply {
+        self.rule.reply()
+    }
+
+    /// Whether to close the connection after that.
+    pub fn closes(self) -> bool {
+        self.rule.closes()
+    }
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Feed more octets. Content that was there is in the caller's buffer.
+    Feed,
+    /// A command that may come now. Answer it, then say so with [`Session::answered`].
+    Command(Command),
+    /// Answer by the rule's reply.
+    Refused(Refusal),
+    /// The message is whole; answer it. Content is in the caller's buffer, unless it is refused.
+    Message {
+        /// The rule that refuses it.
+        refused: Option<Refusal>,
+        /// Its octets.
+        size: u64,
+    },
+    /// More came of a refused message than is worth reading: answer by the rule's reply, and close.
+    GiveUp(Refusal),
+}
+
+/// What was said in HELO or EHLO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Greeting {
+    None,
+    Plain,
+    Extended,
+}
+
+/// Which command waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pending {
+    None,
+    Hello(Greeting),
+    Mail,
+    Recipient,
+    Data,
+    Reset,
+    Other,
+}
+
+/// One connection.
+#[derive(Debug, Clone)]
+pub struct Session {
+    offer: Offer,
+    actions: Actions,
+    limits: Limits,
+    buffer: Vec<u8>,
+    /// Octets of the buffer that were read.
+    at: usize,
+    /// Octets of an overlong line that were thrown away, while it has not ended.
+    overlong: Option<usize>,
+    greeting: Greeting,
+    pending: Pending,
+    secure: bool,
+    /// Accepted recipients of the message that has begun.
+    transaction: Option<u32>,
+    content: Option<ContentReader>,
+    commands: u32,
+    errors: u32,
+    empty_lines: u32,
+    noticed: Vec<Rule>,
+}
+
+impl Session {
+    /// A connection that begins.
+    pub fn new(offer: Offer, actions: Actions, limits: Limits) -> Self {
+        Self {
+            offer,
+            actions,
+            limits,
+            buffer: Vec::new(),
+            at: 0,
+            overlong: None,
+            greeting: Greeting::None,
+            pending: Pending::None,
+            secure: false,
+            transaction: None,
+            content: None,
+            commands: 0,
+            errors: 0,
+            empty_lines: 0,
+            noticed: Vec::new(),
+        }
+    }
+
+    /// Octets that can be fed now.
+    pub fn room(&self) -> usize {
+        MOST_BUFFERED.saturating_sub(self.buffer.len() - self.at)
+    }
+
+    /// Takes octets, as many as there is room for, and tells how many. Take steps until [`Step::Feed`] before
+    /// feeding again.
+    pub fn feed(&mut self, octets: &[u8]) -> usize {
+        self.buffer.drain(..self.at);
+        self.at = 0;
+        let taken = octets.len().min(self.room());
+        self.buffer
+            .extend_from_slice(octets.get(..taken).unwrap_or_default());
+        taken
+    }
+
+    /// To be asked before the banner is sent, with what has come so far.
+    pub fn before_banner(&mut self) -> Option<Refusal> {
+        if self.rest().is_empty() {
+            return None;
+        }
+        self.held_against(Rule::TalksBeforeBanner)
+    }
+
+    /// What follows. Content of a message is appended to `content`.
+    pub fn step(&mut self, content: &mut Vec<u8>) -> Step {
+        self.pending = Pending::None;
+        if self.content.is_some() {
+            return self.content_step(content);
+        }
+        match self.command() {
+            Ok(Some(command)) => Step::Command(command),
+            Ok(None) => Step::Feed,
+            Err(rule) => self.refused(rule),
+        }
+    }
+
+    /// Tells how the command that [`Session::step`] handed out was answered.
+    pub fn answered(&mut self, accepted: bool) {
+        let pending = std::mem::replace(&mut self.pending, Pending::None);
+        if !accepted {
+            return;
+        }
+        match pending {
+            Pending::Hello(greeting) => {
+                self.greeting = greeting;
+                self.transaction = None;
+            }
+            Pending::Mail => self.transaction = Some(0),
+            Pending::Recipient => {
+                if let Some(count) = &mut self.transaction {
+                    *count = count.saturating_add(1);
+                }
+            }
+            Pending::Data => {
+                let reader = ContentReader::new(self.actions.clone(), self.limits.content);
+                self.content = Some(reader);
+            }
+            Pending::Reset => self.transaction = None,
+            Pending::None | Pending::Other => {}
+        }
+    }
+
+    /// The message that began is gone: the server behind lost it, or the client was told that it failed.
+    pub fn forget_transaction(&mut self) {
+        self.transaction = None;
+    }
+
+    /// TLS has begun; what was said before is forgotten.
+    pub fn secured(&mut self, offer: Offer) {
+        self.secure = true;
+        self.offer = offer;
+        self.buffer.clear();
+        self.at = 0;
+        self.overlong = None;
+        self.greeting = Greeting::None;
+        self.transaction = None;
+        self.content = None;
+    }
+
+    /// Whether TLS has begun.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Whether a message has begun: between MAIL and its end.
+    pub fn in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// Whether the client greeted with EHLO.
+    pub fn is_extended(&self) -> bool {
+        self.greeting == Greeting::Extended
+    }
+
+    /// Takes the rules that applied and are only monitored, since it was asked last.
+    pub fn take_monitored(&mut self) -> Vec<Rule> {
+        std::mem::take(&mut self.noticed)
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.buffer.get(self.at..).unwrap_or_default()
+    }
+
+    fn refused(&mut self, rule: Rule) -> Step {
+        self.errors = self.errors.saturating_add(1);
+        let rule = if self.errors > self.limits.errors && !rule.closes() {
+            Rule::TooManyErrors
+        } else {
+            rule
+        };
+        Step::Refused(Refusal { rule })
+    }
+
+    /// Whether a rule that applies refuses; if not, that it applied is kept.
+    fn held_against(&mut self, rule: Rule) -> Option<Refusal> {
+        match self.actions.of(rule) {
+            Action::Refuse => Some(Refusal { rule }),
+            Action::Monitor => {
+                self.noticed.push(rule);
+                None
+            }
+        }
+    }
+
+    fn hold(&mut self, rule: Rule) -> Result<(), Rule> {
+        self.held_against(rule)
+            .map_or(Ok(()), |refusal| Err(refusal.rule))
+    }
+
+    fn content_step(&mut self, out: &mut Vec<u8>) -> Step {
+        let Some(mut reader) = self.content.take() else {
+            return Step::Feed;
+        };
+        let (taken, progress) = reader.read(self.rest(), out);
+        self.at += taken;
+        let refused = reader.refused().map(|rule| Refusal { rule });
+        match progress {
+            Progress::More => {
+                self.content = Some(reader);
+                Step::Feed
+            }
+            Progress::End => {
+                self.transaction = None;
+                self.noticed.extend_from_slice(reader.monitored());
+                let size = reader.size();
+                Step::Message { refused, size }
+            }
+            Progress::GiveUp => {
+                let rule = Rule::MessageTooLarge;
+                Step::GiveUp(refused.unwrap_or(Refusal { rule }))
+            }
+        }
+    }
+
+    fn command(&mut self) -> Result<Option<Command>, Rule> {
+        let Some(line) = self.line()? else {
+            return Ok(None);
+        };
+        self.commands = self.commands.saturating_add(1);
+        if self.commands > self.limits.commands {
+            return Err(Rule::TooManyCommands);
+        }
+        if line.is_empty() {
+            self.empty_lines += 1;
+            if self.empty_lines > self.limits.empty_lines {
+                return Err(Rule::TooManyEmptyLines);
+            }
+        }
+        // Extensions are for those who asked for them.
+        let plain = Offer::default();
+        let offer = match self.greeting {
+            Greeting::Extended => &self.offer,
+            Greeting::None | Greeting::Plain => &plain,
+        };
+        let (command, noticed) = Command::parse(&line, offer)?;
+        for rule in noticed {
+            self.hold(rule)?;
+        }
+        self.in_order(&command)?;
+        self.in_step(&command)?;
+        self.pending = match &command {
+            Command::Data => Pending::Data,
+            Command::Hello { extended: true, .. } => Pending::Hello(Greeting::Extended),
+            Command::Hello { .. } => Pending::Hello(Greeting::Plain),
+            Command::Mail { .. } => Pending::Mail,
+            Command::Recipient { .. } => Pending::Recipient,
+            Command::Reset => Pending::Reset,
+            Command::Auth
+            | Command::Expand
+            | Command::Help
+            | Command::Noop
+            | Command::Quit
+            | Command::StartTls
+            | Command::Verify => Pending::Other,
+        };
+        Ok(Some(command))
+    }
+
+    /// The next line without its CRLF.
+    fn line(&mut self) -> Result<Option<Vec<u8>>, Rule> {
+        let longest = match self.greeting {
+            Greeting::Extended => self
+                .offer
+                .longest_mail()
+                .max(self.offer.longest_recipient()),
+            Greeting::None | Greeting::Plain => 512,
+        };
+        let rest = self.buffer.get(self.at..).unwrap_or_default();
+        let Some(end) = memchr::memchr(b'\n', rest) else {
+            let waiting = rest.len();
+            if self.overlong.is_some() || waiting > longest {
+                let thrown = self.overlong.unwrap_or(0).saturating_add(waiting);
+                self.overlong = Some(thrown);
+                self.at = self.buffer.len();
+                if thrown > MOST_OF_A_LINE {
+                    return Err(Rule::TooManyErrors);
+                }
+            }
+            return Ok(None);
+        };
+        let mut line = rest.get(..end).unwrap_or_default().to_vec();
+        self.at += end + 1;
+        if self.overlong.take().is_some() || line.len() >= longest.max(512) {
+            return Err(Rule::CommandTooLong);
+        }
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        } else {
+            self.hold(Rule::BareLfInCommand)?;
+        }
+        if memchr::memchr(b'\r', &line).is_some() {
+            return Err(Rule::BareCrInCommand);
+        }
+        Ok(Some(line))
+    }
+
+    /// RFC 5321 section 4.1.4.
+    fn in_order(&mut self, command: &Command) -> Result<(), Rule> {
+        let greeted = self.greeting != Greeting::None;
+        let right = match command {
+            Command::Auth => return Err(Rule::AuthNotOffered),
+            Command::StartTls if !self.offer.starttls && !self.secure => {
+                return Err(Rule::UnknownVerb);
+            }
+            Command::StartTls => !self.secure && self.greeting == Greeting::Extended,
+            Command::Mail { .. } => greeted && self.transaction.is_none(),
+            Command::Recipient { .. } => {
+                if self
+                    .transaction
+                    .is_some_and(|count| count >= self.limits.recipients)
+                {
+                    return Err(Rule::TooManyRecipients);
+                }
+                self.transaction.is_some()
+            }
+            Command::Data => self.transaction.is_some_and(|count| count > 0),
+            Command::Expand
+            | Command::Hello { .. }
+            | Command::Help
+            | Command::Noop
+            | Command::Quit
+            | Command::Reset
+            | Command::Verify => true,
+        };
+        if right {
+            Ok(())
+        } else {
+            Err(Rule::CommandOrder)
+        }
+    }
+
+    /// Whether octets follow that should have waited.
+    fn in_step(&mut self, command: &Command) -> Result<(), Rule> {
+        if self.rest().is_empty() || *command == Command::Quit {
+            return Ok(());
+        }
+        if *command == Command::StartTls {
+            return Err(Rule::StarttlsInjection);
+        }
+        let may_pipeline = self.greeting == Greeting::Extended && self.offer.pipelining;
+        if command.must_be_awaited() || !may_pipeline {
+            self.hold(Rule::TalksBeforeReply)?;
+        }
+        Ok(())
+    }
+}
