@@ -14,7 +14,7 @@ use mailkeep_model::{
     Lifecycle, ScanFailure, Seen, Signal, Timestamp, Verdict, text,
 };
 use mailkeep_store::{Snapshot, Space, Store, StoreError};
-use mailkeep_triage::{Context, Policy, rank, triage};
+use mailkeep_triage::{Context, Policy, RankKey, rank_of_equals, triage};
 
 use crate::answer::{Answer, FeedAnswer};
 use crate::index;
@@ -139,16 +139,27 @@ pub fn check(
         not_affected: 0,
         changes: None,
     };
+    let undeclared = Host::default();
     for ((subject, view), judged) in subjects.iter().zip(&hosts).zip(judged) {
         let mut affected = false;
         if let Some(judged) = judged {
+            let host = subject.declared.unwrap_or(&undeclared);
+            let open = subject.facts.as_ref().and_then(mail_port_open);
+            let today = first_seen::today(subject, terms);
+            let loaded = kev != Kev::Unusable;
+            let context = Context::of_host(terms.fleet, host, open, today, loaded);
             answer.fixed += judged.fixed;
             answer.not_affected += judged.not_affected;
             affected = judged.affected;
             for verdict in judged.verdicts {
+                let day = first_seen.day(&subject.name, &verdict).unwrap_or(today);
+                let context = Context {
+                    first_seen: day,
+                    ..context.clone()
+                };
                 answer
                     .findings
-                    .push(finding(subject, verdict, &signals, kev, &first_seen, terms));
+                    .push(finding(subject, verdict, &signals, kev, &context, terms));
             }
         }
         answer.hosts.push(host::answer(
@@ -177,12 +188,18 @@ pub fn check(
 /// Puts findings in the order of the table. Their places are sorted, and each finding is moved once:
 /// it is large, and moved ten times it would cost more than to compare it.
 fn put_in_order(findings: &mut [Finding]) {
-    let mut order: Vec<usize> = (0..findings.len()).collect();
-    order.sort_by(|a, b| rank(&findings[*a], &findings[*b]));
+    let mut order: Vec<(RankKey, usize)> = (0_usize..)
+        .zip(&*findings)
+        .map(|(at, f)| (RankKey::of(f), at))
+        .collect();
+    order.sort_by(|a, b| {
+        a.0.cmp(&b.0)
+            .then_with(|| rank_of_equals(&findings[a.1], &findings[b.1]))
+    });
     for start in 0..order.len() {
         let mut at = start;
         loop {
-            let from = std::mem::replace(&mut order[at], at);
+            let from = std::mem::replace(&mut order[at].1, at);
             if from == start {
                 break;
             }
@@ -348,7 +365,7 @@ fn finding(
     mut verdict: Verdict,
     signals: &HashMap<String, Vec<Signal>>,
     kev: Kev,
-    first_seen: &FirstSeen<'_>,
+    context: &Context<'_>,
     terms: &Terms<'_>,
 ) -> Finding {
     let names = std::iter::once(&verdict.advisory).chain(&verdict.aliases);
@@ -363,13 +380,8 @@ fn finding(
     {
         verdict.title = text::printable_max(text, 160).into();
     }
-    let undeclared = Host::default();
-    let host = subject.declared.unwrap_or(&undeclared);
-    let day = first_seen.day(subject, &verdict, terms);
-    let open = subject.facts.as_ref().and_then(mail_port_open);
-    let context = Context::of_host(terms.fleet, host, open, day, kev != Kev::Unusable);
     let owner = context.owner.cloned();
-    let triaged = triage(&verdict, &signals, &context, terms.policy);
+    let triaged = triage(&verdict, &signals, context, terms.policy);
     let listed = triaged.kev;
     let mut finding = triaged.into_finding(subject.name.clone(), verdict, owner);
     if let Kev::Stale(as_of) = kev

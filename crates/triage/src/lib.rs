@@ -38,4 +38,4 @@ pub use assess::{Context, Triaged, triage};
 pub use cvss::{CvssFacts, cvss_base_score};
 pub use delta::{Change, ChangeKind, delta, delta_judged};
 pub use policy::{InvalidPolicy, Policy, Term, Within};
-pub use rank::rank;
+pub use rank::{RankKey, rank, rank_of_equals};

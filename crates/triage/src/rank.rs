@@ -2,7 +2,7 @@
 
 use std::cmp::{Ordering, Reverse};
 
-use mailkeep_model::{Finding, Lane, Status, Urgency};
+use mailkeep_model::{Decision, Finding, Lane, Severity, Status, Surface, Urgency};
 
 /// Which of two findings comes first. Keys, the first that differs decides:
 ///
@@ -20,17 +20,48 @@ use mailkeep_model::{Finding, Lane, Status, Urgency};
 ///
 /// A total order on findings; equal only where all of these are.
 pub fn rank(a: &Finding, b: &Finding) -> Ordering {
-    class(a.verdict.status)
-        .cmp(&class(b.verdict.status))
-        .then_with(|| lane(a).cmp(&lane(b)))
-        .then_with(|| fixable(a).cmp(&fixable(b)).reverse())
-        .then_with(|| unimportant(a).cmp(&unimportant(b)))
-        .then_with(|| Reverse(a.decision).cmp(&Reverse(b.decision)))
-        .then_with(|| deadline(a).cmp(&deadline(b)))
-        .then_with(|| a.verdict.surface.cmp(&b.verdict.surface))
-        .then_with(|| b.kev.cmp(&a.kev))
-        .then_with(|| b.severity.cmp(&a.severity))
-        .then_with(|| descending(a.score, b.score))
+    RankKey::of(a)
+        .cmp(&RankKey::of(b))
+        .then_with(|| rank_of_equals(a, b))
+}
+
+/// Keys 1 to 8 of [`rank`] and the severity, for whoever sorts many: computed once for each finding.
+/// The least comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RankKey {
+    class: u8,
+    lane: u8,
+    unfixable: bool,
+    unimportant: bool,
+    decision: Reverse<Option<Decision>>,
+    /// One that has none comes last.
+    deadline: (bool, Option<jiff::civil::Date>),
+    surface: Surface,
+    unlisted: bool,
+    severity: Reverse<Severity>,
+}
+
+impl RankKey {
+    /// Of one finding.
+    pub fn of(finding: &Finding) -> Self {
+        let verdict = &finding.verdict;
+        Self {
+            class: class(verdict.status),
+            lane: lane(finding),
+            unfixable: !fixable(finding),
+            unimportant: verdict.urgency == Some(Urgency::Unimportant),
+            decision: Reverse(finding.decision),
+            deadline: (finding.deadline.is_none(), finding.deadline),
+            surface: verdict.surface,
+            unlisted: !finding.kev,
+            severity: Reverse(finding.severity),
+        }
+    }
+}
+
+/// Which of two findings of equal [`RankKey`] comes first: the keys of [`rank`] after it.
+pub fn rank_of_equals(a: &Finding, b: &Finding) -> Ordering {
+    descending(a.score, b.score)
         .then_with(|| descending(a.epss.map(f64::from), b.epss.map(f64::from)))
         .then_with(|| a.host.cmp(&b.host))
         .then_with(|| a.verdict.package.cmp(&b.verdict.package))
@@ -66,15 +97,6 @@ fn fixable(finding: &Finding) -> bool {
         finding.verdict.status,
         Status::FixAvailable | Status::FixPublished | Status::RestartPending
     )
-}
-
-fn unimportant(finding: &Finding) -> bool {
-    finding.verdict.urgency == Some(Urgency::Unimportant)
-}
-
-/// Earliest first, none last.
-fn deadline(finding: &Finding) -> (bool, Option<jiff::civil::Date>) {
-    (finding.deadline.is_none(), finding.deadline)
 }
 
 /// Highest first, none last.

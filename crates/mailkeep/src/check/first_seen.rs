@@ -83,10 +83,10 @@ impl<'a> FirstSeen<'a> {
         known
     }
 
-    /// The first day on which an earlier check had it, else today in the host's region. It is the
-    /// same hole if either is called by the other's own name, as in [`mailkeep_triage::delta_judged`].
-    pub(super) fn day(&self, subject: &Subject<'_>, verdict: &Verdict, terms: &Terms<'_>) -> Date {
-        let named = |name| (&subject.name, &*verdict.package, name);
+    /// The first day on which an earlier check had it on this host. It is the same hole if either is
+    /// called by the other's own name, as in [`mailkeep_triage::delta_judged`].
+    pub(super) fn day(&self, host: &HostName, verdict: &Verdict) -> Option<Date> {
+        let named = |name| (host, &*verdict.package, name);
         let mine = named(&verdict.advisory);
         let by_my_name = [self.own.get(&mine), self.alias.get(&mine)];
         let by_my_aliases = verdict
@@ -99,11 +99,11 @@ impl<'a> FirstSeen<'a> {
             .flatten()
             .min()
             .copied()
-            .unwrap_or_else(|| today(subject, terms))
     }
 }
 
-fn today(subject: &Subject<'_>, terms: &Terms<'_>) -> Date {
+/// Today in the host's region: the first day of what no check had before.
+pub(super) fn today(subject: &Subject<'_>, terms: &Terms<'_>) -> Date {
     let zone = subject
         .declared
         .and_then(|host| terms.fleet.regions.get(host.region.as_ref()?))
