@@ -103,6 +103,33 @@ pub(crate) fn accept_controller(ring: &Ring<'_>, host: &str) {
     ring.inside(host, "nft delete table inet lab");
 }
 
+/// dpkg's database lies on a disk of its own, with room.
+pub(crate) fn roomy_dpkg(ring: &Ring<'_>, host: &str) {
+    ring.inside(
+        host,
+        "cp -a /var/lib/dpkg /lab/dpkg; mount -t tmpfs -o size=4g full /var/lib/dpkg; \
+         cp -a /lab/dpkg/. /var/lib/dpkg/",
+    );
+}
+
+/// No room is left there.
+pub(crate) fn fill_dpkg(ring: &Ring<'_>, host: &str) {
+    ring.inside(
+        host,
+        "mount -o remount,size=$(df -k --output=used /var/lib/dpkg | tail -n 1 | tr -d ' ')k /var/lib/dpkg",
+    );
+    ring.step(&format!("{host}: its disk is full"));
+}
+
+/// The database is on the disk it was on before, as it is now.
+pub(crate) fn empty_dpkg(ring: &Ring<'_>, host: &str) {
+    ring.inside(
+        host,
+        "rm -rf /lab/dpkg; cp -a /var/lib/dpkg /lab/dpkg; umount /var/lib/dpkg; \
+         rm -rf /var/lib/dpkg/*; cp -a /lab/dpkg/. /var/lib/dpkg/",
+    );
+}
+
 /// Nothing can be delivered into the mailbox of the probes; it can still be looked into.
 pub(crate) fn close_mailbox(ring: &Ring<'_>, host: &str) {
     ring.inside(

@@ -53,19 +53,29 @@ pub(crate) struct Ring<'a> {
 
 impl<'a> Ring<'a> {
     /// On hosts set up anew.
-    pub(crate) fn anew(lab: &'a Lab, name: &str, began: Instant) -> Self {
+    pub(crate) fn anew(
+        lab: &'a Lab,
+        name: &str,
+        began: Instant,
+        file: impl FnOnce(String) -> String,
+    ) -> Self {
         lab.down().unwrap();
         lab.up(&wanted()).unwrap();
-        Self::fresh(lab, name, began)
+        Self::fresh(lab, name, began, file)
     }
 
-    /// On hosts that have just been set up.
-    pub(crate) fn fresh(lab: &'a Lab, name: &str, began: Instant) -> Self {
+    /// On hosts that have just been set up; `file` may change the fleet file.
+    pub(crate) fn fresh(
+        lab: &'a Lab,
+        name: &str,
+        began: Instant,
+        file: impl FnOnce(String) -> String,
+    ) -> Self {
         lab.take_mail_for(fleet::DOMAIN).unwrap();
         for family in [Exim, Postfix] {
             lab.publish(family).unwrap();
         }
-        Self::planned(lab, name, began, |_| {}, |text| text)
+        Self::planned(lab, name, began, |_| {}, file)
     }
 
     /// On the hosts as they are; `change` may ask for other versions, `file` may change the fleet file.
@@ -148,6 +158,15 @@ impl<'a> Ring<'a> {
             .spawn()
             .unwrap();
         Controller(Some(child))
+    }
+
+    /// Nothing that a killed controller left lies about once another has ended by itself.
+    pub(crate) fn has_no_sockets(&self) {
+        let left: Vec<_> = std::fs::read_dir(self.sockets.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
     }
 
     /// Waits until it does something on a host, or has ended.
@@ -340,7 +359,7 @@ impl<'a> Ring<'a> {
             test ! -e /run/mailkeep/lease || { echo a lease; cat /run/mailkeep/lease; }
             test ! -e /run/mailkeep/act || { echo an act; ls -l /run/mailkeep/act; }
             # What a plan fetched before it came to a lease stays until the next one.
-            find /var/lib/mailkeep/rollout -mindepth 1 -maxdepth 2 \\( -name lease -o -type f -path '*/rollout/*' ! -path '*/rollout/*/*' \\)
+            test ! -e /var/lib/mailkeep/rollout || find /var/lib/mailkeep/rollout -mindepth 1 -maxdepth 2 \\( -name lease -o -type f -path '*/rollout/*' ! -path '*/rollout/*/*' \\)
             test ! -e /etc/postfix/mailkeep-drain.cidr || echo a drain
             ! nft list table inet mailkeep 2>/dev/null || echo a filter
             ! grep Mailkeep /usr/sbin/policy-rc.d || echo a policy

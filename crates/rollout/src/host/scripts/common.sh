@@ -256,7 +256,10 @@ apt_complaint() {
         echo package-manager
     fi
 }
-apt_words() { grep -E '^(E|W|dpkg):|rror' "$mk_dir/apt.out" | tail -n 3; }
+apt_words() {
+    grep -m 1 'No space left' "$mk_dir/apt.out"
+    grep -E '^(E|W|dpkg):|rror' "$mk_dir/apt.out" | tail -n 3
+}
 # To be called after a failed apt_get or dpkg_.
 apt_failed() {
     mk_kind=$(apt_complaint)
@@ -471,7 +474,7 @@ listening() {
             if (index(wanted, " " port " ")) print port
         }' | sort -nu
 }
-# Sessions of others than this host and the controller on mail ports, open or being finished.
+# Sessions of others than this host on mail ports, open or being finished. A probe's own lasts a moment.
 open_sessions() {
     cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v wanted=" $mk_mail_ports $mk_ports " '
         function hex(text,    i, n) {
