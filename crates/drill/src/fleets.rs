@@ -203,6 +203,7 @@ fn work_of(
         }],
         recipe: None,
         closes: BTreeSet::from([AdvisoryId::new("CVE-2026-0001")?]),
+        mitigates: BTreeMap::new(),
         risk: 4,
         deadline: None,
         facts_as_of: now,

@@ -18,6 +18,7 @@ use mailkeep_triage::{Context, Policy, RankKey, rank_of_equals, triage};
 
 use crate::answer::{Answer, FeedAnswer};
 use crate::index;
+use crate::planning::mitigation;
 use first_seen::FirstSeen;
 pub(crate) use first_seen::SCANNED;
 pub use first_seen::{earlier, ledger};
@@ -78,6 +79,9 @@ pub enum CheckError {
         #[source]
         source: RowError,
     },
+    /// Plans, or their journals, could not be read.
+    #[error("cannot tell which mitigations are in force")]
+    Mitigations(#[source] anyhow::Error),
     /// A row of the index belongs to no feed: nobody could say how far it may be relied on.
     #[error("the store holds rows of {feed}, which is not among its feeds: import it again")]
     NoSuchFeed {
@@ -139,6 +143,7 @@ pub fn check(
         not_affected: 0,
         changes: None,
     };
+    let mitigations = mitigation::in_force(store).map_err(CheckError::Mitigations)?;
     let undeclared = Host::default();
     for ((subject, view), judged) in subjects.iter().zip(&hosts).zip(judged) {
         let mut affected = false;
@@ -151,7 +156,8 @@ pub fn check(
             answer.fixed += judged.fixed;
             answer.not_affected += judged.not_affected;
             affected = judged.affected;
-            for verdict in judged.verdicts {
+            for mut verdict in judged.verdicts {
+                mitigations.apply(&subject.name, &mut verdict);
                 let day = first_seen.day(&subject.name, &verdict).unwrap_or(today);
                 let context = Context {
                     first_seen: day,

@@ -9,6 +9,7 @@ pub mod basis;
 pub mod calendar;
 pub mod drift;
 pub mod kept;
+pub mod mitigation;
 pub mod notices;
 pub mod post;
 pub mod recipe;

@@ -729,6 +729,143 @@ fn a_recipe_that_brings_a_version_without_the_fix_is_no_fix() {
     assert_eq!(json["plan"]["lane"], "emergency");
 }
 
+/// A tracker that knows two holes in Exim; the first is fixed in this version, where it is given.
+fn two_holes(fixed: Option<&str>) -> String {
+    let first = match fixed {
+        Some(version) => format!(r#""status": "resolved", "fixed_version": "{version}""#),
+        None => r#""status": "open""#.to_owned(),
+    };
+    let repositories = format!(
+        r#""repositories": {{"bookworm": "{}"}}"#,
+        fixed.unwrap_or("4.96-15")
+    );
+    format!(
+        r#"{{"exim4": {{
+            "CVE-2026-7777": {{"description": "one", "scope": "remote", "releases": {{"bookworm":
+                {{{first}, {repositories}, "urgency": "high"}}}}}},
+            "CVE-2026-8888": {{"description": "two", "scope": "remote", "releases": {{"bookworm":
+                {{"status": "open", {repositories}, "urgency": "high"}}}}}}}}}}"#
+    )
+}
+
+#[test]
+fn a_workaround_for_a_hole_without_fix_is_planned_recorded_kept_and_ended_by_the_fix() {
+    let fleet = Fleet::new(false, "[families.exim]\nrecipe = \"exim.toml\"\n");
+    let import = |text: String| {
+        let tracker = fleet.0.write("tracker.json", text);
+        fleet.0.import("debian-tracker", &tracker).exits(0);
+    };
+    import(two_holes(None));
+    let mitigation = |name: &str, advisory: &str| {
+        format!(
+            "[[mitigation]]\nname = \"{name}\"\nadvisories = [\"{advisory}\"]\n\
+             assert = \"touch /etc/{name}\"\ncheck = \"test -e /etc/{name}\"\n\
+             remove = \"rm /etc/{name}\"\n"
+        )
+    };
+    let (one, two) = (
+        mitigation("one", "CVE-2026-7777"),
+        mitigation("two", "CVE-2026-8888"),
+    );
+    fleet.0.write("exim.toml", "format = 1\n");
+    let make = ["make", "--all", "--format", "json"];
+    let without = fleet.plan(&make).exits(1).json();
+    assert_eq!(without["plan"], serde_json::Value::Null);
+    assert_eq!(
+        without["report"]["not_planned"][0]["reason"]["kind"],
+        "no-fix"
+    );
+
+    fleet
+        .0
+        .write("exim.toml", format!("format = 1\n{one}{two}"));
+    let json = fleet.plan(&make).json();
+    assert_eq!(json["plan"]["steps"].as_array().unwrap().len(), 4);
+    let variant = &json["plan"]["variants"][0];
+    assert_eq!(variant["packages"][0]["from"], variant["packages"][0]["to"]);
+    let both = serde_json::json!({"CVE-2026-7777": "exim4", "CVE-2026-8888": "exim4"});
+    assert_eq!(variant["mitigates"], both);
+    assert_eq!(
+        json["plan"]["bulletin"],
+        serde_json::json!(["CVE-2026-7777", "CVE-2026-8888"])
+    );
+    assert_eq!(json["report"]["not_planned"], serde_json::json!([]));
+    let id = json["id"].as_str().unwrap();
+    fleet
+        .plan(&["show", id])
+        .exits(0)
+        .prints("mitigates CVE-2026-7777 until exim4 is fixed");
+    fleet
+        .plan(&["mitigations"])
+        .exits(0)
+        .prints("No mitigation");
+
+    let statuses = || {
+        let answer = fleet
+            .0
+            .run(&["check", "--fleet", "mailkeep.toml", "--format", "json"])
+            .json();
+        let findings = answer["findings"].as_array().unwrap().iter();
+        let mut found: Vec<String> = findings
+            .map(|f| format!("{} {}", f["host"], f["status"]).replace('"', ""))
+            .collect();
+        found.sort();
+        found.dedup();
+        found
+    };
+    let whole_way = [
+        &UP_TO_PATCH[..],
+        &[
+            (Act::Patch, true),
+            (Act::Prove, true),
+            (Act::Return, true),
+            (Act::Recheck, true),
+            (Act::Release, true),
+        ],
+    ]
+    .concat();
+    for host in ["mx1.eu", "mx2.eu", "mx1.sg"] {
+        fleet.roll_out(id, host, &whole_way);
+    }
+    let held = [
+        &UP_TO_PATCH[..],
+        &[(Act::Patch, false), (Act::RollBack, false)],
+    ]
+    .concat();
+    fleet.roll_out(id, "mx2.sg", &held);
+    assert_eq!(
+        statuses(),
+        [
+            "mx1.eu mitigated",
+            "mx1.sg mitigated",
+            "mx2.eu mitigated",
+            "mx2.sg no-fix"
+        ]
+    );
+    let listed = fleet.plan(&["mitigations"]).exits(0);
+    assert_eq!(listed.out.lines().count(), 6, "{}", listed.out);
+    listed.prints("ends with a fix of exim4");
+    let again = fleet.plan(&["make", "--all", "--parent", id, "--format", "json"]);
+    let again = again.exits(1).json();
+    assert_eq!(again["plan"], serde_json::Value::Null, "{again}");
+    assert_eq!(
+        again["report"]["not_planned"][0]["reason"]["kind"],
+        "mitigated"
+    );
+
+    // The fix of one ends one, and the other stays.
+    import(two_holes(Some("4.96-15+deb12u3")));
+    let json = fleet
+        .plan(&["make", "--all", "--parent", id, "--format", "json"])
+        .json();
+    let variant = &json["plan"]["variants"][0];
+    assert_eq!(variant["packages"][0]["to"], "4.96-15+deb12u3", "{json}");
+    assert_eq!(
+        variant["mitigates"],
+        serde_json::json!({"CVE-2026-8888": "exim4"})
+    );
+}
+
 #[test]
 fn invitations_go_by_mail_and_the_watch_reminds_of_them_a_day_ahead_once() {
     let (port, taken) = mail_server();

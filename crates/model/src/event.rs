@@ -138,6 +138,12 @@ pub enum EventKind {
         /// The report.
         report: Box<PlanningReport>,
     },
+    /// A plan that was kept carries out recipes. What a recipe puts in force outlasts its rollout, so
+    /// that checks look for such plans.
+    RecipesPlanned {
+        /// Which.
+        plan: PlanId,
+    },
     /// A team approved a plan, or its region's part of one. The signature is kept beside the plan.
     PlanApproved {
         /// Which.
@@ -302,6 +308,7 @@ impl EventKind {
             | Self::FindingChanged { .. }
             | Self::HostIsolated { .. }
             | Self::HostReleased { .. }
+            | Self::RecipesPlanned { .. }
             | Self::WindowsReserved { .. }
             | Self::ReservationEnded { .. } => None,
         }

@@ -126,6 +126,18 @@ pub struct Variant {
     pub recipe: Option<RecipeRef>,
     /// Whether all its hosts of a region are one step in time.
     pub whole_cluster: bool,
+    /// Advisories for which the recipe's mitigations stand in on these hosts, before and after this
+    /// change, each with the source package whose fix ends it. Mitigations of the recipe for anything
+    /// else end with this change, if it installs anything.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mitigates: BTreeMap<AdvisoryId, String>,
+}
+
+impl Variant {
+    /// Whether it installs nothing, and puts what stands in for a fix in force.
+    pub fn is_mitigation(&self) -> bool {
+        !self.mitigates.is_empty() && self.packages.iter().all(|change| change.from == change.to)
+    }
 }
 
 /// One binary package, from one exact version to another.
@@ -316,6 +328,11 @@ pub enum NotPlannedReason {
         /// Hosts that must stay.
         minimum: u32,
     },
+    /// A mitigation is in force on it, and no fix exists.
+    Mitigated {
+        /// The source package.
+        package: String,
+    },
     /// The change crosses versions whose configuration is not compatible; a person must do it.
     NeedsPerson {
         /// What a person must know.
@@ -371,6 +388,7 @@ impl NotPlannedReason {
             Self::FactsMissing => "facts-missing",
             Self::FactsTooOld { .. } => "facts-too-old",
             Self::MinimumInService { .. } => "minimum-in-service",
+            Self::Mitigated { .. } => "mitigated",
             Self::NeedsPerson { .. } => "needs-person",
             Self::NoCandidate { .. } => "no-candidate",
             Self::NoFix { .. } => "no-fix",

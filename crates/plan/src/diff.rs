@@ -301,6 +301,7 @@ fn one_step((a, old): (&Plan, &PlanStep), (b, new): (&Plan, &PlanStep), diff: &m
             "deadline": step.deadline,
             "drain": step.drain,
             "family": variant.map(|variant| &variant.family),
+            "mitigates": variant.map(|variant| &variant.mitigates),
             "owner": step.owner,
             "platform": variant.map(|variant| &variant.platform),
             "precheck": step.precheck,

@@ -306,6 +306,7 @@ impl Drawing {
             }],
             recipe: None,
             closes: BTreeSet::from([advisory()?]),
+            mitigates: BTreeMap::new(),
             risk: [2, 4, 8, 16][self.random.pick(4)],
             deadline: None,
             facts_as_of: Timestamp::UNIX_EPOCH,

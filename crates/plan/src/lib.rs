@@ -24,4 +24,4 @@ pub use diff::{NotOnlyShifted, PlanDiff, diff, is_only_shift_of, only_shifts, pa
 pub use document::{DocumentError, canonical, id_of, read};
 pub use planner::{Planned, plan};
 pub use request::{HostWork, Request, variant_of};
-pub use work::{VersionOrder, family_seen, risk_of, work_from};
+pub use work::{VersionOrder, family_seen, mitigation, risk_of, work_from};

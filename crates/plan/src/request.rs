@@ -68,6 +68,8 @@ pub struct HostWork {
     pub recipe: Option<RecipeRef>,
     /// The advisories it closes.
     pub closes: BTreeSet<AdvisoryId>,
+    /// The advisories for which mitigations of the recipe stand in, see [`Variant::mitigates`].
+    pub mitigates: BTreeMap<AdvisoryId, String>,
     /// Weight of a minute of exposure, at least 1.
     pub risk: u32,
     /// The earliest deadline among its findings.
@@ -92,5 +94,6 @@ pub fn variant_of(fleet: &Fleet, work: &HostWork) -> Variant {
             .families
             .get(&work.family)
             .is_some_and(|f| f.whole_cluster),
+        mitigates: work.mitigates.clone(),
     }
 }

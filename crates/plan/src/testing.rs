@@ -127,6 +127,7 @@ impl Draft {
             }],
             recipe: None,
             whole_cluster: false,
+            mitigates: BTreeMap::new(),
         });
     }
 

@@ -29,7 +29,7 @@ pub type VersionOrder<'a> = dyn Fn(VersionScheme, &str, &str) -> Ordering + 'a;
 /// distributor names, if binary and source package share their version.
 ///
 /// Only `fix-available` and `restart-pending` findings make work. A host without any gets its reason:
-/// `no-candidate` before `no-fix` before `needs-person`. A host on which Dovecot would go from 2.3 to
+/// `no-candidate` before `no-fix` before `needs-person` before `mitigated`. A host on which Dovecot would go from 2.3 to
 /// 2.4 needs a person as a whole: such a candidate means that another release's repository is in
 /// use, and the configuration of 2.3 does not work on 2.4.
 ///
@@ -170,26 +170,76 @@ fn host_work(
             |obstacle| obstacle.reason,
         ));
     }
+    let mut work = item(fleet, name, host, facts, &closed);
+    work.packages = changes.into_values().collect();
+    work.closes = closed.iter().map(|f| f.verdict.advisory.clone()).collect();
+    Ok(work)
+}
+
+/// Work on one host that installs nothing: mitigations of a recipe stand in for fixes that nobody has.
+/// `findings` are those of the host that they stand in for, each with the name by which the recipe knows
+/// its advisory; `None` where no package of theirs is installed.
+pub fn mitigation(
+    fleet: &Fleet,
+    facts: &HostFacts,
+    findings: &[(&Finding, &AdvisoryId)],
+) -> Option<HostWork> {
+    let host = fleet.hosts.get(&facts.host)?;
+    if host.lifecycle != Lifecycle::Running {
+        return None;
+    }
+    let affected: Vec<&Finding> = findings.iter().map(|(finding, _)| *finding).collect();
+    let mut work = item(fleet, &facts.host, host, facts, &affected);
+    // Of two architectures of a package one stands for both, as where packages move.
+    let installed: BTreeMap<&str, &InstalledPackage> = facts
+        .packages
+        .iter()
+        .rev()
+        .filter(|p| p.ecosystem.is_none())
+        .filter(|p| affected.iter().any(|f| f.verdict.package == p.source))
+        .map(|p| (&*p.name, p))
+        .collect();
+    work.packages = installed
+        .into_iter()
+        .map(|(name, package)| PackageChange {
+            name: name.to_owned(),
+            from: package.version.to_string(),
+            to: package.version.to_string(),
+        })
+        .collect();
+    work.mitigates = findings
+        .iter()
+        .map(|(finding, named)| ((*named).clone(), finding.verdict.package.to_string()))
+        .collect();
+    (!work.packages.is_empty() && !work.mitigates.is_empty()).then_some(work)
+}
+
+/// What is known of work on a host before it is said what changes.
+fn item(
+    fleet: &Fleet,
+    name: &HostName,
+    host: &Host,
+    facts: &HostFacts,
+    findings: &[&Finding],
+) -> HostWork {
     let exposure = fleet.exposure_of(host);
-    Ok(HostWork {
+    HostWork {
         host: name.clone(),
         family: host
             .family
             .clone()
-            .unwrap_or_else(|| family_of(facts, &closed)),
-        platform: platform_of(facts, &closed),
-        packages: changes.into_values().collect(),
+            .unwrap_or_else(|| family_of(facts, findings)),
+        platform: platform_of(facts, findings),
+        packages: Vec::new(),
         recipe: None,
-        closes: closed
-            .iter()
-            .map(|f| f.verdict.advisory.clone())
-            .collect::<BTreeSet<AdvisoryId>>(),
-        risk: closed
+        closes: BTreeSet::new(),
+        mitigates: BTreeMap::new(),
+        risk: findings
             .iter()
             .map(|f| risk_of(f, exposure))
             .max()
             .unwrap_or(1),
-        deadline: closed.iter().filter_map(|f| f.deadline).min(),
+        deadline: findings.iter().filter_map(|f| f.deadline).min(),
         facts_as_of: facts.seen_at,
         minutes: None,
         ports: facts
@@ -199,7 +249,7 @@ fn host_work(
             .filter(|l| !l.is_loopback() && !mail_roles_of_port(l.port).is_empty())
             .map(|l| l.port)
             .collect(),
-    })
+    }
 }
 
 /// Why a finding makes no work; the first in order speaks for a host that has no work at all.
@@ -215,9 +265,8 @@ fn obstacle(finding: &Finding, source: &str) -> Option<Obstacle> {
         Status::FixAvailable | Status::FixPublished => {
             (0, NotPlannedReason::NoCandidate { package })
         }
-        Status::NoFix | Status::WillNotFix | Status::Mitigated => {
-            (1, NotPlannedReason::NoFix { package })
-        }
+        Status::NoFix | Status::WillNotFix => (1, NotPlannedReason::NoFix { package }),
+        Status::Mitigated => (4, NotPlannedReason::Mitigated { package }),
         Status::RestartPending => {
             let why = format!("old code of {source} runs, and none of its packages is installed");
             (2, NotPlannedReason::NeedsPerson { why })
@@ -596,12 +645,29 @@ mod tests {
             let reason = only(&[finding("postfix", status)], &published).unwrap_err();
             assert_eq!(reason.name(), "no-candidate");
         }
-        for status in [Status::NoFix, Status::WillNotFix, Status::Mitigated] {
+        for status in [Status::NoFix, Status::WillNotFix] {
             let reason = only(&[finding("postfix", status)], &published).unwrap_err();
             assert_eq!(reason.name(), "no-fix");
         }
+        let reason = only(&[finding("postfix", Status::Mitigated)], &published).unwrap_err();
+        assert_eq!(reason.name(), "mitigated");
         let reason = only(&[finding("postfix", Status::Unknown)], &published).unwrap_err();
         assert_eq!(reason.name(), "needs-person");
+    }
+
+    #[test]
+    fn a_mitigation_changes_no_version_and_names_the_package_whose_fix_ends_it() {
+        let facts = facts(&POSTFIX, &[]);
+        let found = finding("postfix", Status::NoFix);
+        let named = AdvisoryId::new("CVE-2026-40001").unwrap();
+        let work = mitigation(&fleet(), &facts, &[(&found, &named)]).unwrap();
+        assert_eq!(work.packages[0], change("postfix", "3.7-1", "3.7-1"));
+        assert_eq!(work.mitigates, [(named, "postfix".to_owned())].into());
+        assert_eq!(work.closes, BTreeSet::new());
+        // Of what is not installed nothing can be restarted.
+        let other = finding("exim4", Status::NoFix);
+        let named = AdvisoryId::new("CVE-2026-40001").unwrap();
+        assert_eq!(mitigation(&fleet(), &facts, &[(&other, &named)]), None);
     }
 
     #[test]

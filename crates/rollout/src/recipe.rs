@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use mailkeep_model::RecipeRef;
+use mailkeep_model::{AdvisoryId, RecipeRef};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -175,6 +175,10 @@ pub(crate) struct Proof {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Mitigation {
     pub(crate) name: String,
+    /// What it stands in for. A plan puts it in force where there is no fix, and ends it with the fix of
+    /// all of them; without any, whatever the recipe installs ends it.
+    #[serde(default)]
+    pub(crate) advisories: Vec<AdvisoryId>,
     pub(crate) assert: String,
     pub(crate) check: String,
     pub(crate) remove: String,
@@ -282,9 +286,9 @@ impl Recipe {
             .map(|package| (package.name.as_str(), package.version.as_str()))
     }
 
-    /// Names of the mitigations that end with it.
-    pub fn mitigations(&self) -> impl Iterator<Item = &str> {
-        self.file.mitigations.iter().map(|m| m.name.as_str())
+    /// Advisories for which its mitigations stand in.
+    pub fn mitigates(&self) -> impl Iterator<Item = &AdvisoryId> {
+        self.file.mitigations.iter().flat_map(|m| &m.advisories)
     }
 }
 
@@ -307,6 +311,10 @@ impl RecipeFile {
             ("commands", self.commands.len()),
             ("proofs", self.proofs.len()),
             ("mitigations", self.mitigations.len()),
+            (
+                "advisories of mitigations",
+                self.mitigations.iter().map(|m| m.advisories.len()).sum(),
+            ),
             ("files that may change", self.may_change.len()),
             ("offers", self.may_offer.len()),
         ] {

@@ -239,6 +239,9 @@ pub trait Store {
     /// Every event that tells of a host isolated or released by hand, oldest first.
     fn isolation_events(&self) -> Result<Vec<RecordedEvent>, StoreError>;
 
+    /// Events that name plans with recipes, oldest first.
+    fn recipe_events(&self) -> Result<Vec<RecordedEvent>, StoreError>;
+
     /// Claims the right to carry a plan out until `until`. Refused while another controller's claim
     /// lasts at `now`. A controller that asks again gets a new claim at once, and its old one is
     /// void: it must see to it itself that it runs once.

@@ -621,6 +621,10 @@ impl Store for SqliteStore {
         self.read_topic(plans::ISOLATION, 0)
     }
 
+    fn recipe_events(&self) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.read_topic(plans::RECIPES, 0)
+    }
+
     fn claim_rollout(
         &mut self,
         plan: &PlanId,

@@ -32,6 +32,8 @@ pub enum PlanCommand {
     Make(MakeArgs),
     /// The plans kept here, newest first, and how each stands
     List(PlanListArgs),
+    /// What stands in for fixes that nobody has, on which host, since when, and what ends it
+    Mitigations(PlanListArgs),
     /// Does a plan keep the rules? Looked at without the planner
     Check(PlanCheckArgs),
     /// What differs between two plans

@@ -21,6 +21,7 @@ pub fn run(app: &App, args: &PlanArgs) -> anyhow::Result<Done> {
         None => make::run(app, &args.make),
         Some(PlanCommand::Make(args)) => make::run(app, args),
         Some(PlanCommand::List(args)) => view::list(app, args),
+        Some(PlanCommand::Mitigations(args)) => view::mitigations(app, args),
         Some(PlanCommand::Check(args)) => view::check(app, args),
         Some(PlanCommand::Diff(args)) => view::diff(app, args),
         Some(PlanCommand::Show(args)) => view::show(app, args),

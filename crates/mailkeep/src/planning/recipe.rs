@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use mailkeep_matcher::version;
 use mailkeep_model::{
-    Candidate, Finding, Fleet, Host, HostFacts, HostName, NotPlannedReason, Seen, Status, Verdict,
+    AdvisoryId, Candidate, Finding, Fleet, Host, HostFacts, HostName, NotPlannedReason, Seen,
+    Status, Verdict,
 };
 use mailkeep_rollout::Recipe;
 
@@ -41,6 +42,22 @@ impl Recipes {
     pub fn of_host(&self, host: &Host, facts: &HostFacts) -> Option<&Recipe> {
         let seen = || mailkeep_plan::family_seen(facts);
         self.of(&host.family.clone().or_else(seen)?)
+    }
+
+    /// The name by which the recipe of a host knows the advisory of a finding, where a mitigation in it
+    /// stands in for the fix.
+    pub fn mitigates(
+        &self,
+        host: &Host,
+        facts: &HostFacts,
+        finding: &Finding,
+    ) -> Option<AdvisoryId> {
+        let recipe = self.of_host(host, facts)?;
+        let verdict = &finding.verdict;
+        let mut named = recipe.mitigates();
+        named
+            .find(|name| **name == verdict.advisory || verdict.aliases.contains(name))
+            .cloned()
     }
 
     /// Lets the packages that recipes bring count as what a host can install, before the candidates of

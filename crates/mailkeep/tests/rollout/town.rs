@@ -501,6 +501,7 @@ fn plan(hosts: u8, port: u16, mailbox: &str) -> Plan {
             }],
             recipe: None,
             whole_cluster: false,
+            mitigates: BTreeMap::new(),
         }],
         waves: vec![Wave {
             region: region.clone(),

@@ -517,6 +517,7 @@ fn plan(host: &str, family: Family, packages: Vec<PackageChange>, drain: Drain) 
             packages,
             recipe: None,
             whole_cluster: false,
+            mitigates: BTreeMap::new(),
         }],
         waves: vec![Wave {
             region: region.clone(),

@@ -72,6 +72,8 @@ rules! {
     MinimumMissing = "minimum-missing", Broken;
     /// A service falls below its minimum over all regions.
     MinimumTotal = "minimum-total", Broken;
+    /// A variant mitigates something, and has no recipe that says how.
+    MitigationWithoutRecipe = "mitigation-without-recipe", Broken;
     /// A step does not start on the grid.
     OffGrid = "off-grid", Broken;
     /// An override without a reason.

@@ -112,6 +112,10 @@ fn variants(plan: &Plan, findings: &mut Findings) {
             let expected = "a package to change, or a recipe";
             findings.push(Breach::of(Kind::VariantEmpty, expected, "neither").variant(number));
         }
+        if !variant.mitigates.is_empty() && variant.recipe.is_none() {
+            let kind = Kind::MitigationWithoutRecipe;
+            findings.push(Breach::of(kind, "a recipe", "none").variant(number));
+        }
         packages(number, variant, findings);
         if let Some(recipe) = &variant.recipe {
             let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);

@@ -137,6 +137,12 @@ fn a_variant_is_sound_and_stands_once() {
     broken_by(&[Kind::PackageChange], |plan| {
         plan.variants[0].packages.push(change("z z", "2"));
     });
+    broken_by(&[Kind::MitigationWithoutRecipe], |plan| {
+        let advisory = plan.bulletin[0].clone();
+        plan.variants[0]
+            .mitigates
+            .insert(advisory, "postfix".to_owned());
+    });
     broken_by(&[Kind::VariantEmpty], |plan| {
         plan.variants[0].packages.clear();
     });

@@ -125,7 +125,9 @@ fn without_step(draft: &Draft<'_>) -> Vec<MissedDeadline> {
             continue;
         };
         let remedies = match &left_out.reason {
-            NotPlannedReason::AlreadyProven | NotPlannedReason::PlannedElsewhere { .. } => continue,
+            NotPlannedReason::AlreadyProven
+            | NotPlannedReason::Mitigated { .. }
+            | NotPlannedReason::PlannedElsewhere { .. } => continue,
             NotPlannedReason::MinimumInService {
                 service,
                 region,

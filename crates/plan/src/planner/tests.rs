@@ -110,6 +110,7 @@ impl Bed {
                 }],
                 recipe: None,
                 closes: [AdvisoryId::new("CVE-2026-40001").unwrap()].into(),
+                mitigates: BTreeMap::new(),
                 risk: 4,
                 deadline: None,
                 facts_as_of: self.now,

@@ -91,6 +91,9 @@ pub fn variant(variant: &Variant) -> String {
     if let Some(recipe) = &variant.recipe {
         parts.push(format!("recipe {}", recipe.path));
     }
+    for (advisory, package) in &variant.mitigates {
+        parts.push(format!("mitigates {advisory} until {package} is fixed"));
+    }
     if variant.whole_cluster {
         parts.push("the whole cluster at once".to_owned());
     }
@@ -148,6 +151,9 @@ pub fn not_planned(reason: &NotPlannedReason) -> String {
                 "{service} {place} has {in_service} in service and must keep {minimum}, whatever the \
                  time"
             )
+        }
+        Reason::Mitigated { package } => {
+            format!("a mitigation is in force, and there is no fix of {package} yet")
         }
         Reason::NeedsPerson { why } => format!("a person must do it: {why}"),
         Reason::NoCandidate { package } => {

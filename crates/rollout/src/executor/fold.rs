@@ -84,6 +84,7 @@ impl Executor {
             | EventKind::ReservationEnded { .. }
             | EventKind::PlanMade { .. }
             | EventKind::PlanReported { .. }
+            | EventKind::RecipesPlanned { .. }
             | EventKind::PlanApproved { .. }
             | EventKind::ProbesCounted { .. } => {}
         }

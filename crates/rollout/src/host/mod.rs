@@ -243,6 +243,7 @@ impl Hands for SshHands {
             queue_patience: self.queue_patience,
             front: None,
             recipe,
+            mitigates: &variant.mitigates,
         };
         // The front end stops sending before the host is asked whether anything is left, keeps away
         // from it while it is changed (a restart of the front end forgets its servers' states), and

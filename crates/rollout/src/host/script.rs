@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use mailkeep_model::text::printable_max;
-use mailkeep_model::{Act, Drain, HostName, PackageChange};
+use mailkeep_model::{Act, AdvisoryId, Drain, HostName, PackageChange};
 
 use crate::recipe::{Recipe, RecipeFile};
 
@@ -46,6 +46,7 @@ pub(super) struct Subject<'a> {
     pub(super) queue_patience: u32,
     pub(super) front: Option<Front<'a>>,
     pub(super) recipe: Option<&'a Recipe>,
+    pub(super) mitigates: &'a BTreeMap<AdvisoryId, String>,
 }
 
 /// Lists of a recipe, as the script knows them.
@@ -82,6 +83,7 @@ pub(super) fn nonce() -> String {
 }
 
 const NO_PORTS: &BTreeSet<u16> = &BTreeSet::new();
+const NOTHING: &BTreeMap<AdvisoryId, String> = &BTreeMap::new();
 const NO_ADDRESSES: &BTreeSet<IpAddr> = &BTreeSet::new();
 
 impl<'a> Subject<'a> {
@@ -103,6 +105,7 @@ impl<'a> Subject<'a> {
             queue_patience: 0,
             front: None,
             recipe: None,
+            mitigates: NOTHING,
         }
     }
 
@@ -250,8 +253,25 @@ impl<'a> Subject<'a> {
             );
             texts.push((format!("proof_{number}"), &proof.run));
         }
+        // Where nothing is mitigated, a restart is due: the fix is installed already.
+        let installs = self.mitigates.is_empty()
+            || self.packages.iter().any(|change| change.from != change.to);
         for (number, mitigation) in file.mitigations.iter().enumerate() {
-            add("mitigations", format!("{} {number}", mitigation.name));
+            let stays = mitigation
+                .advisories
+                .iter()
+                .any(|advisory| self.mitigates.contains_key(advisory));
+            // A plan that installs nothing ends nothing.
+            let fate = match (stays, installs) {
+                (true, true) => "keep",
+                (true, false) => "begin",
+                (false, true) => "end",
+                (false, false) => "leave",
+            };
+            add(
+                "mitigations",
+                format!("{} {number} {fate}", mitigation.name),
+            );
             texts.push((format!("mitigation_assert_{number}"), &mitigation.assert));
             texts.push((format!("mitigation_check_{number}"), &mitigation.check));
             texts.push((format!("mitigation_remove_{number}"), &mitigation.remove));
@@ -379,6 +399,87 @@ mod tests {
                 assert!(subject(&host, &packages).script("n").is_err(), "{bad:?}");
             }
         }
+    }
+
+    /// Runs `each_mitigation` with these words in turn, in a directory of its own; the first mitigation of the
+    /// recipe is for CVE-2026-1, the second for CVE-2026-2, the third for anything.
+    fn mitigations(mitigates: &[&str], to: &str, begin: &str, words: &str) -> String {
+        let one = |name: &str, advisories: &str| {
+            format!(
+                "[[mitigation]]\nname = \"{name}\"\nadvisories = [{advisories}]\n\
+                 assert = \"touch {name}\"\ncheck = \"test -e {name}\"\nremove = \"rm {name}\"\n"
+            )
+        };
+        let text = format!(
+            "format = 1\n{}{}{}",
+            one("one", "'CVE-2026-1'"),
+            one("two", "'CVE-2026-2'"),
+            one("any", "")
+        );
+        let recipe = Recipe::load("r.toml", |_| Ok(text.clone().into_bytes())).unwrap();
+        let mitigates = mitigates
+            .iter()
+            .map(|id| (AdvisoryId::new(*id).unwrap(), "exim4".to_owned()))
+            .collect();
+        let host = HostName::new("mx1").unwrap();
+        let packages = [change("exim4", "1", to)];
+        let subject = Subject {
+            recipe: Some(&recipe),
+            mitigates: &mitigates,
+            ..subject(&host, &packages)
+        };
+        let data = subject.data("n0nce").unwrap();
+        let parts = include_str!("scripts/recipe.sh");
+        let script = format!(
+            "mk_dir=$(mktemp -d) && cd \"$mk_dir\" || exit\n{data}{parts}\n\
+             seen() {{ echo \"$*\"; }}\nfail() {{ echo \"FAILED $*\"; exit; }}\n\
+             last_words() {{ cat \"$1\"; }}\nfor word in {begin}; do : >\"$word\"; done\n\
+             for word in {words}; do each_mitigation $word; done\n\
+             echo in force: $(ls | grep -x -e one -e two -e any)\ncd / && rm -rf \"$mk_dir\"\n"
+        );
+        let out = run_locally(&script, &[], RunLimits::default()).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_mitigation_is_put_in_force_where_it_stands_in_and_no_other_is_touched() {
+        let out = mitigations(&["CVE-2026-1"], "1", "any", "assert settle hold");
+        assert_eq!(
+            out,
+            "mitigation one put in force\nmitigation one in force\nin force: any one\n"
+        );
+        // And taken back where the proof fails.
+        let out = mitigations(&["CVE-2026-1"], "1", "any", "assert settle take_back");
+        assert!(
+            out.ends_with("mitigation one removed\nin force: any\n"),
+            "{out}"
+        );
+        // Unless it was in force before.
+        let out = mitigations(&["CVE-2026-1"], "1", "one", "assert settle take_back");
+        assert_eq!(out, "in force: one\n");
+    }
+
+    #[test]
+    fn a_fix_ends_the_mitigations_it_makes_needless_and_keeps_the_others() {
+        let out = mitigations(&["CVE-2026-2"], "2", "one two", "assert settle hold");
+        assert_eq!(
+            out,
+            "mitigation any put in force again\nmitigation one removed\nmitigation any removed\n\
+             mitigation two in force\nin force: two\n"
+        );
+        let out = mitigations(&["CVE-2026-2"], "2", "one two", "assert settle take_back");
+        assert!(out.ends_with("in force: any one two\n"), "{out}");
+        let out = mitigations(&["CVE-2026-2"], "2", "one", "hold");
+        assert!(
+            out.starts_with("FAILED other mitigation two is not in force"),
+            "{out}"
+        );
+    }
+
+    #[test]
+    fn a_restart_that_is_due_ends_what_stood_in_for_the_fix() {
+        let out = mitigations(&[], "1", "one two any", "assert settle hold");
+        assert!(out.ends_with("in force:\n"), "{out}");
     }
 
     #[test]

@@ -10,10 +10,14 @@ use crate::{Approval, Claim, ClaimAnswer, KeptPlan, StoreError};
 /// The topic of events about hosts isolated by hand. No plan id looks like it.
 pub(super) const ISOLATION: &str = "isolation";
 
+/// The topic of plans that carry out recipes.
+pub(super) const RECIPES: &str = "recipes";
+
 /// Which events belong together, beyond their order.
 pub(super) fn topic_of(kind: &EventKind) -> Option<&str> {
     match kind {
         EventKind::HostIsolated { .. } | EventKind::HostReleased { .. } => Some(ISOLATION),
+        EventKind::RecipesPlanned { .. } => Some(RECIPES),
         other => other.plan().map(PlanId::as_str),
     }
 }

@@ -192,6 +192,11 @@ pub(crate) fn isolations_come_alone(bench: &mut Bench) {
     );
     store.append_event(&isolated).unwrap();
     keep(store, 3, "aa");
+    let recipes = live(4, EventKind::RecipesPlanned { plan: plan("aa") });
+    store.append_event(&recipes).unwrap();
+    let found = store.recipe_events().unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].event, recipes);
     let events = store.isolation_events().unwrap();
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].seq, &events[0].event), (2, &isolated));

@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use mailkeep_matcher::version;
 use mailkeep_model::{
-    AdvisoryId, Event, EventKind, Finding, HostFacts, HostName, Lane, NotPlanned, NotPlannedReason,
-    Override, Plan, PlanId, PlanningReport, Realm, Status, Surface, Variant, text,
+    AdvisoryId, Event, EventKind, Finding, Fleet, HostFacts, HostName, Lane, NotPlanned,
+    NotPlannedReason, Override, Plan, PlanId, PlanningReport, Realm, Status, Surface, Variant,
+    text,
 };
 use mailkeep_plan::{HostWork, Planned, Request, canonical, id_of, work_from};
 use mailkeep_rollout::Recipe;
@@ -39,7 +40,8 @@ pub(super) fn run(app: &App, args: &MakeArgs) -> anyhow::Result<Done> {
         Some(named) => Some(kept::find(&store, named)?),
         None => None,
     };
-    let chosen = choose(&basis.answer.findings, args);
+    let by_recipe = mitigable(&basis, &recipes, &fleet.file.fleet);
+    let chosen = choose(&basis.answer.findings, &by_recipe, args);
     let overriding = overriding(args, &fleet, &chosen)?;
     let plans = basis::all_progress(&store)?;
     let asked = ask(
@@ -49,6 +51,7 @@ pub(super) fn run(app: &App, args: &MakeArgs) -> anyhow::Result<Done> {
         &basis,
         &recipes,
         &without_fix,
+        &by_recipe,
         &chosen,
         &plans,
         parent.as_ref(),
@@ -96,6 +99,8 @@ pub(super) fn run(app: &App, args: &MakeArgs) -> anyhow::Result<Done> {
 /// The findings that a plan is to answer.
 struct Chosen {
     findings: Vec<Finding>,
+    /// Source packages that a step can do something about.
+    packages: BTreeSet<Box<str>>,
     lane: Lane,
     /// The lane that the findings have themselves.
     own: Lane,
@@ -104,14 +109,8 @@ struct Chosen {
 impl Chosen {
     /// `exim4: CVE-2023-42115` or `exim4, postfix: 7 advisories`.
     fn title(&self, bulletin: &BTreeSet<AdvisoryId>) -> String {
-        let packages: BTreeSet<&str> = self
-            .findings
-            .iter()
-            .filter(|finding| can_be_done(finding))
-            .map(|f| &*f.verdict.package)
-            .collect();
-        let many = packages.len() > 3;
-        let mut named: Vec<&str> = packages.into_iter().take(3).collect();
+        let many = self.packages.len() > 3;
+        let mut named: Vec<&str> = self.packages.iter().map(|p| &**p).take(3).collect();
         if many {
             named.push("...");
         }
@@ -127,7 +126,38 @@ impl Chosen {
     }
 }
 
-/// What a step can do something about.
+/// Findings that a mitigation of a recipe covers, by host, advisory and source package, with the name by
+/// which the recipe knows the advisory.
+type Mitigable = BTreeMap<(HostName, AdvisoryId, Box<str>), AdvisoryId>;
+
+fn key_of(finding: &Finding) -> (HostName, AdvisoryId, Box<str>) {
+    let verdict = &finding.verdict;
+    (
+        finding.host.clone(),
+        verdict.advisory.clone(),
+        verdict.package.clone(),
+    )
+}
+
+fn mitigable(basis: &Basis, recipes: &Recipes, fleet: &Fleet) -> Mitigable {
+    let findings = basis.answer.findings.iter();
+    findings
+        .filter(|finding| finding.verdict.status.is_finding())
+        .filter_map(|finding| {
+            let host = fleet.hosts.get(&finding.host)?;
+            let facts = basis.facts.get(&finding.host)?;
+            let named = recipes.mitigates(host, facts, finding)?;
+            Some((key_of(finding), named))
+        })
+        .collect()
+}
+
+/// Whether nobody has a fix, and nothing stands in for it so far.
+fn is_bare(finding: &Finding) -> bool {
+    matches!(finding.verdict.status, Status::NoFix | Status::WillNotFix)
+}
+
+/// What a package can do something about.
 fn can_be_done(finding: &Finding) -> bool {
     matches!(
         finding.verdict.status,
@@ -135,7 +165,10 @@ fn can_be_done(finding: &Finding) -> bool {
     )
 }
 
-fn choose(findings: &[Finding], args: &MakeArgs) -> Chosen {
+fn choose(findings: &[Finding], by_recipe: &Mitigable, args: &MakeArgs) -> Chosen {
+    let can_be_done = |finding: &Finding| {
+        can_be_done(finding) || is_bare(finding) && by_recipe.contains_key(&key_of(finding))
+    };
     let named = |finding: &&Finding| {
         let verdict = &finding.verdict;
         let names = std::iter::once(&verdict.advisory).chain(&verdict.aliases);
@@ -177,7 +210,9 @@ fn choose(findings: &[Finding], args: &MakeArgs) -> Chosen {
         .filter(|finding| every || in_lane(finding))
         .cloned()
         .collect();
+    let done = findings.iter().filter(|finding| can_be_done(finding));
     Chosen {
+        packages: done.map(|f| f.verdict.package.clone()).collect(),
         findings,
         lane,
         own,
@@ -209,7 +244,7 @@ fn overriding(
 
 /// What the planner is asked.
 struct Asked {
-    /// What the work closes. A plan does not claim to answer what no step of it can close.
+    /// What the work closes or mitigates. A plan does not claim to answer what no step of it can close.
     bulletin: BTreeSet<AdvisoryId>,
     work: Vec<HostWork>,
     left_out: Vec<NotPlanned>,
@@ -227,6 +262,7 @@ fn ask(
     basis: &Basis,
     recipes: &Recipes,
     without_fix: &BTreeMap<(HostName, String), NotPlannedReason>,
+    by_recipe: &Mitigable,
     chosen: &Chosen,
     plans: &[Progress],
     parent: Option<&Kept>,
@@ -242,6 +278,9 @@ fn ask(
     };
     let declared = &fleet.file.fleet;
     let (mut work, mut left_out) = work_from(declared, findings, &facts, app.now, &order);
+    let interim = interim(declared, findings, by_recipe, &facts, &work);
+    left_out.retain(|item| !interim.iter().any(|work| work.host == item.host));
+    work.extend(interim);
     for item in &mut left_out {
         if let NotPlannedReason::NoCandidate { package } = &item.reason
             && let Some(reason) = without_fix.get(&(item.host.clone(), package.clone()))
@@ -258,6 +297,7 @@ fn ask(
     let allotted = declared.rollout.step_minutes;
     for item in &mut work {
         item.recipe = recipes.of(&item.family).map(Recipe::reference);
+        stay_mitigated(item, &basis.answer.findings, by_recipe);
         let settings = declared.families.get(&item.family);
         // What the fleet file allots goes before what was seen.
         if settings.is_none_or(|settings| settings.step_minutes.is_none()) {
@@ -274,7 +314,11 @@ fn ask(
         );
     }
     Ok(Asked {
-        bulletin: work.iter().flat_map(|item| &item.closes).cloned().collect(),
+        bulletin: work
+            .iter()
+            .flat_map(|item| item.closes.iter().chain(item.mitigates.keys()))
+            .cloned()
+            .collect(),
         proven: basis::proven(declared, &work, plans),
         failed: basis::failed(plans),
         out_of_service: basis::out_of_service(store, &basis.failures, plans)?,
@@ -283,6 +327,52 @@ fn ask(
         work,
         left_out,
     })
+}
+
+/// Work of hosts on which nothing can be installed, and a recipe's mitigation can stand in.
+fn interim(
+    fleet: &Fleet,
+    findings: &[Finding],
+    by_recipe: &Mitigable,
+    facts: &BTreeMap<HostName, &HostFacts>,
+    work: &[HostWork],
+) -> Vec<HostWork> {
+    let has_work: BTreeSet<&HostName> = work.iter().map(|item| &item.host).collect();
+    let mut by_host: BTreeMap<&HostName, Vec<(&Finding, &AdvisoryId)>> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| is_bare(finding)) {
+        if let Some(named) = by_recipe.get(&key_of(finding))
+            && !has_work.contains(&finding.host)
+        {
+            by_host
+                .entry(&finding.host)
+                .or_default()
+                .push((finding, named));
+        }
+    }
+    by_host
+        .into_iter()
+        .filter_map(|(host, found)| mailkeep_plan::mitigation(fleet, facts.get(host)?, &found))
+        .collect()
+}
+
+/// Lets everything that the recipe of a host mitigates, and this work does not close, be mitigated
+/// afterwards, whatever lane it is in.
+fn stay_mitigated(item: &mut HostWork, findings: &[Finding], by_recipe: &Mitigable) {
+    for finding in findings.iter().filter(|finding| finding.host == item.host) {
+        let verdict = &finding.verdict;
+        let moves = |binary: &Box<str>| {
+            let mut changes = item.packages.iter();
+            changes.any(|change| *change.name == **binary && change.from != change.to)
+        };
+        let closed = item.closes.contains(&verdict.advisory)
+            || verdict.status == Status::FixAvailable && verdict.binaries.iter().any(moves);
+        if let Some(named) = by_recipe.get(&key_of(finding))
+            && !closed
+        {
+            item.mitigates
+                .insert(named.clone(), verdict.package.to_string());
+        }
+    }
 }
 
 /// Hosts left out that have a finding with a fix: what comes after their services must not go first.
@@ -343,6 +433,13 @@ pub(super) fn record(
                 title: plan.title.clone(),
             },
         };
+        // Before the plan, so that none is without it, whatever happens in between.
+        if plan.variants.iter().any(|v| v.recipe.is_some()) && store.plan(&id)?.is_none() {
+            store.append_event(&Event {
+                kind: EventKind::RecipesPlanned { plan: id.clone() },
+                ..event.clone()
+            })?;
+        }
         let is_new = store.record_plan(&id, &bytes, &event)?;
         // A plan that was there already has the report of its making.
         if let Some(report) = report.filter(|_| is_new) {

@@ -3,18 +3,18 @@
 use std::io::{self, Write as _};
 
 use anyhow::Context as _;
-use mailkeep_model::text;
+use mailkeep_model::{Status, text};
 use mailkeep_plan::DocumentError;
 use mailkeep_store::Store;
 use serde_json::json;
 
 use super::super::Done;
-use super::report;
+use super::{fleet_of, report};
 use crate::app::{App, LoadedFleet, write_whole};
 use crate::cli::plan::{PlanCheckArgs, PlanDiffArgs, PlanListArgs, PlanShowArgs, ShowFormat};
 use crate::planning::basis::{self, Progress};
 use crate::planning::kept::{self, Kept, short};
-use crate::planning::{approval, words};
+use crate::planning::{approval, mitigation, words};
 
 /// `plan list`.
 pub(super) fn list(app: &App, args: &PlanListArgs) -> anyhow::Result<Done> {
@@ -63,6 +63,54 @@ pub(super) fn list(app: &App, args: &PlanListArgs) -> anyhow::Result<Done> {
         }
         if rows.is_empty() {
             writeln!(out, "No plan is kept here; `mailkeep plan` makes one.")?;
+        }
+    }
+    io::stdout().lock().write_all(&out)?;
+    Ok(Done::Nothing)
+}
+
+/// `plan mitigations`.
+pub(super) fn mitigations(app: &App, args: &PlanListArgs) -> anyhow::Result<Done> {
+    let fleet = fleet_of(app, args.fleet.as_deref())?;
+    let mut store = app.store(Some(&fleet))?;
+    let findings = basis::basis(app, &mut store, &fleet, &[])?.answer.findings;
+    let in_force = mitigation::in_force(&store)?;
+    let found: Vec<_> = findings
+        .iter()
+        .filter(|finding| finding.verdict.status == Status::Mitigated)
+        .filter_map(|finding| {
+            let (_, found) = in_force.of(&finding.host, &finding.verdict)?;
+            Some((finding, found))
+        })
+        .collect();
+    let mut out = Vec::new();
+    if args.json {
+        let rows = found.iter().map(|(finding, found)| {
+            json!({
+                "host": finding.host,
+                "advisory": finding.verdict.advisory,
+                "package": found.package,
+                "since": found.since,
+                "plan": found.plan,
+                "ends_with": format!("a fix of {}", found.package),
+            })
+        });
+        serde_json::to_writer_pretty(&mut out, &rows.collect::<Vec<_>>())?;
+        writeln!(out)?;
+    } else {
+        for (finding, found) in &found {
+            let line = format!(
+                "{}  {}  since {} by plan {}; ends with a fix of {}",
+                finding.host,
+                finding.verdict.advisory,
+                words::utc(found.since),
+                short(&found.plan),
+                found.package
+            );
+            writeln!(out, "{}", text::printable(&line))?;
+        }
+        if found.is_empty() {
+            writeln!(out, "No mitigation is known to be in force.")?;
         }
     }
     io::stdout().lock().write_all(&out)?;

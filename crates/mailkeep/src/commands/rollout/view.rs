@@ -312,6 +312,7 @@ pub(super) fn event(recorded: &RecordedEvent) -> String {
         | EventKind::FindingNew { .. }
         | EventKind::FindingGone { .. }
         | EventKind::FindingChanged { .. }
+        | EventKind::RecipesPlanned { .. }
         | EventKind::WindowsReserved { .. }
         | EventKind::ReservationEnded { .. } => "something else".to_owned(),
     };

@@ -65,6 +65,7 @@ fn plan(regions: &[(&str, Option<&str>)]) -> Plan {
             packages: Vec::new(),
             recipe: None,
             whole_cluster: false,
+            mitigates: BTreeMap::new(),
         }],
         waves: regions
             .iter()

@@ -354,7 +354,7 @@ act_patch() {
     keep_drained
     mk_stale=$(stale_processes | head -n 3)
     [ -z "$mk_stale" ] || fail runs-old-code "$mk_stale"
-    each_mitigation remove
+    each_mitigation settle
     run_commands after-restart
     : >"$mk_dir/patched"
     ok
@@ -420,6 +420,7 @@ END
     seen "configuration unchanged${mk_may_change:+ but for $mk_may_change}"
     if [ "$1" = 3 ]; then
         check_fragments
+        each_mitigation hold
         run_proofs
     fi
     if family_has queue; then seen "queue $(queue)"; fi
@@ -473,7 +474,7 @@ act_roll_back() {
     keep_drained
     versions
     if { [ "$mk_versions" = from ] || restarts_only; } && [ -z "$(stale_processes)" ] &&
-        "${mk_family}_alive" >/dev/null && [ -z "$(config_changes)" ]; then
+        "${mk_family}_alive" >/dev/null && [ -z "$(config_changes)" ] && ! has_begun_mitigations; then
         : >"$mk_dir/rolled-back"
         already
     fi
@@ -522,8 +523,8 @@ END
     keep_drained
     restart_all
     keep_drained
-    # Without the patch, what stood in for it stands in again.
-    if [ -e "$mk_dir/mitigations-removed" ]; then each_mitigation assert; fi
+    each_mitigation take_back
+    rm -f "$mk_dir"/mitigation-*-begun
     ok
 }
 act_release() {

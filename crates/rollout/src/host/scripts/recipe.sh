@@ -92,39 +92,71 @@ take_fragments_back() {
 $mk_fragments
 END
 }
-# each_mitigation assert|remove|look: puts it in force, or removes it, and looks whether that is so.
+# What becomes of each mitigation by this plan (mk_fate): `begin` puts it in force and leaves it, `keep`
+# sees that it stays, `end` removes it after the patch, `leave` has nothing to do with it.
+#
+# each_mitigation look|assert|settle|hold|take_back: `assert` puts in force what begins, stays, or ends only
+# after the patch; `settle` removes what ends and puts what stays in force again; `hold` fails where one that
+# stays is not in force; `take_back` undoes `assert` and `settle`.
 each_mitigation() {
-    while read -r mk_name mk_number; do
+    while read -r mk_name mk_number mk_fate; do
         [ -n "$mk_name" ] || continue
-        eval "mk_text=\$mk_mitigation_check_$mk_number"
-        if run_text 60 "$mk_text"; then mk_in_force=1; else mk_in_force=; fi
-        if [ "$1" = look ]; then
+        eval "mk_check=\$mk_mitigation_check_$mk_number"
+        if run_text 60 "$mk_check"; then mk_in_force=1; else mk_in_force=; fi
+        mk_wanted=
+        case $1-$mk_fate in
+        look-*)
             if [ -n "$mk_in_force" ]; then
                 seen "mitigation $mk_name in force"
             else
                 seen "mitigation $mk_name not in force"
             fi
             continue
-        fi
-        if [ "$1" = assert ] && [ -n "$mk_in_force" ]; then continue; fi
-        if [ "$1" = remove ] && [ -z "$mk_in_force" ]; then continue; fi
-        mk_check=$mk_text
-        eval "mk_text=\$mk_mitigation_$1_$mk_number"
+            ;;
+        hold-begin | hold-keep)
+            [ -n "$mk_in_force" ] || fail other "mitigation $mk_name is not in force"
+            seen "mitigation $mk_name in force"
+            continue
+            ;;
+        assert-begin)
+            # Noted before it is done, so that a rollback knows.
+            [ -n "$mk_in_force" ] || : >"$mk_dir/mitigation-$mk_number-begun"
+            mk_wanted=1
+            ;;
+        assert-keep | assert-end | settle-begin | settle-keep) mk_wanted=1 ;;
+        settle-end) : >"$mk_dir/mitigation-$mk_number-ended" ;;
+        take_back-*)
+            # Without the patch, what stood in for it stands in again.
+            if [ -e "$mk_dir/mitigation-$mk_number-ended" ] || [ "$mk_fate" = keep ]; then
+                mk_wanted=1
+            elif [ ! -e "$mk_dir/mitigation-$mk_number-begun" ]; then
+                continue
+            fi
+            ;;
+        *) continue ;;
+        esac
+        [ "$mk_in_force" != "$mk_wanted" ] || continue
+        if [ -n "$mk_wanted" ]; then mk_do=assert; else mk_do=remove; fi
+        eval "mk_text=\$mk_mitigation_${mk_do}_$mk_number"
         run_text 60 "$mk_text" ||
-            fail other "mitigation $mk_name: $1 ended with $mk_status: $(last_words "$mk_dir/command.out")"
+            fail other "mitigation $mk_name: $mk_do ended with $mk_status: $(last_words "$mk_dir/command.out")"
         if run_text 60 "$mk_check"; then mk_in_force=1; else mk_in_force=; fi
-        if [ "$1" = assert ]; then
+        if [ -n "$mk_wanted" ]; then
             [ -n "$mk_in_force" ] || fail other "mitigation $mk_name cannot be put in force"
-            seen "mitigation $mk_name put in force again"
+            if [ "$mk_fate" = begin ]; then
+                seen "mitigation $mk_name put in force"
+            else
+                seen "mitigation $mk_name put in force again"
+            fi
         else
             [ -z "$mk_in_force" ] || fail other "mitigation $mk_name cannot be removed"
-            : >"$mk_dir/mitigations-removed"
             seen "mitigation $mk_name removed"
         fi
     done <<END
 $mk_mitigations
 END
 }
+has_begun_mitigations() { ls "$mk_dir"/mitigation-*-begun >/dev/null 2>&1; }
 # Lines of a picture, without what the recipe lets servers offer or not.
 compared_talk() { # FILE
     awk -v may=" $mk_may_offer " '!($2 == "offers" && index(may, " " $3 " "))' "$1"
