@@ -44,8 +44,9 @@ use roster::Roster;
 
 pub use gates::WaitsFor;
 
-/// How long before its start a host is looked at for the first time: long enough that a host which is
-/// not as the plan thinks is known before its turn, short enough that the look still counts then.
+/// How long before its turn, as far as that is known, a host is looked at for the first time: long enough
+/// that a host which is not as the plan thinks is known before, short enough that the look still counts
+/// then. Where its turn depends on what others do, it is looked at when they are at work.
 pub const LOOK_AHEAD: SignedDuration = SignedDuration::from_mins(10);
 
 /// A look older than this is repeated before anything is done.
@@ -626,14 +627,7 @@ impl Executor {
         }
         let act = act_of(host.state).ok_or(None)?;
         let hold = match host.state {
-            HostState::Waiting => {
-                let start = self.due_at(at);
-                if self.paused.is_some() {
-                    Some(Hold::Paused)
-                } else {
-                    (now < look_at(start)).then_some(Hold::Start(start))
-                }
-            }
+            HostState::Waiting => self.holds_look(at, now),
             HostState::Ready => {
                 let hold = self.holds_start(at, now);
                 if hold.is_none()
@@ -726,7 +720,7 @@ impl Executor {
                     Some(self.too_late_at(at)),
                 ]);
                 if let Some(Hold::Soak(until)) = hold {
-                    times.push(Some(until));
+                    times.extend([Some(look_at(until)), Some(until)]);
                 }
             }
             HostState::Draining => times.push(Some(self.too_late_at(at))),

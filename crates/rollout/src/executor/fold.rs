@@ -205,6 +205,7 @@ impl Executor {
         let (Some(host), Some(step)) = (self.hosts.get_mut(at), self.plan.steps.get(at)) else {
             return;
         };
+        let was_at_work = host.at_work();
         let from = mem::replace(&mut host.state, to);
         if from != to {
             host.since = Some(time);
@@ -258,7 +259,14 @@ impl Executor {
                     to,
                     HostState::RolledBack | HostState::Held | HostState::Unproven
                 );
+            let sets_to_work = !was_at_work && host.at_work();
             if let Some(wave) = wave {
+                if sets_to_work {
+                    wave.idle = wave.idle.saturating_sub(1);
+                    if wave.idle == 0 {
+                        self.agenda.let_go(Key::Wave(step.wave as usize));
+                    }
+                }
                 match (was_past, past(to)) {
                     (false, true) => {
                         wave.open = wave.open.saturating_sub(1);
@@ -287,12 +295,17 @@ impl Executor {
             }
             if to.is_end() {
                 self.ended += 1;
-                if let Some(variant) = self.variants.get_mut(step.variant as usize) {
-                    for stage in [&mut variant.test, &mut variant.pilot] {
+            }
+            let moves_its_stage = to.is_end()
+                || sets_to_work
+                || matches!(to, HostState::Soaking | HostState::Releasing);
+            if moves_its_stage && let Some(variant) = self.variants.get_mut(step.variant as usize) {
+                for stage in [&mut variant.test, &mut variant.pilot] {
+                    if stage.steps.contains(&at) {
                         stage.look(&self.hosts);
+                        self.agenda.let_go(Key::Stages(step.variant as usize));
                     }
                 }
-                self.agenda.let_go(Key::Stages(step.variant as usize));
             }
         }
         if to.is_end() {

@@ -7,9 +7,9 @@ use mailkeep_model::{
 };
 
 use super::agenda::{Key, Room};
-use super::progress::{StageProgress, later, minutes};
+use super::progress::{Progress, StageProgress, later, minutes};
 use super::roster::{Count, Shortfall};
-use super::{Executor, LATEST_WITHOUT_WINDOW, START_GRACE};
+use super::{Executor, LATEST_WITHOUT_WINDOW, LOOK_AHEAD, START_GRACE, look_at};
 
 /// What a host waits for before it leaves service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +128,7 @@ pub(super) enum Hold {
 }
 
 /// Whether an earlier stage lets a host through.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum StageGate {
     Open,
     Until(Timestamp),
@@ -246,6 +247,59 @@ impl Executor {
         }
     }
 
+    /// What keeps a host from being looked at: so much must still happen before its turn that the look
+    /// would be an old one by then. What ends soon is not waited for.
+    pub(super) fn holds_look(&self, at: usize, now: Timestamp) -> Option<Hold> {
+        if self.paused.is_some() {
+            return Some(Hold::Paused);
+        }
+        let due = self.due_at(at);
+        if now < look_at(due) {
+            return Some(Hold::Start(due));
+        }
+        let at_work = |step: usize| self.hosts.get(step).is_some_and(Progress::at_work);
+        let still = |until: Timestamp| (now < look_at(until)).then_some(Hold::Soak(until));
+        for (other, _) in self.dependencies(at) {
+            if !at_work(other) {
+                return Some(Hold::Dependency(other));
+            }
+        }
+        let rules = self.plan.policy.lane(self.plan.lane);
+        for gate in self.stage_gates(at) {
+            let hold = match gate {
+                StageGate::Open | StageGate::Never(..) => None,
+                StageGate::Until(until) => still(until),
+                StageGate::Waits(stage, other) => {
+                    let soak = match stage {
+                        Stage::Pilot => rules.soak_pilot_minutes,
+                        Stage::Test | Stage::Rest => rules.soak_test_minutes,
+                    };
+                    let soak = minutes(soak.max(rules.soak_wave_minutes));
+                    match self.hosts.get(other)?.returned_at {
+                        Some(back) => still(later(back, soak)),
+                        None if at_work(other) && soak <= LOOK_AHEAD => None,
+                        None => Some(Hold::Stage(stage, other)),
+                    }
+                }
+            };
+            if hold.is_some() {
+                return hold;
+            }
+        }
+        let soak = minutes(rules.soak_wave_minutes);
+        let wave = self.plan.steps.get(at)?.wave as usize;
+        self.waves.get(wave)?.before.iter().find_map(|&before| {
+            let other = self.waves.get(before)?;
+            if other.idle > 0 || other.open > 0 && soak > LOOK_AHEAD {
+                return Some(Hold::Wave(before));
+            }
+            if other.open > 0 {
+                return None;
+            }
+            still(later(other.last_return?, soak))
+        })
+    }
+
     /// What keeps a host that is ready from being leased.
     pub(super) fn holds_start(&self, at: usize, now: Timestamp) -> Option<Hold> {
         let step = self.plan.steps.get(at)?;
@@ -342,39 +396,41 @@ impl Executor {
 
     /// Whether the stages before a host's own let it through.
     pub(super) fn stage_gate(&self, at: usize) -> StageGate {
+        let [test, pilot] = self.stage_gates(at);
+        match (test, pilot) {
+            (StageGate::Never(stage, host), _) | (_, StageGate::Never(stage, host)) => {
+                StageGate::Never(stage, host)
+            }
+            (StageGate::Waits(stage, host), _) | (_, StageGate::Waits(stage, host)) => {
+                StageGate::Waits(stage, host)
+            }
+            (StageGate::Until(a), StageGate::Until(b)) => StageGate::Until(a.max(b)),
+            (StageGate::Until(until), StageGate::Open)
+            | (StageGate::Open, StageGate::Until(until)) => StageGate::Until(until),
+            (StageGate::Open, StageGate::Open) => StageGate::Open,
+        }
+    }
+
+    /// The same for the test hosts and the pilot hosts of its variant.
+    fn stage_gates(&self, at: usize) -> [StageGate; 2] {
         let Some((stage, variant)) = self.plan.steps.get(at).and_then(|step| {
             Some((
                 self.plan.waves.get(step.wave as usize)?.stage,
                 self.variants.get(step.variant as usize)?,
             ))
         }) else {
-            return StageGate::Open;
+            return [StageGate::Open, StageGate::Open];
         };
         let rules = self.plan.policy.lane(self.plan.lane);
         let test = || gate(&variant.test, Stage::Test, rules.soak_test_minutes, true);
         let pilot = || {
-            gate(
-                &variant.pilot,
-                Stage::Pilot,
-                rules.soak_pilot_minutes,
-                false,
-            )
+            let soak = rules.soak_pilot_minutes;
+            gate(&variant.pilot, Stage::Pilot, soak, false)
         };
         match stage {
-            Stage::Test => StageGate::Open,
-            Stage::Pilot => test(),
-            Stage::Rest => match (test(), pilot()) {
-                (StageGate::Never(stage, host), _) | (_, StageGate::Never(stage, host)) => {
-                    StageGate::Never(stage, host)
-                }
-                (StageGate::Waits(stage, host), _) | (_, StageGate::Waits(stage, host)) => {
-                    StageGate::Waits(stage, host)
-                }
-                (StageGate::Until(a), StageGate::Until(b)) => StageGate::Until(a.max(b)),
-                (StageGate::Until(until), StageGate::Open)
-                | (StageGate::Open, StageGate::Until(until)) => StageGate::Until(until),
-                (StageGate::Open, StageGate::Open) => StageGate::Open,
-            },
+            Stage::Test => [StageGate::Open, StageGate::Open],
+            Stage::Pilot => [test(), StageGate::Open],
+            Stage::Rest => [test(), pilot()],
         }
     }
 

@@ -1,6 +1,7 @@
 //! How far each host, wave, variant and cluster came: what the fold keeps.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use jiff::SignedDuration;
 use mailkeep_model::{Act, ActFailure, ActOutcome, HostState, Plan, Stage, Timestamp};
@@ -129,6 +130,20 @@ impl Progress {
         }
     }
 
+    /// Whether its change has been begun, or it came to an end: whoever waits for it may expect its turn.
+    pub(super) fn at_work(&self) -> bool {
+        !matches!(
+            self.state,
+            HostState::Waiting
+                | HostState::Prechecking
+                | HostState::Ready
+                | HostState::Leasing
+                | HostState::Draining
+                | HostState::Emptying
+                | HostState::Saving
+        )
+    }
+
     /// Whether it is between its lease and its return, on whichever way.
     pub(super) fn in_work(&self) -> bool {
         self.taken()
@@ -202,6 +217,8 @@ impl Progress {
 pub(super) struct WaveProgress {
     /// Hosts that are not past it.
     pub(super) open: u32,
+    /// Hosts of those that are not at work either.
+    pub(super) idle: u32,
     /// The last return of one of its hosts.
     pub(super) last_return: Option<Timestamp>,
     /// Hosts whose change failed, or that were left out of service.
@@ -216,37 +233,42 @@ pub(super) struct WaveProgress {
 #[derive(Debug, Clone, Default)]
 pub(super) struct StageProgress {
     pub(super) steps: Vec<usize>,
-    /// One that has not ended.
+    /// One that has not ended: where there is one, it is not at work yet.
     pub(super) open: Option<usize>,
     /// One that ended otherwise than proven.
     pub(super) unproven: Option<usize>,
     /// One that was rolled back, or stays out of service.
     pub(super) failed: Option<usize>,
-    /// The last one proven, and when it came back.
+    /// When the last one came back that has been proven since.
     pub(super) last_proven: Option<Timestamp>,
 }
 
 impl StageProgress {
     pub(super) fn look(&mut self, hosts: &[Progress]) {
-        self.open = None;
-        self.unproven = None;
-        self.failed = None;
-        self.last_proven = None;
+        *self = Self {
+            steps: mem::take(&mut self.steps),
+            ..Self::default()
+        };
+        let mut at_work = None;
         for &step in &self.steps {
             let Some(host) = hosts.get(step) else {
                 continue;
             };
-            if host.state == HostState::Proven {
+            // What is left to do for one that is being released changes nothing about its proof.
+            if matches!(host.state, HostState::Proven | HostState::Releasing) {
                 self.last_proven = self.last_proven.max(host.returned_at);
             } else if host.state.is_end() {
                 self.unproven = self.unproven.or(Some(step));
                 if host.state != HostState::Untouched {
                     self.failed = self.failed.or(Some(step));
                 }
+            } else if host.at_work() {
+                at_work = at_work.or(Some(step));
             } else {
                 self.open = self.open.or(Some(step));
             }
         }
+        self.open = self.open.or(at_work);
     }
 }
 
@@ -283,6 +305,7 @@ pub(super) fn waves_of(plan: &Plan) -> Vec<WaveProgress> {
     for step in &plan.steps {
         if let Some(wave) = waves.get_mut(step.wave as usize) {
             wave.open = wave.open.saturating_add(1);
+            wave.idle = wave.open;
         }
     }
     waves

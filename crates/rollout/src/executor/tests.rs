@@ -331,6 +331,25 @@ fn a_host_is_looked_at_early_and_drained_never_before_its_start() {
 }
 
 #[test]
+fn a_host_is_looked_at_when_those_before_it_are_at_work() {
+    let steps = [("mx1", Stage::Test, 0), ("mx2", Stage::Rest, 0)];
+    let mut plan = plan_of(&steps, 0, Some(240));
+    let lane = &mut plan.policy.emergency;
+    (lane.soak_test_minutes, lane.soak_pilot_minutes) = (0, 0);
+    lane.soak_wave_minutes = 0;
+    let mut bench = Bench::new(plan);
+    bench.run(&mut |_, _, _| done());
+    assert_eq!(
+        bench.begun("mx2", Act::Precheck),
+        bench.begun("mx1", Act::Patch)
+    );
+    // As soon as the look after its return was good.
+    let rechecked = bench.begun("mx1", Act::Recheck).unwrap() + 1;
+    assert_eq!(bench.begun("mx2", Act::Lease), Some(rechecked));
+    assert_eq!(bench.executor.outcome(), Some(RolloutOutcome::Proven));
+}
+
+#[test]
 fn a_host_that_runs_the_target_is_not_touched() {
     let mut bench = Bench::new(plan_of(&[("mx1", Stage::Test, 0)], 0, Some(240)));
     bench.run(&mut |_, _, _| ActOutcome::AlreadyDone { seen: Vec::new() });
@@ -497,16 +516,17 @@ fn the_rest_waits_for_test_and_pilot_and_their_soaks() {
     bench.run(&mut |_, _, _| done());
     let returned = |bench: &Bench, name: &str| bench.begun(name, Act::Return).unwrap() + 1;
     let emergency = RolloutPolicy::default().emergency;
-    // Proven is after the watch of a wave's soak, the recheck and the release.
-    let watched = i64::from(emergency.soak_wave_minutes) + 2;
+    // Proven is after the watch of a wave's soak and the recheck; nobody waits for the release.
+    let watched = i64::from(emergency.soak_wave_minutes) + 1;
     let pilot = bench.begun("mx2", Act::Lease).unwrap();
     let soak = i64::from(emergency.soak_test_minutes).max(watched);
-    // One more minute each: the first look is too old by then.
-    assert_eq!(pilot, returned(&bench, "mx1") + soak + 1);
+    assert_eq!(pilot, returned(&bench, "mx1") + soak);
     let rest = bench.begun("mx3", Act::Lease).unwrap();
     let soak = i64::from(emergency.soak_pilot_minutes).max(watched);
-    assert_eq!(rest, returned(&bench, "mx2") + soak + 1);
-    assert_eq!(bench.acts("mx3")[..3], ["precheck", "precheck", "lease"]);
+    assert_eq!(rest, returned(&bench, "mx2") + soak);
+    // Looked at once, shortly before its turn.
+    assert_eq!(bench.acts("mx3")[..2], ["precheck", "lease"]);
+    assert_eq!(bench.begun("mx3", Act::Precheck), Some(rest - 10));
     assert_eq!(bench.executor.outcome(), Some(RolloutOutcome::Proven));
 }
 
