@@ -79,6 +79,7 @@ fn every_adapter_takes_its_server_through_the_whole_cycle() {
                 if *family == Family::Postfix {
                     reboots_half_way(&mut bed);
                     hands_of_others(&mut bed);
+                    a_certificate_is_renewed(&mut bed);
                 }
                 if *family == Family::Opensmtpd {
                     by_a_recipe(&mut bed);
@@ -283,9 +284,68 @@ fn hands_of_others(bed: &mut Bed<'_>) {
     bed.done(Act::Lease);
     bed.done(Act::Prove);
     bed.done(Act::Return);
+    bed.inside("postconf -e message_size_limit=7654321");
+    let detail = bed.fails(Act::Recheck, ActFailure::ConfigurationChanged);
+    assert!(detail.contains("7654321"), "{detail}");
+    bed.inside("postconf -X message_size_limit");
+    bed.done(Act::Recheck);
     bed.done(Act::Release);
     bed.step("others' hands were seen");
     bed.isolated_and_back(FRONT);
+}
+
+/// Whoever changes the host before the patch, or after its proof, is told so; a certificate that is renewed
+/// changes nothing.
+fn a_certificate_is_renewed(bed: &mut Bed<'_>) {
+    bed.back_to_old("mine");
+    let shows = |bed: &Bed<'_>, names: &str| {
+        bed.inside(&format!(
+            "mkdir -p /etc/ssl/lab; openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN={names} \
+             -addext subjectAltName=DNS:{names} -keyout /etc/ssl/lab/key -out /etc/ssl/lab/certificate; \
+             postconf -e smtpd_tls_cert_file=/etc/ssl/lab/certificate smtpd_tls_key_file=/etc/ssl/lab/key \
+             smtpd_tls_security_level=may; postfix reload"
+        ));
+    };
+    shows(bed, "mx.lab.test");
+    bed.plan("renewed", Drain::SynRefusal);
+    bed.done(Act::Precheck);
+    bed.done(Act::Lease);
+    bed.done(Act::Drain);
+    bed.done(Act::AwaitEmpty);
+    bed.done(Act::Save);
+    bed.inside("postconf -e message_size_limit=1234567");
+    let detail = bed.fails(Act::Patch, ActFailure::ConfigurationChanged);
+    assert!(detail.contains("1234567"), "{detail}");
+    bed.inside("postconf -X message_size_limit");
+    shows(bed, "other.lab.test");
+    let detail = bed.fails(Act::Patch, ActFailure::ConfigurationChanged);
+    assert!(
+        detail.contains("other.lab.test") && detail.contains("mx.lab.test"),
+        "{detail}"
+    );
+    assert!(!bed.holds("test -e /var/lib/mailkeep/rollout/*/patching"));
+    shows(bed, "mx.lab.test");
+    bed.done(Act::Patch);
+    let seen = bed.done(Act::Prove);
+    assert!(
+        seen.iter()
+            .any(|f| f.contains("another one, for the same names")),
+        "{seen:?}"
+    );
+    bed.done(Act::Return);
+    bed.done(Act::Recheck);
+    shows(bed, "other.lab.test");
+    let detail = bed.fails(Act::Recheck, ActFailure::ConfigurationChanged);
+    assert!(detail.contains("other.lab.test"), "{detail}");
+    bed.done(Act::Drain);
+    bed.done(Act::AwaitEmpty);
+    bed.fails(Act::Prove, ActFailure::MailServiceChanged);
+    bed.done(Act::RollBack);
+    // The old version shows the new certificate as well.
+    bed.done(Act::ProveOld);
+    bed.done(Act::Return);
+    bed.done(Act::Release);
+    bed.step("a renewed certificate was no change, and one for other names was not taken for the patch's");
 }
 
 /// A package given as a file, a fragment, a command, a proof, and a workaround that ends with the patch;
