@@ -60,7 +60,9 @@ fn plain(
         drop(out);
         let now_unattended = status::unattended(&told, place);
         if unattended != now_unattended {
-            now_unattended.iter().for_each(|line| App::warn(line));
+            if let Some(line) = &now_unattended {
+                App::warn(line);
+            }
             unattended = now_unattended;
         }
         if args.once || told.ended_at.is_some() {
