@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex};
 use jiff::SignedDuration;
 use mailkeep::planning::approval::{NAMESPACE, digest_of, text_to_sign};
 use mailkeep_model::{
-    Act, ActFailure, ActOutcome, Actor, Drain, Event, EventKind, HostName, Lane, PackageChange,
-    Plan, PlanId, PlanStep, PlannedRegion, PlannedService, Precheck, ProbeSettings, Proof, Realm,
-    RegionName, RolloutPolicy, ServiceName, Stage, TeamName, Variant, Wave,
+    Act, ActFailure, ActOutcome, Actor, CallOff, Drain, Event, EventKind, HostName, Lane,
+    PackageChange, Plan, PlanId, PlanStep, PlannedRegion, PlannedService, Precheck, ProbeSettings,
+    Proof, Realm, RegionName, RolloutOutcome, RolloutPolicy, ServiceName, Stage, TeamName, Variant,
+    Wave,
 };
 use mailkeep_store::{Approval, SqliteStore, Store as _};
 
@@ -257,6 +258,42 @@ impl Town {
             });
         }
         self.note(kinds);
+    }
+
+    /// Begins and ends the rollout, as far as the journal goes: a look at a host, and no more.
+    pub(crate) fn look_and_leave(&self, host: &str) {
+        let plan = &self.id;
+        self.note(vec![
+            EventKind::RolloutStarted {
+                plan: plan.clone(),
+                by: ada(),
+            },
+            EventKind::ActStarted {
+                plan: plan.clone(),
+                host: name(host),
+                act: Act::Precheck,
+                attempt: 1,
+                fence: 1,
+            },
+            EventKind::ActEnded {
+                plan: plan.clone(),
+                host: name(host),
+                act: Act::Precheck,
+                attempt: 1,
+                fence: 1,
+                result: ActOutcome::Done { seen: Vec::new() },
+            },
+            EventKind::HostCalledOff {
+                plan: plan.clone(),
+                host: name(host),
+                reason: CallOff::WindowPassed,
+                detail: "it was not begun in time".to_owned(),
+            },
+            EventKind::RolloutEnded {
+                plan: plan.clone(),
+                outcome: RolloutOutcome::Partly,
+            },
+        ]);
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
