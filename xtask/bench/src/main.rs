@@ -28,11 +28,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-cargo xtask bench filter|fleet|plan [OPTIONS]
+cargo xtask bench filter|fleet|plan|rollout [OPTIONS]
 
   filter   check of one host and import of a feed of real size, beside trivy, debsecan, serde_json
   fleet    a fleet in memory: a check of all of it, and one new advisory
   plan     plans for drawn fleets, beside what no plan can beat
+  rollout  real hosts patched beside Ansible and plain ssh; `bench rollout --help` tells its options
 
   --data DIR        the bulk data (default: $MAILKEEP_DATA, then ../shared/data); where there is
                     none, data of the same shape is drawn, for which trivy has no database

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::super::command::program;
 use super::super::desk::PLAN;
 use super::super::error::LabError;
 use super::super::family::Family;
@@ -138,7 +139,7 @@ impl<'a> Ring<'a> {
         let said = match contender {
             Contender::Floor => self.apts_word(),
             Contender::Ansible => self.recap(&log),
-            Contender::Mailkeep => format!("{before} before, {} after", self.report()?),
+            Contender::Mailkeep => format!("before, {before}; after, {}", self.report()?),
         };
         self.desk.answer(&["scan"])?;
         let mut left = Vec::new();
@@ -244,15 +245,22 @@ impl<'a> Ring<'a> {
     ) -> Result<(Duration, Option<Duration>, i32), LabError> {
         let group = Group::new();
         let members = group.as_ref().map_or("/dev/null".into(), Group::members);
-        let mut command = self.lab.controller("sh");
-        command.args([
-            "-c",
-            "echo $$ >\"$1\"; log=$2; shift 2; exec \"$@\" >\"$log\" 2>&1",
-        ]);
-        command.arg("timed").arg(members).arg(log).args(words);
-        command.env("LC_ALL", "C.UTF-8");
-        command.current_dir(self.desk.directory());
-        command.stdin(std::process::Stdio::null());
+        let controller = self.lab.controller(&words[0]);
+        // Counted before it enters the controller's namespace, in which no groups can be seen.
+        let script = "set -e; echo $$ >\"$1\"; exec >\"$2\" 2>&1; shift 2; exec \"$@\"";
+        let mut command = program("sh", ["-c", script, "timed"]);
+        command.arg(members).arg(log);
+        command
+            .arg(controller.get_program())
+            .args(controller.get_args())
+            .args(&words[1..])
+            .envs(
+                controller
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .env("LC_ALL", "C.UTF-8")
+            .current_dir(self.desk.directory());
         let began = Instant::now();
         let status = command
             .status()
