@@ -16,7 +16,8 @@
 //!
 //! It talks to strangers (feed servers, mail servers) and to hosts that may be hostile. It holds
 //! no key: `ssh` and its agent keep theirs. TLS is rustls with the system's certificate
-//! authorities; HTTPS never falls back to HTTP, and mail leaves the machine only under TLS.
+//! authorities; HTTPS never falls back to HTTP, and mail leaves the machine only under TLS. Probes alone go
+//! as mail goes between servers: under TLS where it is offered, with whoever answers; they hold no secret.
 
 #![expect(
     clippy::disallowed_methods,

@@ -8,18 +8,24 @@
 //! hides: whether the server *has* the message. A failure before the final dot says that it has not
 //! ([`HandIn::Refused`]); one after it says nothing ([`HandIn::Unknown`]), and a sender that wants to
 //! lose nothing hands it in again (RFC 5321 section 4.5.4.1), at the price of a duplicate.
+//!
+//! Where STARTTLS is offered it is used as mail servers use it among each other (RFC 7435): whatever the
+//! certificate says is taken, and put on record; where it fails the message goes without.
 
 mod addresses;
+mod session;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::fmt;
+use std::io;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mailkeep_model::text::printable_max;
 
 use crate::hosts::{HostFailure, RunLimits, SshOptions, SshTarget, run_over_ssh};
+
+use session::Session;
 
 pub use addresses::{Addresses, sources};
 
@@ -89,6 +95,8 @@ pub enum HandIn {
     Accepted {
         /// What it said, printable.
         reply: String,
+        /// What kept it from strangers on its way.
+        cover: Cover,
     },
     /// The server does not have it: it said no, or the connection ended before the final dot.
     Refused {
@@ -103,6 +111,38 @@ pub enum HandIn {
         /// What was seen, printable.
         why: String,
     },
+}
+
+/// What keeps a message from strangers on its way to a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cover {
+    /// Nothing; STARTTLS was not offered.
+    Plain,
+    /// Nothing, though STARTTLS was offered.
+    Failed {
+        /// What was seen, printable.
+        why: String,
+    },
+    /// TLS, whoever the server says it is.
+    Tls {
+        /// `TLSv1.3`.
+        version: &'static str,
+        /// SHA-256 of the certificate, in hexadecimal digits.
+        certificate: String,
+    },
+}
+
+impl fmt::Display for Cover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain => f.write_str("without TLS"),
+            Self::Failed { why } => write!(f, "without TLS, since STARTTLS failed: {why}"),
+            Self::Tls {
+                version,
+                certificate,
+            } => write!(f, "by {version}, certificate sha256 {certificate}"),
+        }
+    }
 }
 
 /// Hands a probe to exactly one server.
@@ -128,17 +168,23 @@ pub fn hand_in(server: &ProbeServer, probe: &Probe, limits: ProbeLimits) -> Hand
     if probe.subject.chars().any(|c| !(' '..='~').contains(&c)) {
         return refused("before connecting", "the subject is not plain ASCII");
     }
-    let mut session = match Session::open(server, limits, deadline) {
-        Ok(session) => session,
-        Err(refusal) => return refusal,
-    };
-    let outcome = converse(&mut session, server, probe);
-    let outcome = match outcome {
-        Ok(()) => finish(&mut session),
-        Err(refusal) => refusal,
-    };
-    session.quit();
-    outcome
+    let mut cover = Cover::Plain;
+    loop {
+        let mut session = match Session::open(server, limits, deadline) {
+            Ok(session) => session,
+            Err(refusal) => return refusal,
+        };
+        let outcome = match greet(&mut session, server, &mut cover) {
+            Ok(Greeted::Ready) => {
+                converse(&mut session, probe).map(|()| finish(&mut session, &cover))
+            }
+            // Nothing was said of the message yet; the connection is of no more use.
+            Ok(Greeted::Again) => continue,
+            Err(refusal) => Err(refusal),
+        };
+        session.quit();
+        return outcome.unwrap_or_else(|refusal| refusal);
+    }
 }
 
 /// Whether a server greets us: what a probe needs before anything else. An error says why not,
@@ -152,18 +198,55 @@ pub fn greets(server: &ProbeServer, limits: ProbeLimits) -> Result<(), String> {
     });
     greeted.map_err(|refusal| match refusal {
         HandIn::Refused { why, .. } | HandIn::Unknown { why } => why,
-        HandIn::Accepted { reply } => reply,
+        HandIn::Accepted { reply, .. } => reply,
     })
 }
 
-/// Everything before the final dot. An error is a refusal.
-fn converse(session: &mut Session, server: &ProbeServer, probe: &Probe) -> Result<(), HandIn> {
+enum Greeted {
+    Ready,
+    /// STARTTLS failed half-way: once more, without.
+    Again,
+}
+
+/// Greets, and goes on under TLS where that is offered and has not failed before.
+fn greet(
+    session: &mut Session,
+    server: &ProbeServer,
+    cover: &mut Cover,
+) -> Result<Greeted, HandIn> {
     session.expect("greeting", None, 220)?;
     let hello = format!("EHLO {}", server.hello);
     if session.expect("EHLO", Some(&hello), 250).is_err() {
         let hello = format!("HELO {}", server.hello);
         session.expect("HELO", Some(&hello), 250)?;
+        return Ok(Greeted::Ready);
     }
+    if *cover != Cover::Plain || !session.offers_starttls() {
+        return Ok(Greeted::Ready);
+    }
+    if let Err(refusal) = session.expect("STARTTLS", Some("STARTTLS"), 220) {
+        // 454 (RFC 3207 section 4), or gone.
+        let HandIn::Refused { why, .. } = refusal else {
+            return Err(refusal);
+        };
+        *cover = Cover::Failed { why };
+        return Ok(Greeted::Again);
+    }
+    match session.start_tls(&server.address) {
+        Ok(tls) => *cover = tls,
+        Err(error) => {
+            *cover = Cover::Failed {
+                why: printable_max(&error.to_string(), MAX_WORDS),
+            };
+            return Ok(Greeted::Again);
+        }
+    }
+    session.expect("EHLO under TLS", Some(&hello), 250)?;
+    Ok(Greeted::Ready)
+}
+
+/// Everything from the greeting to the final dot. An error is a refusal.
+fn converse(session: &mut Session, probe: &Probe) -> Result<(), HandIn> {
     let from = format!("MAIL FROM:<{}>", probe.from);
     session.expect("MAIL FROM", Some(&from), 250)?;
     let to = format!("RCPT TO:<{}>", probe.to);
@@ -175,7 +258,7 @@ fn converse(session: &mut Session, server: &ProbeServer, probe: &Probe) -> Resul
         .map_err(|error| refused("message text", &error.to_string()))
 }
 
-fn finish(session: &mut Session) -> HandIn {
+fn finish(session: &mut Session, cover: &Cover) -> HandIn {
     let unknown = |error: io::Error| HandIn::Unknown {
         why: printable_max(&format!("after the final dot: {error}"), MAX_WORDS),
     };
@@ -183,7 +266,10 @@ fn finish(session: &mut Session) -> HandIn {
         return unknown(error);
     }
     match session.reply() {
-        Ok((250, reply)) => HandIn::Accepted { reply },
+        Ok((250, reply)) => HandIn::Accepted {
+            reply,
+            cover: cover.clone(),
+        },
         // 3yz cannot be meant here; anything but 2yz says that the server does not take it.
         Ok((code, reply)) => said_no("final dot", code, &reply),
         Err(error) => unknown(error),
@@ -221,157 +307,6 @@ fn said_no(stage: &str, code: u16, reply: &str) -> HandIn {
     HandIn::Refused {
         why: printable_max(&format!("{stage}: {reply}"), MAX_WORDS),
         for_good: code >= 500,
-    }
-}
-
-fn connect(server: &ProbeServer, limits: ProbeLimits, deadline: Instant) -> io::Result<TcpStream> {
-    let addresses: Vec<SocketAddr> = (server.address.as_str(), server.port)
-        .to_socket_addrs()?
-        .collect();
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let wait = limits.connect.min(left);
-        if wait.is_zero() {
-            break;
-        }
-        match TcpStream::connect_timeout(&address, wait) {
-            Ok(stream) => {
-                // Small commands, each waited for.
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-struct Session {
-    stream: TcpStream,
-    deadline: Instant,
-    /// Read, and not yet looked at.
-    held: Vec<u8>,
-}
-
-impl Session {
-    fn open(server: &ProbeServer, limits: ProbeLimits, deadline: Instant) -> Result<Self, HandIn> {
-        let stream = connect(server, limits, deadline)
-            .map_err(|error| refused("connect", &error.to_string()))?;
-        Ok(Self {
-            stream,
-            deadline,
-            held: Vec::new(),
-        })
-    }
-
-    fn quit(mut self) {
-        // In vain where the server is gone already.
-        drop(self.stream.write_all(b"QUIT\r\n"));
-        drop(self.stream.shutdown(Shutdown::Both));
-    }
-
-    /// Sends a command, where there is one, and wants a reply with this code.
-    fn expect(&mut self, stage: &str, command: Option<&str>, code: u16) -> Result<(), HandIn> {
-        let said = |error: io::Error| refused(stage, &error.to_string());
-        if let Some(command) = command {
-            self.write(format!("{command}\r\n").as_bytes())
-                .map_err(said)?;
-        }
-        let (got, reply) = self.reply().map_err(said)?;
-        // 251 and 252 to RCPT (RFC 5321 section 3.4) take the message, too.
-        if got == code || (code == 250 && matches!(got, 251 | 252)) {
-            Ok(())
-        } else {
-            Err(said_no(stage, got, &reply))
-        }
-    }
-
-    fn left(&self) -> io::Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "no end in the time allowed",
-            ));
-        }
-        Ok(left)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let left = self.left()?;
-        self.stream.set_write_timeout(Some(left))?;
-        self.stream.write_all(bytes)
-    }
-
-    /// A whole reply: its code, and its text on one line.
-    fn reply(&mut self) -> io::Result<(u16, String)> {
-        let mut words = String::new();
-        for _ in 0..MAX_LINES {
-            let line = self.line()?;
-            let (code, ends) = reply_line(&line).ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!(
-                        "no SMTP reply: {}",
-                        printable_max(&String::from_utf8_lossy(&line), 60)
-                    ),
-                )
-            })?;
-            if words.len() < MAX_WORDS {
-                if !words.is_empty() {
-                    words.push_str(" / ");
-                }
-                let text = String::from_utf8_lossy(&line);
-                words.push_str(&printable_max(text.trim_end(), MAX_WORDS));
-            }
-            if ends {
-                return Ok((code, printable_max(&words, MAX_WORDS)));
-            }
-        }
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "a reply without end",
-        ))
-    }
-
-    /// A line without its end.
-    fn line(&mut self) -> io::Result<Vec<u8>> {
-        loop {
-            if let Some(end) = self.held.iter().position(|&b| b == b'\n') {
-                let mut line: Vec<u8> = self.held.drain(..=end).collect();
-                while matches!(line.last(), Some(b'\n' | b'\r')) {
-                    line.pop();
-                }
-                return Ok(line);
-            }
-            if self.held.len() > MAX_LINE {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "a line without end",
-                ));
-            }
-            let left = self.left()?;
-            self.stream.set_read_timeout(Some(left))?;
-            let mut buffer = [0; 1024];
-            match self.stream.read(&mut buffer) {
-                Ok(0) => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "the server closed the connection",
-                    ));
-                }
-                Ok(read) => self.held.extend(buffer.iter().take(read)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        "no answer in the time allowed",
-                    ));
-                }
-                Err(error) => return Err(error),
-            }
-        }
     }
 }
 

@@ -7,16 +7,19 @@
     reason = "a test stops at the first surprise, and plays the other side itself"
 )]
 
+mod common;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use mailkeep_reach::hosts::RunLimits;
 use mailkeep_reach::probe::{
-    Arrivals, HandIn, Probe, ProbeLimits, ProbeServer, arrived_locally, greets, hand_in,
+    Arrivals, Cover, HandIn, Probe, ProbeLimits, ProbeServer, arrived_locally, greets, hand_in,
 };
 
 /// What a server says, and when it goes away.
@@ -122,7 +125,8 @@ fn an_accepted_message_is_whole_and_asks_for_no_answer() {
     assert_eq!(
         hand(port, limits()),
         HandIn::Accepted {
-            reply: "250 2.0.0 queued as 4F".to_owned()
+            reply: "250 2.0.0 queued as 4F".to_owned(),
+            cover: Cover::Plain,
         }
     );
     let got = server.join().unwrap();
@@ -267,6 +271,148 @@ fn a_server_greets_or_does_not() {
         .unwrap()
         .port();
     assert!(greeted(nobody).unwrap_err().starts_with("connect: "));
+}
+
+/// What a server that offers STARTTLS makes of it.
+#[derive(Clone, Copy, PartialEq)]
+enum Upgrade {
+    Works,
+    Refused,
+    Garbage,
+    /// Words in clear, right behind its 220.
+    Injected,
+}
+
+/// A server that serves connections until a message was taken; gives back all commands, those under TLS
+/// marked.
+fn secured(
+    upgrade: Upgrade,
+    certificate: &common::TestCertificate,
+) -> (u16, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let config = Arc::clone(&certificate.config);
+    let thread = thread::spawn(move || {
+        let mut got = Vec::new();
+        loop {
+            let mut stream = common::accept(&listener);
+            stream.write_all(b"220 mx1 ESMTP\r\n").unwrap();
+            if commands(&mut stream, Some(upgrade), "", &mut got) {
+                return got;
+            }
+            match upgrade {
+                Upgrade::Works => {
+                    let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+                    let mut stream = rustls::StreamOwned::new(connection, stream);
+                    if commands(&mut stream, None, "tls ", &mut got) {
+                        return got;
+                    }
+                }
+                Upgrade::Garbage => drop(stream.write_all(b"no handshake at all\r\n")),
+                Upgrade::Refused | Upgrade::Injected => {}
+            }
+        }
+    });
+    (port, thread)
+}
+
+/// Answers commands; whether a message was taken, else STARTTLS was said or the client is gone.
+fn commands(
+    stream: &mut (impl Read + Write),
+    upgrade: Option<Upgrade>,
+    mark: &str,
+    got: &mut Vec<String>,
+) -> bool {
+    let (mut in_data, mut taken) = (false, false);
+    loop {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let mut byte = [0];
+            match stream.read(&mut byte) {
+                Ok(1) => line.push(byte[0]),
+                _ => return taken,
+            }
+        }
+        let line = String::from_utf8(line).unwrap().trim_end().to_owned();
+        if in_data {
+            in_data = line != ".";
+            taken |= !in_data;
+            if taken {
+                stream.write_all(b"250 2.0.0 queued\r\n").unwrap();
+            }
+            continue;
+        }
+        got.push(format!("{mark}{line}"));
+        let answer: &[u8] = match (line.split(' ').next().unwrap(), upgrade) {
+            ("EHLO", Some(_)) => b"250-mx1\r\n250-starttls\r\n250 SMTPUTF8\r\n",
+            ("STARTTLS", Some(Upgrade::Refused)) => b"454 4.7.0 not now\r\n",
+            ("STARTTLS", Some(Upgrade::Injected)) => b"220 go\r\n250 you are welcome\r\n",
+            ("STARTTLS", _) => b"220 go\r\n",
+            ("DATA", _) => b"354 go on\r\n",
+            _ => b"250 ok\r\n",
+        };
+        in_data = line == "DATA";
+        stream.write_all(answer).unwrap();
+        stream.flush().unwrap();
+        if line == "STARTTLS" {
+            return false;
+        }
+    }
+}
+
+#[test]
+fn where_starttls_is_offered_a_message_goes_under_tls_and_the_certificate_is_on_record() {
+    // For nobody that the client knows, under a name that is not the server's.
+    let certificate = common::certificate(&["somebody.example"]);
+    let (port, server) = secured(Upgrade::Works, &certificate);
+    let HandIn::Accepted { cover, .. } = hand(port, limits()) else {
+        panic!("it is not taken");
+    };
+    let Cover::Tls {
+        version,
+        certificate: digest,
+    } = cover
+    else {
+        panic!("{cover:?}");
+    };
+    assert_eq!((version, digest.len()), ("TLSv1.3", 64));
+    let got = server.join().unwrap();
+    assert_eq!(
+        got[..4],
+        [
+            "EHLO controller.example.org",
+            "STARTTLS",
+            "tls EHLO controller.example.org",
+            "tls MAIL FROM:<probe@example.org>"
+        ]
+    );
+}
+
+#[test]
+fn where_starttls_fails_a_message_goes_without_and_that_is_on_record() {
+    let certificate = common::certificate(&["mx1.example"]);
+    for (upgrade, says) in [
+        (Upgrade::Refused, "454"),
+        (Upgrade::Garbage, ""),
+        (Upgrade::Injected, "more was said before TLS"),
+    ] {
+        let (port, server) = secured(upgrade, &certificate);
+        let HandIn::Accepted { cover, .. } = hand(port, limits()) else {
+            panic!("it is not taken");
+        };
+        let Cover::Failed { why } = cover else {
+            panic!("{cover:?}");
+        };
+        assert!(why.contains(says), "{why}");
+        let got = server.join().unwrap();
+        assert_eq!(
+            got[2..4],
+            [
+                "EHLO controller.example.org",
+                "MAIL FROM:<probe@example.org>"
+            ]
+        );
+    }
 }
 
 #[test]

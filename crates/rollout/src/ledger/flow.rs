@@ -608,6 +608,7 @@ mod tests {
     fn yes() -> HandIn {
         HandIn::Accepted {
             reply: "250".to_owned(),
+            cover: mailkeep_reach::probe::Cover::Plain,
         }
     }
 

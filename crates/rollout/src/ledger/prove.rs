@@ -185,6 +185,7 @@ impl<H> ProvingHands<H> {
     fn deliver(&self, proof: &Proof<'_>) -> Result<String, ActOutcome> {
         let Proof { host, service, .. } = proof;
         let mut trouble = String::new();
+        let mut covered = "in a try of which no answer came".to_owned();
         // Why nobody could look since the last message was handed in.
         let mut blind = None;
         let mut longest = SignedDuration::ZERO;
@@ -200,7 +201,10 @@ impl<H> ProvingHands<H> {
             }
             longest = longest.max(wait);
             match self.handed(proof, number, wait) {
-                HandIn::Accepted { .. } => trouble.clear(),
+                HandIn::Accepted { cover, .. } => {
+                    trouble.clear();
+                    covered = cover.to_string();
+                }
                 HandIn::Unknown { why } => trouble = why,
                 HandIn::Refused { why, for_good } => {
                     trouble = format!("refused ({why})");
@@ -225,7 +229,7 @@ impl<H> ProvingHands<H> {
                         if let Some((number, _)) = mine {
                             let took = self.clock.now().duration_since(handed);
                             return Ok(format!(
-                                "probe {service} {}{number} found after {} s",
+                                "probe {service} {}{number} handed in {covered}, found after {} s",
                                 proof.prefix,
                                 took.as_secs()
                             ));
@@ -332,6 +336,7 @@ mod tests {
     use std::sync::Mutex;
 
     use mailkeep_model::{ProbeSettings, Stage};
+    use mailkeep_reach::probe::Cover;
 
     use super::super::bench::Hand;
     use super::*;
@@ -357,6 +362,7 @@ mod tests {
             self.taken.lock().unwrap().push(number);
             HandIn::Accepted {
                 reply: "250".to_owned(),
+                cover: Cover::Plain,
             }
         }
 
