@@ -405,10 +405,8 @@ impl Executor {
             | HostState::Draining
             | HostState::Emptying
             | HostState::Saving => true,
-            HostState::Patching
-            | HostState::Proving
-            | HostState::Returning
-            | HostState::Soaking => false,
+            HostState::Patching => host.fresh(),
+            HostState::Proving | HostState::Returning | HostState::Soaking => false,
             HostState::DrainingAgain => {
                 let lacks = self.holds_second_drain(at)?;
                 let waits = || {

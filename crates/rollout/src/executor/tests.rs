@@ -690,6 +690,37 @@ fn an_abort_ends_what_is_changed_and_takes_back_what_is_not() {
 }
 
 #[test]
+fn an_abort_keeps_a_host_from_its_patch_up_to_the_last_moment() {
+    let mut bench = Bench::new(plan_of(&[("mx1", Stage::Rest, 0)], 0, Some(240)));
+    bench.until(at(4), &mut |_, act, _| {
+        assert_ne!(act, Act::Patch);
+        done()
+    });
+    // Its way back is saved, and the controller dies before it begins the patch.
+    let saved = bench
+        .journal
+        .iter()
+        .position(|event| matches!(event.kind, EventKind::ActEnded { act: Act::Save, .. }));
+    bench.journal.truncate(saved.unwrap() + 1);
+    bench.open.clear();
+    bench.executor = Executor::new(plan_id(), Arc::clone(bench.executor.plan()), 2);
+    for event in &bench.journal {
+        bench.executor.apply(event).unwrap();
+    }
+    assert_eq!(bench.state("mx1"), HostState::Patching);
+    bench.note(EventKind::RolloutAborted {
+        plan: plan_id(),
+        by: actor(),
+        reason: "no longer approved".to_owned(),
+    });
+    bench.run(&mut |_, _, _| done());
+    assert!(!bench.acts("mx1").contains(&"patch"));
+    assert_eq!(bench.called_off("mx1").unwrap().0, CallOff::Aborted);
+    assert_eq!(bench.state("mx1"), HostState::RolledBack);
+    assert_eq!(bench.executor.outcome(), Some(RolloutOutcome::Aborted));
+}
+
+#[test]
 fn a_host_that_waits_for_one_not_proven_is_called_off() {
     let steps = [("mx1", Stage::Rest, 0), ("store1", Stage::Rest, 60)];
     let mut plan = plan_of(&steps, 0, Some(240));
