@@ -731,3 +731,47 @@ fn the_evidence_tells_when_each_host_was_drained_patched_and_proven() {
     assert_eq!(orders.first(), Some(&"started"));
     assert_eq!(orders.last(), Some(&"ended"));
 }
+
+#[test]
+fn the_late_answer_of_an_act_begun_anew_is_no_evidence() {
+    use mailkeep_rollout::evidence::{Beside, evidence};
+    let plan = plan(&["mx1"]);
+    let host = HostName::new("mx1").unwrap();
+    let begun = |attempt, fence| EventKind::ActStarted {
+        plan: plan_id(),
+        host: host.clone(),
+        act: Act::Precheck,
+        attempt,
+        fence,
+    };
+    let late = EventKind::ActEnded {
+        plan: plan_id(),
+        host: host.clone(),
+        act: Act::Precheck,
+        attempt: 1,
+        fence: 1,
+        result: ActOutcome::AlreadyDone { seen: Vec::new() },
+    };
+    let started = EventKind::RolloutStarted {
+        plan: plan_id(),
+        by: ada(),
+    };
+    let journal: Vec<RecordedEvent> = [started, begun(1, 1), begun(2, 2), late]
+        .into_iter()
+        .zip(1..)
+        .map(|(kind, seq)| RecordedEvent {
+            seq,
+            event: Event {
+                at: at(0),
+                realm: Realm::Live,
+                kind,
+            },
+        })
+        .collect();
+    let told = evidence(&plan_id(), &plan, &journal, Beside::default(), at(1));
+    assert_eq!(told.oddities.len(), 1, "{:?}", told.oddities);
+    let [act] = &told.hosts[0].acts[..] else {
+        panic!("{:?}", told.hosts[0].acts);
+    };
+    assert_eq!((act.tries, &act.outcome, act.ended), (2, &None, None));
+}
