@@ -151,6 +151,11 @@ impl Session {
         }
     }
 
+    /// What is offered from now on.
+    pub fn set_offer(&mut self, offer: Offer) {
+        self.offer = offer;
+    }
+
     /// Octets that can be fed now.
     pub fn room(&self) -> usize {
         MOST_BUFFERED.saturating_sub(self.buffer.len() - self.at)
@@ -407,7 +412,13 @@ impl Session {
                 }
                 self.transaction.is_some()
             }
-            Command::Data => self.transaction.is_some_and(|count| count > 0),
+            Command::Data => {
+                if self.transaction == Some(0) {
+                    // A client that pipelines cannot know yet that nobody is left: no error of its own.
+                    self.errors = self.errors.saturating_sub(1);
+                }
+                self.transaction.is_some_and(|count| count > 0)
+            }
             Command::Expand
             | Command::Hello { .. }
             | Command::Help

@@ -244,10 +244,11 @@ fn allows(from: &Room, to: &Room) -> bool {
     }
 }
 
-/// Tests may use more: any room the simulated fleet, a pure room any other pure one, and the command
-/// line the lab that lives in `xtask`.
+/// Tests may use more: any room the simulated fleet, a pure room any other pure one, and the two
+/// programs the lab that lives in `xtask`.
 fn allows_in_tests(from: &Room, to: &Room) -> bool {
-    to.name == "drill" || (from.pure && to.pure) || (from.name == "mailkeep" && to.name == "xtask")
+    let is_program = matches!(from.name, "mailkeep" | "shield");
+    to.name == "drill" || (from.pure && to.pure) || (is_program && to.name == "xtask")
 }
 
 /// The room of a workspace package: `mailkeep-facts` is `facts`.
@@ -406,6 +407,7 @@ mod tests {
             &[
                 ("mailkeep-rollout", "mailkeep-drill", Some("dev")),
                 ("mailkeep", "xtask", Some("dev")),
+                ("mailkeep-shield", "xtask", Some("dev")),
                 ("mailkeep-triage", "mailkeep-advisory", Some("dev")),
                 ("mailkeep-facts", "tokio", Some("dev")),
             ],

@@ -1,0 +1,710 @@
+//! One client: what it says is taken by the session of `mailkeep-wire`, and answered with a backend's answers.
+//!
+//! Entry: [`Client::run`]. A message is acknowledged only with the backend's own acknowledgement; whatever goes wrong
+//! before that is a temporary failure, so that the sender keeps it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
+use mailkeep_wire::{
+    Action, Command, EnhancedCode, Offer, Path, Refusal, Reply, ServerReply, Session, Step,
+};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+
+use crate::backend::{BackendError, Connection, Handed, Stranger, try_again};
+use crate::server::Shared;
+use crate::spool::Spool;
+use crate::stream::Stream;
+
+/// Octets read at a time.
+const PIECE: usize = 16 << 10;
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+/// How long a client may pause within a message (RFC 5321 section 4.5.3.2.5).
+const PAUSE: Duration = Duration::from_mins(3);
+
+/// One client.
+pub(crate) struct Client {
+    shared: Arc<Shared>,
+    listener: Arc<str>,
+    trace: String,
+    address: SocketAddr,
+    stream: Stream,
+    session: Session,
+    stopped: watch::Receiver<bool>,
+    /// What the client called itself.
+    hello: String,
+    backend: Option<Connection>,
+    envelope: Envelope,
+    /// Answers that wait for the end of a group of commands.
+    replies: String,
+    /// By when the message that is being read must be whole.
+    deadline: Option<Instant>,
+}
+
+/// What was said of the message that has begun.
+#[derive(Default)]
+struct Envelope {
+    /// MAIL as the backend got it.
+    mail: String,
+    /// RCPT as the backend accepted them.
+    recipients: Vec<String>,
+    from_domain: Option<String>,
+    /// The backend was lost since: nothing of this message can be acknowledged.
+    lost: bool,
+    spool: Option<Spool>,
+}
+
+/// Why a session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The client said QUIT.
+    Quit,
+    /// It went away.
+    Gone,
+    /// It was silent, or its message took too long.
+    Late,
+    /// A rule closed it.
+    Closed,
+    /// The shield is stopping.
+    Stopping,
+    /// TLS failed.
+    Handshake,
+    /// No backend answers.
+    NoBackend,
+}
+
+impl End {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Gone => "gone",
+            Self::Handshake => "handshake-failed",
+            Self::Late => "late",
+            Self::NoBackend => "no-backend",
+            Self::Quit => "quit",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl Client {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        listener: Arc<str>,
+        trace: String,
+        stream: TcpStream,
+        address: SocketAddr,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
+        let actions = shared.policy().actions(&listener, address.ip());
+        let session = Session::new(Offer::default(), actions, shared.limits.of_session());
+        Self {
+            shared,
+            listener,
+            trace,
+            address,
+            stream: Stream::Plain(stream),
+            session,
+            stopped,
+            hello: String::new(),
+            backend: None,
+            envelope: Envelope::default(),
+            replies: String::new(),
+            deadline: None,
+        }
+    }
+
+    /// Serves the client to its end.
+    pub(crate) async fn run(mut self) {
+        let end = match self.greet().await {
+            Ok(()) => self.converse().await,
+            Err(end) => end,
+        };
+        self.flush().await.ok();
+        if let Some(mut backend) = self.backend.take() {
+            backend.quit().await;
+        }
+        self.stream.close().await;
+        self.log("session", &[("end", json!(end.name()))]);
+    }
+
+    async fn greet(&mut self) -> Result<(), End> {
+        let delay = Duration::from_millis(self.shared.limits.greet_delay_ms);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        let mut early = [0; 512];
+        let count = self.stream.try_read(&mut early);
+        self.session.feed(early.get(..count).unwrap_or_default());
+        if let Some(refusal) = self.session.before_banner() {
+            self.refuse(refusal);
+            return Err(End::Closed);
+        }
+        self.monitored();
+        let Some(offer) = self.offer(false) else {
+            let code = EnhancedCode::new(4, 3, 2);
+            let text = "the mail server behind does not answer; try again later";
+            self.say(&Reply::new(421, code, text));
+            return Err(End::NoBackend);
+        };
+        self.session.set_offer(offer);
+        self.say(&Reply::bare(220, &[format!("{} ESMTP", self.shared.name)]));
+        self.flush().await
+    }
+
+    /// What this client is offered: what the backends take, and what the shield adds.
+    fn offer(&self, secure: bool) -> Option<Offer> {
+        let behind = self.shared.backends.offer()?;
+        let most = self.shared.limits.message_size;
+        let ours = Offer {
+            eight_bit: true,
+            dsn: true,
+            size: Some(most),
+            utf8: true,
+            ..Offer::default()
+        };
+        let both = ours.and(&behind);
+        Some(Offer {
+            enhanced: true,
+            pipelining: true,
+            size: both.size.or(Some(most)),
+            starttls: !secure && self.shared.tls(&self.listener).is_some(),
+            ..both
+        })
+    }
+
+    async fn converse(&mut self) -> End {
+        let mut content = Vec::new();
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let step = self.session.step(&mut content);
+            let done = match step {
+                Step::Feed => self.read(&mut content, &mut buffer).await,
+                Step::Command(command) => self.command(command).await,
+                Step::Refused(refusal) => {
+                    self.refuse(refusal);
+                    if refusal.closes() {
+                        Err(End::Closed)
+                    } else {
+                        Ok(())
+                    }
+                }
+                Step::Message { refused, size } => {
+                    self.monitored();
+                    self.deadline = None;
+                    let taken = self.message(refused, size, &mut content).await;
+                    content.clear();
+                    taken
+                }
+                Step::GiveUp(refusal) => {
+                    self.refuse_message(refusal, None);
+                    Err(End::Closed)
+                }
+            };
+            self.monitored();
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    /// Answers what has been said, and waits for more.
+    async fn read(&mut self, content: &mut Vec<u8>, buffer: &mut [u8]) -> Result<(), End> {
+        self.flush().await?;
+        if !content.is_empty() {
+            if let Some(spool) = &mut self.envelope.spool
+                && let Err(error) = spool.add(content).await
+            {
+                self.log("spool-failed", &[("why", json!(error.to_string()))]);
+                self.envelope.lost = true;
+                self.envelope.spool = None;
+            }
+            content.clear();
+        }
+        let room = self.session.room().min(buffer.len());
+        let buffer = buffer.get_mut(..room).unwrap_or_default();
+        let patience = match self.deadline {
+            Some(deadline) => deadline
+                .saturating_duration_since(Instant::now())
+                .min(PAUSE),
+            None => self.shared.limits.idle(),
+        };
+        // A message that has begun may come to its end.
+        let may_stop = !self.session.in_transaction();
+        let mut stopped = self.stopped.clone();
+        let stop = async move { stopped.wait_for(|stopped| *stopped).await.is_ok() };
+        let heard = tokio::select! {
+            read = tokio::time::timeout(patience, self.stream.read(buffer)) => Some(read),
+            _ = stop, if may_stop => None,
+        };
+        match heard {
+            None => {
+                let code = EnhancedCode::new(4, 3, 2);
+                self.say(&Reply::new(421, code, "going out of service; try again"));
+                Err(End::Stopping)
+            }
+            Some(Err(_)) => Err(self.late()),
+            Some(Ok(Ok(0) | Err(_))) => Err(End::Gone),
+            Some(Ok(Ok(count))) => {
+                self.session.feed(buffer.get(..count).unwrap_or_default());
+                Ok(())
+            }
+        }
+    }
+
+    fn late(&mut self) -> End {
+        let code = EnhancedCode::new(4, 4, 2);
+        self.say(&Reply::new(421, code, "too slow; try again"));
+        End::Late
+    }
+
+    async fn command(&mut self, command: Command) -> Result<(), End> {
+        let mut accepted = true;
+        match &command {
+            Command::Hello { extended, name } => {
+                name.as_str().clone_into(&mut self.hello);
+                self.forget().await;
+                let mut lines = vec![self.shared.name.clone()];
+                if *extended {
+                    match self.offer(self.session.is_secure()) {
+                        Some(offer) => {
+                            lines.extend(offer.keywords());
+                            self.session.set_offer(offer);
+                        }
+                        None => return self.no_backend(),
+                    }
+                }
+                self.say(&Reply::bare(250, &lines));
+            }
+            Command::Mail { from, .. } => {
+                accepted = self.mail(&command, from).await;
+            }
+            Command::Recipient { .. } => accepted = self.recipient(&command).await,
+            Command::Data => {
+                accepted = !self.envelope.lost;
+                if accepted {
+                    let most = self.shared.limits.memory_per_message;
+                    self.envelope.spool = Some(Spool::new(self.shared.spool.clone(), most));
+                    self.deadline = Some(Instant::now() + self.shared.limits.message());
+                    let text = "send the message; a dot alone on a line ends it".to_owned();
+                    self.say(&Reply::bare(354, &[text]));
+                } else {
+                    self.say(&try_again());
+                    self.forget().await;
+                    self.session.forget_transaction();
+                }
+            }
+            Command::Reset => {
+                self.forget().await;
+                self.say(&ok("forgotten"));
+            }
+            Command::Noop => self.say(&ok("nothing done")),
+            Command::Verify | Command::Expand => {
+                let code = EnhancedCode::new(2, 5, 2);
+                self.say(&Reply::new(252, code, "send mail, and it will be tried"));
+            }
+            Command::Help => self.say(&Reply::new(214, EnhancedCode::new(2, 0, 0), "see RFC 5321")),
+            Command::Quit => {
+                self.say(&Reply::new(221, EnhancedCode::new(2, 0, 0), "goodbye"));
+                return Err(End::Quit);
+            }
+            Command::StartTls => return self.starttls().await,
+            // The session hands it out nowhere yet.
+            Command::Auth => {
+                accepted = false;
+                self.say(&mailkeep_wire::Rule::AuthNotOffered.reply());
+            }
+        }
+        self.session.answered(accepted);
+        Ok(())
+    }
+
+    fn no_backend(&mut self) -> Result<(), End> {
+        let text = "the mail server behind does not answer; try again later";
+        self.say(&Reply::new(421, EnhancedCode::new(4, 3, 2), text));
+        Err(End::NoBackend)
+    }
+
+    async fn starttls(&mut self) -> Result<(), End> {
+        let Some(config) = self.shared.tls(&self.listener) else {
+            let code = EnhancedCode::new(4, 7, 0);
+            self.say(&Reply::new(454, code, "TLS is not available now"));
+            self.session.answered(false);
+            return Ok(());
+        };
+        self.forget().await;
+        if let Some(mut backend) = self.backend.take() {
+            backend.quit().await;
+        }
+        self.say(&Reply::new(220, EnhancedCode::new(2, 0, 0), "begin TLS"));
+        self.flush().await?;
+        let Some(plain) = self.stream.take_plain() else {
+            return Err(End::Gone);
+        };
+        let handshake = TlsAcceptor::from(config).accept(plain);
+        match tokio::time::timeout(HANDSHAKE, handshake).await {
+            Ok(Ok(stream)) => self.stream = Stream::Tls(Box::new(stream.into())),
+            failed => {
+                self.shared.counters.handshakes_failed.one();
+                let why = match failed {
+                    Ok(Err(error)) => error.to_string(),
+                    Ok(Ok(_)) | Err(_) => "too slow".to_owned(),
+                };
+                self.log("handshake-failed", &[("why", json!(why))]);
+                return Err(End::Handshake);
+            }
+        }
+        self.shared.counters.secured.one();
+        let offer = self.offer(true);
+        self.session.secured(offer.unwrap_or_default());
+        Ok(())
+    }
+
+    /// Asks a backend, and answers with its answer. Whether it said yes.
+    async fn mail(&mut self, command: &Command, from: &Path) -> bool {
+        self.envelope = Envelope {
+            from_domain: from.domain().map(str::to_owned),
+            ..Envelope::default()
+        };
+        if self.backend.is_none() {
+            match self.shared.backends.connect(&self.stranger()).await {
+                Ok(backend) => self.backend = Some(backend),
+                Err(error) => {
+                    self.backend_failed(&error);
+                    self.say(&try_again());
+                    return false;
+                }
+            }
+        }
+        let Some(line) = self.line_for_backend(command) else {
+            // It offered more when the client was greeted.
+            self.say(&try_again());
+            return false;
+        };
+        self.envelope.mail.clone_from(&line);
+        if let Some(reply) = self.ask(&line).await {
+            self.say(&relayed(&reply));
+            reply.is_positive()
+        } else {
+            self.say(&try_again());
+            false
+        }
+    }
+
+    /// MAIL with the parameters that this backend offers.
+    fn line_for_backend(&self, command: &Command) -> Option<String> {
+        let offer = &self.backend.as_ref()?.offer;
+        let Command::Mail { from, parameters } = command else {
+            return None;
+        };
+        let mut parameters = parameters.clone();
+        if offer.size.is_none() {
+            parameters.size = None;
+        }
+        let from = from.clone();
+        parameters
+            .fits(offer)
+            .then(|| Command::Mail { from, parameters }.to_wire())
+    }
+
+    async fn recipient(&mut self, command: &Command) -> bool {
+        let line = command.to_wire();
+        let reply = if self.envelope.lost {
+            None
+        } else {
+            self.ask(&line).await
+        };
+        if let Some(reply) = reply {
+            self.say(&relayed(&reply));
+            if reply.is_positive() {
+                self.envelope.recipients.push(line);
+            }
+            reply.is_positive()
+        } else {
+            self.envelope.lost = true;
+            self.say(&try_again());
+            false
+        }
+    }
+
+    /// Asks the backend of this message; `None` where it was lost.
+    async fn ask(&mut self, line: &str) -> Option<ServerReply> {
+        let answer = match &mut self.backend {
+            Some(backend) => backend.command(line).await,
+            None => return None,
+        };
+        match answer {
+            Ok(reply) if reply.code() != 421 => Some(reply),
+            Ok(_) => {
+                self.backend = None;
+                None
+            }
+            Err(error) => {
+                self.backend = None;
+                self.backend_failed(&error);
+                None
+            }
+        }
+    }
+
+    async fn message(
+        &mut self,
+        refused: Option<Refusal>,
+        size: u64,
+        content: &mut Vec<u8>,
+    ) -> Result<(), End> {
+        if let Some(refusal) = refused {
+            self.refuse_message(refusal, Some(size));
+            self.forget().await;
+            return if refusal.closes() {
+                Err(End::Closed)
+            } else {
+                Ok(())
+            };
+        }
+        let mut envelope = std::mem::take(&mut self.envelope);
+        let whole = match &mut envelope.spool {
+            Some(spool) => spool.add(content).await.is_ok(),
+            None => false,
+        };
+        content.clear();
+        let answer = if whole && !envelope.lost {
+            self.hand_over(&mut envelope).await
+        } else {
+            None
+        };
+        if !answer.as_ref().is_some_and(ServerReply::is_positive) && self.backend.is_some() {
+            // What it still remembers of this message it must forget.
+            if self.ask("RSET\r\n").await.is_none() {
+                self.backend = None;
+            }
+        }
+        let verdict = match &answer {
+            Some(reply) if reply.is_positive() => {
+                self.shared.counters.accepted.one();
+                self.shared.counters.octets.add(size);
+                "accept"
+            }
+            Some(reply) if reply.code() >= 500 => {
+                self.shared.counters.refused.one();
+                "refuse"
+            }
+            _ => {
+                self.shared.counters.tempfailed.one();
+                "tempfail"
+            }
+        };
+        let mut fields = vec![
+            ("verdict", json!(verdict)),
+            ("size", json!(size)),
+            ("recipients", json!(envelope.recipients.len())),
+            ("sender_domain", json!(envelope.from_domain)),
+            ("tls", json!(self.session.is_secure())),
+        ];
+        if let Some(backend) = &self.backend {
+            fields.push(("backend", json!(backend.address().to_string())));
+        }
+        if let Some(reply) = &answer {
+            fields.push(("code", json!(reply.code())));
+            fields.push(("answer", json!(reply.lines().last())));
+        }
+        self.log("message", &fields);
+        match answer {
+            Some(reply) => self.say(&relayed(&reply)),
+            None => self.say(&try_again()),
+        }
+        Ok(())
+    }
+
+    /// Hands a whole message to its backend. A backend that ended the conversation while the client was slow is
+    /// asked anew, as long as nothing of the message went out.
+    async fn hand_over(&mut self, envelope: &mut Envelope) -> Option<ServerReply> {
+        for again in [false, true] {
+            if again && !self.reopen(envelope).await {
+                return None;
+            }
+            let Some(mut backend) = self.backend.take() else {
+                continue;
+            };
+            let before = if backend.knows_client {
+                String::new()
+            } else {
+                self.received()
+            };
+            let Some(spool) = &mut envelope.spool else {
+                return None;
+            };
+            match backend.hand_over(&before, spool).await {
+                Ok(Handed::Answered(reply)) => {
+                    if reply.code() != 421 {
+                        self.backend = Some(backend);
+                    }
+                    return Some(reply);
+                }
+                Ok(Handed::NotBegun(error)) => self.backend_failed(&error),
+                Err(error) => {
+                    self.backend_failed(&error);
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// The same envelope in a new conversation; every part of it must be accepted again.
+    async fn reopen(&mut self, envelope: &Envelope) -> bool {
+        match self.shared.backends.connect(&self.stranger()).await {
+            Ok(backend) => self.backend = Some(backend),
+            Err(error) => {
+                self.backend_failed(&error);
+                return false;
+            }
+        }
+        for line in std::iter::once(&envelope.mail).chain(&envelope.recipients) {
+            let reply = self.ask(line).await;
+            if !reply.is_some_and(|reply| reply.is_positive()) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The trace header that a relay must add (RFC 5321 section 4.4), where the backend cannot write the client's
+    /// address itself.
+    fn received(&self) -> String {
+        let date = DateTimePrinter::new().timestamp_to_string(&Timestamp::now());
+        let protocol = match (self.session.is_extended(), self.session.is_secure()) {
+            (true, true) => "ESMTPS",
+            (true, false) => "ESMTP",
+            (false, _) => "SMTP",
+        };
+        let address = match self.address.ip().to_canonical() {
+            std::net::IpAddr::V4(address) => address.to_string(),
+            std::net::IpAddr::V6(address) => format!("IPv6:{address}"),
+        };
+        format!(
+            "Received: from {} ([{address}])\r\n\tby {} (Mailkeep shield) with {protocol} id {};\r\n\t{}\r\n",
+            self.hello,
+            self.shared.name,
+            self.trace,
+            date.unwrap_or_else(|_| "Thu, 1 Jan 1970 00:00:00 +0000".to_owned()),
+        )
+    }
+
+    /// Lets the backend forget the message that has begun.
+    async fn forget(&mut self) {
+        let begun = !self.envelope.mail.is_empty();
+        self.envelope = Envelope::default();
+        self.deadline = None;
+        if begun && self.backend.is_some() {
+            // A backend that does not even forget is not asked again.
+            if !self
+                .ask("RSET\r\n")
+                .await
+                .is_some_and(|reply| reply.is_positive())
+            {
+                self.backend = None;
+            }
+        }
+    }
+
+    fn stranger(&self) -> Stranger {
+        Stranger {
+            address: self.address,
+            hello: self.hello.clone(),
+            extended: self.session.is_extended(),
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.shared.counters.rule(refusal.rule, Action::Refuse);
+        let fields = [
+            ("rule", json!(refusal.rule.name())),
+            ("family", json!(refusal.rule.family())),
+        ];
+        self.log("refused", &fields);
+        self.say(&refusal.reply());
+    }
+
+    fn refuse_message(&mut self, refusal: Refusal, size: Option<u64>) {
+        self.shared.counters.rule(refusal.rule, Action::Refuse);
+        self.shared.counters.refused.one();
+        let fields = [
+            ("verdict", json!("refuse")),
+            ("rule", json!(refusal.rule.name())),
+            ("family", json!(refusal.rule.family())),
+            ("size", json!(size)),
+            ("recipients", json!(self.envelope.recipients.len())),
+            ("sender_domain", json!(self.envelope.from_domain)),
+            ("tls", json!(self.session.is_secure())),
+        ];
+        self.log("message", &fields);
+        // So that whoever asks can be answered.
+        self.say(&refusal.reply().with(&format!("(reference {})", self.trace)));
+    }
+
+    /// Counts and logs the rules that applied and are only monitored.
+    fn monitored(&mut self) {
+        for rule in self.session.take_monitored() {
+            self.shared.counters.rule(rule, Action::Monitor);
+            let fields = [
+                ("rule", json!(rule.name())),
+                ("family", json!(rule.family())),
+            ];
+            self.log("monitored", &fields);
+        }
+    }
+
+    fn backend_failed(&self, error: &BackendError) {
+        self.shared.counters.backend_failures.one();
+        let fields = [
+            ("why", json!(error.kind())),
+            ("what", json!(error.to_string())),
+        ];
+        self.log("backend-failed", &fields);
+    }
+
+    fn log(&self, event: &'static str, fields: &[(&'static str, Value)]) {
+        let client = self.address.ip().to_canonical().to_string();
+        let mut all = vec![
+            ("trace", json!(self.trace)),
+            ("listener", json!(&*self.listener)),
+            ("client", json!(client)),
+        ];
+        all.extend_from_slice(fields);
+        self.shared.log.line(event, &all);
+    }
+
+    fn say(&mut self, reply: &Reply) {
+        self.replies.push_str(&reply.to_wire());
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        if self.replies.is_empty() {
+            return Ok(());
+        }
+        let replies = std::mem::take(&mut self.replies);
+        let written = self.stream.write(replies.as_bytes()).await;
+        written.ok().ok_or(End::Gone)
+    }
+}
+
+fn ok(text: &str) -> Reply {
+    Reply::new(250, EnhancedCode::new(2, 0, 0), text)
+}
+
+/// A backend's answer in the shield's words. 421 would end the client's session, which goes on.
+fn relayed(reply: &ServerReply) -> Reply {
+    if reply.code() == 421 || reply.code() == 354 {
+        return try_again();
+    }
+    Reply::relayed(reply)
+}

@@ -1,0 +1,321 @@
+//! The configuration file. Entry: [`Config::read`].
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mailkeep_wire::{Action, ContentLimits, Domain, Exception, Limits, Network, Policy, Rule};
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::tls::{self, TlsError};
+
+/// What the file says, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What the shield calls itself.
+    pub(crate) name: String,
+    /// Where large messages lie while they are under way.
+    pub(crate) spool: PathBuf,
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) limits: LimitsFile,
+    pub(crate) listeners: Vec<ListenerFile>,
+    pub(crate) backends: Vec<BackendFile>,
+    pub(crate) policy: Policy,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}", .0.display())]
+    Read(PathBuf, #[source] std::io::Error),
+    /// It is not TOML, or has a key that means nothing.
+    #[error("{} is no configuration of the shield", .0.display())]
+    Syntax(PathBuf, #[source] toml::de::Error),
+    /// A value cannot be.
+    #[error("{0}")]
+    Value(String),
+    /// A certificate or its key.
+    #[error("the certificate of listener {0:?} cannot be used")]
+    Tls(String, #[source] TlsError),
+    /// The roots by which a backend's certificate is judged.
+    #[error("the roots for backend {0} cannot be used")]
+    Roots(SocketAddr, #[source] TlsError),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    #[serde(default)]
+    spool: Option<PathBuf>,
+    #[serde(default)]
+    metrics: Option<SocketAddr>,
+    #[serde(default)]
+    limits: LimitsFile,
+    listener: Vec<ListenerFile>,
+    backend: Vec<BackendFile>,
+    #[serde(default)]
+    exception: Vec<ExceptionFile>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LimitsFile {
+    /// Sessions at a time.
+    pub(crate) sessions: usize,
+    /// Sessions at a time of one IPv4 address or one IPv6 network of 64 bits.
+    pub(crate) sessions_per_client: u32,
+    /// Octets of a message.
+    pub(crate) message_size: u64,
+    /// Recipients of a message.
+    pub(crate) recipients: u32,
+    /// Octets of a message that are held in memory before it goes to the spool.
+    pub(crate) memory_per_message: usize,
+    /// How long the banner is held back, to see who speaks first.
+    pub(crate) greet_delay_ms: u64,
+    /// How long a client may be silent between commands.
+    pub(crate) idle_seconds: u64,
+    /// How long a message may take from the answer to DATA to its end.
+    pub(crate) message_seconds: u64,
+    /// How long sessions are waited for at the end.
+    pub(crate) drain_seconds: u64,
+}
+
+impl Default for LimitsFile {
+    fn default() -> Self {
+        Self {
+            sessions: 1000,
+            sessions_per_client: 50,
+            message_size: 50 << 20,
+            recipients: 1000,
+            memory_per_message: 256 << 10,
+            greet_delay_ms: 0,
+            // RFC 5321 section 4.5.3.2.7.
+            idle_seconds: 300,
+            message_seconds: 1800,
+            drain_seconds: 30,
+        }
+    }
+}
+
+impl LimitsFile {
+    /// What a session may do.
+    pub(crate) fn of_session(&self) -> Limits {
+        Limits {
+            recipients: self.recipients,
+            content: ContentLimits {
+                size: self.message_size,
+                ..ContentLimits::default()
+            },
+            ..Limits::default()
+        }
+    }
+
+    pub(crate) fn idle(&self) -> Duration {
+        Duration::from_secs(self.idle_seconds)
+    }
+
+    pub(crate) fn message(&self) -> Duration {
+        Duration::from_secs(self.message_seconds)
+    }
+
+    pub(crate) fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+}
+
+/// `[[listener]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListenerFile {
+    pub(crate) name: String,
+    pub(crate) address: Vec<SocketAddr>,
+    /// PEM, the server's own first. Without it STARTTLS is not offered.
+    #[serde(default)]
+    pub(crate) certificate: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// `[[backend]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BackendFile {
+    pub(crate) address: SocketAddr,
+    /// The name its certificate must show; without it the shield speaks to it in clear.
+    #[serde(default)]
+    pub(crate) starttls: Option<String>,
+    /// PEM of the authorities, or of its very certificate.
+    #[serde(default)]
+    pub(crate) roots: Option<PathBuf>,
+    /// Whether it is told of the client by XCLIENT where it offers it.
+    #[serde(default = "yes")]
+    pub(crate) xclient: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// `[[exception]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExceptionFile {
+    rule: String,
+    action: String,
+    #[serde(default)]
+    listener: Option<String>,
+    #[serde(default)]
+    networks: Vec<String>,
+}
+
+impl Config {
+    /// Reads a file and checks it, its certificates included.
+    ///
+    /// # Errors
+    ///
+    /// As [`ConfigError`] lists them.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Read(path.to_owned(), error))?;
+        let file: File =
+            toml::from_str(&text).map_err(|error| ConfigError::Syntax(path.to_owned(), error))?;
+        let config = Self::check(file)?;
+        for listener in &config.listeners {
+            tls::of_listener(listener)
+                .map_err(|error| ConfigError::Tls(listener.name.clone(), error))?;
+        }
+        for backend in &config.backends {
+            tls::of_backend(backend).map_err(|error| ConfigError::Roots(backend.address, error))?;
+        }
+        Ok(config)
+    }
+
+    fn check(file: File) -> Result<Self, ConfigError> {
+        let wrong = |what: String| Err(ConfigError::Value(what));
+        if !file.name.is_ascii() || Domain::parse(file.name.as_bytes()).is_err() {
+            return wrong(format!("name = {:?} is no host name", file.name));
+        }
+        if file.listener.is_empty() || file.backend.is_empty() {
+            return wrong("at least one [[listener]] and one [[backend]] are needed".to_owned());
+        }
+        for listener in &file.listener {
+            let name = &listener.name;
+            if file
+                .listener
+                .iter()
+                .filter(|other| other.name == *name)
+                .count()
+                > 1
+            {
+                return wrong(format!("two listeners are named {name:?}"));
+            }
+            if listener.address.is_empty() {
+                return wrong(format!("listener {name:?} has no address"));
+            }
+            if listener.certificate.is_some() != listener.key.is_some() {
+                return wrong(format!(
+                    "listener {name:?} needs certificate and key, or neither"
+                ));
+            }
+        }
+        for backend in &file.backend {
+            if backend.starttls.is_some() != backend.roots.is_some() {
+                let address = backend.address;
+                return wrong(format!(
+                    "backend {address} needs starttls and roots, or neither"
+                ));
+            }
+        }
+        let mut exceptions = Vec::new();
+        for exception in file.exception {
+            exceptions.push(exception.check(&file.listener)?);
+        }
+        Ok(Self {
+            name: file.name,
+            spool: file.spool.unwrap_or_else(std::env::temp_dir),
+            metrics: file.metrics,
+            limits: file.limits,
+            listeners: file.listener,
+            backends: file.backend,
+            policy: Policy { exceptions },
+        })
+    }
+}
+
+impl ExceptionFile {
+    fn check(self, listeners: &[ListenerFile]) -> Result<Exception, ConfigError> {
+        let wrong = |what: String| ConfigError::Value(what);
+        let rule = Rule::named(&self.rule)
+            .ok_or_else(|| wrong(format!("there is no rule {:?}", self.rule)))?;
+        let action = Action::named(&self.action)
+            .ok_or_else(|| wrong(format!("there is no action {:?}", self.action)))?;
+        if rule.is_fixed() {
+            let name = rule.name();
+            return Err(wrong(format!("rule {name:?} takes no exception")));
+        }
+        if let Some(name) = &self.listener
+            && !listeners.iter().any(|listener| listener.name == *name)
+        {
+            return Err(wrong(format!("an exception names no listener: {name:?}")));
+        }
+        let networks = self.networks.iter().map(|text| {
+            let network: Result<Network, _> = text.parse();
+            network.map_err(|error| wrong(error.to_string()))
+        });
+        Ok(Exception {
+            rule,
+            action,
+            listener: self.listener,
+            networks: networks.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "name = \"mx.example.org\"\n\
+        [[listener]]\nname = \"mx\"\naddress = [\"0.0.0.0:25\"]\n\
+        [[backend]]\naddress = \"127.0.0.1:10025\"\n";
+
+    fn check(more: &str) -> Result<Config, String> {
+        let file = toml::from_str(&format!("{LEAST}{more}")).map_err(|error| error.to_string())?;
+        Config::check(file).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_least_configuration_is_enough() {
+        assert!(check("").is_ok());
+    }
+
+    #[test]
+    fn an_exception_that_cannot_be_is_refused() {
+        let exception = |rule: &str, more: &str| {
+            check(&format!(
+                "[[exception]]\nrule = \"{rule}\"\naction = \"monitor\"\n{more}"
+            ))
+        };
+        assert!(exception("bare-lf-in-content", "networks = [\"10.0.0.0/8\"]").is_ok());
+        assert!(exception("bare-lf-in-content", "networks = [\"10.0.0.0/80\"]").is_err());
+        assert!(exception("bare-lf-in-content", "listener = \"no\"").is_err());
+        assert!(exception("starttls-injection", "").is_err());
+        assert!(exception("no-such-rule", "").is_err());
+        assert!(
+            exception(
+                "bare-lf-in-content",
+                "network = \"a key that means nothing\""
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn half_a_certificate_is_refused() {
+        assert!(check("starttls = \"mx\"\n").is_err());
+    }
+}

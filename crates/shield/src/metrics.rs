@@ -1,0 +1,53 @@
+//! Counters over HTTP, for Prometheus. Entry: [`serve`]. Answers every request alike, reads no more of it than its
+//! end, and knows no other page.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::server::Shared;
+
+/// Octets of a request that are read.
+const LONGEST: usize = 8 << 10;
+/// How long one request may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Answers until the program ends. One at a time: whoever asks is one of ours.
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        if let Ok((stream, _)) = listener.accept().await {
+            // One who is too slow is left alone.
+            tokio::time::timeout(PATIENCE, answer(stream, &shared))
+                .await
+                .ok();
+        } else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+async fn answer(mut stream: TcpStream, shared: &Shared) {
+    let mut request: Vec<u8> = Vec::new();
+    let mut buffer = [0; 1024];
+    while !request.windows(4).any(|four| four == b"\r\n\r\n") {
+        match stream.read(&mut buffer).await {
+            Ok(count) if count > 0 && request.len() < LONGEST => {
+                request.extend(buffer.iter().take(count));
+            }
+            _ => return,
+        }
+    }
+    let body = shared
+        .counters
+        .render(&shared.backends.state(), shared.log.dropped());
+    let text = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    if stream.write_all(text.as_bytes()).await.is_ok() {
+        stream.shutdown().await.ok();
+    }
+}

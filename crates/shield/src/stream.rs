@@ -1,0 +1,83 @@
+//! A connection, in clear or over TLS. Entry: [`Stream`].
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+
+/// A connection to a client or to a backend.
+pub(crate) enum Stream {
+    /// In clear.
+    Plain(TcpStream),
+    /// Over TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// Being turned from one into the other, or over.
+    Gone,
+}
+
+/// How long a peer may leave its window closed.
+const WRITE_PATIENCE: Duration = Duration::from_mins(3);
+
+impl Stream {
+    /// The connection in clear, leaving nothing behind.
+    pub(crate) fn take_plain(&mut self) -> Option<TcpStream> {
+        match std::mem::replace(self, Self::Gone) {
+            Self::Plain(stream) => Some(stream),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// Reads what is there; zero at its end. May be dropped at any time without losing octets.
+    pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer).await,
+            Self::Tls(stream) => stream.read(buffer).await,
+            Self::Gone => Ok(0),
+        }
+    }
+
+    /// What has come in clear, without waiting.
+    pub(crate) fn try_read(&mut self, buffer: &mut [u8]) -> usize {
+        match self {
+            Self::Plain(stream) => stream.try_read(buffer).unwrap_or(0),
+            Self::Tls(_) | Self::Gone => 0,
+        }
+    }
+
+    /// Writes all of it, and sees it off.
+    pub(crate) async fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        let write = async {
+            match self {
+                Self::Plain(stream) => stream.write_all(octets).await,
+                Self::Tls(stream) => {
+                    stream.write_all(octets).await?;
+                    stream.flush().await
+                }
+                Self::Gone => Err(io::ErrorKind::NotConnected.into()),
+            }
+        };
+        match tokio::time::timeout(WRITE_PATIENCE, write).await {
+            Ok(written) => written,
+            Err(late) => Err(io::Error::new(io::ErrorKind::TimedOut, late)),
+        }
+    }
+
+    /// Ends it in order, as far as the peer takes part.
+    pub(crate) async fn close(&mut self) {
+        let patience = Duration::from_secs(2);
+        let shutdown = async {
+            match self {
+                Self::Plain(stream) => stream.shutdown().await,
+                Self::Tls(stream) => stream.shutdown().await,
+                Self::Gone => Ok(()),
+            }
+        };
+        // A peer that takes no part is dropped.
+        tokio::time::timeout(patience, shutdown).await.ok();
+    }
+}

@@ -1,0 +1,360 @@
+//! What the tests of the shield stand on: a backend that does as it is told, the program itself, and a client.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    reason = "shared by several tests, none of which uses all of it"
+)]
+
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+pub mod ledger;
+
+/// Longer than anything here takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A message as a backend got it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    pub mail: String,
+    pub recipients: Vec<String>,
+    /// As it came, dots stuffed, without the end.
+    pub wire: Vec<u8>,
+}
+
+/// What a backend is told to do.
+#[derive(Debug, Clone, Default)]
+pub struct Orders {
+    /// Lines of its answer to EHLO.
+    pub offer: Vec<String>,
+    /// Answers by the beginning of a command; `.` is the end of a message, an empty answer hangs up.
+    pub answers: Vec<(String, String)>,
+    /// Every message it took.
+    pub taken: Vec<Taken>,
+    /// Every command it has read.
+    pub commands: Vec<String>,
+    /// While set, the end of a message is not answered.
+    pub holds: bool,
+}
+
+/// A backend.
+pub struct Backend {
+    pub address: SocketAddr,
+    pub orders: Arc<Mutex<Orders>>,
+}
+
+impl Backend {
+    pub fn start(offer: &[&str]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let orders = Arc::new(Mutex::new(Orders {
+            offer: offer.iter().map(|line| (*line).to_owned()).collect(),
+            ..Orders::default()
+        }));
+        let shared = Arc::clone(&orders);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (stream, orders) = (stream.unwrap(), Arc::clone(&shared));
+                std::thread::spawn(move || drop(converse(stream, &orders)));
+            }
+        });
+        Self { address, orders }
+    }
+
+    pub fn answer(&self, command: &str, answer: &str) {
+        let mut orders = self.orders.lock().unwrap();
+        orders.answers.push((command.to_owned(), answer.to_owned()));
+    }
+
+    pub fn taken(&self) -> Vec<Taken> {
+        self.orders.lock().unwrap().taken.clone()
+    }
+
+    pub fn commands(&self) -> Vec<String> {
+        self.orders.lock().unwrap().commands.clone()
+    }
+
+    pub fn until(&self, what: impl Fn(&Orders) -> bool) {
+        until(|| what(&self.orders.lock().unwrap()));
+    }
+}
+
+/// Waits for something that others bring about.
+pub fn until(what: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !what() {
+        assert!(began.elapsed() < PATIENCE, "it did not come to pass");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn converse(stream: TcpStream, orders: &Mutex<Orders>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut writer = stream;
+    writer.write_all(b"220 backend ESMTP\r\n")?;
+    let (mut mail, mut recipients) = (String::new(), Vec::new());
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let line = line.trim_end().to_owned();
+        let (told, offer) = {
+            let mut orders = orders.lock().unwrap();
+            orders.commands.push(line.clone());
+            (answer_to(&orders, &line), orders.offer.clone())
+        };
+        let answer = match (told, line.get(..4).unwrap_or_default()) {
+            (Some(answer), _) if answer.is_empty() => return Ok(()),
+            (Some(answer), _) => answer,
+            (None, "EHLO") => ehlo(&offer),
+            (None, "MAIL") => {
+                mail = line;
+                recipients = Vec::new();
+                "250 2.1.0 sender fine\r\n".to_owned()
+            }
+            (None, "RCPT") => {
+                recipients.push(line);
+                "250 2.1.5 recipient fine\r\n".to_owned()
+            }
+            (None, "DATA") => {
+                writer.write_all(b"354 go\r\n")?;
+                let wire = content(&mut reader)?;
+                let ordered = answer_to(&orders.lock().unwrap(), ".");
+                if let Some(answer) = ordered {
+                    if answer.is_empty() {
+                        return Ok(());
+                    }
+                    writer.write_all(answer.as_bytes())?;
+                    continue;
+                }
+                orders.lock().unwrap().taken.push(Taken {
+                    mail: std::mem::take(&mut mail),
+                    recipients: std::mem::take(&mut recipients),
+                    wire,
+                });
+                until(|| !orders.lock().unwrap().holds);
+                "250 2.0.0 queued as 1\r\n".to_owned()
+            }
+            (None, "XCLI") => "220 backend ESMTP\r\n".to_owned(),
+            (None, "QUIT") => {
+                writer.write_all(b"221 2.0.0 bye\r\n")?;
+                return Ok(());
+            }
+            (None, _) => "250 2.0.0 fine\r\n".to_owned(),
+        };
+        writer.write_all(answer.as_bytes())?;
+    }
+}
+
+fn answer_to(orders: &Orders, line: &str) -> Option<String> {
+    let mut answers = orders.answers.iter();
+    let found = answers.find(|(command, _)| line.starts_with(command.as_str()));
+    found.map(|(_, answer)| answer.clone())
+}
+
+fn ehlo(offer: &[String]) -> String {
+    let mut lines = vec!["backend".to_owned()];
+    lines.extend_from_slice(offer);
+    let last = lines.len() - 1;
+    let line = |(nth, line): (usize, &String)| {
+        let separator = if nth == last { ' ' } else { '-' };
+        format!("250{separator}{line}\r\n")
+    };
+    lines.iter().enumerate().map(line).collect()
+}
+
+/// Reads as the worst of servers does not: only CRLF.CRLF ends it.
+fn content(reader: &mut impl Read) -> std::io::Result<Vec<u8>> {
+    let mut wire = b"\r\n".to_vec();
+    let mut octet = [0];
+    while !wire.ends_with(b"\r\n.\r\n") {
+        reader.read_exact(&mut octet)?;
+        wire.push(octet[0]);
+    }
+    Ok(wire[2..wire.len() - 3].to_vec())
+}
+
+/// The program.
+pub struct Shield {
+    pub child: Child,
+    pub directory: PathBuf,
+    lines: Receiver<String>,
+    pub log: Vec<Value>,
+    pub addresses: Vec<(String, SocketAddr)>,
+}
+
+impl Shield {
+    /// Starts one with this configuration, and waits until it listens.
+    pub fn start(directory: &Path, config: &str) -> Self {
+        Self::start_with(directory, config, &[])
+    }
+
+    pub fn start_with(directory: &Path, config: &str, environment: &[(&str, &str)]) -> Self {
+        let file = directory.join("shield.toml");
+        std::fs::write(&file, config).unwrap();
+        let listeners = config.matches("[[listener]]").count();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_mailkeep-shield"))
+            .arg("--config")
+            .arg(&file)
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let stdout = child.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines() {
+                if sender.send(line.unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut shield = Self {
+            child,
+            directory: directory.to_owned(),
+            lines,
+            log: Vec::new(),
+            addresses: Vec::new(),
+        };
+        while shield.addresses.len() < listeners {
+            let line = shield.next_line();
+            if line["event"] == "listening" {
+                let address = line["address"].as_str().unwrap().parse().unwrap();
+                let name = line["listener"].as_str().unwrap().to_owned();
+                shield.addresses.push((name, address));
+            }
+        }
+        shield
+    }
+
+    fn next_line(&mut self) -> Value {
+        let line = self.lines.recv_timeout(PATIENCE).unwrap();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        self.log.push(line.clone());
+        line
+    }
+
+    /// The next line of this event.
+    pub fn event(&mut self, event: &str) -> Value {
+        loop {
+            let line = self.next_line();
+            if line["event"] == event {
+                return line;
+            }
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0].1
+    }
+
+    pub fn client(&self) -> Client {
+        let mut client = Client::connect(self.address());
+        let banner = client.reply();
+        assert!(banner.starts_with("220 "), "{banner}");
+        client
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Shield {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// A client in clear or over TLS.
+pub struct Client<S = TcpStream> {
+    pub stream: S,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream }
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    pub fn send(&mut self, octets: &[u8]) {
+        self.stream.write_all(octets).unwrap();
+        self.stream.flush().unwrap();
+    }
+
+    /// One whole reply; empty when the connection ended.
+    pub fn reply(&mut self) -> String {
+        let mut reply = Vec::new();
+        let mut octet = [0];
+        loop {
+            match self.stream.read(&mut octet) {
+                Ok(1) => reply.push(octet[0]),
+                _ => return String::from_utf8(reply).unwrap(),
+            }
+            if reply.ends_with(b"\n") {
+                let text = String::from_utf8_lossy(&reply);
+                let last = text.lines().last().unwrap();
+                if last.as_bytes().get(3) == Some(&b' ') {
+                    return text.into_owned();
+                }
+            }
+        }
+    }
+
+    pub fn ask(&mut self, line: &str) -> String {
+        self.send(format!("{line}\r\n").as_bytes());
+        self.reply()
+    }
+
+    /// Begins a message, up to the answer to DATA.
+    pub fn begin(&mut self) {
+        for (line, expected) in [
+            ("EHLO client.example", "250"),
+            ("MAIL FROM:<a@client.example>", "250"),
+            ("RCPT TO:<b@site.example>", "250"),
+            ("DATA", "354"),
+        ] {
+            let reply = self.ask(line);
+            assert!(reply.starts_with(expected), "{line}: {reply}");
+        }
+    }
+}
+
+/// A configuration with one listener on loopback and these backends.
+pub fn config(backends: &[SocketAddr], more: &str) -> String {
+    let mut text = format!(
+        "name = \"shield.example\"\n{more}\n[[listener]]\nname = \"mx\"\naddress = [\"127.0.0.1:0\"]\n"
+    );
+    for address in backends {
+        text.push_str(&format!("[[backend]]\naddress = \"{address}\"\n"));
+    }
+    text
+}
