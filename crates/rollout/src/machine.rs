@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "writes docs/rollout-states.md"]
+    #[ignore = "writes docs/rollout-states.md; run as its head says"]
     fn draw_the_states() {
         std::fs::write(PAGE, page()).unwrap();
     }
