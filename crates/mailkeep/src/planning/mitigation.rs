@@ -70,8 +70,6 @@ pub fn in_force(store: &dyn Store) -> anyhow::Result<Mitigations> {
                 continue;
             };
             match state {
-                // As it was before.
-                HostState::RolledBack | HostState::Untouched => {}
                 HostState::Proven if variant.recipe.is_some() => {
                     let before = found.0.remove(&step.host).unwrap_or_default();
                     let of_host = found.0.entry(step.host.clone()).or_default();
@@ -85,7 +83,8 @@ pub fn in_force(store: &dyn Store) -> anyhow::Result<Mitigations> {
                         of_host.insert(advisory.clone(), now);
                     }
                 }
-                HostState::Proven => {}
+                // As it was before.
+                HostState::Proven | HostState::RolledBack | HostState::Untouched => {}
                 // Nobody knows how far it came.
                 _ => {
                     found.0.remove(&step.host);

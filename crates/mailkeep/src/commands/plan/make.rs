@@ -20,7 +20,7 @@ use super::{fleet_of, report};
 use crate::app::{App, LoadedFleet, write_whole};
 use crate::cli::plan::{MakeArgs, PlanReportFormat};
 use crate::planning::approval;
-use crate::planning::basis::{self, Basis, Progress};
+use crate::planning::basis::{self, Basis};
 use crate::planning::kept::{self, Kept};
 use crate::planning::recipe::Recipes;
 
@@ -29,31 +29,21 @@ pub(super) fn run(app: &App, args: &MakeArgs) -> anyhow::Result<Done> {
     let fleet = fleet_of(app, args.fleet.as_deref())?;
     let mut store = app.store(Some(&fleet))?;
     let mut basis = basis::basis(app, &mut store, &fleet, &args.hosts)?;
-    let recipes = Recipes::load(&fleet)?;
     // Before anything is chosen: what a recipe closes can be done, and may be urgent.
-    let without_fix = recipes.offer(
-        &fleet.file.fleet,
-        &mut basis.facts,
-        &mut basis.answer.findings,
-    );
+    let offered = Offered::new(&fleet, &mut basis)?;
     let parent = match &args.parent {
         Some(named) => Some(kept::find(&store, named)?),
         None => None,
     };
-    let by_recipe = mitigable(&basis, &recipes, &fleet.file.fleet);
-    let chosen = choose(&basis.answer.findings, &by_recipe, args);
+    let chosen = choose(&basis.answer.findings, &offered.mitigable, args);
     let overriding = overriding(args, &fleet, &chosen)?;
-    let plans = basis::all_progress(&store)?;
     let asked = ask(
         app,
         &store,
         &fleet,
         &basis,
-        &recipes,
-        &without_fix,
-        &by_recipe,
+        &offered,
         &chosen,
-        &plans,
         parent.as_ref(),
     )?;
     for host in &args.retry {
@@ -123,6 +113,28 @@ impl Chosen {
             return what;
         }
         text::printable_max(&format!("{}: {what}", named.join(", ")), 200)
+    }
+}
+
+/// What recipes offer.
+struct Offered {
+    recipes: Recipes,
+    /// By host and source package, why a recipe is no fix.
+    without_fix: BTreeMap<(HostName, String), NotPlannedReason>,
+    mitigable: Mitigable,
+}
+
+impl Offered {
+    /// Loads the recipes, and lets the packages they bring count as what hosts can install.
+    fn new(fleet: &LoadedFleet, basis: &mut Basis) -> anyhow::Result<Self> {
+        let recipes = Recipes::load(fleet)?;
+        let fleet = &fleet.file.fleet;
+        let without_fix = recipes.offer(fleet, &mut basis.facts, &mut basis.answer.findings);
+        Ok(Self {
+            without_fix,
+            mitigable: mitigable(basis, &recipes, fleet),
+            recipes,
+        })
     }
 }
 
@@ -260,13 +272,11 @@ fn ask(
     store: &SqliteStore,
     fleet: &LoadedFleet,
     basis: &Basis,
-    recipes: &Recipes,
-    without_fix: &BTreeMap<(HostName, String), NotPlannedReason>,
-    by_recipe: &Mitigable,
+    offered: &Offered,
     chosen: &Chosen,
-    plans: &[Progress],
     parent: Option<&Kept>,
 ) -> anyhow::Result<Asked> {
+    let plans = &basis::all_progress(store)?;
     let findings = &chosen.findings;
     let facts: BTreeMap<HostName, &HostFacts> = basis
         .facts
@@ -278,12 +288,14 @@ fn ask(
     };
     let declared = &fleet.file.fleet;
     let (mut work, mut left_out) = work_from(declared, findings, &facts, app.now, &order);
-    let interim = interim(declared, findings, by_recipe, &facts, &work);
+    let interim = interim(declared, findings, &offered.mitigable, &facts, &work);
     left_out.retain(|item| !interim.iter().any(|work| work.host == item.host));
     work.extend(interim);
     for item in &mut left_out {
         if let NotPlannedReason::NoCandidate { package } = &item.reason
-            && let Some(reason) = without_fix.get(&(item.host.clone(), package.clone()))
+            && let Some(reason) = offered
+                .without_fix
+                .get(&(item.host.clone(), package.clone()))
         {
             item.reason = reason.clone();
         }
@@ -296,8 +308,8 @@ fn ask(
     left_out.extend(unknown);
     let allotted = declared.rollout.step_minutes;
     for item in &mut work {
-        item.recipe = recipes.of(&item.family).map(Recipe::reference);
-        stay_mitigated(item, &basis.answer.findings, by_recipe);
+        item.recipe = offered.recipes.of(&item.family).map(Recipe::reference);
+        stay_mitigated(item, &basis.answer.findings, &offered.mitigable);
         let settings = declared.families.get(&item.family);
         // What the fleet file allots goes before what was seen.
         if settings.is_none_or(|settings| settings.step_minutes.is_none()) {
@@ -360,12 +372,13 @@ fn interim(
 fn stay_mitigated(item: &mut HostWork, findings: &[Finding], by_recipe: &Mitigable) {
     for finding in findings.iter().filter(|finding| finding.host == item.host) {
         let verdict = &finding.verdict;
-        let moves = |binary: &Box<str>| {
+        let moves = |binary: &str| {
             let mut changes = item.packages.iter();
-            changes.any(|change| *change.name == **binary && change.from != change.to)
+            changes.any(|change| change.name == binary && change.from != change.to)
         };
         let closed = item.closes.contains(&verdict.advisory)
-            || verdict.status == Status::FixAvailable && verdict.binaries.iter().any(moves);
+            || verdict.status == Status::FixAvailable
+                && verdict.binaries.iter().any(|binary| moves(binary));
         if let Some(named) = by_recipe.get(&key_of(finding))
             && !closed
         {

@@ -234,7 +234,7 @@ pub(super) fn show(app: &App, args: &PlanShowArgs) -> anyhow::Result<Done> {
         }
         ShowFormat::Json => bytes = mailkeep_plan::canonical(&kept.plan)?,
         ShowFormat::Html => {
-            bytes = mailkeep_plan::show::html(&kept.plan, found.as_ref()).into_bytes()
+            bytes = mailkeep_plan::show::html(&kept.plan, found.as_ref()).into_bytes();
         }
         ShowFormat::Svg => bytes = mailkeep_plan::show::svg(&kept.plan).into_bytes(),
     }
