@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use mailkeep_model::{
-    FeedState, FeedStatus, Finding, HostAnswer, HostStatus, Lane, Status, Surface, Timestamp,
+    FeedState, FeedStatus, Finding, HostAnswer, HostName, HostStatus, Lane, Status, Surface,
+    Timestamp,
 };
 use mailkeep_triage::Change;
 
 use crate::fleet::Organisation;
+use crate::impact::Impact;
 
 /// Everything a check found out.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +32,8 @@ pub struct Answer {
     pub not_affected: u64,
     /// What changed since the last check of the same scope; `None` where there was none.
     pub changes: Option<Vec<Change>>,
+    /// What patching would change on servers, as far as facts tell; only where it was asked for.
+    pub impacts: BTreeMap<HostName, Impact>,
 }
 
 /// A feed and its state at the time of the check.

@@ -6,7 +6,7 @@ mod first_seen;
 mod host;
 mod keep;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mailkeep_matcher::{FeedView, HostView, Judged, PackageRows, RowError, judge_host};
 use mailkeep_model::{
@@ -142,6 +142,7 @@ pub fn check(
         fixed: 0,
         not_affected: 0,
         changes: None,
+        impacts: BTreeMap::new(),
     };
     let mitigations = mitigation::in_force(store).map_err(CheckError::Mitigations)?;
     let undeclared = Host::default();

@@ -409,6 +409,7 @@ fn sample() -> Answer {
         findings,
         fixed: 1_204,
         not_affected: 317,
+        impacts: std::collections::BTreeMap::new(),
         changes: Some(changes()),
     }
 }
@@ -566,6 +567,7 @@ fn minimal() -> Answer {
         findings: vec![],
         fixed: 0,
         not_affected: 0,
+        impacts: std::collections::BTreeMap::new(),
         changes: None,
     }
 }

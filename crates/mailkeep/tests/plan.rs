@@ -17,8 +17,8 @@ use std::process::Command;
 use common::server::mail_server;
 use common::{Bench, KEV, Ran, TRACKER, has_program};
 use mailkeep_model::{
-    Act, ActFailure, ActOutcome, Actor, Event, EventKind, HostName, PlanId, Realm, RolloutOutcome,
-    Timestamp,
+    Act, ActFailure, ActOutcome, Actor, Candidate, Event, EventKind, HostName, PlanId, Realm,
+    RolloutOutcome, Seen, Timestamp,
 };
 use mailkeep_store::{SqliteStore, Store as _};
 
@@ -864,6 +864,43 @@ fn a_workaround_for_a_hole_without_fix_is_planned_recorded_kept_and_ended_by_the
         variant["mitigates"],
         serde_json::json!({"CVE-2026-8888": "exim4"})
     );
+}
+
+#[test]
+fn the_page_of_a_check_tells_what_patching_would_change_without_asking_a_server() {
+    let fleet = Fleet::new(true, "");
+    // What a scan of a server knows: also what it could install.
+    let name = HostName::new("mx1.eu").unwrap();
+    let text = fs::read_to_string(fleet.0.path("mailkeep.toml")).unwrap();
+    let scanned = text.replacen("facts = \"host\"\n", "", 1);
+    fleet.0.write("mailkeep.toml", &scanned);
+    let status = fs::read(fleet.0.path("host/var/lib/dpkg/status")).unwrap();
+    let os_release = fs::read_to_string(fleet.0.path("host/etc/os-release")).unwrap();
+    let at: Timestamp = common::NOW.parse().unwrap();
+    let (mut facts, _) = mailkeep_facts::facts_from_root(name, at, &os_release, &status);
+    facts.candidates = Seen::Yes(vec![Candidate {
+        package: "exim4".into(),
+        version: "4.96-15+deb12u2".into(),
+        origin: None,
+        index_as_of: None,
+    }]);
+    SqliteStore::open(&fleet.0.state(), Realm::Live)
+        .unwrap()
+        .record_facts(&facts)
+        .unwrap();
+    let check = ["check", "--fleet", "mailkeep.toml", "--format", "html"];
+    let page = fleet.0.run(&check).exits(1).out;
+    let (_, folded) = page.split_once("What patching would change").unwrap();
+    for said in [
+        "exim4 4.96-15 to 4.96-15+deb12u2",
+        "CVE-2023-42115",
+        "inbound-mx",
+        "`mailkeep impact` asks the server",
+    ] {
+        assert!(folded.contains(said), "{said}: {folded}");
+    }
+    // Nothing is said of servers of which candidates were not seen.
+    assert!(!folded.contains("What patching would change"), "{folded}");
 }
 
 #[test]

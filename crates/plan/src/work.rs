@@ -134,7 +134,9 @@ fn host_work(
     for ((platform, source), findings) in &sources {
         let scheme = platform.ecosystem.version_scheme();
         let moved = moves(facts, source, findings, &|a, b| order(scheme, a, b));
-        if let Some(why) = needs_person(source, &moved) {
+        let mut reasons = moved.iter();
+        if let Some(why) = reasons.find_map(|change| needs_person(source, &change.from, &change.to))
+        {
             return Err(NotPlannedReason::NeedsPerson { why });
         }
         for finding in findings {
@@ -357,20 +359,16 @@ fn target<'a>(
     (order(to, &package.version) == Ordering::Greater).then_some(to)
 }
 
-/// Why a change is for a person: Dovecot's configuration is not the same before and after 2.4.
-fn needs_person(source: &str, changes: &[PackageChange]) -> Option<String> {
-    if source != "dovecot" {
-        return None;
-    }
-    let crossing = |change: &&PackageChange| {
-        let (from, to) = (major_minor(&change.from), major_minor(&change.to));
-        matches!((from, to), (Some(from), Some(to)) if from < (2, 4) && to >= (2, 4))
-    };
-    let change = changes.iter().find(crossing)?;
-    Some(format!(
-        "Dovecot goes from {} to {}: the configuration of 2.3 does not work on 2.4",
-        change.from, change.to
-    ))
+/// Why a change of a source package is for a person: Dovecot's configuration is not the same before and
+/// after 2.4.
+pub fn needs_person(source: &str, from: &str, to: &str) -> Option<String> {
+    let crosses = matches!(
+        (major_minor(from), major_minor(to)),
+        (Some(from), Some(to)) if from < (2, 4) && to >= (2, 4)
+    );
+    (source == "dovecot" && crosses).then(|| {
+        format!("Dovecot goes from {from} to {to}: the configuration of 2.3 does not work on 2.4")
+    })
 }
 
 /// The first two numbers of a version, its epoch left out.

@@ -15,13 +15,14 @@ use crate::answer::Answer;
 use crate::app::{App, LoadedFleet, write_whole};
 use crate::check::{self, SCANNED, Subject, Terms, check, is_kept, to_keep};
 use crate::cli::{CheckArgs, Format, Scope};
+use crate::impact::foreseen::foreseen;
 use crate::index;
 use crate::output;
 use crate::output::table::Style;
 
 /// Runs it.
 pub fn run(app: &App, args: &CheckArgs) -> anyhow::Result<Done> {
-    let mut answer = answer(app, &args.scope, args.all)?;
+    let mut answer = answer(app, &args.scope, args.all, args.format == Format::Html)?;
     let since_last = args.since.is_some();
     let first = answer.changes.is_none();
     if since_last && first {
@@ -115,10 +116,11 @@ fn only_changes(answer: &Answer) -> Answer {
     answer
 }
 
-/// Makes the answer for a scope, and records it as the last check of that scope.
-pub fn answer(app: &App, scope: &Scope, all: bool) -> anyhow::Result<Answer> {
+/// Makes the answer for a scope, with what patching would change where that is wanted, and records it as
+/// the last check of that scope.
+fn answer(app: &App, scope: &Scope, all: bool, impacts: bool) -> anyhow::Result<Answer> {
     let (mut store, fleet) = prepare(app, scope)?;
-    let asked = ask(app, &store, scope, fleet.as_ref(), all, None)?;
+    let asked = ask(app, &store, scope, fleet.as_ref(), all, None, impacts)?;
     record(app, &mut store, &asked);
     // As with the answer itself, see `run`.
     std::mem::forget(asked.last);
@@ -128,13 +130,21 @@ pub fn answer(app: &App, scope: &Scope, all: bool) -> anyhow::Result<Answer> {
 /// Makes the answer for a scope. Nothing is recorded.
 pub fn answer_unrecorded(app: &App, scope: &Scope) -> anyhow::Result<Answer> {
     let (store, fleet) = prepare(app, scope)?;
-    Ok(ask(app, &store, scope, fleet.as_ref(), false, None)?.answer)
+    Ok(ask(app, &store, scope, fleet.as_ref(), false, None, false)?.answer)
 }
 
 /// Makes the answer about one advisory, with every verdict. Nothing is recorded.
 pub fn answer_about(app: &App, scope: &Scope, advisory: &AdvisoryId) -> anyhow::Result<Asked> {
     let (store, fleet) = prepare(app, scope)?;
-    let mut asked = ask(app, &store, scope, fleet.as_ref(), true, Some(advisory))?;
+    let mut asked = ask(
+        app,
+        &store,
+        scope,
+        fleet.as_ref(),
+        true,
+        Some(advisory),
+        false,
+    )?;
     asked.answer.changes = None;
     Ok(asked)
 }
@@ -180,6 +190,7 @@ fn ask(
     fleet: Option<&LoadedFleet>,
     all: bool,
     only: Option<&AdvisoryId>,
+    impacts: bool,
 ) -> anyhow::Result<Asked> {
     let key = Key::of(scope, fleet);
     let nothing_declared = Fleet::default();
@@ -204,6 +215,15 @@ fn ask(
         };
         let mut answer = check(store, &subjects, &terms)?;
         answer.organisation = fleet.and_then(|f| f.file.organisation.clone());
+        if impacts {
+            let seen = subjects.iter().filter_map(|subject| subject.facts.as_ref());
+            let failures = subjects
+                .iter()
+                .filter_map(|s| Some((s.name.clone(), s.failure.clone()?)))
+                .collect();
+            let findings = &answer.findings;
+            answer.impacts = foreseen(store, terms.fleet, seen, findings, failures, app.now)?;
+        }
         let known = match only {
             Some(advisory) if answer.findings.is_empty() => index::knows(store, advisory)?,
             _ => true,

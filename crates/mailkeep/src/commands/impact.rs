@@ -1,15 +1,11 @@
 //! `mailkeep impact`: what would applying the candidate change on this server?
 
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use anyhow::{Context as _, bail};
 use mailkeep_facts::impact::{ImpactReport, SCRIPT, parse_impact};
-use mailkeep_model::{
-    Candidate, Finding, Fleet, Host, HostFacts, Lifecycle, RecordedEvent, Status, Surface,
-    VersionScheme, is_mail_software,
-};
+use mailkeep_model::{Finding, Fleet, Host, HostFacts, InstalledPackage, Lifecycle};
 use mailkeep_reach::hosts::{RunLimits, SshOptions, SshTarget, run_locally, run_over_ssh};
 use mailkeep_store::Store;
 
@@ -18,9 +14,7 @@ use crate::app::App;
 use crate::cli::{ImpactArgs, ImpactFormat, Scope};
 use crate::impact::{self, Known, history};
 use crate::output::escaped::write_json;
-
-/// Events read at a time.
-const EVENTS: usize = 10_000;
+use crate::planning::basis;
 
 /// Packages asked about at a time; a mail server has some dozens of mail packages.
 const MAX_PACKAGES: usize = 100;
@@ -62,10 +56,11 @@ pub fn run(app: &App, args: &ImpactArgs) -> anyhow::Result<Done> {
         .clone()
         .or_else(|| mailkeep_plan::family_seen(&facts))
         .unwrap_or_default();
-    let events = all_events(&store)?;
-    let interruption = history::expect(&events, &family, |name| {
-        fleet.hosts.get(name)?.family.clone()
-    });
+    let plans = basis::all_progress(&store)?;
+    let interruption = history::expect(&plans, &family);
+    let mut failures = BTreeMap::new();
+    basis::add_failures(&store, fleet, &mut failures)?;
+    let out_of_service = basis::out_of_service(&store, &failures, &plans)?;
     let impact = impact::assess(Known {
         now: app.now,
         fleet,
@@ -73,6 +68,7 @@ pub fn run(app: &App, args: &ImpactArgs) -> anyhow::Result<Done> {
         findings: &answer.findings,
         report: &report,
         interruption: &interruption,
+        out_of_service: &out_of_service,
     });
     let mut out = Vec::new();
     match args.format {
@@ -109,43 +105,23 @@ fn wanted(
     }
     let fixable: BTreeSet<&str> = findings
         .iter()
-        .filter(|f| f.verdict.status == Status::FixAvailable)
-        .filter(|f| f.verdict.surface == Surface::Mail || is_mail_software(&f.verdict.package))
+        .filter(|finding| impact::is_fixable(finding))
         .map(|f| &*f.verdict.package)
         .collect();
-    let scheme = facts
-        .platform
-        .as_ref()
-        .map_or(VersionScheme::Dpkg, |platform| {
-            platform.ecosystem.version_scheme()
-        });
-    let mut found = Vec::new();
-    let mut is_installed = false;
-    for package in &facts.packages {
-        let is_wanted = match named {
-            Some(named) => *package.name == *named || *package.source == *named,
-            None => fixable.contains(&*package.source),
-        };
-        if !is_wanted {
-            continue;
-        }
-        is_installed = true;
-        let newer = |candidate: &&Candidate| {
-            candidate.package == package.name
-                && mailkeep_matcher::version::compare(scheme, &candidate.version, &package.version)
-                    .is_ok_and(|order| order == Ordering::Greater)
-        };
-        if let Some(candidate) = facts.candidates.items().iter().find(newer) {
-            found.push(format!("{}={}", package.name, candidate.version));
-        }
-    }
+    let is_wanted = |package: &InstalledPackage| match named {
+        Some(named) => *package.name == *named || *package.source == *named,
+        None => fixable.contains(&*package.source),
+    };
+    let is_installed = facts.packages.iter().any(is_wanted);
+    let found: Vec<String> = impact::offers(facts, is_wanted)
+        .into_iter()
+        .map(|(name, version)| format!("{name}={version}"))
+        .collect();
     if let Some(named) = named
         && !is_installed
     {
         bail!("{named} is not installed on {}", facts.host);
     }
-    found.sort();
-    found.dedup();
     if found.len() > MAX_PACKAGES {
         bail!(
             "{} packages would change, more than {MAX_PACKAGES}; name one",
@@ -198,17 +174,4 @@ fn ask(
     };
     let output = output.with_context(|| format!("cannot ask {}", args.on))?;
     parse_impact(&output).with_context(|| format!("cannot understand what {} says", args.on))
-}
-
-fn all_events(store: &dyn Store) -> anyhow::Result<Vec<RecordedEvent>> {
-    let mut events = Vec::new();
-    let mut after = 0;
-    loop {
-        let more = store.events_after(after, EVENTS)?;
-        let Some(last) = more.last() else {
-            return Ok(events);
-        };
-        after = last.seq;
-        events.extend(more);
-    }
 }

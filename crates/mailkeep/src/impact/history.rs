@@ -1,10 +1,9 @@
 //! How long servers were out of service: from this fleet's own rollouts, else what was measured on
 //! Debian's packages.
 
-use std::collections::BTreeMap;
-
-use mailkeep_model::{Act, ActOutcome, EventKind, HostName, RecordedEvent, Timestamp};
 use serde::Serialize;
+
+use crate::planning::basis::{Progress, change_of};
 
 /// Rollout steps from which a median means something.
 const ENOUGH: usize = 3;
@@ -40,17 +39,16 @@ pub enum Basis {
     Guess,
 }
 
-/// The expectation for a family. `family_of` tells a host's.
-pub fn expect(
-    events: &[RecordedEvent],
-    family: &str,
-    family_of: impl Fn(&HostName) -> Option<String>,
-) -> Interruption {
-    let mut seconds: Vec<f64> = out_of_service(events)
-        .into_iter()
-        .filter(|(host, _)| family_of(host).as_deref() == Some(family))
-        .map(|(_, seconds)| seconds)
-        .collect();
+/// The expectation for a family.
+pub fn expect(plans: &[Progress], family: &str) -> Interruption {
+    let mut seconds: Vec<f64> = Vec::new();
+    for plan in plans {
+        for (host, length) in &plan.out_of_service {
+            if change_of(&plan.plan, host).is_some_and(|change| change.family == family) {
+                seconds.push(length.as_secs_f64());
+            }
+        }
+    }
     seconds.sort_by(f64::total_cmp);
     if seconds.len() >= ENOUGH
         && let Some(median) = seconds.get(seconds.len() / 2)
@@ -74,106 +72,94 @@ pub fn expect(
     }
 }
 
-/// Seconds between the start of a drain and the end of the return that followed, by host.
-fn out_of_service(events: &[RecordedEvent]) -> Vec<(HostName, f64)> {
-    let mut drained: BTreeMap<&HostName, Timestamp> = BTreeMap::new();
-    let mut found = Vec::new();
-    for recorded in events {
-        match &recorded.event.kind {
-            EventKind::ActStarted {
-                host,
-                act: Act::Drain,
-                ..
-            } => {
-                drained.entry(host).or_insert(recorded.event.at);
-            }
-            EventKind::ActEnded {
-                host,
-                act: Act::Return,
-                result: ActOutcome::Done { .. } | ActOutcome::AlreadyDone { .. },
-                ..
-            } => {
-                if let Some(since) = drained.remove(host) {
-                    let seconds = recorded.event.at.duration_since(since).as_secs_f64();
-                    found.push((host.clone(), seconds));
-                }
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
-    use mailkeep_model::{Event, PlanId, Realm};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use jiff::SignedDuration;
+    use mailkeep_model::{
+        Drain, HostName, Lane, Plan, PlanId, PlanStep, Precheck, Proof, Realm, RegionName,
+        RolloutPolicy, Timestamp, Variant,
+    };
 
     use super::*;
 
-    fn event(seq: u64, second: i64, host: &str, act: Act, ended: bool) -> RecordedEvent {
-        let plan = PlanId::new("sha256:00").unwrap();
-        let host = HostName::new(host).unwrap();
-        let kind = if ended {
-            EventKind::ActEnded {
-                plan,
-                host,
-                act,
-                attempt: 1,
-                fence: 1,
-                result: ActOutcome::Done { seen: Vec::new() },
-            }
-        } else {
-            EventKind::ActStarted {
-                plan,
-                host,
-                act,
-                attempt: 1,
-                fence: 1,
-            }
-        };
-        RecordedEvent {
-            seq,
-            event: Event {
-                at: Timestamp::from_second(second).unwrap(),
-                realm: Realm::Live,
-                kind,
+    /// A plan whose hosts were out of service for so many seconds.
+    fn progress(family: &str, took: &[i64]) -> Progress {
+        let host = |at: usize| HostName::new(format!("mx{at}")).unwrap();
+        let step = |at: usize| PlanStep {
+            host: host(at),
+            region: RegionName::new("eu").unwrap(),
+            owner: None,
+            wave: 0,
+            variant: 0,
+            start: Timestamp::UNIX_EPOCH,
+            end: Timestamp::UNIX_EPOCH,
+            services: BTreeSet::new(),
+            drain: Drain::None,
+            precheck: Precheck {
+                facts_as_of: Timestamp::UNIX_EPOCH,
+                free_mib: 1,
             },
+            proof: Proof {
+                ports: BTreeSet::new(),
+                probes: BTreeSet::new(),
+            },
+            after: BTreeSet::new(),
+            risk: 1,
+            deadline: None,
+        };
+        let plan = Plan {
+            format: Plan::FORMAT,
+            realm: Realm::Live,
+            generation: 1,
+            parent: None,
+            made_at: Timestamp::UNIX_EPOCH,
+            tzdb: String::new(),
+            lane: Lane::Regular,
+            overriding: None,
+            retries: BTreeSet::new(),
+            bulletin: Vec::new(),
+            title: String::new(),
+            policy: RolloutPolicy::default(),
+            regions: BTreeMap::new(),
+            services: BTreeMap::new(),
+            out_of_service: BTreeSet::new(),
+            variants: vec![Variant {
+                family: family.to_owned(),
+                platform: "Debian:12".to_owned(),
+                packages: Vec::new(),
+                recipe: None,
+                whole_cluster: false,
+                mitigates: BTreeMap::new(),
+            }],
+            waves: Vec::new(),
+            steps: (0..took.len()).map(step).collect(),
+        };
+        Progress {
+            id: PlanId::new("sha256:00").unwrap(),
+            plan,
+            started: true,
+            ended: true,
+            hosts: BTreeMap::new(),
+            failed: BTreeSet::new(),
+            out_of_service: took
+                .iter()
+                .enumerate()
+                .map(|(at, seconds)| (host(at), SignedDuration::from_secs(*seconds)))
+                .collect(),
         }
     }
 
     #[test]
     fn the_fleets_own_median_counts_once_there_are_enough_steps() {
-        let mut events = Vec::new();
-        for (at, (host, took)) in (0_i64..).zip([("a", 40), ("b", 20), ("c", 300)]) {
-            let start = 1000 * (at + 1);
-            events.push(event(at.unsigned_abs(), start, host, Act::Drain, false));
-            events.push(event(
-                at.unsigned_abs(),
-                start + took,
-                host,
-                Act::Return,
-                true,
-            ));
-        }
-        let all_postfix = |_: &HostName| Some("postfix".to_owned());
-        let expected = expect(&events, "postfix", all_postfix);
+        let plans = [progress("postfix", &[40, 20]), progress("postfix", &[300])];
+        let expected = expect(&plans, "postfix");
         assert_eq!(expected.basis, Basis::History { steps: 3 });
         assert!((expected.seconds - 40.0).abs() < 1e-9);
-        let few = expect(&events[..4], "postfix", all_postfix);
-        assert_eq!(few.basis, Basis::Measured);
-        assert_eq!(expect(&[], "zmail", all_postfix).basis, Basis::Guess);
-    }
-
-    #[test]
-    fn a_second_drain_of_the_same_outage_does_not_shorten_it() {
-        let events = [
-            event(1, 100, "a", Act::Drain, false),
-            event(2, 130, "a", Act::Drain, false),
-            event(3, 160, "a", Act::Return, true),
-        ];
-        assert_eq!(
-            out_of_service(&events),
-            [(HostName::new("a").unwrap(), 60.0)]
-        );
+        assert_eq!(expect(&plans[..1], "postfix").basis, Basis::Measured);
+        assert_eq!(expect(&[], "zmail").basis, Basis::Guess);
+        // Another family's steps say nothing.
+        assert_eq!(expect(&plans, "exim").basis, Basis::Measured);
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Entry: [`assess`]. Pure: the command does the asking.
 
+pub mod foreseen;
 pub mod history;
 pub mod html;
 pub mod text;
@@ -12,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mailkeep_facts::impact::{ChangeEntry, ImpactReport, OfferedPackage};
 use mailkeep_model::{
-    AdvisoryId, Finding, Fleet, HostFacts, HostName, Lifecycle, RegionName, ServiceName, Status,
-    Timestamp, VersionScheme,
+    AdvisoryId, Finding, Fleet, HostFacts, HostName, InstalledPackage, Lifecycle, RegionName,
+    ServiceName, Status, Surface, Timestamp, VersionScheme, is_mail_software,
 };
 use serde::Serialize;
 
@@ -130,7 +131,7 @@ pub struct ServiceImpact {
     pub service: ServiceName,
     /// Region.
     pub region: Option<RegionName>,
-    /// Running servers of it in the region, this one included.
+    /// Servers of it in service in the region, this one included where it is.
     pub in_service: usize,
     /// Servers left while this one is out.
     pub left: usize,
@@ -187,6 +188,39 @@ pub enum Caution {
     },
 }
 
+/// The newer versions on offer for packages of a host, with their names, sorted.
+pub fn offers(
+    facts: &HostFacts,
+    is_wanted: impl Fn(&InstalledPackage) -> bool,
+) -> BTreeSet<(String, String)> {
+    let scheme = facts
+        .platform
+        .as_ref()
+        .map_or(VersionScheme::Dpkg, |platform| {
+            platform.ecosystem.version_scheme()
+        });
+    let candidates: BTreeMap<&str, &str> = facts
+        .candidates
+        .items()
+        .iter()
+        .map(|candidate| (&*candidate.package, &*candidate.version))
+        .collect();
+    let offered = |package: &InstalledPackage| {
+        let version = *candidates.get(&*package.name)?;
+        mailkeep_matcher::version::compare(scheme, version, &package.version)
+            .is_ok_and(|order| order == Ordering::Greater)
+            .then(|| (package.name.to_string(), version.to_owned()))
+    };
+    let wanted = facts.packages.iter().filter(|package| is_wanted(package));
+    wanted.filter_map(offered).collect()
+}
+
+/// Whether a finding is one on mail software that the candidate closes.
+pub fn is_fixable(finding: &Finding) -> bool {
+    finding.verdict.status == Status::FixAvailable
+        && (finding.verdict.surface == Surface::Mail || is_mail_software(&finding.verdict.package))
+}
+
 /// All that is known.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
@@ -202,6 +236,8 @@ pub struct Known<'a> {
     pub report: &'a ImpactReport,
     /// How long servers like it were out of service before.
     pub interruption: &'a Interruption,
+    /// Servers known not to be in service: they carry nothing meanwhile.
+    pub out_of_service: &'a BTreeSet<HostName>,
 }
 
 /// Puts it together.
@@ -370,16 +406,14 @@ fn services(known: Known<'_>) -> Vec<ServiceImpact> {
     host.services
         .iter()
         .map(|service| {
-            let in_service = known
-                .fleet
-                .hosts
-                .values()
-                .filter(|other| {
-                    other.lifecycle == Lifecycle::Running
-                        && other.region == host.region
-                        && other.services.contains(service)
-                })
-                .count();
+            let here = known.fleet.hosts.iter().filter(|(name, other)| {
+                other.lifecycle == Lifecycle::Running
+                    && other.region == host.region
+                    && other.services.contains(service)
+                    && !known.out_of_service.contains(*name)
+            });
+            let (itself, others): (Vec<_>, Vec<_>) =
+                here.partition(|(name, _)| **name == known.facts.host);
             let minimum = host.region.as_ref().and_then(|region| {
                 let declared = known.fleet.services.get(service)?;
                 declared.minimum_in(region)
@@ -387,8 +421,8 @@ fn services(known: Known<'_>) -> Vec<ServiceImpact> {
             ServiceImpact {
                 service: service.clone(),
                 region: host.region.clone(),
-                in_service,
-                left: in_service.saturating_sub(1),
+                in_service: others.len() + itself.len(),
+                left: others.len(),
                 minimum,
             }
         })
@@ -419,11 +453,9 @@ fn cautions(impact: &Impact) -> Vec<Caution> {
                 package: package.name.clone(),
             });
         }
-        if package.source == "dovecot" && crosses(&package.from, &package.to, "2.3.", "2.4.") {
-            cautions.push(Caution::NeedsPerson {
-                why: "Dovecot 2.4 does not read the configuration of 2.3; rewrite it first"
-                    .to_owned(),
-            });
+        let (from, to) = (&package.from, &package.to);
+        if let Some(why) = mailkeep_plan::work::needs_person(&package.source, from, to) {
+            cautions.push(Caution::NeedsPerson { why });
         }
         if !package.news.is_empty() {
             cautions.push(Caution::News {
@@ -445,17 +477,6 @@ fn cautions(impact: &Impact) -> Vec<Caution> {
         new
     });
     cautions
-}
-
-/// Whether a change leads from one series to the next; versions may have an epoch.
-fn crosses(from: &str, to: &str, old: &str, new: &str) -> bool {
-    let upstream = |version: &str, series: &str| {
-        version
-            .split_once(':')
-            .map_or(version, |(_, rest)| rest)
-            .starts_with(series)
-    };
-    upstream(from, old) && upstream(to, new)
 }
 
 #[cfg(test)]

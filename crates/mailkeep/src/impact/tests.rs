@@ -88,10 +88,15 @@ fn fleet(minimum: u32) -> Fleet {
 }
 
 fn impact(minimum: u32) -> Impact {
+    impact_while(minimum, &BTreeSet::new())
+}
+
+fn impact_while(minimum: u32, out_of_service: &BTreeSet<HostName>) -> Impact {
     let report = parse_impact(REPORT.as_bytes()).unwrap();
-    let interruption = history::expect(&[], "exim", |_| None);
+    let interruption = history::expect(&[], "exim");
     assess(Known {
         now: Timestamp::UNIX_EPOCH,
+        out_of_service,
         fleet: &fleet(minimum),
         facts: &facts(),
         findings: &[],
@@ -161,6 +166,31 @@ fn one_server_of_two_leaves_one() {
     assert_eq!((service.in_service, service.left), (2, 1));
     assert!(!service.is_below_minimum());
     assert!(impact(2).services[0].is_below_minimum());
+}
+
+#[test]
+fn a_server_that_is_down_carries_nothing_meanwhile() {
+    let out = |name| BTreeSet::from([HostName::new(name).unwrap()]);
+    let service = &impact_while(1, &out("mx2")).services[0];
+    assert_eq!((service.in_service, service.left), (1, 0));
+    assert!(service.is_below_minimum());
+    // What is out already takes nothing away.
+    let service = &impact_while(1, &out("mx1")).services[0];
+    assert_eq!((service.in_service, service.left), (1, 1));
+}
+
+#[test]
+fn what_was_not_asked_is_never_called_harmless() {
+    let mut impact = impact(1);
+    impact.cautions.clear();
+    let page = |impact: &Impact| {
+        let mut page = Vec::new();
+        super::html::write(impact, &mut page).unwrap();
+        String::from_utf8(page).unwrap()
+    };
+    assert!(page(&impact).contains("Nothing speaks against it."));
+    impact.limitations.push("the news".to_owned());
+    assert!(!page(&impact).contains("Nothing speaks against it."));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use jiff::SignedDuration;
 use mailkeep_model::{
     Act, ActOutcome, EventKind, Fleet, HostFacts, HostName, HostState, Lifecycle, NotPlanned,
     NotPlannedReason, Plan, PlanId, RecordedEvent, ScanFailure, ScanFailureKind, Timestamp,
@@ -84,7 +85,7 @@ pub fn basis(
 }
 
 /// Adds the failed scans of running hosts that were not asked for.
-fn add_failures(
+pub fn add_failures(
     store: &dyn Store,
     fleet: &Fleet,
     failures: &mut BTreeMap<HostName, ScanFailure>,
@@ -117,8 +118,8 @@ pub struct Progress {
     pub hosts: BTreeMap<HostName, (HostState, Option<Timestamp>)>,
     /// Hosts on which the change failed, whatever became of them.
     pub failed: BTreeSet<HostName>,
-    /// Minutes, begun ones counted, from the drain of a host to its return, as it was proven.
-    pub minutes: BTreeMap<HostName, u32>,
+    /// How long each host was out of service, from its drain to its return.
+    pub out_of_service: BTreeMap<HostName, SignedDuration>,
 }
 
 /// How a plan stands by its journal.
@@ -145,7 +146,7 @@ pub fn progress(store: &dyn Store, id: &PlanId, plan: Plan) -> anyhow::Result<Pr
         .filter(|view| view.state.is_end())
         .map(|view| (view.host.clone(), (view.state, view.since)))
         .collect();
-    let minutes = out_of_service_for(&events);
+    let out_of_service = out_of_service_for(&events);
     let (started, ended) = (executor.is_started(), executor.outcome().is_some());
     drop(executor);
     Ok(Progress {
@@ -155,7 +156,7 @@ pub fn progress(store: &dyn Store, id: &PlanId, plan: Plan) -> anyhow::Result<Pr
         ended,
         hosts,
         failed,
-        minutes,
+        out_of_service,
     })
 }
 
@@ -175,9 +176,9 @@ fn is_off_the_path(state: HostState) -> bool {
     )
 }
 
-fn out_of_service_for(events: &[RecordedEvent]) -> BTreeMap<HostName, u32> {
+fn out_of_service_for(events: &[RecordedEvent]) -> BTreeMap<HostName, SignedDuration> {
     let mut drained: BTreeMap<&HostName, Timestamp> = BTreeMap::new();
-    let mut minutes = BTreeMap::new();
+    let mut out = BTreeMap::new();
     for recorded in events {
         let at = recorded.event.at;
         match &recorded.event.kind {
@@ -195,14 +196,18 @@ fn out_of_service_for(events: &[RecordedEvent]) -> BTreeMap<HostName, u32> {
                 ..
             } => {
                 if let Some(since) = drained.remove(host) {
-                    let begun = at.duration_since(since).as_secs().div_euclid(60) + 1;
-                    minutes.insert(host.clone(), u32::try_from(begun).unwrap_or(u32::MAX));
+                    out.insert(host.clone(), at.duration_since(since));
                 }
             }
             _ => {}
         }
     }
-    minutes
+    out
+}
+
+/// Minutes, begun ones counted.
+fn minutes_begun(length: SignedDuration) -> u32 {
+    u32::try_from(length.as_mins().saturating_add(1)).unwrap_or(u32::MAX)
 }
 
 /// Steps of a family from which what was seen says more than the policy's allotment.
@@ -219,11 +224,11 @@ const NEWEST: usize = 50;
 pub fn minutes_of(family: &str, plans: &[Progress], allotted: u32) -> Option<u32> {
     let mut seen: Vec<u32> = Vec::new();
     for plan in plans {
-        for (host, minutes) in &plan.minutes {
+        for (host, length) in &plan.out_of_service {
             let proven = matches!(plan.hosts.get(host), Some((HostState::Proven, _)));
             if proven && change_of(&plan.plan, host).is_some_and(|variant| variant.family == family)
             {
-                seen.push(*minutes);
+                seen.push(minutes_begun(*length));
             }
         }
         if seen.len() >= NEWEST {
@@ -294,7 +299,8 @@ pub fn failed(plans: &[Progress]) -> BTreeMap<Variant, HostName> {
     failed
 }
 
-fn change_of<'p>(plan: &'p Plan, host: &HostName) -> Option<&'p Variant> {
+/// What a plan was to change on a host.
+pub fn change_of<'p>(plan: &'p Plan, host: &HostName) -> Option<&'p Variant> {
     let step = plan.step_of(host)?;
     plan.variants.get(usize::try_from(step.variant).ok()?)
 }
@@ -483,7 +489,10 @@ mod tests {
                 },
             },
         ));
-        let minutes = out_of_service_for(&events);
+        let minutes: BTreeMap<HostName, u32> = out_of_service_for(&events)
+            .into_iter()
+            .map(|(host, length)| (host, minutes_begun(length)))
+            .collect();
         assert_eq!(
             minutes,
             [(host("mx1"), 2), (host("mx2"), 11)].into_iter().collect()

@@ -106,6 +106,9 @@ fn server_block(page: &mut Page, report: &Report<'_>, server: &Server<'_>, open:
         }
         page.markup("</tbody>\n</table>\n");
     }
+    if let Some(impact) = report.answer.impacts.get(server.name) {
+        crate::impact::html::folded(page, impact);
+    }
     if !server.others.is_empty() {
         let findings: usize = server.others.values().sum();
         put!(page, "<p class=\"soft small\">" (some(findings, "finding", "findings"))
