@@ -170,15 +170,18 @@ act_drain() {
     [ -d "$mk_dir/before" ] || fail other 'no picture of the host was taken: precheck first'
     if [ -f "$mk_var/drained" ] && is_drained; then
         keep_drained
-        says_let_in
+        says_let_in_before_patch
         already
     fi
     drain
     is_drained || fail other "the drain ($mk_drain) has no effect"
     seen "drained $mk_drain"
-    says_let_in
+    says_let_in_before_patch
     ok
 }
+# Whoever reads it tries to be greeted, and lets the host go untouched where that fails: not once the patch
+# was begun, when a host may greet nobody because it must be rolled back.
+says_let_in_before_patch() { [ -f "$mk_dir/patching" ] || says_let_in; }
 
 act_await_empty() {
     need_lease
