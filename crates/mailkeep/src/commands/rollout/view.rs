@@ -209,7 +209,8 @@ pub(super) fn hosts(evidence: &Evidence, paint: Paint, width: usize) -> Vec<Stri
 pub(super) fn left_behind(evidence: &Evidence) -> Vec<String> {
     let of = |host: &HostEvidence| {
         let was_drained = host.acts.iter().any(|done| done.act == Act::Drain);
-        if !host.is_out_of_service() || !was_drained {
+        // One that waits with a lease to be drained still serves.
+        if !host.is_out_of_service() || !(was_drained || host.state.is_end()) {
             return None;
         }
         let what = match host.state {
