@@ -9,6 +9,9 @@ pub struct Faults {
     pub hang: u16,
     /// Acts that are done, and whose answer is lost.
     pub reply_lost: u16,
+    /// Acts during which the line is cut for longer than its keep-alives bear: the controller gives them up
+    /// while they go on.
+    pub long_cut: u16,
     /// Hosts that cannot be reached for up to half an hour; they go on serving.
     pub outage: u16,
     /// Hosts that cannot be reached any more from some moment on; they go on as they are.
@@ -25,12 +28,18 @@ pub struct Faults {
     pub probe_lost_later: u16,
     /// Hosts that reboot in mid-patch.
     pub reboot: u16,
+    /// Hosts that go down in mid-patch and never come up again.
+    pub never_back: u16,
+    /// Hosts whose disk fills at some moment, for a while or for good.
+    pub disk_fills: u16,
     /// Hosts whose disk is full: before, while the way back is saved, or while packages are unpacked.
     pub disk_full: u16,
     /// Hosts whose package mirror is gone.
     pub mirror_gone: u16,
     /// Hosts that somebody else leases.
     pub lease_taken: u16,
+    /// Hosts whose lease another plan of the same controller takes where it may.
+    pub other_plan: u16,
     /// Hosts that cannot be drained.
     pub drain_fails: u16,
     /// Hosts on which the way back is broken too.
@@ -49,6 +58,7 @@ impl Faults {
         unreachable: 0,
         hang: 0,
         reply_lost: 0,
+        long_cut: 0,
         outage: 0,
         gone: 0,
         package_lock: 0,
@@ -57,9 +67,12 @@ impl Faults {
         probe_lost: 0,
         probe_lost_later: 0,
         reboot: 0,
+        never_back: 0,
+        disk_fills: 0,
         disk_full: 0,
         mirror_gone: 0,
         lease_taken: 0,
+        other_plan: 0,
         drain_fails: 0,
         roll_back_broken: 0,
         next_hop_down: 0,
@@ -72,6 +85,7 @@ impl Faults {
         unreachable: 20,
         hang: 3,
         reply_lost: 10,
+        long_cut: 3,
         outage: 20,
         gone: 5,
         package_lock: 30,
@@ -80,9 +94,12 @@ impl Faults {
         probe_lost: 10,
         probe_lost_later: 10,
         reboot: 20,
+        never_back: 3,
+        disk_fills: 10,
         disk_full: 10,
         mirror_gone: 10,
         lease_taken: 10,
+        other_plan: 5,
         drain_fails: 5,
         roll_back_broken: 5,
         next_hop_down: 20,
@@ -95,6 +112,7 @@ impl Faults {
         unreachable: 100,
         hang: 20,
         reply_lost: 50,
+        long_cut: 20,
         outage: 150,
         gone: 50,
         package_lock: 150,
@@ -103,9 +121,12 @@ impl Faults {
         probe_lost: 80,
         probe_lost_later: 100,
         reboot: 100,
+        never_back: 30,
+        disk_fills: 60,
         disk_full: 80,
         mirror_gone: 50,
         lease_taken: 80,
+        other_plan: 60,
         drain_fails: 50,
         roll_back_broken: 100,
         next_hop_down: 100,

@@ -21,8 +21,14 @@ pub(crate) enum Lease {
     Nobody,
     /// Ours; the highest fencing number it has seen.
     Ours(u64),
+    /// Of another plan of the same controller: each may take over what the other one left, as long as no
+    /// mail is kept away.
+    OtherPlan,
     Another,
 }
+
+/// What a host answers whose lease another plan took.
+pub(crate) const OTHER_PLAN: &str = "another plan of this controller took it";
 
 /// What is wrong with a host for as long as a rehearsal lasts, drawn once.
 #[derive(Debug, Clone, Default)]
@@ -37,10 +43,14 @@ pub(crate) struct Flaws {
     pub(crate) probe_lost_later: bool,
     pub(crate) probe_lost_old: bool,
     pub(crate) reboots: bool,
+    /// It never comes up after that.
+    pub(crate) never_back: bool,
     pub(crate) mirror_gone: bool,
     pub(crate) drain_fails: bool,
     pub(crate) roll_back_broken: bool,
     pub(crate) disk_full: Option<DiskFull>,
+    /// Seconds of the run during which its disk is full.
+    pub(crate) disk_fills: Option<(i64, i64)>,
     /// Seconds of the run during which somebody else's package manager is at work.
     pub(crate) locked: Option<(i64, i64)>,
     /// Seconds of the run during which the controller does not reach it.
@@ -72,6 +82,8 @@ pub(crate) struct SimHost {
     pub(crate) lease: Lease,
     /// Down until this second of the run.
     pub(crate) down_until: i64,
+    /// Its line is cut until this second; what is at work there goes on.
+    pub(crate) cut_until: i64,
     /// An act runs on it until this second, whoever listens.
     pub(crate) busy_until: i64,
     /// Its queue outlives an upgrade. Where it does not, it must be empty before one.
@@ -130,6 +142,7 @@ impl SimHost {
             saved: false,
             lease: Lease::Nobody,
             down_until: i64::MIN,
+            cut_until: i64::MIN,
             busy_until: i64::MIN,
             durable: true,
             sessions: Vec::new(),
@@ -153,7 +166,14 @@ impl SimHost {
 
     /// Whether the controller reaches it.
     pub(crate) fn reached(&self, now: i64) -> bool {
-        now >= self.down_until && !within(self.flaws.outage, now)
+        now >= self.down_until.max(self.cut_until) && !within(self.flaws.outage, now)
+    }
+
+    /// Another plan of the same controller takes the lease, as the scripts on a host let it.
+    pub(crate) fn taken_by_other_plan(&mut self) {
+        if !self.drained && matches!(self.lease, Lease::Nobody | Lease::Ours(_)) {
+            self.lease = Lease::OtherPlan;
+        }
     }
 
     fn locked(&self, now: i64) -> bool {
@@ -174,6 +194,10 @@ impl SimHost {
         }
         if let Lease::Ours(seen) = &mut self.lease {
             *seen = fence.max(*seen);
+        }
+        let writes = matches!(act, Act::Lease | Act::Drain | Act::Save | Act::RollBack);
+        if writes && within(self.flaws.disk_fills, now) {
+            return failed(ActFailure::DiskFull, "no space left on device");
         }
         match act {
             Act::Precheck => self.precheck(now),
@@ -248,6 +272,11 @@ impl SimHost {
                 Some(failed(ActFailure::LeaseHeld, "another controller has it"))
             }
             (Lease::Another, _) => Some(failed(ActFailure::LeaseLost, "another took it")),
+            (Lease::OtherPlan, Act::Precheck | Act::Lease) if self.drained => {
+                Some(failed(ActFailure::LeaseHeld, "another plan has it"))
+            }
+            (Lease::OtherPlan, Act::Precheck | Act::Lease) => None,
+            (Lease::OtherPlan, _) => Some(failed(ActFailure::LeaseLost, OTHER_PLAN)),
             (Lease::Ours(seen), _) if fence < seen => {
                 Some(failed(ActFailure::LeaseLost, "a later controller has it"))
             }
@@ -260,8 +289,12 @@ impl SimHost {
     fn precheck(&self, now: i64) -> ActOutcome {
         if self.locked(now) {
             not_yet("the package manager is at work")
-        } else if self.flaws.disk_full == Some(DiskFull::Before) {
+        } else if self.flaws.disk_full == Some(DiskFull::Before)
+            || within(self.flaws.disk_fills, now)
+        {
             failed(ActFailure::DiskFull, "no room to unpack")
+        } else if self.drained && !matches!(self.lease, Lease::Ours(_)) {
+            failed(ActFailure::Other, "mail is kept away already")
         } else {
             match (self.installed, self.running) {
                 (Code::New, Some(Code::New)) if !self.drained => already(),
@@ -289,7 +322,7 @@ impl SimHost {
         if self.flaws.mirror_gone && self.installed == Code::Old {
             return failed(ActFailure::PackageUnavailable, "the mirror does not answer");
         }
-        if self.flaws.disk_full == Some(DiskFull::Unpacking) {
+        if self.flaws.disk_full == Some(DiskFull::Unpacking) || within(self.flaws.disk_fills, now) {
             self.stop(effects);
             self.installed = Code::Half;
             return failed(ActFailure::PackageManager, "no space left on device");
@@ -432,6 +465,56 @@ mod tests {
         }
         assert_eq!((host.queue.as_slice(), host.drained), (&[4][..], true));
         assert!(effects.lost.is_empty() && !host.passes_on(0));
+    }
+
+    #[test]
+    fn plans_of_one_controller_take_over_what_keeps_no_mail_away_and_nothing_else() {
+        let mut host = SimHost::new(Vec::new());
+        let mut effects = Effects::default();
+        let lost = |outcome: &ActOutcome| {
+            let lease = [ActFailure::LeaseLost, ActFailure::LeaseHeld];
+            matches!(outcome, ActOutcome::Failed { kind, .. } if lease.contains(kind))
+        };
+        // What another plan left is ours for the taking.
+        host.taken_by_other_plan();
+        assert_eq!(host.lease, Lease::OtherPlan);
+        for act in [Act::Precheck, Act::Lease, Act::Drain] {
+            assert!(is_good(&host.perform(act, 1, false, 0, &mut effects)));
+        }
+        // Drained, it is nobody else's.
+        host.taken_by_other_plan();
+        assert_eq!(host.lease, Lease::Ours(1));
+        assert!(is_good(&host.perform(
+            Act::Return,
+            1,
+            false,
+            0,
+            &mut effects
+        )));
+        // It soaks: the lease says nothing that would keep the other plan away.
+        host.taken_by_other_plan();
+        assert!(lost(&host.perform(Act::Recheck, 1, false, 0, &mut effects)));
+        host.drained = true;
+        assert!(lost(&host.perform(Act::Lease, 1, false, 0, &mut effects)));
+    }
+
+    #[test]
+    fn a_disk_that_fills_after_the_look_leaves_a_way_back_into_service() {
+        let mut host = SimHost::new(Vec::new());
+        host.flaws.disk_fills = Some((10, 20));
+        let mut effects = Effects::default();
+        for (act, now, good) in [
+            (Act::Precheck, 0, true),
+            (Act::Lease, 1, true),
+            (Act::Drain, 2, true),
+            (Act::Save, 10, false),
+            (Act::Return, 11, true),
+            (Act::Release, 12, true),
+        ] {
+            let outcome = host.perform(act, 1, false, now, &mut effects);
+            assert_eq!(is_good(&outcome), good, "{}", act.name());
+        }
+        assert!(host.serves(12) && host.installed == Code::Old);
     }
 
     #[test]

@@ -26,6 +26,9 @@ const EARLY: i64 = 20 * 60;
 /// waits of a host in trouble, a day for steps that windows do not bound, soaks besides.
 const GIVE_UP: i64 = 5 * 24 * 3600;
 
+/// Seconds after which a line that is cut is given up.
+const KEEP_ALIVES: i64 = 30;
+
 /// Seconds between two messages of a region's senders while hosts are in work nearby, and in between.
 const BUSY_MAIL: i64 = 45;
 const IDLE_MAIL: i64 = 1800;
@@ -44,6 +47,8 @@ enum Entry {
     PowerBack(u32),
     /// Somebody else takes a lease: host.
     TakeLease(u32),
+    /// Another plan of this controller does, where it may: host.
+    OtherPlan(u32),
     /// The controller is started again.
     Restart,
     /// The executor wants to be asked.
@@ -168,6 +173,17 @@ impl<'a> Simulation<'a> {
                         .between(About::LeaseTaken, &[who[0], 1], -900, 1800);
                 self.put(at.max(0), Entry::TakeLease(index(host)));
             }
+            if self
+                .draw
+                .happens(About::OtherPlan, &who, self.faults.other_plan)
+            {
+                let from = seconds(step.start);
+                let at = from
+                    + self
+                        .draw
+                        .between(About::OtherPlan, &[who[0], 1], -900, 3600);
+                self.put(at.max(0), Entry::OtherPlan(index(host)));
+            }
         }
         for service in 0..self.world.services.len() {
             for place in 0..self.world.services[service].places.len() {
@@ -239,6 +255,7 @@ impl<'a> Simulation<'a> {
                 self.put(self.now, Entry::World(Next::Flush(host)));
             }
             Entry::TakeLease(host) => self.world.hosts[host as usize].lease = Lease::Another,
+            Entry::OtherPlan(host) => self.world.hosts[host as usize].taken_by_other_plan(),
             Entry::Restart => self.restart(),
             Entry::Wake => {
                 self.woken_at = None;
@@ -455,6 +472,14 @@ impl<'a> Simulation<'a> {
             answers = self.now + limit;
         } else if self
             .draw
+            .happens(About::LongCut, &what, self.faults.long_cut)
+        {
+            job.silent = true;
+            answers = self.now + KEEP_ALIVES;
+            let cut = self.draw.between(About::LongCut, &what, 60, 20 * 60);
+            self.world.hosts[host].cut_until = self.now + cut;
+        } else if self
+            .draw
             .happens(About::LosesReply, &what, self.faults.reply_lost)
         {
             job.silent = true;
@@ -541,11 +566,14 @@ impl<'a> Simulation<'a> {
             return;
         }
         let lasts = self.draw.between(About::Reboot, &[host as u64, 1], 60, 900);
+        let back = (!self.world.hosts[host].flaws.never_back).then_some(self.now + lasts);
         let mut effects = Effects::default();
-        self.world.hosts[host].reboot(self.now + lasts, &mut effects);
+        self.world.hosts[host].reboot(back.unwrap_or(i64::MAX), &mut effects);
         self.world.take_in(host, effects, self.now);
         self.look(host);
-        self.put(self.now + lasts, Entry::PowerBack(index(host)));
+        if let Some(back) = back {
+            self.put(back, Entry::PowerBack(index(host)));
+        }
     }
 
     // The watch.

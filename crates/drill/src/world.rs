@@ -160,6 +160,9 @@ impl World {
                 let from = starts + draw.between(About::Gone, &[who[0], 1], -900, 1800);
                 (from, i64::MAX)
             });
+            let never_back = draw.happens(About::NeverBack, &who, faults.never_back);
+            let disk_fills = span(About::DiskFills, faults.disk_fills, 40 * 60);
+            let for_good = draw.bits(About::DiskFills, &[who[0], 3]).is_multiple_of(3);
             let disk_full =
                 draw.happens(About::DiskFull, &who, faults.disk_full)
                     .then(|| match draw.bits(About::DiskFull, &[who[0], 1]) % 3 {
@@ -180,7 +183,8 @@ impl World {
                     faults.probe_lost_later,
                 ),
                 probe_lost_old: draw.happens(About::ProbeLostOld, &who, faults.roll_back_broken),
-                reboots: draw.happens(About::Reboot, &who, faults.reboot),
+                reboots: draw.happens(About::Reboot, &who, faults.reboot) || never_back,
+                never_back,
                 mirror_gone: draw.happens(About::Mirror, &who, faults.mirror_gone),
                 drain_fails: draw.happens(About::DrainFails, &who, faults.drain_fails),
                 roll_back_broken: draw.happens(
@@ -189,6 +193,8 @@ impl World {
                     faults.roll_back_broken,
                 ),
                 disk_full,
+                disk_fills: disk_fills
+                    .map(|(from, until)| (from, if for_good { i64::MAX } else { until })),
                 locked: span(About::PackageLock, faults.package_lock, 45 * 60),
                 outage: gone.or(span(About::Outage, faults.outage, 30 * 60)),
                 next_hop_down: span(About::NextHop, faults.next_hop_down, 40 * 60),

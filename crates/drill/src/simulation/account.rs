@@ -7,7 +7,7 @@ use mailkeep_model::{Act, EventKind, HostState};
 use mailkeep_rollout::Executor;
 
 use super::Simulation;
-use crate::host::{Code, Lease};
+use crate::host::Code;
 use crate::mail;
 use crate::rehearsal::{Breach, Rehearsal};
 use crate::world::{Next, index};
@@ -65,7 +65,7 @@ impl Simulation<'_> {
             }
             if let Some(&at) = self.world.by_name.get(view.host)
                 && self.ended
-                && let Some(found) = self.differs(at, view.state)
+                && let Some(found) = self.differs(at, view.state, view.trouble)
             {
                 self.breaches.push(Breach::NotAsSaid {
                     host: view.host.clone(),
@@ -95,7 +95,7 @@ impl Simulation<'_> {
 
     /// What a host is, where that is not what its end state says. Of a host that was given up because
     /// nobody reaches it, or because another has it, nothing is claimed but that it was given up.
-    fn differs(&self, at: usize, state: HostState) -> Option<String> {
+    fn differs(&self, at: usize, state: HostState, trouble: Option<&str>) -> Option<String> {
         let host = &self.world.hosts[at];
         let code = (host.installed, host.running);
         let as_said = match state {
@@ -104,10 +104,10 @@ impl Simulation<'_> {
                 code == (Code::Old, Some(Code::Old)) && !host.drained
             }
             HostState::Held => {
+                let given_up = ["unreachable:", "lease-lost:"];
                 host.drained
-                    || !host.reached(self.now)
-                    || host.lease == Lease::Another
-                    || host.flaws.outage.is_some()
+                    || trouble
+                        .is_some_and(|trouble| given_up.iter().any(|it| trouble.starts_with(it)))
             }
             HostState::Unproven => host.running.is_some(),
             HostState::Waiting
