@@ -12,6 +12,7 @@ pub mod diff;
 pub mod document;
 pub mod instances;
 pub mod planner;
+pub mod recurrence;
 pub mod request;
 pub mod show;
 #[cfg(test)]

@@ -12,9 +12,9 @@ use jiff::civil::{Date, DateTime, Time, date};
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 use jiff::{SignedDuration, Timestamp};
 use mailkeep_model::{Blackout, PlannedRegion, PlannedWindow, RegionName, Window};
-use rrule::{Frequency, RRule, RRuleSet, Unvalidated};
 
 use crate::check::clock::Clock;
+use crate::recurrence::{Recurrence, Until};
 
 /// Why a region's windows cannot be expanded. The fleet file is checked for all of these when it is
 /// read; a plan from elsewhere may still hold them.
@@ -35,7 +35,7 @@ pub enum WindowError {
 
 /// Occurrences of one rule looked at: a window each hour for three months. A longer list is cut, which
 /// can only make a plan later, never wrong.
-const MAX_OCCURRENCES: u16 = 2_500;
+const MAX_OCCURRENCES: usize = 2_500;
 
 /// The version of the bundled time zone database: `2026e`.
 pub fn tzdb_version() -> String {
@@ -142,13 +142,7 @@ fn civil_starts(
         rule: rule.to_owned(),
         why: why.to_owned(),
     };
-    // The reader of rules panics at letters outside ASCII.
-    if !rule.is_ascii() || rule.len() > 500 {
-        return Err(wrong("it must be at most 500 bytes of ASCII"));
-    }
-    // `UNTIL` is judged here: it is a moment, and the calendar below has none, nor takes one that is over.
-    let (rule, until) = without_until(rule).map_err(|text| wrong(&text))?;
-    let rule = rule.as_str();
+    let recurrence = Recurrence::parse(rule).map_err(|error| wrong(&error.to_string()))?;
     // A day more on each side: civil time and UTC are at most 14 hours apart, and clocks change.
     let margin = SignedDuration::from_hours(48);
     let reach = margin
@@ -164,103 +158,16 @@ fn civil_starts(
         .map_err(|_far| wrong("too late"))?
         .to_zoned(zone.clone())
         .datetime();
-    let at = |civil| floating(civil).ok_or_else(|| wrong("its dates are out of range"));
-    let start = *at(anchor(rule, first.date()))?.get_dt_start();
-    let after = *at(first)?.get_dt_start();
-    let before = *at(last)?.get_dt_start();
-    let parsed = rule
-        .parse::<RRule<Unvalidated>>()
-        .map_err(|error| wrong(&error.to_string()))?;
-    // The reader of rules would look at each second on its way.
-    if matches!(
-        parsed.get_freq(),
-        Frequency::Hourly | Frequency::Minutely | Frequency::Secondly
-    ) {
-        return Err(wrong("it recurs neither daily, weekly, monthly nor yearly"));
-    }
-    let valid = parsed
-        .validate(start)
-        .map_err(|error| wrong(&error.to_string()))?;
-    let result = RRuleSet::new(start)
-        .rrule(valid)
-        .after(after)
-        .before(before)
-        .all(MAX_OCCURRENCES);
-    Ok(result
-        .dates
-        .iter()
-        .filter_map(|date| Timestamp::from_second(date.timestamp()).ok())
-        .map(|at| at.to_zoned(TimeZone::UTC).datetime())
+    let until = recurrence.until();
+    Ok(recurrence
+        .between(first, last)
+        .take(MAX_OCCURRENCES)
         .filter(|start| match until {
             None => true,
             Some(Until::Civil(last)) => *start <= last,
             Some(Until::Instant(last)) => reached(zone, *start).is_some_and(|at| at <= last),
         })
         .collect())
-}
-
-/// The last moment at which a window may open (RFC 5545 section 3.3.10, `UNTIL`): UTC, or civil time.
-/// A day alone is its midnight, the strictest reading.
-#[derive(Clone, Copy)]
-enum Until {
-    Civil(DateTime),
-    Instant(Timestamp),
-}
-
-/// A rule without its `UNTIL`, and that.
-fn without_until(rule: &str) -> Result<(String, Option<Until>), String> {
-    let (until, rest): (Vec<&str>, Vec<&str>) =
-        rule.split(';').partition(|part| part.starts_with("UNTIL="));
-    let Some(text) = until.first().and_then(|part| part.strip_prefix("UNTIL=")) else {
-        return Ok((rule.to_owned(), None));
-    };
-    let wrong = |_| format!("{text:?} is no time until which it could last");
-    let civil = |text: &str| match text.len() {
-        8 => Date::strptime("%Y%m%d", text).map(|day| day.to_datetime(Time::midnight())),
-        _ => DateTime::strptime("%Y%m%dT%H%M%S", text),
-    };
-    let until = match text.strip_suffix('Z') {
-        None => Until::Civil(civil(text).map_err(wrong)?),
-        Some(utc) => {
-            let at = civil(utc)
-                .map_err(wrong)?
-                .to_zoned(TimeZone::UTC)
-                .map_err(wrong)?;
-            Until::Instant(at.timestamp())
-        }
-    };
-    Ok((rest.join(";"), Some(until)))
-}
-
-/// Where a rule starts to count. A fleet file gives no start, and a rule that names no day of the week
-/// or month would take it from the start: for those it is always the same one, a Monday and the
-/// first of a year. The others may start near by, which saves counting through years.
-fn anchor(rule: &str, first: Date) -> DateTime {
-    let names_its_days = rule.contains("FREQ=DAILY")
-        || (rule.contains("FREQ=WEEKLY") && rule.contains("BYDAY="))
-        || rule.contains("FREQ=MONTHLY");
-    let fixed = date(2024, 1, 1);
-    let near = first.first_of_month();
-    let day = if (names_its_days && !rule.contains("INTERVAL=")) || first < fixed {
-        near
-    } else {
-        fixed
-    };
-    day.to_datetime(Time::midnight())
-}
-
-/// A civil time as the rule reader's own kind, in UTC: it is used as a calendar without clock changes.
-fn floating(civil: DateTime) -> Option<RRuleSet> {
-    let text = format!(
-        "DTSTART:{:04}{:02}{:02}T{:02}{:02}{:02}Z\nRRULE:FREQ=DAILY;COUNT=1",
-        civil.year(),
-        civil.month(),
-        civil.day(),
-        civil.hour(),
-        civil.minute(),
-        civil.second()
-    );
-    text.parse().ok()
 }
 
 /// Fuzz entry: on the first line a time zone, a day, how many days to look at and how many minutes a
@@ -299,7 +206,7 @@ pub fn fuzz(input: &[u8]) {
     };
     let whole = |window: &Window| {
         civil_starts(&window.rrule, &zone, window.duration, from, to)
-            .is_ok_and(|starts| starts.len() < usize::from(MAX_OCCURRENCES))
+            .is_ok_and(|starts| starts.len() < MAX_OCCURRENCES)
     };
     let (mut clock, problems) = Clock::new(&PlannedRegion {
         time_zone: name.to_owned(),

@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 use jiff::tz::TimeZoneDatabase;
 use mailkeep_model::Window;
-use rrule::{Frequency, RRule, RRuleSet, Unvalidated};
+use mailkeep_plan::recurrence::Recurrence;
 
 use super::read::{Item, Reader, Text};
 
@@ -75,67 +75,13 @@ fn check_rule(reader: &mut Reader<'_>, text: &Text) -> Option<String> {
     }
     let upper = text.value.trim().to_ascii_uppercase();
     let rule = upper.strip_prefix("RRULE:").unwrap_or(&upper);
-    if rule.len() > 500 {
-        return text.wrong(reader, "a recurrence rule of more than 500 bytes");
-    }
-    if let Some(why) = misread(rule) {
-        return wrong_rule(reader, text, &upper, &why);
-    }
-    let parsed = match rule.parse::<RRule<Unvalidated>>() {
-        Ok(parsed) => parsed,
-        Err(error) => return wrong_rule(reader, text, &upper, &error.to_string()),
-    };
-    let refusal = if matches!(
-        parsed.get_freq(),
-        Frequency::Hourly | Frequency::Minutely | Frequency::Secondly
-    ) {
-        Some("a maintenance window recurs daily, weekly, monthly or yearly")
-    } else if parsed.get_count().is_some() {
-        Some("COUNT counts from a start date, and a fleet file gives none")
-    } else if parsed.get_interval() != 1 {
-        Some(
-            "INTERVAL counts from a start date, and a fleet file gives none; every second week \
-             is said with BYDAY=1SU,3SU and FREQ=MONTHLY",
-        )
-    } else if parsed.get_by_hour().is_empty() {
-        Some("BYHOUR is missing: at what time does the window open?")
-    } else {
-        None
-    };
-    if let Some(refusal) = refusal {
-        return wrong_rule(reader, text, &upper, refusal);
-    }
-    // Any start will do to ask whether a rule is sound.
-    let Ok(any) = "DTSTART:20240101T000000Z\nRRULE:FREQ=DAILY;COUNT=1".parse::<RRuleSet>() else {
-        return text.wrong(reader, "the recurrence rule cannot be checked");
-    };
-    let start = *any.get_dt_start();
-    match parsed.validate(start) {
+    match Recurrence::parse(rule) {
         Err(error) => wrong_rule(reader, text, &upper, &error.to_string()),
-        Ok(valid) => {
-            let first = RRuleSet::new(start).rrule(valid).limit().all(1);
-            if first.dates.is_empty() {
-                return wrong_rule(reader, text, &upper, "a window that never comes");
-            }
-            Some(rule.to_owned())
+        Ok(recurrence) if !recurrence.ever_comes() => {
+            wrong_rule(reader, text, &upper, "a window that never comes")
         }
+        Ok(_) => Some(rule.to_owned()),
     }
-}
-
-/// What the parser of rules panics at, or takes for something else: letters outside ASCII, and a
-/// number before a day that it cannot read, which it leaves out (`5.SU` would be every Sunday).
-fn misread(rule: &str) -> Option<String> {
-    if !rule.is_ascii() {
-        return Some("only ASCII is allowed".to_owned());
-    }
-    let days = rule.split(';').find_map(|part| part.strip_prefix("BYDAY="));
-    days?.split(',').find_map(|day| {
-        let number = day.get(..day.len().saturating_sub(2))?;
-        let digits = number.strip_prefix(['+', '-']).unwrap_or(number);
-        let is_number = digits.len() <= 2 && digits.bytes().all(|b| b.is_ascii_digit());
-        let sound = is_number && (1..=53).contains(&digits.parse::<u8>().unwrap_or(0));
-        (!number.is_empty() && !sound).then(|| format!("`{day}` is not a valid weekday"))
-    })
 }
 
 /// Points at the part of the rule an error speaks of, where that part is named in it.
