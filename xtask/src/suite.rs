@@ -148,7 +148,23 @@ impl Suite<'_> {
                 report.display()
             )),
         }
+        self.skipped.extend(self.only_when_asked());
         Ok(())
+    }
+
+    /// Tests marked `#[ignore]`, of which nextest's report says nothing.
+    fn only_when_asked(&self) -> Vec<String> {
+        let mut list = super::cargo();
+        list.args(["nextest", "list", "--workspace", "--locked"])
+            .args(["--run-ignored", "only", "--message-format", "oneline"])
+            .current_dir(self.root)
+            .stderr(Stdio::null());
+        match list.output() {
+            Ok(output) if output.status.success() => {
+                ignored(&String::from_utf8_lossy(&output.stdout))
+            }
+            _ => vec!["tests that run only when asked (cannot be listed)".to_owned()],
+        }
     }
 
     /// All parts together, on real hosts: the one step that fails when each works and the whole does not.
@@ -270,6 +286,14 @@ fn named_skips(report: &str) -> Vec<String> {
     skips
 }
 
+/// `BINARY TEST` in a line each.
+fn ignored(list: &str) -> Vec<String> {
+    list.lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(binary, test)| format!("{binary} {test}: only when asked (--ignored)"))
+        .collect()
+}
+
 /// Where cargo puts what it builds for this workspace.
 pub(crate) fn target_directory(root: &Path) -> std::path::PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir))
@@ -337,6 +361,14 @@ mod tests {
         assert_eq!(
             named_skips(report),
             ["bulk: no data", "lab_e2e: lab-not-permitted: needs <root>"]
+        );
+    }
+
+    #[test]
+    fn a_test_that_runs_only_when_asked_is_named() {
+        assert_eq!(
+            ignored("mailkeep-drill::seeds ten_thousand_seeds\n"),
+            ["mailkeep-drill::seeds ten_thousand_seeds: only when asked (--ignored)"]
         );
     }
 
