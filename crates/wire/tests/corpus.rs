@@ -9,6 +9,7 @@
 #[path = "../../../fuzz/replay.rs"]
 mod replay;
 
+use proptest::prelude::*;
 use replay::replay;
 
 #[test]
@@ -19,4 +20,50 @@ fn every_client_of_the_corpus_is_survived() {
 #[test]
 fn every_server_of_the_corpus_is_survived() {
     replay("smtp_server", mailkeep_wire::fuzz::server);
+}
+
+/// What sessions are made of, and what breaks them.
+fn pieces() -> impl Strategy<Value = Vec<u8>> {
+    let piece = proptest::sample::select(vec![
+        "EHLO a\r\n",
+        "HELO a\r\n",
+        "MAIL FROM:<a@b>\r\n",
+        "MAIL FROM:<> SIZE=1 BODY=8BITMIME\r\n",
+        "RCPT TO:<c@d>\r\n",
+        "DATA\r\n",
+        "RSET\r\n",
+        "NOOP\r\n",
+        "QUIT\r\n",
+        "BDAT 3\r\n",
+        "A: b\r\n\r\n",
+        ".\r\n",
+        "\r\n.\r\n",
+        "\r",
+        "\n",
+        "\r\n",
+        ".",
+        "\0",
+        "\u{e9}",
+        "Received: x\r\n",
+        "x",
+        " ",
+    ]);
+    proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat().into_bytes())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_split_of_a_session_gives_the_same_steps(cut in any::<u8>(), stream in pieces()) {
+        let mut data = vec![cut % 40];
+        data.extend(stream);
+        mailkeep_wire::fuzz::client(&data);
+    }
+
+    #[test]
+    fn any_octets_of_a_client_are_survived(data in proptest::collection::vec(any::<u8>(), 0..300)) {
+        mailkeep_wire::fuzz::client(&data);
+        mailkeep_wire::fuzz::server(&data);
+    }
 }

@@ -1,6 +1,10 @@
 //! Every generic rule: what it refuses, and what looks like that and passes.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test stops at the first surprise, and reads the page that describes the rules"
+)]
 
 use std::collections::BTreeSet;
 
@@ -372,6 +376,31 @@ fn every_rule_refuses_its_cases_and_passes_their_look_alikes() {
         .filter(|rule| !seen.contains(rule))
         .collect();
     assert!(unseen.is_empty(), "no case for {unseen:?}");
+}
+
+#[test]
+fn every_rule_is_described_as_it_is() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/shield.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    for rule in Rule::ALL {
+        let begin = format!("| {} | `{}` |", rule.family(), rule.name());
+        let row = page.lines().find(|line| line.starts_with(&begin));
+        let row = row.unwrap_or_else(|| unreachable!("no row {begin}"));
+        let cells: Vec<&str> = row.split(" | ").collect();
+        assert_eq!(cells[3], rule.default_action().name(), "{row}");
+        let mut answer = rule.reply().to_wire()[..9].to_owned();
+        if rule.closes() {
+            answer += ", closes";
+        }
+        assert_eq!(cells[4], answer, "{row}");
+        let monitored = cells[5].trim_end_matches(" |");
+        let expected = if rule.is_fixed() {
+            "-"
+        } else {
+            rule.when_monitored()
+        };
+        assert_eq!(monitored, expected, "{row}");
+    }
 }
 
 #[test]
