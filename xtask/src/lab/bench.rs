@@ -16,6 +16,7 @@ use super::Lab;
 use super::command::{output, program};
 use super::error::LabError;
 use super::inventory::region_name;
+use crate::suite::install_debian_packages;
 use ring::{Ring, Row};
 
 /// How the benchmark is called.
@@ -158,8 +159,15 @@ fn ensure_ansible() -> Result<PathBuf, LabError> {
             "installing {ANSIBLE} from PyPI into {}",
             venv.display()
         ));
-        let mut make = program("python3", ["-m", "venv"]);
-        output("making a Python environment", make.arg(&venv))?;
+        let make = || {
+            let mut make = program("python3", ["-m", "venv"]);
+            output("making a Python environment", make.arg(&venv))
+        };
+        // Debian's Python comes without it.
+        match make() {
+            Err(_) if install_debian_packages(&["python3-venv"], "Ansible") => make()?,
+            tried => tried?,
+        };
         let mut install = Command::new(programs.join("pip"));
         install
             .args(["install", "--quiet", ANSIBLE])
