@@ -89,9 +89,9 @@ impl HostEvent {
 ///
 /// What is behind it: nothing that was not drained is changed; whoever was drained is either proven
 /// and let in again, or stays out. What fails before anything was changed leads back to service, what
-/// fails later leads to the saved versions, what fails there leaves the host out of service. Somebody
-/// else's hands on a host end ours at once. A lease that cannot be given back spoils nothing: it is
-/// noted, and runs out.
+/// fails later leads to the saved versions, what fails there leaves the host out of service, and so
+/// does a proof that nobody could take. Somebody else's hands on a host end ours at once. A lease that
+/// cannot be given back spoils nothing: it is noted, and runs out.
 pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTransition> {
     use HostEvent as E;
     use HostState as S;
@@ -178,8 +178,10 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
         S::Proving => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Proving),
             E::Done | E::AlreadyDone => Ok(S::Returning),
-            E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::RollingBack),
-            E::LeaseLost => Ok(S::Held),
+            E::Failed | E::OutOfReach | E::CalledOff => Ok(S::RollingBack),
+            // What nobody could ask for so long says nothing against the patch, and the way back could
+            // not be proven either.
+            E::Overdue | E::LeaseLost => Ok(S::Held),
             E::LookAgain | E::ChangedByOthers => illegal,
         },
         S::Returning => match event {

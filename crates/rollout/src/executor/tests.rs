@@ -550,6 +550,24 @@ fn a_failed_proof_goes_back_proves_that_and_keeps_the_change_from_all_others() {
 }
 
 #[test]
+fn a_proof_that_nobody_can_take_rolls_nothing_back() {
+    let steps = [("mx1", Stage::Rest, 0), ("mx2", Stage::Rest, 60)];
+    let mut plan = plan_of(&steps, 0, Some(240));
+    plan.policy.wave_failures = 1;
+    let mut bench = Bench::new(plan);
+    bench.run(&mut |host, act, _| match (host, act) {
+        ("mx1", Act::Prove) => ActOutcome::NotYet {
+            why: "nobody could look for the probe".to_owned(),
+        },
+        _ => done(),
+    });
+    // Out of service until somebody looks, with what may well be a good patch, which others get.
+    assert_eq!(bench.state("mx1"), HostState::Held);
+    assert!(!bench.acts("mx1").contains(&"roll-back"));
+    assert_eq!(bench.state("mx2"), HostState::Proven);
+}
+
+#[test]
 fn a_change_that_failed_is_taken_from_hosts_on_their_way_to_it() {
     let steps = [("mx1", Stage::Rest, 0), ("mx2", Stage::Rest, 0)];
     let mut bench = Bench::new(plan_of(&steps, 0, Some(240)));
