@@ -68,6 +68,8 @@ pub(crate) enum BackendError {
     Reply(SocketAddr, #[source] ReplyError),
     #[error("{0} answered {1} where it had to say yes")]
     No(SocketAddr, u16),
+    #[error("{0} refuses this client")]
+    Refuses(SocketAddr, Box<ServerReply>),
     #[error("{0} does not offer STARTTLS")]
     NoTls(SocketAddr),
     #[error("the message could not be read back")]
@@ -85,6 +87,7 @@ impl BackendError {
             Self::No(..) => "backend-says-no",
             Self::NoTls(_) => "backend-without-tls",
             Self::NoneAnswers => "no-backend",
+            Self::Refuses(..) => "backend-refuses-client",
             Self::Reply(_, error) => error.kind(),
             Self::Spool(_) => "spool",
         }
@@ -166,6 +169,9 @@ impl Backends {
             };
             match connection {
                 Ok(connection) => return Ok(connection),
+                // Said of the client: the backend is well, and what one stranger calls himself must not take it
+                // from the others.
+                Err(error @ BackendError::Refuses(..)) => return Err(error),
                 Err(error) => {
                     backend.remember(None);
                     last = error;
@@ -258,9 +264,14 @@ impl Connection {
             write!(line, " {attribute}={value}").ok();
         }
         line.push_str("\r\n");
-        let reply = self.ask(&line, ANSWER).await?;
-        self.yes(&reply)?;
-        self.hello(&stranger.hello).await?;
+        let hello = format!("EHLO {}\r\n", stranger.hello);
+        for line in [line, hello] {
+            let reply = self.ask(&line, ANSWER).await?;
+            if !reply.is_positive() {
+                return Err(BackendError::Refuses(self.address, Box::new(reply)));
+            }
+            self.offer = Offer::read(&reply);
+        }
         self.knows_client = true;
         Ok(self)
     }
@@ -320,8 +331,22 @@ impl Connection {
         line: &str,
         patience: Duration,
     ) -> Result<ServerReply, BackendError> {
+        self.quiet()?;
         self.send(line.as_bytes()).await?;
         self.answer(patience).await
+    }
+
+    /// That nothing has been said unasked: it would be taken for the answer to what is asked next, and a message
+    /// for acknowledged that is not.
+    fn quiet(&mut self) -> Result<(), BackendError> {
+        let mut buffer = [0; 512];
+        let count = self.stream.try_read(&mut buffer);
+        self.reader.feed(buffer.get(..count).unwrap_or_default());
+        if self.reader.is_empty() {
+            Ok(())
+        } else {
+            Err(BackendError::Reply(self.address, ReplyError::OctetsAfter))
+        }
     }
 
     /// The same with the usual patience.
@@ -390,6 +415,7 @@ impl Connection {
             wire.clear();
         }
         writer.end(&mut wire);
+        self.quiet()?;
         self.send(&wire).await?;
         let reply = self.answer(TAKEN).await?;
         Ok(Handed::Answered(reply))

@@ -379,7 +379,11 @@ impl Client {
                 Ok(backend) => self.backend = Some(backend),
                 Err(error) => {
                     self.backend_failed(&error);
-                    self.say(&try_again());
+                    let reply = match &error {
+                        BackendError::Refuses(_, reply) => relayed(reply),
+                        _ => try_again(),
+                    };
+                    self.say(&reply);
                     return false;
                 }
             }

@@ -72,10 +72,18 @@ impl Stream {
         let patience = Duration::from_secs(2);
         let shutdown = async {
             match self {
-                Self::Plain(stream) => stream.shutdown().await,
-                Self::Tls(stream) => stream.shutdown().await,
-                Self::Gone => Ok(()),
+                Self::Plain(stream) => stream.shutdown().await?,
+                Self::Tls(stream) => stream.shutdown().await?,
+                Self::Gone => {}
             }
+            // Octets that nobody read would reset the connection, and the last answer be lost with it.
+            let mut buffer = [0; 4096];
+            for _ in 0..64 {
+                if self.read(&mut buffer).await? == 0 {
+                    break;
+                }
+            }
+            io::Result::Ok(())
         };
         // A peer that takes no part is dropped.
         tokio::time::timeout(patience, shutdown).await.ok();

@@ -189,8 +189,8 @@ pub enum ReplyError {
     /// A line does not begin with a code and a space or hyphen.
     #[error("a line is no reply")]
     NotAReply,
-    /// Something stood behind a reply that had to be the last octets (RFC 3207).
-    #[error("octets follow a reply that must be the last before TLS begins")]
+    /// Something stood behind a reply where the server had not been asked for more (RFC 3207 for STARTTLS).
+    #[error("octets follow a reply that nothing asked for")]
     OctetsAfter,
     /// A CR or LF that is no CRLF, or another control octet.
     #[error("a reply holds a bare CR or LF or a control octet")]

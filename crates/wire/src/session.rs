@@ -122,6 +122,8 @@ pub struct Session {
     secure: bool,
     /// Accepted recipients of the message that has begun.
     transaction: Option<u32>,
+    /// Whether the last MAIL asked for SMTPUTF8.
+    utf8: bool,
     content: Option<ContentReader>,
     commands: u32,
     errors: u32,
@@ -143,6 +145,7 @@ impl Session {
             pending: Pending::None,
             secure: false,
             transaction: None,
+            utf8: false,
             content: None,
             commands: 0,
             errors: 0,
@@ -337,6 +340,9 @@ impl Session {
         }
         self.in_order(&command)?;
         self.in_step(&command)?;
+        if let Command::Mail { parameters, .. } = &command {
+            self.utf8 = parameters.utf8;
+        }
         self.pending = match &command {
             Command::Data => Pending::Data,
             Command::Hello { extended: true, .. } => Pending::Hello(Greeting::Extended),
@@ -403,7 +409,10 @@ impl Session {
             }
             Command::StartTls => !self.secure && self.greeting == Greeting::Extended,
             Command::Mail { .. } => greeted && self.transaction.is_none(),
-            Command::Recipient { .. } => {
+            Command::Recipient { to, .. } => {
+                if to.needs_utf8() && !self.utf8 {
+                    return Err(Rule::NotAsciiEnvelope);
+                }
                 if self
                     .transaction
                     .is_some_and(|count| count >= self.limits.recipients)

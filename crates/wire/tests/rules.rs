@@ -214,8 +214,11 @@ fn table() -> Vec<(Rule, Vec<String>, Vec<String>)> {
         ),
         row(
             Rule::NotAsciiEnvelope,
-            &["EHLO a\r\n|MAIL FROM:<\u{fc}@b>\r\n"],
-            &["EHLO a\r\n|MAIL FROM:<\u{fc}@\u{fc}.example> SMTPUTF8\r\n"],
+            &[
+                "EHLO a\r\n|MAIL FROM:<\u{fc}@b>\r\n",
+                "^RCPT TO:<\u{fc}@b>\r\n",
+            ],
+            &["EHLO a\r\n|MAIL FROM:<\u{fc}@\u{fc}.example> SMTPUTF8\r\nRCPT TO:<\u{fc}@b>\r\n"],
         ),
         row(
             Rule::NulInContent,
