@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use mailkeep_model::{
-    Access, Act, ActFailure, ActOutcome, Drain, Fleet, Host, HostName, Lane, PackageChange, Plan,
-    PlanId, PlanStep, Precheck, Proof, Realm, RegionName, RolloutPolicy, Stage, Timestamp, Variant,
-    Wave,
+    Access, Act, ActFailure, ActOutcome, AdvisoryId, Drain, Fleet, Host, HostName, Lane,
+    PackageChange, Plan, PlanId, PlanStep, Precheck, Proof, Realm, RegionName, RolloutPolicy,
+    Stage, Timestamp, Variant, Wave,
 };
 use mailkeep_reach::hosts::SshOptions;
 use mailkeep_rollout::{Hands as _, Order, Recipe, SshHands};
@@ -138,13 +138,32 @@ impl<'a> Bed<'a> {
             other => Ok(contents[other].clone()),
         })
         .unwrap();
-        let mut plan = plan(
-            &self.host,
-            self.family,
-            self.packages.clone(),
-            Drain::SynRefusal,
-        );
+        self.by(id, recipe, self.packages.clone(), BTreeMap::new());
+    }
+
+    /// By a recipe that installs nothing and stands in for a fix of this advisory.
+    pub(crate) fn plan_interim(&mut self, id: &str, text: &str, advisory: &str) {
+        let text = format!("format = 1\n{text}");
+        let recipe = Recipe::load("recipe.toml", |_| Ok(text.clone().into_bytes())).unwrap();
+        let mut packages = self.packages.clone();
+        for package in &mut packages {
+            package.to.clone_from(&package.from);
+        }
+        let advisory = AdvisoryId::new(advisory).unwrap();
+        let mitigates = BTreeMap::from([(advisory, self.family.name().to_owned())]);
+        self.by(id, recipe, packages, mitigates);
+    }
+
+    fn by(
+        &mut self,
+        id: &str,
+        recipe: Recipe,
+        packages: Vec<PackageChange>,
+        mitigates: BTreeMap<AdvisoryId, String>,
+    ) {
+        let mut plan = plan(&self.host, self.family, packages, Drain::SynRefusal);
         plan.variants[0].recipe = Some(recipe.reference());
+        plan.variants[0].mitigates = mitigates;
         self.task = Task {
             id: PlanId::new(format!("{id}-{}", self.host)).unwrap(),
             plan: Arc::new(plan),

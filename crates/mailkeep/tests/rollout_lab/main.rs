@@ -83,6 +83,7 @@ fn every_adapter_takes_its_server_through_the_whole_cycle() {
                 }
                 if *family == Family::Opensmtpd {
                     by_a_recipe(&mut bed);
+                    by_a_workaround(&mut bed);
                 }
                 if *family == Family::Exim {
                     without_root(&mut bed);
@@ -407,6 +408,59 @@ fn by_a_recipe(bed: &mut Bed<'_>) {
     bed.done(Act::Return);
     bed.done(Act::Release);
     bed.step("patched by a recipe, and back");
+}
+
+/// Nobody has a fix: a workaround is put in force and proven, and taken back where the proof fails.
+fn by_a_workaround(bed: &mut Bed<'_>) {
+    let recipe = r#"
+        [[mitigation]]
+        name = "open-hole"
+        advisories = ["CVE-2026-40001"]
+        assert = "touch /lab/stand-in"
+        check = "test -e /lab/stand-in"
+        remove = "rm /lab/stand-in"
+        "#;
+    for (id, holds) in [("interim-not", false), ("interim", true)] {
+        bed.plan_interim(id, recipe, "CVE-2026-40001");
+        for act in [
+            Act::Precheck,
+            Act::Lease,
+            Act::Drain,
+            Act::AwaitEmpty,
+            Act::Save,
+        ] {
+            bed.done(act);
+        }
+        let seen = bed.done(Act::Patch);
+        assert!(
+            seen.iter()
+                .any(|f| f == "mitigation open-hole put in force"),
+            "{seen:?}"
+        );
+        bed.already(Act::Patch);
+        let seen = bed.done(Act::Prove);
+        assert!(
+            seen.iter().any(|f| f == "mitigation open-hole in force"),
+            "{seen:?}"
+        );
+        if holds {
+            bed.done(Act::Return);
+            bed.done(Act::Recheck);
+        } else {
+            bed.inside("mv /lab/stand-in /lab/away");
+            let detail = bed.fails(Act::Prove, ActFailure::Other);
+            assert!(detail.contains("open-hole is not in force"), "{detail}");
+            bed.inside("mv /lab/away /lab/stand-in");
+            bed.done(Act::RollBack);
+            assert!(bed.holds("test ! -e /lab/stand-in"));
+            bed.already(Act::RollBack);
+            bed.done(Act::ProveOld);
+            bed.done(Act::Return);
+        }
+        bed.done(Act::Release);
+    }
+    assert!(bed.holds("test -e /lab/stand-in"));
+    bed.step("a workaround was put in force, taken back, and put in force for good");
 }
 
 /// The login is not root: sudo where it is allowed, a clear word where it is not.
