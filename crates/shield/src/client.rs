@@ -3,14 +3,14 @@
 //! Entry: [`Client::run`]. A message is acknowledged only with the backend's own acknowledgement; whatever goes wrong
 //! before that is a temporary failure, so that the sender keeps it.
 
+mod delivery;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimePrinter;
 use mailkeep_wire::{
-    Action, Command, EnhancedCode, Offer, Path, Refusal, Reply, ServerReply, Session, Step,
+    Action, Command, EnhancedCode, Offer, Refusal, Reply, ServerReply, Session, Step,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -18,7 +18,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use crate::backend::{BackendError, Connection, Handed, Stranger, try_again};
+use self::delivery::Envelope;
+use crate::backend::{BackendError, Connection, Stranger, try_again};
 use crate::server::Shared;
 use crate::spool::Spool;
 use crate::stream::Stream;
@@ -47,19 +48,6 @@ pub(crate) struct Client {
     replies: String,
     /// By when the message that is being read must be whole.
     deadline: Option<Instant>,
-}
-
-/// What was said of the message that has begun.
-#[derive(Default)]
-struct Envelope {
-    /// MAIL as the backend got it.
-    mail: String,
-    /// RCPT as the backend accepted them.
-    recipients: Vec<String>,
-    from_domain: Option<String>,
-    /// The backend was lost since: nothing of this message can be acknowledged.
-    lost: bool,
-    spool: Option<Spool>,
 }
 
 /// Why a session is over.
@@ -366,258 +354,6 @@ impl Client {
         let offer = self.offer(true);
         self.session.secured(offer.unwrap_or_default());
         Ok(())
-    }
-
-    /// Asks a backend, and answers with its answer. Whether it said yes.
-    async fn mail(&mut self, command: &Command, from: &Path) -> bool {
-        self.envelope = Envelope {
-            from_domain: from.domain().map(str::to_owned),
-            ..Envelope::default()
-        };
-        if self.backend.is_none() {
-            match self.shared.backends.connect(&self.stranger()).await {
-                Ok(backend) => self.backend = Some(backend),
-                Err(error) => {
-                    self.backend_failed(&error);
-                    let reply = match &error {
-                        BackendError::Refuses(_, reply) => relayed(reply),
-                        _ => try_again(),
-                    };
-                    self.say(&reply);
-                    return false;
-                }
-            }
-        }
-        let Some(line) = self.line_for_backend(command) else {
-            // It offered more when the client was greeted.
-            self.say(&try_again());
-            return false;
-        };
-        self.envelope.mail.clone_from(&line);
-        if let Some(reply) = self.ask(&line).await {
-            self.say(&relayed(&reply));
-            reply.is_positive()
-        } else {
-            self.say(&try_again());
-            false
-        }
-    }
-
-    /// MAIL with the parameters that this backend offers.
-    fn line_for_backend(&self, command: &Command) -> Option<String> {
-        let offer = &self.backend.as_ref()?.offer;
-        let Command::Mail { from, parameters } = command else {
-            return None;
-        };
-        let mut parameters = parameters.clone();
-        if offer.size.is_none() {
-            parameters.size = None;
-        }
-        let from = from.clone();
-        parameters
-            .fits(offer)
-            .then(|| Command::Mail { from, parameters }.to_wire())
-    }
-
-    async fn recipient(&mut self, command: &Command) -> bool {
-        let line = command.to_wire();
-        let reply = if self.envelope.lost {
-            None
-        } else {
-            self.ask(&line).await
-        };
-        if let Some(reply) = reply {
-            self.say(&relayed(&reply));
-            if reply.is_positive() {
-                self.envelope.recipients.push(line);
-            }
-            reply.is_positive()
-        } else {
-            self.envelope.lost = true;
-            self.say(&try_again());
-            false
-        }
-    }
-
-    /// Asks the backend of this message; `None` where it was lost.
-    async fn ask(&mut self, line: &str) -> Option<ServerReply> {
-        let answer = match &mut self.backend {
-            Some(backend) => backend.command(line).await,
-            None => return None,
-        };
-        match answer {
-            Ok(reply) if reply.code() != 421 => Some(reply),
-            Ok(_) => {
-                self.backend = None;
-                None
-            }
-            Err(error) => {
-                self.backend = None;
-                self.backend_failed(&error);
-                None
-            }
-        }
-    }
-
-    async fn message(
-        &mut self,
-        refused: Option<Refusal>,
-        size: u64,
-        content: &mut Vec<u8>,
-    ) -> Result<(), End> {
-        if let Some(refusal) = refused {
-            self.refuse_message(refusal, Some(size));
-            self.forget().await;
-            return if refusal.closes() {
-                Err(End::Closed)
-            } else {
-                Ok(())
-            };
-        }
-        let mut envelope = std::mem::take(&mut self.envelope);
-        let whole = match &mut envelope.spool {
-            Some(spool) => spool.add(content).await.is_ok(),
-            None => false,
-        };
-        content.clear();
-        let answer = if whole && !envelope.lost {
-            self.hand_over(&mut envelope).await
-        } else {
-            None
-        };
-        if !answer.as_ref().is_some_and(ServerReply::is_positive) && self.backend.is_some() {
-            // What it still remembers of this message it must forget.
-            if self.ask("RSET\r\n").await.is_none() {
-                self.backend = None;
-            }
-        }
-        let verdict = match &answer {
-            Some(reply) if reply.is_positive() => {
-                self.shared.counters.accepted.one();
-                self.shared.counters.octets.add(size);
-                "accept"
-            }
-            Some(reply) if reply.code() >= 500 => {
-                self.shared.counters.refused.one();
-                "refuse"
-            }
-            _ => {
-                self.shared.counters.tempfailed.one();
-                "tempfail"
-            }
-        };
-        let mut fields = vec![
-            ("verdict", json!(verdict)),
-            ("size", json!(size)),
-            ("recipients", json!(envelope.recipients.len())),
-            ("sender_domain", json!(envelope.from_domain)),
-            ("tls", json!(self.session.is_secure())),
-        ];
-        if let Some(backend) = &self.backend {
-            fields.push(("backend", json!(backend.address().to_string())));
-        }
-        if let Some(reply) = &answer {
-            fields.push(("code", json!(reply.code())));
-            fields.push(("answer", json!(reply.lines().last())));
-        }
-        self.log("message", &fields);
-        match answer {
-            Some(reply) => self.say(&relayed(&reply)),
-            None => self.say(&try_again()),
-        }
-        Ok(())
-    }
-
-    /// Hands a whole message to its backend. A backend that ended the conversation while the client was slow is
-    /// asked anew, as long as nothing of the message went out.
-    async fn hand_over(&mut self, envelope: &mut Envelope) -> Option<ServerReply> {
-        for again in [false, true] {
-            if again && !self.reopen(envelope).await {
-                return None;
-            }
-            let Some(mut backend) = self.backend.take() else {
-                continue;
-            };
-            let before = if backend.knows_client {
-                String::new()
-            } else {
-                self.received()
-            };
-            let Some(spool) = &mut envelope.spool else {
-                return None;
-            };
-            match backend.hand_over(&before, spool).await {
-                Ok(Handed::Answered(reply)) => {
-                    if reply.code() != 421 {
-                        self.backend = Some(backend);
-                    }
-                    return Some(reply);
-                }
-                Ok(Handed::NotBegun(error)) => self.backend_failed(&error),
-                Err(error) => {
-                    self.backend_failed(&error);
-                    return None;
-                }
-            }
-        }
-        None
-    }
-
-    /// The same envelope in a new conversation; every part of it must be accepted again.
-    async fn reopen(&mut self, envelope: &Envelope) -> bool {
-        match self.shared.backends.connect(&self.stranger()).await {
-            Ok(backend) => self.backend = Some(backend),
-            Err(error) => {
-                self.backend_failed(&error);
-                return false;
-            }
-        }
-        for line in std::iter::once(&envelope.mail).chain(&envelope.recipients) {
-            let reply = self.ask(line).await;
-            if !reply.is_some_and(|reply| reply.is_positive()) {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// The trace header that a relay must add (RFC 5321 section 4.4), where the backend cannot write the client's
-    /// address itself.
-    fn received(&self) -> String {
-        let date = DateTimePrinter::new().timestamp_to_string(&Timestamp::now());
-        let protocol = match (self.session.is_extended(), self.session.is_secure()) {
-            (true, true) => "ESMTPS",
-            (true, false) => "ESMTP",
-            (false, _) => "SMTP",
-        };
-        let address = match self.address.ip().to_canonical() {
-            std::net::IpAddr::V4(address) => address.to_string(),
-            std::net::IpAddr::V6(address) => format!("IPv6:{address}"),
-        };
-        format!(
-            "Received: from {} ([{address}])\r\n\tby {} (Mailkeep shield) with {protocol} id {};\r\n\t{}\r\n",
-            self.hello,
-            self.shared.name,
-            self.trace,
-            date.unwrap_or_else(|_| "Thu, 1 Jan 1970 00:00:00 +0000".to_owned()),
-        )
-    }
-
-    /// Lets the backend forget the message that has begun.
-    async fn forget(&mut self) {
-        let begun = !self.envelope.mail.is_empty();
-        self.envelope = Envelope::default();
-        self.deadline = None;
-        if begun && self.backend.is_some() {
-            // A backend that does not even forget is not asked again.
-            if !self
-                .ask("RSET\r\n")
-                .await
-                .is_some_and(|reply| reply.is_positive())
-            {
-                self.backend = None;
-            }
-        }
     }
 
     fn stranger(&self) -> Stranger {
