@@ -123,6 +123,8 @@ pub enum ActFailure {
     PackageUnavailable,
     /// The probe message did not arrive in time.
     ProbeLost,
+    /// The plan's recipe is gone, or is not what it was; the host was not asked.
+    RecipeMissing,
     /// Processes run old code.
     RunsOldCode,
     /// A mail service does not start, or does not answer.
@@ -149,6 +151,7 @@ impl ActFailure {
             Self::PackageManager => "package-manager",
             Self::PackageUnavailable => "package-unavailable",
             Self::ProbeLost => "probe-lost",
+            Self::RecipeMissing => "recipe-missing",
             Self::RunsOldCode => "runs-old-code",
             Self::ServiceDown => "service-down",
             Self::UnexpectedVersion => "unexpected-version",

@@ -196,12 +196,22 @@ impl Progress {
                     ActFailure::UnexpectedVersion if self.state == HostState::Soaking => {
                         HostEvent::LeaseLost
                     }
+                    // Says nothing against the patch, and without it there is no way back either.
+                    ActFailure::RecipeMissing
+                        if matches!(
+                            self.state,
+                            HostState::Patching | HostState::Proving | HostState::Soaking
+                        ) =>
+                    {
+                        HostEvent::LeaseLost
+                    }
                     ActFailure::ConfigurationChanged
                     | ActFailure::DiskFull
                     | ActFailure::MailServiceChanged
                     | ActFailure::PackageManager
                     | ActFailure::PackageUnavailable
                     | ActFailure::ProbeLost
+                    | ActFailure::RecipeMissing
                     | ActFailure::RunsOldCode
                     | ActFailure::ServiceDown
                     | ActFailure::Other

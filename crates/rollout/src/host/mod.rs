@@ -212,14 +212,24 @@ impl Hands for SshHands {
             return by_hand_only(product, order.act, host);
         }
         let limit = Duration::try_from(order.limit).unwrap_or_default();
-        let recipe = match self.recipe_of(variant) {
-            Ok(recipe) => recipe,
-            Err(detail) => {
-                return ActOutcome::Failed {
-                    kind: ActFailure::Other,
-                    detail,
-                };
-            }
+        let recipe = match order.act {
+            // These do nothing that a recipe says: a host comes back though it is gone.
+            Act::Lease | Act::Drain | Act::AwaitEmpty | Act::Return | Act::Release => None,
+            Act::Precheck
+            | Act::Save
+            | Act::Patch
+            | Act::Prove
+            | Act::Recheck
+            | Act::RollBack
+            | Act::ProveOld => match self.recipe_of(variant) {
+                Ok(recipe) => recipe,
+                Err(detail) => {
+                    return ActOutcome::Failed {
+                        kind: ActFailure::RecipeMissing,
+                        detail,
+                    };
+                }
+            },
         };
         // At each act anew: the controller may be another one than at the drain, or have moved.
         let probe_from = self
