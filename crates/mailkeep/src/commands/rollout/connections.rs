@@ -22,6 +22,9 @@ const LOCK: &str = "owner";
 /// make one.
 const SETTLED: Duration = Duration::from_mins(1);
 
+/// Directories that are made before it is given up.
+const TRIES: u32 = 5;
+
 /// The sockets of the connections lie in a directory of their own, nobody else's to use, which goes with
 /// this value; the connections end by themselves when they were idle for a minute.
 pub(super) struct SharedConnections {
@@ -48,17 +51,40 @@ impl SharedConnections {
 
     fn below(place: &Path) -> anyhow::Result<Self> {
         let what = || "cannot make a directory for ssh's sockets";
-        let directory = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .tempdir_in(place)
-            .with_context(what)?;
-        let lock = File::create(directory.path().join(LOCK)).with_context(what)?;
-        lock.lock().with_context(what)?;
-        clear(place, directory.path());
-        Ok(Self {
-            directory,
-            _lock: lock,
-        })
+        for _ in 0..TRIES {
+            let directory = tempfile::Builder::new()
+                .prefix(PREFIX)
+                .tempdir_in(place)
+                .with_context(what)?;
+            if let Some(lock) = own(directory.path()).with_context(what)? {
+                clear(place, directory.path());
+                return Ok(Self {
+                    directory,
+                    _lock: lock,
+                });
+            }
+        }
+        anyhow::bail!("{}: each was removed as soon as it was made", what())
+    }
+}
+
+/// Locks a directory of ours. `None` where another process was faster, took it for one that was left,
+/// and has removed it.
+fn own(directory: &Path) -> io::Result<Option<File>> {
+    let path = directory.join(LOCK);
+    let of_its_time = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(None),
+        _ => Err(error),
+    };
+    let lock = match File::create(&path) {
+        Ok(lock) => lock,
+        Err(error) => return of_its_time(error),
+    };
+    lock.lock()?;
+    // Whoever clears has the lock until all is gone.
+    match fs::symlink_metadata(&path) {
+        Ok(there) => Ok((there.ino() == lock.metadata()?.ino()).then_some(lock)),
+        Err(error) => of_its_time(error),
     }
 }
 
@@ -74,25 +100,33 @@ fn clear(place: &Path, own: &Path) {
             .to_str()
             .and_then(|name| name.strip_prefix(PREFIX))
             .is_some_and(|rest| rest.len() == 6 && rest.chars().all(char::is_alphanumeric));
-        if named && path != own && is_left(&path, own).unwrap_or(false) {
-            fs::remove_dir_all(&path).ok();
+        if named && path != own {
+            clear_if_left(&path, own).ok();
         }
     }
 }
 
-/// Whether a directory is one of ours whose owner is gone.
-fn is_left(path: &Path, own: &Path) -> io::Result<bool> {
+/// Removes a directory if it is one of ours whose owner is gone.
+fn clear_if_left(path: &Path, own: &Path) -> io::Result<()> {
     let (of, mine) = (fs::symlink_metadata(path)?, fs::metadata(own)?);
     if !of.is_dir() || of.uid() != mine.uid() {
-        return Ok(false);
+        return Ok(());
     }
     match File::options().write(true).open(path.join(LOCK)) {
-        Ok(lock) => Ok(!matches!(lock.try_lock(), Err(TryLockError::WouldBlock))),
+        // The lock is kept until all is gone: an owner that waits for it looks then.
+        Ok(lock) => match lock.try_lock() {
+            Ok(()) => fs::remove_dir_all(path),
+            Err(TryLockError::WouldBlock) => Ok(()),
+            Err(TryLockError::Error(error)) => Err(error),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let is_empty = fs::read_dir(path)?.next().is_none();
             // A clock that was set back makes it younger, never older.
             let age = SystemTime::elapsed(&of.modified()?).unwrap_or_default();
-            Ok(is_empty && age > SETTLED)
+            // Only an empty one can be removed so.
+            if age > SETTLED {
+                fs::remove_dir(path)?;
+            }
+            Ok(())
         }
         Err(error) => Err(error),
     }
@@ -142,5 +176,37 @@ mod tests {
         assert!(alive_at.exists() && own.directory.path().exists());
         drop(alive);
         assert!(!alive_at.exists());
+    }
+
+    #[test]
+    fn a_directory_that_was_cleared_before_it_was_locked_is_not_gone_on_with() {
+        let place = tempfile::tempdir().unwrap();
+        let made = place.path().join("mailkeep-aB3dE6");
+        fs::create_dir(&made).unwrap();
+        let clearing = File::create(made.join(LOCK)).unwrap();
+        clearing.lock().unwrap();
+        std::thread::scope(|scope| {
+            // Before it, between its two looks, or after it: wherever the owner is by now.
+            let owner = scope.spawn(|| own(&made));
+            // At once, as far as the owner can tell.
+            fs::rename(&made, place.path().join("cleared")).unwrap();
+            drop(clearing);
+            assert!(owner.join().unwrap().unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn controllers_that_start_at_once_leave_each_other_their_directories() {
+        let place = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            let start = || {
+                let made = (0..50).map(|_| SharedConnections::below(place.path()).unwrap());
+                made.collect::<Vec<_>>()
+            };
+            let starts = [(); 4].map(|()| scope.spawn(start));
+            for made in starts.map(|start| start.join().unwrap()).iter().flatten() {
+                assert!(made.directory.path().join(LOCK).exists());
+            }
+        });
     }
 }
