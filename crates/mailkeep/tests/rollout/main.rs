@@ -21,7 +21,7 @@ use std::time::Instant;
 use at_work::{AtWork, LONGEST};
 use common::Ran;
 use common::server::mail_server;
-use mailkeep_model::{EventKind, Realm, RegionName, RolloutOutcome, TeamName};
+use mailkeep_model::{Act, EventKind, Realm, RegionName, RolloutOutcome, TeamName};
 use mailkeep_store::{SqliteStore, Store as _};
 use town::{Town, ada};
 
@@ -334,6 +334,55 @@ fn a_rollout_that_nobody_approves_any_more_brings_its_hosts_back_and_begins_noth
 }
 
 #[test]
+fn approvals_that_nobody_can_read_today_stop_a_rollout_until_somebody_can() {
+    let test = "approvals_that_nobody_can_read_today_stop_a_rollout_until_somebody_can";
+    let bin = |town: &Town| town.bench.path("bin").display().to_string();
+    for without in ["ssh-keygen", "allowed"] {
+        let Some(town) = Town::new(3, test) else {
+            return;
+        };
+        town.approve();
+        town.begin_and_leave("mx1", Act::Drain, &["leased", "drained"]);
+        let (there, away) = (town.bench.path("allowed"), town.bench.path("away"));
+        if without == "allowed" {
+            std::fs::rename(&there, &away).unwrap();
+        }
+        let run = |args: &[&str]| {
+            let mut command = town.command(&["rollout", args[0], town.short()]);
+            command.args(&args[1..]);
+            if without == "ssh-keygen" {
+                // Nothing but the stand-in for `ssh`.
+                command.env("PATH", bin(&town));
+            }
+            command
+        };
+        let start = ["start", "--probe-every", "0.1", "--stop-when-paused"];
+        let (status, said) = AtWork::new(run(&start)).ends();
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains("paused: approvals-unreadable: "), "{said}");
+        // Whoever was in work was finished, and nobody else begun.
+        assert_eq!(
+            town.report_state(),
+            ("paused".to_owned(), "proven".to_owned())
+        );
+        assert!(town.is("patched", "mx1") && !town.is("drained", "mx1"));
+        assert!(!town.is("leased", "mx2") && !town.is("patched", "mx2"));
+        // Nothing lets it begin more as long as nobody can read them.
+        for more in [&start[..], &["resume"]] {
+            let ran = Ran::of(&run(more).output().unwrap());
+            ran.exits(1).says("refused: approvals-unreadable: ");
+        }
+        assert!(!town.is("leased", "mx2"));
+        if without == "allowed" {
+            std::fs::rename(&away, &there).unwrap();
+        }
+        town.run(&["rollout", "resume", town.short()]).exits(0);
+        assert_eq!(town.start().ends().0, Some(0));
+        town.check_rules();
+    }
+}
+
+#[test]
 fn with_nothing_in_hand_a_rollout_that_nobody_approves_any_more_is_refused_until_they_do() {
     let test =
         "with_nothing_in_hand_a_rollout_that_nobody_approves_any_more_is_refused_until_they_do";
@@ -352,12 +401,8 @@ fn with_nothing_in_hand_a_rollout_that_nobody_approves_any_more_is_refused_until
     assert_eq!(town.start().ends().0, Some(0));
 }
 
-#[test]
-fn a_recipe_that_changes_in_mid_rollout_changes_nothing_of_what_was_approved() {
-    let test = "a_recipe_that_changes_in_mid_rollout_changes_nothing_of_what_was_approved";
-    let Some(mut town) = Town::new(2, test) else {
-        return;
-    };
+/// Has the plan name a recipe: its text.
+fn plan_with_a_recipe(town: &mut Town) -> &'static str {
     let recipe = "format = 1\n[[proof]]\nname = \"up\"\nrun = \"true\"\n";
     town.bench.write("postfix.toml", recipe);
     let read = |_: &str| Ok(recipe.as_bytes().to_vec());
@@ -366,6 +411,16 @@ fn a_recipe_that_changes_in_mid_rollout_changes_nothing_of_what_was_approved() {
         .reference();
     town.plan_again(|plan| plan.variants[0].recipe = Some(reference));
     town.approve();
+    recipe
+}
+
+#[test]
+fn a_recipe_that_changes_in_mid_rollout_changes_nothing_of_what_was_approved() {
+    let test = "a_recipe_that_changes_in_mid_rollout_changes_nothing_of_what_was_approved";
+    let Some(mut town) = Town::new(2, test) else {
+        return;
+    };
+    let recipe = plan_with_a_recipe(&mut town);
     town.bench.write("postfix.toml", "format = 1\n");
     town.run(&["rollout", "start", town.short()])
         .exits(1)
@@ -376,6 +431,34 @@ fn a_recipe_that_changes_in_mid_rollout_changes_nothing_of_what_was_approved() {
     let (status, said) = town.start().ends();
     assert_eq!(status, Some(0), "{said}");
     town.check_rules();
+}
+
+#[test]
+fn a_recipe_that_is_gone_leaves_no_host_drained_that_serves_or_was_not_changed() {
+    let test = "a_recipe_that_is_gone_leaves_no_host_drained_that_serves_or_was_not_changed";
+    let drained = (Act::Drain, &["leased", "drained"][..], "untouched");
+    let serving = (Act::Return, &["leased", "saved", "patched"][..], "unproven");
+    for ((last, marks, end), is_aborted) in [(drained, false), (drained, true), (serving, false)] {
+        let Some(mut town) = Town::new(2, test) else {
+            return;
+        };
+        plan_with_a_recipe(&mut town);
+        // Nothing was kept: it was begun by a version that kept none, say.
+        town.begin_and_leave("mx1", last, marks);
+        std::fs::remove_file(town.bench.path("postfix.toml")).unwrap();
+        if is_aborted {
+            town.run(&["rollout", "abort", town.short(), "--reason", "enough"])
+                .exits(0);
+        }
+        let (status, said) = town.start().ends();
+        assert_eq!(status, Some(1), "{said}");
+        let why = "recipe-changed: the recipe postfix.toml";
+        assert!(said.contains(why), "{said}");
+        let ended = ("aborted".to_owned(), end.to_owned());
+        assert_eq!(town.report_state(), ended, "{said}");
+        assert!(!town.is("drained", "mx1"), "{said}");
+        town.check_rules();
+    }
 }
 
 #[test]

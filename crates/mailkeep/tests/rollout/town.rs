@@ -23,6 +23,7 @@ use crate::common::{Bench, Ran};
 
 /// Answers for hosts: keeps their state in files, and breaks nothing without writing it down.
 const SSH: &str = r#"#!/bin/sh
+PATH=/usr/bin:/bin
 case " $* " in *" -G "*)
     for host; do :; done
     echo "hostname 127.0.1.${host#mx}"
@@ -228,12 +229,44 @@ impl Town {
 
     /// Begins the rollout, and leaves a host held by it, as far as the journal goes.
     pub(crate) fn hold(&self, host: &str) {
+        let no_lease = ActOutcome::Failed {
+            kind: ActFailure::LeaseLost,
+            detail: "no lease".to_owned(),
+        };
+        let done = || ActOutcome::Done { seen: Vec::new() };
+        let looked = [(Act::Precheck, done()), (Act::Lease, done())];
+        let acts = looked.into_iter().chain([(Act::Drain, no_lease)]);
+        self.begin(host, acts);
+    }
+
+    /// Begins the rollout, and leaves a host when it came so far, with these marks on it, as if the
+    /// controller was killed then.
+    pub(crate) fn begin_and_leave(&self, host: &str, last: Act, marks: &[&str]) {
+        let acts = [
+            Act::Precheck,
+            Act::Lease,
+            Act::Drain,
+            Act::AwaitEmpty,
+            Act::Save,
+            Act::Patch,
+            Act::Prove,
+            Act::Return,
+        ];
+        let far = acts.iter().position(|act| *act == last).unwrap();
+        let done = |act: &Act| (*act, ActOutcome::Done { seen: Vec::new() });
+        self.begin(host, acts.iter().take(far + 1).map(done));
+        for mark in marks {
+            std::fs::write(self.hosts.join(format!("{mark}-{host}")), b"").unwrap();
+        }
+    }
+
+    fn begin(&self, host: &str, acts: impl IntoIterator<Item = (Act, ActOutcome)>) {
         let plan = &self.id;
         let mut kinds = vec![EventKind::RolloutStarted {
             plan: plan.clone(),
             by: ada(),
         }];
-        for act in [Act::Precheck, Act::Lease, Act::Drain] {
+        for (act, result) in acts {
             kinds.push(EventKind::ActStarted {
                 plan: plan.clone(),
                 host: name(host),
@@ -247,14 +280,7 @@ impl Town {
                 act,
                 attempt: 1,
                 fence: 1,
-                result: if act == Act::Drain {
-                    ActOutcome::Failed {
-                        kind: ActFailure::LeaseLost,
-                        detail: "no lease".to_owned(),
-                    }
-                } else {
-                    ActOutcome::Done { seen: Vec::new() }
-                },
+                result,
             });
         }
         self.note(kinds);
@@ -358,6 +384,13 @@ impl Town {
     pub(crate) fn report(&self) -> serde_json::Value {
         self.run(&["rollout", "report", self.short(), "--format", "json"])
             .json()
+    }
+
+    /// Where the rollout stands, and its first host.
+    pub(crate) fn report_state(&self) -> (String, String) {
+        let report = self.report();
+        let word = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        (word(&report["state"]), word(&report["hosts"][0]["state"]))
     }
 
     pub(crate) fn check_rules(&self) {

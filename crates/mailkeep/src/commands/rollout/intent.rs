@@ -7,6 +7,7 @@ use mailkeep_rollout::evidence::RolloutState;
 use mailkeep_store::Store as _;
 
 use super::place::Place;
+use super::start::refuse::approval;
 use super::{account, actor, only_now, open};
 use crate::app::{App, LoadedFleet};
 use crate::cli::rollout::{IntentArgs, ResumeArgs};
@@ -87,6 +88,20 @@ fn file(
     let state = account(&store, &kept, app.now)?.state;
     match intent(kept.id.clone(), actor(app, team), state) {
         Ok(kind) => {
+            // To resume lets hosts begin, as a start does: the pause may be there because nobody could
+            // read the approvals.
+            if let EventKind::RolloutResumed { .. } = kind {
+                let Some(fleet) = &fleet else {
+                    bail!(
+                        "there is no fleet file, and without it nobody can tell whether the plan is \
+                         approved; name it with --fleet"
+                    );
+                };
+                if let Some(refusal) = approval(&store, fleet, &kept) {
+                    App::warn(&format!("refused: {refusal}"));
+                    return Ok(Done::Findings);
+                }
+            }
             let at = app.now;
             let realm = kept.plan.realm;
             store.append_event(&Event { at, realm, kind })?;

@@ -1,7 +1,7 @@
 //! `mailkeep rollout start`: everything a rollout needs is put together here, and the driver let go.
 
 mod last_words;
-mod refuse;
+pub(super) mod refuse;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -94,7 +94,7 @@ pub(super) fn run(app: &App, args: &StartArgs) -> anyhow::Result<Done> {
             tell_refusals(&refusals);
             return Ok(Done::Findings);
         }
-        work.abort(&mut store, &refusals, &in_hand)?;
+        work.begin_no_more(&mut store, &told, &refusals, &in_hand)?;
     }
     work.place
         .keep_recipes(recipes.iter().flat_map(|(_, files)| files))?;
@@ -133,7 +133,7 @@ fn in_hand(told: &Evidence) -> Vec<&str> {
 
 fn tell_refusals(refusals: &[Refusal]) {
     for refusal in refusals {
-        App::warn(&format!("refused: {}: {}", refusal.kind, refusal.detail));
+        App::warn(&format!("refused: {refusal}"));
     }
 }
 
@@ -169,7 +169,12 @@ impl Work<'_> {
             RolloutState::Aborting
             | RolloutState::Proven
             | RolloutState::Partly
-            | RolloutState::Aborted => return Ok((recipes, Vec::new())),
+            | RolloutState::Aborted => {
+                for refusal in changed {
+                    App::warn(&format!("warning: {refusal}"));
+                }
+                return Ok((recipes, Vec::new()));
+            }
         };
         refusals.extend(changed);
         Ok((recipes, refusals))
@@ -194,30 +199,38 @@ impl Work<'_> {
         Ok(Done::Nothing)
     }
 
-    /// Lets a rollout begin nothing more. To leave it alone would leave hosts out of service.
-    fn abort(
+    /// Lets a rollout begin nothing more: until somebody resumes it where nobody can tell today whether
+    /// it may, else for good. To leave it alone would leave hosts out of service.
+    fn begin_no_more(
         &self,
         store: &mut SqliteStore,
+        told: &Evidence,
         refusals: &[Refusal],
         in_hand: &[&str],
     ) -> anyhow::Result<()> {
-        let words = |refusal: &Refusal| format!("{}: {}", refusal.kind, refusal.detail);
-        let why: Vec<String> = refusals.iter().map(words).collect();
+        let why: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
         let reason = text::printable_max(&why.join("; "), MAX_REASON);
+        let pauses = refusals.iter().all(Refusal::is_of_today);
         App::warn(&format!(
-            "aborted: {reason}; what was begun is brought to its end, and nothing else begins: {}",
+            "{}: {reason}; what was begun is brought to its end, and nothing else begins: {}",
+            if pauses { "paused" } else { "aborted" },
             in_hand.join(", ")
         ));
+        if pauses && told.reason.as_ref() == Some(&reason) {
+            return Ok(());
+        }
+        let plan = self.kept.id.clone();
+        let by = Actor {
+            name: "mailkeep".to_owned(),
+            team: None,
+        };
         store.append_event(&Event {
             at: crate::now_precisely(),
             realm: self.kept.plan.realm,
-            kind: EventKind::RolloutAborted {
-                plan: self.kept.id.clone(),
-                by: Actor {
-                    name: "mailkeep".to_owned(),
-                    team: None,
-                },
-                reason,
+            kind: if pauses {
+                EventKind::RolloutPaused { plan, by, reason }
+            } else {
+                EventKind::RolloutAborted { plan, by, reason }
             },
         })?;
         Ok(())

@@ -1,8 +1,10 @@
 //! Why a plan is not begun, or not gone on with: each reason a typed fact with a stable name.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use mailkeep_model::{
     EventKind, HostName, Lifecycle, Plan, PlanStep, Realm, RecipeRef, RecordedEvent, RegionName,
     ServiceName, Timestamp, text,
@@ -23,13 +25,28 @@ const MOST_TOLD: usize = 20;
 
 /// A reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    /// Its stable name: `facts-changed`, `hosts-elsewhere`, `not-approved`, `other-realm`,
-    /// `plan-not-kept`, `recipe-changed`, `replaced`, `services-elsewhere`.
+pub(in super::super) struct Refusal {
+    /// Its stable name: `approvals-unreadable`, `facts-changed`, `hosts-elsewhere`, `not-approved`,
+    /// `other-realm`, `plan-not-kept`, `recipe-changed`, `replaced`, `services-elsewhere`.
     pub(super) kind: &'static str,
     /// In words.
     pub(super) detail: String,
 }
+
+impl Refusal {
+    /// Whether it says only that nobody can tell today: no word against the plan.
+    pub(super) fn is_of_today(&self) -> bool {
+        self.kind == UNREADABLE
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.detail)
+    }
+}
+
+const UNREADABLE: &str = "approvals-unreadable";
 
 /// Every reason not to begin a plan, or to begin nothing more of one that was begun.
 pub(super) fn refusals(
@@ -57,14 +74,40 @@ pub(super) fn refusals(
         return Ok(found);
     }
     let has_begun = told.state != RolloutState::NotStarted;
-    let approved = match approval::state_of(store, fleet, kept) {
-        Ok(approved) => approved,
-        // No host may stay out of service because signatures cannot be verified today.
-        Err(error) if has_begun => {
-            refuse("not-approved", format!("nobody can tell: {error:#}"));
-            return Ok(found);
+    if let Some(Refusal { kind, detail }) = approval(store, fleet, kept) {
+        refuse(kind, detail);
+    }
+    // What is begun is checked host by host, by looking at the host.
+    if !has_begun {
+        for detail in changed(store, fleet, kept)? {
+            refuse("facts-changed", detail);
         }
-        Err(error) => return Err(error),
+        others(store, fleet, kept, told, &mut refuse)?;
+    }
+    Ok(found)
+}
+
+/// What approval lacks by now, or why nobody can tell.
+pub(in super::super) fn approval(
+    store: &SqliteStore,
+    fleet: &LoadedFleet,
+    kept: &Kept,
+) -> Option<Refusal> {
+    let signers = fleet.file.approvals.allowed_signers.as_deref();
+    // To `ssh-keygen` a file that cannot be read is one that names nobody.
+    let readable = signers.map_or(Ok(()), |path| {
+        let path = fleet.resolve(path);
+        let read = std::fs::read(&path).map(drop);
+        read.with_context(|| format!("cannot read {}", path.display()))
+    });
+    let approved = match readable.and_then(|()| approval::state_of(store, fleet, kept)) {
+        Ok(approved) => approved,
+        Err(error) => {
+            return Some(Refusal {
+                kind: UNREADABLE,
+                detail: format!("nobody can tell whether it is approved: {error:#}"),
+            });
+        }
     };
     for invalid in &approved.invalid {
         let part = invalid.region.as_ref().map_or_else(
@@ -76,23 +119,13 @@ pub(super) fn refusals(
             invalid.team, invalid.why
         ));
     }
-    if !approved.is_approved() {
-        refuse(
-            "not-approved",
-            format!(
-                "approval is missing of {}; `mailkeep plan approve` gives it",
-                approved.missing_in_words()
-            ),
-        );
-    }
-    // What is begun is checked host by host, by looking at the host.
-    if !has_begun {
-        for detail in changed(store, fleet, kept)? {
-            refuse("facts-changed", detail);
-        }
-        others(store, fleet, kept, told, &mut refuse)?;
-    }
-    Ok(found)
+    (!approved.is_approved()).then(|| Refusal {
+        kind: "not-approved",
+        detail: format!(
+            "approval is missing of {}; `mailkeep plan approve` gives it",
+            approved.missing_in_words()
+        ),
+    })
 }
 
 /// Recipes, each with the files it was read from: their paths relative to the fleet file.
