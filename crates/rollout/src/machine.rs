@@ -47,11 +47,13 @@ pub enum HostEvent {
     OutOfReach,
     /// The executor takes it back without a failure of its own; never while an act is under way.
     CalledOff,
+    /// The same, before its patch was begun.
+    CalledOffUnbegun,
 }
 
 impl HostEvent {
     /// Every event.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Begun,
         Self::LookAgain,
         Self::Done,
@@ -64,6 +66,7 @@ impl HostEvent {
         Self::Unreachable,
         Self::OutOfReach,
         Self::CalledOff,
+        Self::CalledOffUnbegun,
     ];
 
     /// The stable name.
@@ -72,6 +75,7 @@ impl HostEvent {
             Self::AlreadyDone => "already-done",
             Self::Begun => "begun",
             Self::CalledOff => "called-off",
+            Self::CalledOffUnbegun => "called-off-unbegun",
             Self::ChangedByOthers => "changed-by-others",
             Self::Done => "done",
             Self::Failed => "failed",
@@ -109,7 +113,8 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             | E::ChangedByOthers
             | E::LeaseLost
             | E::Unreachable
-            | E::OutOfReach => illegal,
+            | E::OutOfReach
+            | E::CalledOffUnbegun => illegal,
         },
         S::Prechecking => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Prechecking),
@@ -119,7 +124,7 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach | E::CalledOff => {
                 Ok(S::Untouched)
             }
-            E::LookAgain | E::ChangedByOthers => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOffUnbegun => illegal,
         },
         S::Ready => match event {
             E::Begun => Ok(S::Leasing),
@@ -133,7 +138,8 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             | E::ChangedByOthers
             | E::LeaseLost
             | E::Unreachable
-            | E::OutOfReach => illegal,
+            | E::OutOfReach
+            | E::CalledOffUnbegun => illegal,
         },
         S::Leasing => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Leasing),
@@ -142,34 +148,34 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             E::Failed | E::LeaseLost => Ok(S::Untouched),
             // It may have been taken all the same.
             E::Overdue | E::OutOfReach | E::CalledOff => Ok(S::ReleasingUntouched),
-            E::LookAgain | E::ChangedByOthers => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOffUnbegun => illegal,
         },
         S::Draining => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Draining),
             E::Done | E::AlreadyDone => Ok(S::Emptying),
             E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::BackingOut),
             E::LeaseLost => Ok(S::Held),
-            E::LookAgain | E::ChangedByOthers => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOffUnbegun => illegal,
         },
         S::Emptying => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Emptying),
             E::Done | E::AlreadyDone => Ok(S::Saving),
             E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::BackingOut),
             E::LeaseLost => Ok(S::Held),
-            E::LookAgain | E::ChangedByOthers => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOffUnbegun => illegal,
         },
         S::Saving => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Saving),
             E::Done | E::AlreadyDone => Ok(S::Patching),
             E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::BackingOut),
             E::LeaseLost => Ok(S::Held),
-            E::LookAgain | E::ChangedByOthers => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOffUnbegun => illegal,
         },
         S::Patching => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Patching),
             E::Done | E::AlreadyDone => Ok(S::Proving),
-            // Seen before anything was done, which would have hidden it.
-            E::ChangedByOthers => Ok(S::BackingOut),
+            // Nothing was done yet. What others did meanwhile is not ours to take back.
+            E::ChangedByOthers | E::CalledOffUnbegun => Ok(S::BackingOut),
             // From here on only the saved versions are known to be good.
             E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::RollingBack),
             E::LeaseLost => Ok(S::Held),
@@ -182,7 +188,7 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             // What nobody could ask for so long says nothing against the patch, and the way back could
             // not be proven either.
             E::Overdue | E::LeaseLost => Ok(S::Held),
-            E::LookAgain | E::ChangedByOthers => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOffUnbegun => illegal,
         },
         S::Returning => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Returning),
@@ -190,7 +196,7 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             // Mail may flow again: it is kept away before anything else is done.
             E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::DrainingAgain),
             E::LeaseLost => Ok(S::Unproven),
-            E::LookAgain | E::ChangedByOthers => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOffUnbegun => illegal,
         },
         S::Soaking => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Soaking),
@@ -198,21 +204,21 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             E::Done | E::AlreadyDone | E::ChangedByOthers => Ok(S::Releasing),
             E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::DrainingAgain),
             E::LeaseLost => Ok(S::Unproven),
-            E::LookAgain => illegal,
+            E::LookAgain | E::CalledOffUnbegun => illegal,
         },
         S::Releasing => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Releasing),
             E::Done | E::AlreadyDone | E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach => {
                 Ok(S::Proven)
             }
-            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff | E::CalledOffUnbegun => illegal,
         },
         S::DrainingAgain => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::DrainingAgain),
             E::Done | E::AlreadyDone => Ok(S::EmptyingAgain),
             // It serves, or may serve: nothing is changed below it.
             E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach | E::CalledOff => Ok(S::Unproven),
-            E::LookAgain | E::ChangedByOthers => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOffUnbegun => illegal,
         },
         S::EmptyingAgain => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::EmptyingAgain),
@@ -220,45 +226,45 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             // again (RFC 5321 section 4.5.4.1).
             E::Done | E::AlreadyDone | E::Overdue | E::Failed => Ok(S::RollingBack),
             E::LeaseLost | E::OutOfReach => Ok(S::Held),
-            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff | E::CalledOffUnbegun => illegal,
         },
         S::RollingBack => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::RollingBack),
             E::Done | E::AlreadyDone => Ok(S::ProvingOld),
             E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach => Ok(S::Held),
-            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff | E::CalledOffUnbegun => illegal,
         },
         S::ProvingOld => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::ProvingOld),
             E::Done | E::AlreadyDone => Ok(S::ReturningOld),
             E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach => Ok(S::Held),
-            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff | E::CalledOffUnbegun => illegal,
         },
         S::ReturningOld => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::ReturningOld),
             E::Done | E::AlreadyDone => Ok(S::ReleasingOld),
             E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach => Ok(S::Held),
-            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff | E::CalledOffUnbegun => illegal,
         },
         S::ReleasingOld => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::ReleasingOld),
             E::Done | E::AlreadyDone | E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach => {
                 Ok(S::RolledBack)
             }
-            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff | E::CalledOffUnbegun => illegal,
         },
         S::BackingOut => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::BackingOut),
             E::Done | E::AlreadyDone => Ok(S::ReleasingUntouched),
             E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach => Ok(S::Held),
-            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff | E::CalledOffUnbegun => illegal,
         },
         S::ReleasingUntouched => match event {
             E::Begun | E::NotYet | E::Unreachable => Ok(S::ReleasingUntouched),
             E::Done | E::AlreadyDone | E::Overdue | E::Failed | E::LeaseLost | E::OutOfReach => {
                 Ok(S::Untouched)
             }
-            E::LookAgain | E::ChangedByOthers | E::CalledOff => illegal,
+            E::LookAgain | E::ChangedByOthers | E::CalledOff | E::CalledOffUnbegun => illegal,
         },
         S::Proven | S::RolledBack | S::Untouched | S::Held | S::Unproven => match event {
             E::Begun
@@ -272,7 +278,8 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             | E::LeaseLost
             | E::Unreachable
             | E::OutOfReach
-            | E::CalledOff => illegal,
+            | E::CalledOff
+            | E::CalledOffUnbegun => illegal,
         },
     }
 }
@@ -555,7 +562,8 @@ mod tests {
                 if to == HostState::ReturningOld {
                     assert_eq!(from, HostState::ProvingOld);
                 }
-                if to == HostState::BackingOut && event != HostEvent::ChangedByOthers {
+                let unbegun = [HostEvent::ChangedByOthers, HostEvent::CalledOffUnbegun];
+                if to == HostState::BackingOut && !unbegun.contains(&event) {
                     assert!(matches!(
                         from,
                         HostState::Draining | HostState::Emptying | HostState::Saving
@@ -563,6 +571,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_patch_that_was_not_begun_is_not_rolled_back() {
+        let moves: Vec<(HostState, HostState)> = HostState::ALL
+            .into_iter()
+            .filter_map(|from| Some((from, next(from, HostEvent::CalledOffUnbegun).ok()?)))
+            .collect();
+        assert_eq!(moves, [(HostState::Patching, HostState::BackingOut)]);
     }
 
     #[test]

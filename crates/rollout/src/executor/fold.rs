@@ -105,14 +105,18 @@ impl Executor {
     ) -> Result<(), ApplyError> {
         let at = self.step_named(host)?;
         if let Some(progress) = self.hosts.get_mut(at) {
-            let to = machine::next(progress.state, HostEvent::CalledOff).map_err(|source| {
-                ApplyError::Illegal {
+            let event = if progress.state == HostState::Patching && progress.fresh() {
+                HostEvent::CalledOffUnbegun
+            } else {
+                HostEvent::CalledOff
+            };
+            let to =
+                machine::next(progress.state, event).map_err(|source| ApplyError::Illegal {
                     host: host.clone(),
                     source,
-                }
-            })?;
+                })?;
             progress.trouble = Some(format!("{}: {detail}", reason.name()));
-            self.enter(at, to, HostEvent::CalledOff, time);
+            self.enter(at, to, event, time);
         }
         Ok(())
     }
@@ -193,7 +197,8 @@ impl Executor {
             | HostEvent::ChangedByOthers
             | HostEvent::LeaseLost
             | HostEvent::OutOfReach
-            | HostEvent::CalledOff => None,
+            | HostEvent::CalledOff
+            | HostEvent::CalledOffUnbegun => None,
         };
         progress.retry_at = pause.map(|pause| later(time, pause));
         self.enter(at, to, event, time);
@@ -224,6 +229,7 @@ impl Executor {
                     | HostEvent::LeaseLost
                     | HostEvent::OutOfReach
                     | HostEvent::CalledOff
+                    | HostEvent::CalledOffUnbegun
             );
             if event == HostEvent::ChangedByOthers && from == HostState::Soaking {
                 self.changed = Some(at);

@@ -732,9 +732,10 @@ fn an_abort_keeps_a_host_from_its_patch_up_to_the_last_moment() {
         reason: "no longer approved".to_owned(),
     });
     bench.run(&mut |_, _, _| done());
-    assert!(!bench.acts("mx1").contains(&"patch"));
+    // Nothing was changed, so nothing is taken back: what others did there meanwhile is theirs.
+    assert!(bench.acts("mx1").ends_with(&["save", "return", "release"]));
     assert_eq!(bench.called_off("mx1").unwrap().0, CallOff::Aborted);
-    assert_eq!(bench.state("mx1"), HostState::RolledBack);
+    assert_eq!(bench.state("mx1"), HostState::Untouched);
     assert_eq!(bench.executor.outcome(), Some(RolloutOutcome::Aborted));
 }
 
@@ -930,6 +931,31 @@ fn a_cluster_is_patched_together_or_not_at_all() {
         _ => done(),
     });
     assert_eq!(bench.state("st1"), HostState::RolledBack);
+    assert_eq!(bench.state("st2"), HostState::RolledBack);
+
+    // One waits before its patch for the other, which never comes so far.
+    let mut bench = Bench::new(plan.clone());
+    bench.run(&mut |host, act, attempt| match (host, act) {
+        ("st1", Act::AwaitEmpty) if attempt < 5 => ActOutcome::NotYet {
+            why: "one session".to_owned(),
+        },
+        ("st1", Act::Save) => failed(ActFailure::DiskFull),
+        _ => done(),
+    });
+    assert_eq!(bench.called_off("st2").unwrap().0, CallOff::ClusterBroken);
+    assert!(bench.acts("st2").ends_with(&["save", "return", "release"]));
+    assert_eq!(bench.state("st1"), HostState::Untouched);
+    assert_eq!(bench.state("st2"), HostState::Untouched);
+
+    // A patch that was begun, however far it came, is taken back.
+    let mut bench = Bench::new(plan.clone());
+    bench.run(&mut |host, act, _| match (host, act) {
+        ("st1", Act::Patch) => failed(ActFailure::PackageManager),
+        ("st2", Act::Patch) => failed(ActFailure::Unreachable),
+        _ => done(),
+    });
+    assert_eq!(bench.called_off("st2").unwrap().0, CallOff::ClusterBroken);
+    assert!(bench.acts("st2").contains(&"roll-back"));
     assert_eq!(bench.state("st2"), HostState::RolledBack);
 
     let mut bench = Bench::new(plan);
