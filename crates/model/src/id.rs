@@ -148,6 +148,15 @@ impl FeedId {
     }
 }
 
+impl PlanId {
+    /// The first twelve digits, for a person: enough to tell apart any number of plans that a fleet ever
+    /// has, as git does.
+    pub fn short(&self) -> &str {
+        let digits = self.0.strip_prefix("sha256:").unwrap_or(&self.0);
+        digits.get(..12).unwrap_or(digits)
+    }
+}
+
 impl AdvisoryId {
     /// Whether this is a CVE id, by its form.
     pub fn is_cve(&self) -> bool {

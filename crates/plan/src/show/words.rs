@@ -165,11 +165,7 @@ pub fn not_planned(reason: &NotPlannedReason) -> String {
             format!("{region} has no window long enough within {days} days")
         }
         Reason::PlannedElsewhere { plan } => {
-            // As many digits as tell it apart, see `planning::kept` of the command line.
-            let digits = plan.as_str().strip_prefix("sha256:");
-            let short = digits.and_then(|digits| digits.get(..12));
-            let named = short.unwrap_or(plan.as_str());
-            format!("plan {named} has it and has not ended")
+            format!("plan {} has it and has not ended", plan.short())
         }
         Reason::RecipeWithoutFix {
             package,

@@ -4,7 +4,6 @@
 //! Entry type: [`ProvingHands`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::SignedDuration;
 use mailkeep_model::{Act, ActFailure, ActOutcome, HostName, PlanId, ServiceName, Timestamp};
@@ -19,7 +18,7 @@ use crate::hands::{Hands, Order};
 const TRIES: usize = 3;
 
 /// From one look for the message to the next.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(1);
 
 /// What a drained host says of whom it still lets in (`scripts/common.sh`).
 const LETS_IN: &str = "lets-in ";
@@ -111,7 +110,7 @@ impl<H> ProvingHands<H> {
         let mut outcome = Ok(());
         for attempt in 0..TRIES {
             if attempt > 0 {
-                self.clock.pause(LOOK_EVERY);
+                self.clock.pause(LOOK_EVERY.unsigned_abs());
             }
             outcome = self.post.greets(host, service);
             if outcome.is_ok() {
@@ -192,9 +191,9 @@ impl<H> ProvingHands<H> {
         for (number, tries_left) in (proof.first..).zip((1..=TRIES).rev()) {
             let left = proof.until.duration_since(self.clock.now());
             // Less a look that takes its time.
-            let wait = share(left, tries_left) - LOOK_EVERY_SIGNED * 2;
+            let wait = share(left, tries_left) - LOOK_EVERY * 2;
             let wait = proof.late.min(wait);
-            if wait < LOOK_EVERY_SIGNED {
+            if wait < LOOK_EVERY {
                 return Err(ActOutcome::NotYet {
                     why: format!("there was no time left for a probe through {service}"),
                 });
@@ -209,7 +208,7 @@ impl<H> ProvingHands<H> {
                 HandIn::Refused { why, for_good } => {
                     trouble = format!("refused ({why})");
                     if for_good {
-                        self.clock.pause(LOOK_EVERY);
+                        self.clock.pause(LOOK_EVERY.unsigned_abs());
                         continue;
                     }
                     // It had as long as a message may take.
@@ -241,7 +240,7 @@ impl<H> ProvingHands<H> {
                 if self.clock.now().duration_since(handed) >= wait {
                     break;
                 }
-                self.clock.pause(LOOK_EVERY);
+                self.clock.pause(LOOK_EVERY.unsigned_abs());
             }
         }
         // Only a look that worked can make a message missing: the mailbox may lie on another machine,
@@ -277,7 +276,7 @@ impl<H> ProvingHands<H> {
             match outcome {
                 HandIn::Refused {
                     for_good: false, ..
-                } if lasts < wait => self.clock.pause(LOOK_EVERY),
+                } if lasts < wait => self.clock.pause(LOOK_EVERY.unsigned_abs()),
                 outcome => return outcome,
             }
         }
@@ -295,8 +294,6 @@ struct Proof<'a> {
     /// The hands must be back by then.
     until: Timestamp,
 }
-
-const LOOK_EVERY_SIGNED: SignedDuration = SignedDuration::from_secs(1);
 
 /// One of so many equal parts.
 fn share(time: SignedDuration, parts: usize) -> SignedDuration {
