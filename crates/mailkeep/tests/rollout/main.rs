@@ -220,6 +220,16 @@ fn a_terminal_that_goes_away_leaves_no_act_half_done_and_the_host_is_named() {
     town.run(&["rollout", "status"])
         .exits(1)
         .prints("1 out of service, nobody carries it out");
+    // A script sees why the status is 1, too.
+    let all = town.run(&["rollout", "status", "--json"]).json();
+    let expected = serde_json::json!([true, ["mx1"], town.id.as_str(), "running"]);
+    let fields = ["unattended", "left_behind", "plan", "state"];
+    assert_eq!(
+        serde_json::json!(fields.map(|field| &all[0][field])),
+        expected
+    );
+    let one = ["rollout", "status", town.short(), "--json"];
+    assert_eq!(town.run(&one).json()["unattended"], true);
     town.run(&["rollout", "status", town.short()])
         .exits(1)
         .prints("nobody carries it out now; `mailkeep rollout start");
