@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Done;
 use crate::app::{App, write_whole};
 use crate::cli::rehearse::{FaultsNamed, RehearseArgs};
-use crate::planning::kept::{self, Kept, short};
+use crate::planning::kept::{self, Kept};
 use crate::planning::words;
 
 /// Hosts named that left the good path, in text; all of them are in the JSON.
@@ -160,7 +160,7 @@ impl Sum {
         writeln!(
             out,
             "Rehearsed {} ({hosts}) with {faults}, {seeds}. Nothing real was touched.\n",
-            short(&kept.id)
+            kept.id.short()
         )?;
         if let Some(figures) = first.map(|first| &first.figures)
             && let (1, Some(outcome), Some(end)) = (args.seeds, figures.outcome, figures.ended_at)

@@ -12,10 +12,6 @@ use mailkeep_store::Store;
 /// Ancestors looked at; a lineage longer than that is no lineage but a mistake.
 const MAX_ANCESTORS: usize = 1_000;
 
-/// Digits of an id that are shown to a person, as git does: enough to tell apart any number of plans
-/// that a fleet ever has.
-const SHORT: usize = 12;
-
 /// A plan with its id.
 #[derive(Debug, Clone)]
 pub struct Kept {
@@ -23,12 +19,6 @@ pub struct Kept {
     pub id: PlanId,
     /// The plan.
     pub plan: Plan,
-}
-
-/// The first digits of an id, for a person.
-pub fn short(id: &PlanId) -> &str {
-    let digits = id.as_str().strip_prefix("sha256:").unwrap_or(id.as_str());
-    digits.get(..SHORT).unwrap_or(digits)
 }
 
 /// A plan by its id or the beginning of one, else from a file of that name.

@@ -14,7 +14,7 @@ use mailkeep_model::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::kept::{Kept, short};
+use super::kept::Kept;
 use super::words::{count, length, local, utc};
 
 /// Hosts and packages named in one line; the rest is counted.
@@ -287,7 +287,7 @@ fn contact(fleet: &Fleet, team: &TeamName) -> Option<String> {
 }
 
 fn reference(kept: &Kept, region: &RegionName, team: &TeamName) -> String {
-    let id = short(&kept.id);
+    let id = kept.id.short();
     format!(
         "Plan {id} ({}).\nTo look at it: mailkeep plan show {id}\nTo agree: mailkeep plan approve {id} \
          --team {team} --region {region}\nTo move it: mailkeep plan shift {id} --region {region} --by 1h\n",
@@ -414,7 +414,7 @@ pub fn result(
             ledger.sent, ledger.delivered, ledger.duplicated, ledger.late, ledger.lost
         ));
     }
-    let id = short(&kept.id);
+    let id = kept.id.short();
     lines.push(format!(
         "Plan {id}: mailkeep plan show {id}; mailkeep rollout status {id}"
     ));

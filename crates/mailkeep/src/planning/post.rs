@@ -323,7 +323,7 @@ fn send_result(
         Road::Directory(directory) => {
             std::fs::create_dir_all(directory)
                 .with_context(|| format!("cannot make {}", directory.display()))?;
-            let path = directory.join(format!("result-{}.txt", super::kept::short(told.plan)));
+            let path = directory.join(format!("result-{}.txt", told.plan.short()));
             write_whole(&path, format!("{subject}\n\n{words}").as_bytes())
                 .with_context(|| format!("cannot write {}", path.display()))?;
             app.say(&format!("wrote {} for {names}", path.display()));

@@ -513,7 +513,7 @@ fn tell(
         app.say(&format!(
             "kept as {}; `mailkeep plan show {}` draws it",
             kept.id,
-            kept::short(&kept.id)
+            kept.id.short()
         ));
     }
     Ok(())

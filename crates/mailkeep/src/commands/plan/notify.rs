@@ -16,7 +16,7 @@ use super::super::Done;
 use super::fleet_of;
 use crate::app::{App, LoadedFleet};
 use crate::cli::plan::{NotifyArgs, ReserveArgs};
-use crate::planning::kept::{self, Kept, short};
+use crate::planning::kept::{self, Kept};
 use crate::planning::notices::{self, Reservation, result};
 use crate::planning::post::{Memory, Posted, Road, Told, post, remind, tell_result, withdraw};
 use crate::planning::words;
@@ -328,7 +328,7 @@ fn end_reservation(
         },
     })?;
     let why = plan.map_or("it was cancelled".to_owned(), |kept| {
-        format!("plan {} takes its place", short(&kept.id))
+        format!("plan {} takes its place", kept.id.short())
     });
     app.say(&format!("Reservation {name} has ended: {why}"));
     Ok(())

@@ -9,7 +9,7 @@ use mailkeep_plan::show;
 use serde_json::{Value, json};
 
 use crate::planning::approval::ApprovalState;
-use crate::planning::kept::{Kept, short};
+use crate::planning::kept::Kept;
 use crate::planning::words::{self, count, length, local, utc};
 
 /// Its head and its waves; end and exposure beside their bounds, where the report is at hand.
@@ -71,7 +71,7 @@ fn head(kept: &Kept, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "Plan {}, {} lane{drill}: {title}",
-        short(&kept.id),
+        kept.id.short(),
         plan.lane.name()
     )?;
     let regions: BTreeSet<_> = plan.steps.iter().map(|step| &step.region).collect();
@@ -80,7 +80,7 @@ fn head(kept: &Kept, out: &mut dyn Write) -> io::Result<()> {
         many => format!("{many} advisories"),
     };
     let parent = match &plan.parent {
-        Some(parent) => format!(", in place of {}", short(parent)),
+        Some(parent) => format!(", in place of {}", parent.short()),
         None => String::new(),
     };
     writeln!(
@@ -188,7 +188,7 @@ pub(super) fn approvals(state: &ApprovalState, out: &mut dyn Write) -> io::Resul
         writeln!(
             out,
             "It moves waves only; the approvals of {} count for all else.",
-            short(parent)
+            parent.short()
         )?;
     }
     if state.is_approved() {

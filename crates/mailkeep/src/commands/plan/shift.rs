@@ -47,7 +47,7 @@ pub(super) fn run(app: &App, args: &ShiftArgs) -> anyhow::Result<Done> {
         App::warn(&format!(
             "refused: a region moves its own waves by at most {allowed} minutes, all of them alike; \
              for more, the global team plans anew (mailkeep plan --parent {})",
-            kept::short(&kept.id)
+            kept.id.short()
         ));
         return Ok(Done::Findings);
     }

@@ -13,7 +13,7 @@ use super::{fleet_of, report};
 use crate::app::{App, LoadedFleet, write_whole};
 use crate::cli::plan::{PlanCheckArgs, PlanDiffArgs, PlanListArgs, PlanShowArgs, ShowFormat};
 use crate::planning::basis::{self, Progress};
-use crate::planning::kept::{self, Kept, short};
+use crate::planning::kept::{self, Kept};
 use crate::planning::{approval, mitigation, words};
 
 /// `plan list`.
@@ -54,7 +54,7 @@ pub(super) fn list(app: &App, args: &PlanListArgs) -> anyhow::Result<Done> {
             writeln!(
                 out,
                 "{}  {:<9}  {:>10}  made {}  ends {end}  {stands}\n              {}",
-                short(&kept.id),
+                kept.id.short(),
                 plan.lane.name(),
                 words::count(plan.steps.len(), "host"),
                 words::utc(plan.made_at),
@@ -104,7 +104,7 @@ pub(super) fn mitigations(app: &App, args: &PlanListArgs) -> anyhow::Result<Done
                 finding.host,
                 finding.verdict.advisory,
                 words::utc(found.since),
-                short(&found.plan),
+                found.plan.short(),
                 found.package
             );
             writeln!(out, "{}", text::printable(&line))?;

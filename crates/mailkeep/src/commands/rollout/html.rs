@@ -10,10 +10,9 @@ use super::view;
 use super::view::{moment, span};
 use crate::output::html::page::{Page, put};
 use crate::output::html::write_page;
-use crate::planning::kept::short;
 
 pub(super) fn write(told: &Evidence, out: &mut dyn Write) -> io::Result<()> {
-    let title = format!("Rollout {}: {}", short(&told.plan), told.state.name());
+    let title = format!("Rollout {}: {}", told.plan.short(), told.state.name());
     write_page(&title, out, |page| body(page, told))
 }
 

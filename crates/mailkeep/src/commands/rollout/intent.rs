@@ -12,7 +12,7 @@ use super::{account, actor, only_now, open};
 use crate::app::{App, LoadedFleet};
 use crate::cli::rollout::{IntentArgs, ResumeArgs};
 use crate::commands::Done;
-use crate::planning::kept::{self, short};
+use crate::planning::kept;
 
 /// Characters of a reason that are kept.
 pub(super) const MAX_REASON: usize = 500;
@@ -105,7 +105,7 @@ fn file(
             let at = app.now;
             let realm = kept.plan.realm;
             store.append_event(&Event { at, realm, kind })?;
-            let id = short(&kept.id);
+            let id = kept.id.short();
             if Place::of(app, fleet.as_ref(), &kept.id).is_attended() {
                 app.say(&format!(
                     "recorded; whoever carries plan {id} out sees it within a second or two"
@@ -121,7 +121,7 @@ fn file(
         Err(why) => {
             App::warn(&format!(
                 "the rollout of plan {} is {}: {why}",
-                short(&kept.id),
+                kept.id.short(),
                 state.name()
             ));
             Ok(Done::Findings)

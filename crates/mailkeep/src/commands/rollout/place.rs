@@ -10,7 +10,6 @@ use mailkeep_model::PlanId;
 use sha2::{Digest as _, Sha256};
 
 use crate::app::{App, LoadedFleet, write_private};
-use crate::planning::kept::short;
 
 /// A look whether somebody is at work has the lock for a moment; whoever wants it tries again.
 const TRIES: u32 = 5;
@@ -30,7 +29,7 @@ impl Place {
         // Not there yet, it is its own name.
         let state = std::fs::canonicalize(&state).unwrap_or(state);
         Self {
-            directory: state.join("rollouts").join(short(plan)),
+            directory: state.join("rollouts").join(plan.short()),
             state,
         }
     }

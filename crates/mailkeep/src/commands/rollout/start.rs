@@ -38,7 +38,7 @@ use crate::app::{App, LoadedFleet};
 use crate::cli::rollout::StartArgs;
 use crate::commands::Done;
 use crate::commands::scan::local_name;
-use crate::planning::kept::{self, Kept, short};
+use crate::planning::kept::{self, Kept};
 use last_words::last_words;
 use refuse::{Loaded, Refusal};
 
@@ -141,14 +141,14 @@ impl Work<'_> {
     fn tell_held(&self) {
         App::warn(&format!(
             "refused: held: another mailkeep on this machine carries plan {} out",
-            short(&self.kept.id)
+            self.kept.id.short()
         ));
     }
 
     fn tell_ended(&self, told: &Evidence) -> Done {
         self.app.say(&format!(
             "the rollout of plan {} has ended: {}",
-            short(&self.kept.id),
+            self.kept.id.short(),
             told.state.name()
         ));
         super::status::done(told.state)
@@ -407,7 +407,7 @@ impl Work<'_> {
 
     /// Says what a pause means for whoever waits here.
     fn tell_paused(&self) {
-        let id = short(&self.kept.id);
+        let id = self.kept.id.short();
         App::warn(&if self.args.stop_when_paused {
             format!("plan {id} is paused: hosts in work are finished, then this ends")
         } else {
@@ -467,7 +467,7 @@ fn show(kept: &Kept) -> anyhow::Result<()> {
     writeln!(
         out,
         "plan {}: {}",
-        short(&kept.id),
+        kept.id.short(),
         text::printable(&kept.plan.title)
     )?;
     for step in &kept.plan.steps {

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use mailkeep_model::{Act, ActOutcome, EventKind, HostState, RecordedEvent, Timestamp, text};
 use mailkeep_rollout::evidence::{Evidence, HostEvidence};
 
-use crate::planning::kept::short;
+use crate::planning::words::count;
 
 /// Colours, as a terminal's escape codes; empty where there are none.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +91,7 @@ pub(super) fn head(evidence: &Evidence) -> Vec<String> {
     let mut lines = vec![
         format!(
             "plan {} ({} lane): {}",
-            short(&evidence.plan),
+            evidence.plan.short(),
             match evidence.lane {
                 mailkeep_model::Lane::Emergency => "emergency",
                 mailkeep_model::Lane::Regular => "regular",
@@ -250,9 +250,9 @@ pub(super) fn event(recorded: &RecordedEvent) -> String {
     let what = match &recorded.event.kind {
         EventKind::PlanMade { hosts, title, .. } => format!("plan made for {hosts} hosts: {title}"),
         EventKind::PlanReported { report, .. } => format!(
-            "planned with {} hosts left out, {} deadlines missed",
-            report.not_planned.len(),
-            report.missed_deadlines.len()
+            "planned with {} left out, {} missed",
+            count(report.not_planned.len(), "host"),
+            count(report.missed_deadlines.len(), "deadline")
         ),
         EventKind::PlanApproved { region, team, .. } => match region {
             Some(region) => format!("{team} approved the part of {region}"),

@@ -10,7 +10,6 @@ use mailkeep_rollout::ledger::line;
 use super::super::view;
 use crate::app::App;
 use crate::commands::Done;
-use crate::planning::kept::short;
 
 /// Hosts named one by one; `rollout status` names all of them.
 const MOST_NAMED: usize = 20;
@@ -22,7 +21,7 @@ pub(super) fn last_words(
     end: &DriveEnd,
     figures: Option<Ledger>,
 ) -> Done {
-    let id = short(&told.plan);
+    let id = told.plan.short();
     if *end == DriveEnd::TakenOver {
         App::warn(&format!(
             "another controller has taken plan {id} over; this one has ended"

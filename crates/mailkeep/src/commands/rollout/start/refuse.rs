@@ -17,7 +17,7 @@ use super::super::account;
 use super::super::place::Place;
 use super::super::post::chain;
 use crate::app::LoadedFleet;
-use crate::planning::kept::{self, Kept, short};
+use crate::planning::kept::{self, Kept};
 use crate::planning::{approval, drift};
 
 /// Changed facts that are told one by one.
@@ -211,7 +211,7 @@ fn others(
             };
             refuse(
                 "replaced",
-                format!("plan {} replaces it and {how}", short(&other.id)),
+                format!("plan {} replaces it and {how}", other.id.short()),
             );
         }
         if !has_begun {
@@ -236,7 +236,7 @@ fn others(
                 "hosts-elsewhere",
                 format!(
                     "plan {} has not ended and has the same hosts: {}",
-                    short(&other.id),
+                    other.id.short(),
                     shared.join(", ")
                 ),
             );
@@ -253,7 +253,7 @@ fn others(
                 format!(
                     "plan {} has not ended and still takes servers out of {}; two rollouts cannot see \
                      to one minimum, so start this one when that one has ended, or abort it first",
-                    short(&other.id),
+                    other.id.short(),
                     services.into_iter().collect::<Vec<_>>().join(", ")
                 ),
             );
@@ -274,7 +274,7 @@ fn warn_of_rival(other: &Kept, ours: &BTreeSet<&HostName>, now: Timestamp) {
     if !shared.is_empty() {
         crate::app::App::warn(&format!(
             "plan {} is approved too, was not begun, and has the same hosts: {}",
-            short(&other.id),
+            other.id.short(),
             shared.join(", ")
         ));
     }
