@@ -117,6 +117,8 @@ pub enum ActFailure {
     LeaseLost,
     /// Its greeting, EHLO or STARTTLS is not as before.
     MailServiceChanged,
+    /// A mitigation that should stand is not in force.
+    MitigationGone,
     /// The package manager failed.
     PackageManager,
     /// Packages cannot be had: mirror gone, version no longer offered.
@@ -147,6 +149,7 @@ impl ActFailure {
             Self::LeaseHeld => "lease-held",
             Self::LeaseLost => "lease-lost",
             Self::MailServiceChanged => "mail-service-changed",
+            Self::MitigationGone => "mitigation-gone",
             Self::Other => "other",
             Self::PackageManager => "package-manager",
             Self::PackageUnavailable => "package-unavailable",

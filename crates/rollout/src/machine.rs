@@ -202,8 +202,9 @@ pub fn next(state: HostState, event: HostEvent) -> Result<HostState, IllegalTran
             E::Begun | E::NotYet | E::Unreachable => Ok(S::Soaking),
             // What others changed after the proof is not the patch's doing, nor ours to take back.
             E::Done | E::AlreadyDone | E::ChangedByOthers => Ok(S::Releasing),
-            E::Overdue | E::Failed | E::OutOfReach | E::CalledOff => Ok(S::DrainingAgain),
-            E::LeaseLost => Ok(S::Unproven),
+            E::Failed | E::OutOfReach | E::CalledOff => Ok(S::DrainingAgain),
+            // A look that nobody could take for so long says nothing against the patch either.
+            E::Overdue | E::LeaseLost => Ok(S::Unproven),
             E::LookAgain | E::CalledOffUnbegun => illegal,
         },
         S::Releasing => match event {

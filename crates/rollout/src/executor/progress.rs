@@ -192,8 +192,14 @@ impl Progress {
                     {
                         HostEvent::ChangedByOthers
                     }
-                    // Nor is another version then: whoever installed it has their hands on the host.
-                    ActFailure::UnexpectedVersion if self.state == HostState::Soaking => {
+                    // Nor are other packages then, a library among them that old code runs on with, nor a
+                    // mitigation that is gone: whoever did it has their hands on the host.
+                    ActFailure::MitigationGone
+                    | ActFailure::PackageManager
+                    | ActFailure::RunsOldCode
+                    | ActFailure::UnexpectedVersion
+                        if self.state == HostState::Soaking =>
+                    {
                         HostEvent::LeaseLost
                     }
                     // Says nothing against the patch, and without it there is no way back either.
@@ -208,6 +214,7 @@ impl Progress {
                     ActFailure::ConfigurationChanged
                     | ActFailure::DiskFull
                     | ActFailure::MailServiceChanged
+                    | ActFailure::MitigationGone
                     | ActFailure::PackageManager
                     | ActFailure::PackageUnavailable
                     | ActFailure::ProbeLost

@@ -670,6 +670,43 @@ fn another_version_after_the_proof_is_neither_proven_nor_taken_back() {
 }
 
 #[test]
+fn what_others_did_to_a_host_after_its_proof_takes_no_patch_back() {
+    let others = [
+        failed(ActFailure::MitigationGone),
+        failed(ActFailure::PackageManager),
+        failed(ActFailure::RunsOldCode),
+        ActOutcome::NotYet {
+            why: "another package manager is at work".to_owned(),
+        },
+    ];
+    for found in others {
+        let mut bench = Bench::new(plan_of(&[("mx1", Stage::Rest, 0)], 0, Some(240)));
+        bench.run(&mut |_, act, _| match act {
+            Act::Recheck => found.clone(),
+            _ => done(),
+        });
+        assert_eq!(bench.state("mx1"), HostState::Unproven, "{found:?}");
+        assert!(!bench.acts("mx1").contains(&"roll-back"), "{found:?}");
+    }
+}
+
+#[test]
+fn the_same_before_the_return_is_the_patchs_own_failure() {
+    for kind in [
+        ActFailure::MitigationGone,
+        ActFailure::PackageManager,
+        ActFailure::RunsOldCode,
+    ] {
+        let mut bench = Bench::new(plan_of(&[("mx1", Stage::Rest, 0)], 0, Some(240)));
+        bench.run(&mut |_, act, _| match act {
+            Act::Prove => failed(kind),
+            _ => done(),
+        });
+        assert_eq!(bench.state("mx1"), HostState::RolledBack, "{kind:?}");
+    }
+}
+
+#[test]
 fn a_paused_rollout_ends_when_its_windows_have_passed() {
     let mut bench = Bench::new(plan_of(&[("mx1", Stage::Test, 0)], 0, Some(240)));
     bench.note(EventKind::RolloutPaused {

@@ -132,6 +132,7 @@ const FAILURES: [ActFailure; 12] = [
     ActFailure::LeaseHeld,
     ActFailure::LeaseLost,
     ActFailure::MailServiceChanged,
+    ActFailure::MitigationGone,
     ActFailure::Other,
     ActFailure::PackageManager,
     ActFailure::PackageUnavailable,

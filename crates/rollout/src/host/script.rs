@@ -471,7 +471,36 @@ mod tests {
         assert!(out.ends_with("in force: any one two\n"), "{out}");
         let out = mitigations(&["CVE-2026-2"], "2", "one", "hold");
         assert!(
-            out.starts_with("FAILED other mitigation two is not in force"),
+            out.starts_with("FAILED mitigation-gone mitigation two is not in force"),
+            "{out}"
+        );
+    }
+
+    #[test]
+    fn a_way_back_that_was_cut_short_ends_where_the_whole_one_does() {
+        let body = "each_mitigation assert; each_mitigation settle; : >saved\n\
+             for done in need_lease keep_drained hold_services repair_dpkg take_fragments_back \\\n\
+                 let_services_start stale_processes config_changes nonesuch_alive; do\n\
+                 eval \"$done() { :; }\"\ndone\n\
+             versions() { mk_versions=from; }\n\
+             already() { echo already; exit; }\nok() { echo ok; exit; }\n\
+             restart_all() { echo power cut; exit; }\n(act_roll_back)\n\
+             restart_all() { :; }\n(act_roll_back)\n(act_roll_back)";
+        let out = with_mitigations(&[], "2", "one", body);
+        let (_, after) = out.split_once("power cut\n").unwrap();
+        assert!(
+            after.contains("mitigation one put in force again\n"),
+            "{out}"
+        );
+        assert!(
+            after.ends_with("ok\nalready\nin force: any one two\n"),
+            "{out}"
+        );
+        // Also where nothing needs to be done but for what the fix made needless.
+        let body = body.replace("echo power cut; exit;", ":;");
+        let out = with_mitigations(&[], "2", "one", &body);
+        assert!(
+            out.ends_with("ok\nalready\nalready\nin force: any one two\n"),
             "{out}"
         );
     }

@@ -468,6 +468,7 @@ act_return() {
 act_recheck() {
     need_lease
     if is_kept_away; then fail other 'mail is kept away'; fi
+    mk_watching=1
     # A rollback leaves the old versions, which are watched as well.
     if [ -f "$mk_dir/rolled-back" ]; then prove 2; else prove 3; fi
     ok

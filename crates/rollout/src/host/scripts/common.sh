@@ -22,6 +22,7 @@ mk_kept=/var/lib/mailkeep/kept/${mk_plan##*:}
 mk_run=/run/mailkeep
 mk_out=
 mk_locked=
+mk_watching=
 # Ports on which mail is taken or read.
 mk_mail_ports='24 25 110 143 465 587 993 995 2525 4190'
 
@@ -44,7 +45,13 @@ finish() {
 ok() { finish done; }
 already() { finish already; }
 not_yet() { finish not-yet "$@"; }
-fail() { finish failed "$@"; }
+fail() {
+    # While others install, packages, code and services are half-way for a moment: nobody's failure yet.
+    if [ -n "$mk_watching" ] && ! apt_get check && [ "$(apt_complaint)" = locked ]; then
+        not_yet "another package manager is at work: $(apt_words)"
+    fi
+    finish failed "$@"
+}
 
 # Start of a process in clock ticks; with the number it names a process for good.
 proc_start() {

@@ -114,7 +114,7 @@ each_mitigation() {
             continue
             ;;
         hold-begin | hold-keep)
-            [ -n "$mk_in_force" ] || fail other "mitigation $mk_name is not in force"
+            [ -n "$mk_in_force" ] || fail mitigation-gone "mitigation $mk_name is not in force"
             seen "mitigation $mk_name in force"
             continue
             ;;
