@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use mailkeep_model::{
-    Act, ActFailure, ActOutcome, Actor, Event, EventKind, HostName, Plan, PlanId, Realm,
+    Act, ActFailure, ActOutcome, Actor, Event, EventKind, HostName, HostState, Plan, PlanId, Realm,
     RecordedEvent, RolloutOutcome, Timestamp,
 };
 use mailkeep_store::{Claim, ClaimAnswer, Store, StoreError};
@@ -71,8 +71,8 @@ pub enum Wish {
     GoOn,
     /// To begin nothing new, wait for what is under way, and leave.
     Stop,
-    /// To leave once the rollout is paused and has no host out of service that can still be brought
-    /// back: nobody is there to resume it.
+    /// To leave once the rollout is paused and every host in work is finished, its soak and the last
+    /// look after it included: nobody is there to resume it.
     StopOncePaused,
 }
 
@@ -324,12 +324,19 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Whether it is paused, and every host is in service or waits for the pause to end.
+    /// Whether it is paused, and every host has ended, was not begun, or waits for the pause to end. One
+    /// that soaks is in work: nobody else looks whether its patch holds.
     fn rests(&self, now: Timestamp) -> bool {
+        let is_at_rest = |state: HostState| {
+            state.is_end()
+                || matches!(
+                    state,
+                    HostState::Waiting | HostState::Prechecking | HostState::Ready
+                )
+        };
         self.executor.paused().is_some()
             && self.executor.states().all(|view| {
-                !view.state.is_out_of_service()
-                    || view.state.is_end()
+                is_at_rest(view.state)
                     || self.executor.waits_for(view.step, now) == Some(WaitsFor::Paused)
             })
     }

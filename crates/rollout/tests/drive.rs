@@ -570,6 +570,54 @@ fn an_intent_of_another_process_is_seen() {
 }
 
 #[test]
+fn a_pause_that_ends_it_leaves_no_host_between_its_return_and_its_last_look() {
+    let mut bench = Bench::new(&["mx1", "mx2"]);
+    let clock = FakeClock::new(None, bench.now);
+    // Paused while mx1 is let in again, as somebody would from elsewhere.
+    let mut claim = bench.claim();
+    let notes = std::cell::OnceCell::new();
+    let mut tell = |recorded: &RecordedEvent, _: bool| {
+        let returns = matches!(
+            recorded.event.kind,
+            EventKind::ActStarted {
+                act: Act::Return,
+                ..
+            }
+        );
+        if returns {
+            let notes: &std::sync::mpsc::Sender<Message> = notes.get().unwrap();
+            let kind = EventKind::RolloutPaused {
+                plan: plan_id(),
+                by: ada(),
+                reason: "tea".to_owned(),
+            };
+            notes.send(Message::Note(kind)).unwrap();
+        }
+    };
+    let mut warn = |_: &str| {};
+    let parts = Parts {
+        store: &mut bench.store,
+        hands: Arc::clone(&bench.world) as Arc<dyn Hands + Send + Sync>,
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        tell: &mut tell,
+        warn: &mut warn,
+        stop: &|| Wish::StopOncePaused,
+    };
+    let mut driver = Driver::new(parts, settings(), &bench.plan, &claim).unwrap();
+    notes.set(driver.notes()).unwrap();
+    let end = driver.run(&mut claim).unwrap();
+    assert!(matches!(end, DriveEnd::Stopped { .. }), "{end:?}");
+    drop(driver);
+    let [mx1, mx2] = bench.states()[..] else {
+        panic!("two hosts");
+    };
+    assert_eq!(mx1, HostState::Proven);
+    assert!(matches!(mx2, HostState::Waiting | HostState::Ready));
+    let hosts = bench.world.hosts.lock().unwrap();
+    assert!(hosts.values().all(|host| !host.leased));
+}
+
+#[test]
 fn hosts_that_other_rollouts_left_out_stay_so_when_a_pause_takes_orders_back() {
     let mut bench = Bench::new(&["mx1", "mx3"]);
     let left_out = HostName::new("mx2").unwrap();

@@ -81,7 +81,8 @@ pub struct StartArgs {
     #[arg(long)]
     pub no_probes: bool,
 
-    /// Once the rollout is paused, finish hosts in work and end, instead of waiting for it to be resumed
+    /// Once the rollout is paused, finish hosts in work, soaks included, and end, instead of waiting for
+    /// it to be resumed
     #[arg(long)]
     pub stop_when_paused: bool,
 

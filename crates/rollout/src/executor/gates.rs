@@ -303,7 +303,7 @@ impl Executor {
     /// What keeps a host that is ready from being leased.
     pub(super) fn holds_start(&self, at: usize, now: Timestamp) -> Option<Hold> {
         let step = self.plan.steps.get(at)?;
-        if self.paused.is_some() {
+        if self.holds_pause(at) {
             return Some(Hold::Paused);
         }
         let due = self.due_at(at);
@@ -351,13 +351,20 @@ impl Executor {
         })
     }
 
+    /// Whether a pause keeps a host from being begun. It does not where one of its cluster is out of
+    /// service: that one waits for it before its patch, and a cluster in work is finished as a whole.
+    fn holds_pause(&self, at: usize) -> bool {
+        let is_out = |&member: &usize| self.hosts.get(member).is_some_and(Progress::out);
+        self.paused.is_some() && !self.cluster_of(at).iter().any(is_out)
+    }
+
     /// What keeps a leased host from being drained: things may have changed since it was leased.
     pub(super) fn holds_drain(&self, at: usize) -> Option<Hold> {
         let progress = self.hosts.get(at)?;
         if !progress.fresh() {
             return None;
         }
-        if self.paused.is_some() {
+        if self.holds_pause(at) {
             return Some(Hold::Paused);
         }
         self.roster

@@ -1005,6 +1005,44 @@ fn a_cluster_is_patched_together_or_not_at_all() {
 }
 
 #[test]
+fn a_pause_lets_a_cluster_end_of_which_one_is_drained() {
+    let steps = [("st1", Stage::Rest, 0), ("st2", Stage::Rest, 0)];
+    let mut plan = plan_of(&steps, 0, Some(240));
+    plan.variants[0].whole_cluster = true;
+    let pause = EventKind::RolloutPaused {
+        plan: plan_id(),
+        by: actor(),
+        reason: "tea".to_owned(),
+    };
+    let mut hands = |host: &str, act: Act, attempt: u32| match (host, act) {
+        ("st2", Act::Lease) if attempt < 5 => ActOutcome::NotYet {
+            why: "the lease file is being written".to_owned(),
+        },
+        _ => done(),
+    };
+    let mut bench = Bench::new(plan.clone());
+    bench.until(at(3), &mut hands);
+    assert!(bench.state("st1").is_out_of_service());
+    assert_eq!(bench.state("st2"), HostState::Leasing);
+    bench.note(pause.clone());
+    bench.run(&mut hands);
+    assert_eq!(bench.state("st1"), HostState::Proven);
+    assert_eq!(bench.state("st2"), HostState::Proven);
+
+    // As long as none of them is out of service, none is begun.
+    let mut bench = Bench::new(plan);
+    bench.until(at(0), &mut hands);
+    bench.note(pause);
+    bench.until(at(60), &mut hands);
+    assert_eq!(bench.begun("st1", Act::Drain), None);
+    assert_eq!(bench.begun("st2", Act::Drain), None);
+    assert_eq!(
+        bench.executor.waits_for(0, bench.now),
+        Some(WaitsFor::Paused)
+    );
+}
+
+#[test]
 fn an_act_without_an_end_is_begun_again_by_the_next_controller_only() {
     let plan = plan_of(&[("mx1", Stage::Test, 0)], 0, Some(240));
     let mut bench = Bench::new(plan.clone());
