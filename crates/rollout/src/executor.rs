@@ -314,6 +314,14 @@ impl Executor {
         Some(self.hosts.get(*self.by_name.get(host)?)?.state)
     }
 
+    /// Whether the plan's change failed on a host, whatever became of it: what is taken back for that is
+    /// set aside for others. What other people did to a host, or nobody could ask, is no failure of it.
+    pub fn change_failed_on(&self, host: &HostName) -> bool {
+        let at = self.by_name.get(host);
+        at.and_then(|at| self.hosts.get(*at))
+            .is_some_and(|host| host.change_failed)
+    }
+
     /// How it ended, once it has.
     pub fn outcome(&self) -> Option<RolloutOutcome> {
         self.outcome
