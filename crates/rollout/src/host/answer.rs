@@ -126,7 +126,7 @@ fn outcome(how: &str, seen: Vec<String>) -> Option<ActOutcome> {
 }
 
 /// The failures a host can name of itself; that it is unreachable, or talks garbage, is for us to say.
-const FAILURES: [ActFailure; 12] = [
+const FAILURES: [ActFailure; 13] = [
     ActFailure::ConfigurationChanged,
     ActFailure::DiskFull,
     ActFailure::LeaseHeld,

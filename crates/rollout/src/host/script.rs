@@ -404,6 +404,12 @@ mod tests {
     /// Runs `each_mitigation` with these words in turn, in a directory of its own; the first mitigation of the
     /// recipe is for CVE-2026-1, the second for CVE-2026-2, the third for anything.
     fn mitigations(mitigates: &[&str], to: &str, begin: &str, words: &str) -> String {
+        let body = format!("for word in {words}; do each_mitigation $word; done");
+        with_mitigations(mitigates, to, begin, &body)
+    }
+
+    /// The same, with whatever is to be done.
+    fn with_mitigations(mitigates: &[&str], to: &str, begin: &str, body: &str) -> String {
         let one = |name: &str, advisories: &str| {
             format!(
                 "[[mitigation]]\nname = \"{name}\"\nadvisories = [{advisories}]\n\
@@ -429,12 +435,15 @@ mod tests {
             ..subject(&host, &packages)
         };
         let data = subject.data("n0nce").unwrap();
-        let parts = include_str!("scripts/recipe.sh");
+        let [recipe, acts] = [
+            include_str!("scripts/recipe.sh"),
+            include_str!("scripts/acts.sh"),
+        ];
         let script = format!(
-            "mk_dir=$(mktemp -d) && cd \"$mk_dir\" || exit\n{data}{parts}\n\
+            "mk_dir=$(mktemp -d) && cd \"$mk_dir\" || exit\n{data}{recipe}\n{acts}\n\
              seen() {{ echo \"$*\"; }}\nfail() {{ echo \"FAILED $*\"; exit; }}\n\
              last_words() {{ cat \"$1\"; }}\nfor word in {begin}; do : >\"$word\"; done\n\
-             for word in {words}; do each_mitigation $word; done\n\
+             {body}\n\
              echo in force: $(ls | grep -x -e one -e two -e any)\ncd / && rm -rf \"$mk_dir\"\n"
         );
         let out = run_locally(&script, &[], RunLimits::default()).unwrap();

@@ -478,12 +478,14 @@ act_roll_back() {
     keep_drained
     versions
     if { [ "$mk_versions" = from ] || restarts_only; } && [ -z "$(stale_processes)" ] &&
-        "${mk_family}_alive" >/dev/null && [ -z "$(config_changes)" ] && ! has_begun_mitigations; then
+        "${mk_family}_alive" >/dev/null && [ -z "$(config_changes)" ] && ! has_changed_mitigations && [ ! -f "$mk_dir/going-back" ]; then
         : >"$mk_dir/rolled-back"
         already
     fi
     [ -f "$mk_dir/saved" ] || fail other 'no way back was saved'
     : >"$mk_dir/rolled-back"
+    # Until all is done, whatever a try that was cut short has reached.
+    : >"$mk_dir/going-back"
     hold_services
     repair_dpkg
     if [ "$mk_versions" != from ] && ! restarts_only; then
@@ -527,8 +529,8 @@ END
     keep_drained
     restart_all
     keep_drained
-    each_mitigation take_back
-    rm -f "$mk_dir"/mitigation-*-begun
+    take_mitigations_back
+    rm -f "$mk_dir/going-back"
     ok
 }
 act_release() {

@@ -156,7 +156,17 @@ each_mitigation() {
 $mk_mitigations
 END
 }
-has_begun_mitigations() { ls "$mk_dir"/mitigation-*-begun >/dev/null 2>&1; }
+# Whether a patch changed mitigations that were not taken back since.
+has_changed_mitigations() {
+    for mk_note in "$mk_dir"/mitigation-*-begun "$mk_dir"/mitigation-*-ended; do
+        [ ! -e "$mk_note" ] || return 0
+    done
+    return 1
+}
+take_mitigations_back() {
+    each_mitigation take_back
+    rm -f "$mk_dir"/mitigation-*-begun "$mk_dir"/mitigation-*-ended
+}
 # Lines of a picture, without what the recipe lets servers offer or not.
 compared_talk() { # FILE
     awk -v may=" $mk_may_offer " '!($2 == "offers" && index(may, " " $3 " "))' "$1"
