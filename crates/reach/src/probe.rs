@@ -41,6 +41,9 @@ const MAX_LINES: usize = 100;
 /// Characters of a server's words that are kept.
 const MAX_WORDS: usize = 200;
 
+/// TLS may take one part in so many of the time that is left: the message may have to go without.
+const TLS_SHARE: u32 = 3;
+
 /// Where a probe is handed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeServer {
@@ -113,6 +116,15 @@ pub enum HandIn {
     },
 }
 
+impl HandIn {
+    fn words(self) -> String {
+        match self {
+            Self::Refused { why, .. } | Self::Unknown { why } => why,
+            Self::Accepted { reply, .. } => reply,
+        }
+    }
+}
+
 /// What keeps a message from strangers on its way to a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cover {
@@ -169,43 +181,54 @@ pub fn hand_in(server: &ProbeServer, probe: &Probe, limits: ProbeLimits) -> Hand
         return refused("before connecting", "the subject is not plain ASCII");
     }
     let mut cover = Cover::Plain;
-    loop {
-        let mut session = match Session::open(server, limits, deadline) {
-            Ok(session) => session,
-            Err(refusal) => return refusal,
-        };
-        let outcome = match greet(&mut session, server, &mut cover) {
-            Ok(Greeted::Ready) => {
-                converse(&mut session, probe).map(|()| finish(&mut session, &cover))
-            }
-            // Nothing was said of the message yet; the connection is of no more use.
-            Ok(Greeted::Again) => continue,
-            Err(refusal) => Err(refusal),
-        };
+    let outcome = greeted(server, limits, deadline, &mut cover).and_then(|mut session| {
+        let outcome = converse(&mut session, probe).map(|()| finish(&mut session, &cover));
         session.quit();
-        return outcome.unwrap_or_else(|refusal| refusal);
+        outcome
+    });
+    match (outcome, cover) {
+        // It may be just the lack of TLS that it refuses, and that may be otherwise in a moment.
+        (Err(HandIn::Refused { why, .. }), Cover::Failed { why: tls }) => HandIn::Refused {
+            why: format!("{why}; STARTTLS had failed: {tls}"),
+            for_good: false,
+        },
+        (outcome, _) => outcome.unwrap_or_else(|refusal| refusal),
     }
 }
 
-/// Whether a server greets us: what a probe needs before anything else. An error says why not,
-/// printable.
+/// Whether a server greets us, and hears us: what a probe needs before anything else. An error says why
+/// not, printable.
 pub fn greets(server: &ProbeServer, limits: ProbeLimits) -> Result<(), String> {
     let deadline = Instant::now() + limits.total;
-    let greeted = Session::open(server, limits, deadline).and_then(|mut session| {
-        session.expect("greeting", None, 220)?;
-        session.quit();
-        Ok(())
-    });
-    greeted.map_err(|refusal| match refusal {
-        HandIn::Refused { why, .. } | HandIn::Unknown { why } => why,
-        HandIn::Accepted { reply, .. } => reply,
-    })
+    let session = greeted(server, limits, deadline, &mut Cover::Plain);
+    session.map(Session::quit).map_err(HandIn::words)
 }
 
 enum Greeted {
     Ready,
     /// STARTTLS failed half-way: once more, without.
     Again,
+}
+
+/// A session in which the next word is of the message.
+fn greeted(
+    server: &ProbeServer,
+    limits: ProbeLimits,
+    deadline: Instant,
+    cover: &mut Cover,
+) -> Result<Session, HandIn> {
+    loop {
+        let mut session = Session::open(server, limits, deadline)?;
+        match greet(&mut session, server, cover) {
+            Ok(Greeted::Ready) => return Ok(session),
+            // Nothing was said of the message yet; the connection is of no more use.
+            Ok(Greeted::Again) => {}
+            Err(refusal) => {
+                session.quit();
+                return Err(refusal);
+            }
+        }
+    }
 }
 
 /// Greets, and goes on under TLS where that is offered and has not failed before.
@@ -224,25 +247,34 @@ fn greet(
     if *cover != Cover::Plain || !session.offers_starttls() {
         return Ok(Greeted::Ready);
     }
-    if let Err(refusal) = session.expect("STARTTLS", Some("STARTTLS"), 220) {
-        // 454 (RFC 3207 section 4), or gone.
-        let HandIn::Refused { why, .. } = refusal else {
-            return Err(refusal);
-        };
-        *cover = Cover::Failed { why };
-        return Ok(Greeted::Again);
-    }
-    match session.start_tls(&server.address) {
-        Ok(tls) => *cover = tls,
-        Err(error) => {
-            *cover = Cover::Failed {
-                why: printable_max(&error.to_string(), MAX_WORDS),
-            };
-            return Ok(Greeted::Again);
+    let whole = session.hurry(TLS_SHARE);
+    match secure(session, &server.address, &hello) {
+        Ok(tls) => {
+            session.allow(whole);
+            *cover = tls;
+            Ok(Greeted::Ready)
+        }
+        Err(why) => {
+            *cover = Cover::Failed { why };
+            Ok(Greeted::Again)
         }
     }
-    session.expect("EHLO under TLS", Some(&hello), 250)?;
-    Ok(Greeted::Ready)
+}
+
+/// From STARTTLS to the greeting under TLS, where TLS 1.3 says what it did not like (RFC 8446 section 6.2).
+/// An error says what was seen, printable.
+fn secure(session: &mut Session, name: &str, hello: &str) -> Result<Cover, String> {
+    // 454 (RFC 3207 section 4), or gone.
+    session
+        .expect("STARTTLS", Some("STARTTLS"), 220)
+        .map_err(HandIn::words)?;
+    let tls = session
+        .start_tls(name)
+        .map_err(|error| printable_max(&error.to_string(), MAX_WORDS))?;
+    session
+        .expect("EHLO under TLS", Some(hello), 250)
+        .map_err(HandIn::words)?;
+    Ok(tls)
 }
 
 /// Everything from the greeting to the final dot. An error is a refusal.

@@ -257,9 +257,14 @@ fn a_server_greets_or_does_not() {
         };
         greets(&server, limits())
     };
-    let (port, thread) = server(&[READY]);
+    let (port, thread) = server(&[READY, HELLO]);
     assert_eq!(greeted(port), Ok(()));
-    assert_eq!(thread.join().unwrap(), ["QUIT"]);
+    assert_eq!(
+        thread.join().unwrap(),
+        ["EHLO controller.example.org", "QUIT"]
+    );
+    let (port, _) = server(&[READY, Close]);
+    assert!(greeted(port).is_err());
     let (port, _) = server(&[Reply("421 4.3.2 draining\r\n")]);
     assert_eq!(
         greeted(port),
@@ -281,6 +286,12 @@ enum Upgrade {
     Garbage,
     /// Words in clear, right behind its 220.
     Injected,
+    /// Not a word after its 220.
+    Hangs,
+    /// It closes once TLS stands.
+    Leaves,
+    /// 454, and then nothing without TLS.
+    Insists,
 }
 
 /// A server that serves connections until a message was taken; gives back all commands, those under TLS
@@ -309,7 +320,13 @@ fn secured(
                     }
                 }
                 Upgrade::Garbage => drop(stream.write_all(b"no handshake at all\r\n")),
-                Upgrade::Refused | Upgrade::Injected => {}
+                Upgrade::Hangs => drop(stream.read_to_end(&mut Vec::new())),
+                Upgrade::Leaves => {
+                    let mut connection =
+                        rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+                    drop(connection.complete_io(&mut stream));
+                }
+                Upgrade::Refused | Upgrade::Injected | Upgrade::Insists => {}
             }
         }
     });
@@ -345,7 +362,8 @@ fn commands(
         got.push(format!("{mark}{line}"));
         let answer: &[u8] = match (line.split(' ').next().unwrap(), upgrade) {
             ("EHLO", Some(_)) => b"250-mx1\r\n250-starttls\r\n250 SMTPUTF8\r\n",
-            ("STARTTLS", Some(Upgrade::Refused)) => b"454 4.7.0 not now\r\n",
+            ("MAIL", Some(Upgrade::Insists)) => b"530 5.7.0 Must issue STARTTLS first\r\n",
+            ("STARTTLS", Some(Upgrade::Refused | Upgrade::Insists)) => b"454 4.7.0 not now\r\n",
             ("STARTTLS", Some(Upgrade::Injected)) => b"220 go\r\n250 you are welcome\r\n",
             ("STARTTLS", _) => b"220 go\r\n",
             ("DATA", _) => b"354 go on\r\n",
@@ -395,10 +413,13 @@ fn where_starttls_fails_a_message_goes_without_and_that_is_on_record() {
         (Upgrade::Refused, "454"),
         (Upgrade::Garbage, ""),
         (Upgrade::Injected, "more was said before TLS"),
+        (Upgrade::Hangs, "time"),
+        (Upgrade::Leaves, "EHLO under TLS"),
     ] {
         let (port, server) = secured(upgrade, &certificate);
-        let HandIn::Accepted { cover, .. } = hand(port, limits()) else {
-            panic!("it is not taken");
+        let outcome = hand(port, limits());
+        let HandIn::Accepted { cover, .. } = outcome else {
+            panic!("it is not taken: {outcome:?}");
         };
         let Cover::Failed { why } = cover else {
             panic!("{cover:?}");
@@ -413,6 +434,17 @@ fn where_starttls_fails_a_message_goes_without_and_that_is_on_record() {
             ]
         );
     }
+}
+
+#[test]
+fn who_takes_nothing_without_tls_does_not_refuse_for_good_while_tls_fails() {
+    let certificate = common::certificate(&["mx1.example"]);
+    let (port, _) = secured(Upgrade::Insists, &certificate);
+    let HandIn::Refused { why, for_good } = hand(port, limits()) else {
+        panic!("it is taken");
+    };
+    assert!(!for_good, "{why}");
+    assert!(why.contains("530") && why.contains("454"), "{why}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
+use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ fn connect(server: &ProbeServer, limits: ProbeLimits, deadline: Instant) -> io::
         let left = deadline.saturating_duration_since(Instant::now());
         let wait = limits.connect.min(left);
         if wait.is_zero() {
-            break;
+            return Err(out_of_time());
         }
         match TcpStream::connect_timeout(&address, wait) {
             Ok(stream) => {
@@ -76,6 +77,18 @@ impl Session {
         // In vain where the server is gone already.
         drop(self.write(b"QUIT\r\n"));
         drop(self.stream.shutdown(Shutdown::Both));
+    }
+
+    /// What comes next has one part in so many of the time that is left. Gives back until when it was.
+    pub(super) fn hurry(&mut self, share: u32) -> Instant {
+        let now = Instant::now();
+        let left = self.deadline.saturating_duration_since(now);
+        mem::replace(&mut self.deadline, now + left / share.max(1))
+    }
+
+    /// It may go on until then.
+    pub(super) fn allow(&mut self, until: Instant) {
+        self.deadline = until;
     }
 
     /// Whether STARTTLS (RFC 3207) is among what the last reply named.
@@ -132,7 +145,7 @@ impl Session {
     fn receive(&mut self, tls: &mut ClientConnection) -> io::Result<()> {
         let left = self.left()?;
         self.stream.set_read_timeout(Some(left))?;
-        if tls.read_tls(&mut self.stream)? == 0 {
+        if tls.read_tls(&mut self.stream).map_err(in_time)? == 0 {
             return Err(closed());
         }
         tls.process_new_packets().map_err(io::Error::other)?;
@@ -184,10 +197,7 @@ impl Session {
     fn left(&self) -> io::Result<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "no end in the time allowed",
-            ));
+            return Err(out_of_time());
         }
         Ok(left)
     }
@@ -262,16 +272,22 @@ impl Session {
                 Ok(0) => return Err(closed()),
                 Ok(read) => self.held.extend(buffer.iter().take(read)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        "no answer in the time allowed",
-                    ));
-                }
-                Err(error) => return Err(error),
+                Err(error) => return Err(in_time(error)),
             }
         }
     }
+}
+
+fn out_of_time() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no end in the time allowed")
+}
+
+/// What reading ended with: that the time is up is said by the system as if it were a matter of trying again.
+fn in_time(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return io::Error::new(io::ErrorKind::TimedOut, "no answer in the time allowed");
+    }
+    error
 }
 
 fn closed() -> io::Error {
