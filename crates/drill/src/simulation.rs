@@ -668,6 +668,28 @@ mod tests {
     }
 
     #[test]
+    fn the_watch_sees_a_roll_back_of_what_was_never_patched() {
+        let plan = Drawn::new(1).unwrap().plan().unwrap();
+        let settings = Settings::default();
+        let mut simulation = Simulation::new(&plan, 1, &Faults::NONE, &settings).unwrap();
+        let begun = EventKind::ActStarted {
+            plan: simulation.plan_id.clone(),
+            host: plan.steps[0].host.clone(),
+            act: Act::RollBack,
+            attempt: 1,
+            fence: 1,
+        };
+        simulation.write(begun);
+        let breaches = simulation.run().breaches;
+        assert!(
+            breaches
+                .iter()
+                .any(|breach| breach.to_string().contains("no patch was begun")),
+            "{breaches:?}"
+        );
+    }
+
+    #[test]
     fn the_watch_sees_a_host_that_is_not_what_its_end_says() {
         let plan = Drawn::new(1).unwrap().plan().unwrap();
         let settings = Settings::default();

@@ -10,12 +10,14 @@
     reason = "helpers of tests, and the figures they report"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use mailkeep_drill::fleets::Drawn;
 use mailkeep_drill::{Faults, Rehearsal, rehearse};
-use mailkeep_model::{CallOff, Event, EventKind, HostState, Plan, Realm, RolloutOutcome};
+use mailkeep_model::{
+    Act, ActOutcome, CallOff, Event, EventKind, HostState, Plan, Realm, RolloutOutcome,
+};
 use mailkeep_plan::instances::{Family, Instance};
 
 /// Three seeds share a fleet, and differ in what goes wrong with it.
@@ -47,6 +49,8 @@ struct Sum {
     unstopped: u64,
     /// Hosts that another plan of the same controller took over while they soaked.
     taken_over: u64,
+    /// Hosts that were called off when their way back was saved and their patch not begun.
+    unbegun: u64,
 }
 
 impl Sum {
@@ -87,6 +91,26 @@ impl Sum {
                 && why.ends_with("another plan of this controller took it")
         });
         self.taken_over += taken_over.count() as u64;
+        let mut saved = BTreeSet::new();
+        for event in &rehearsal.events {
+            match &event.kind {
+                EventKind::ActEnded {
+                    host,
+                    act: Act::Save,
+                    result: ActOutcome::Done { .. } | ActOutcome::AlreadyDone { .. },
+                    ..
+                } => {
+                    saved.insert(host);
+                }
+                EventKind::ActStarted { host, .. } => {
+                    saved.remove(host);
+                }
+                EventKind::HostCalledOff { host, .. } => {
+                    self.unbegun += u64::from(saved.remove(host));
+                }
+                _other => {}
+            }
+        }
     }
 
     fn print(&self, since: Instant) {
@@ -112,6 +136,10 @@ impl Sum {
             100 * self.unstopped / self.failing.max(1)
         );
         println!("  hosts taken over in their soak: {}", self.taken_over);
+        println!(
+            "  hosts called off right before their patch: {}",
+            self.unbegun
+        );
     }
 }
 
@@ -155,6 +183,7 @@ fn three_hundred_seeds_keep_every_promise() {
         );
     }
     assert!(sum.taken_over > 0, "no other plan takes a host over");
+    assert!(sum.unbegun > 0, "no host is called off before its patch");
     // Whatever stops early proves little.
     assert!(3 * sum.unstopped > sum.failing, "{}", sum.unstopped);
 }

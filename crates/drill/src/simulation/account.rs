@@ -1,6 +1,6 @@
 //! The account at the end of a run: figures, and whether everything is as the journal says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mailkeep_model::{Act, EventKind, HostState};
@@ -33,12 +33,20 @@ impl Simulation<'_> {
             u64::from(self.life) + 1,
         );
         let mut first_drain = None;
+        let mut patched = BTreeSet::new();
         for event in &self.journal {
-            if let EventKind::ActStarted {
-                act: Act::Drain, ..
-            } = &event.kind
-            {
-                first_drain = first_drain.or(Some(event.at));
+            if let EventKind::ActStarted { host, act, .. } = &event.kind {
+                if *act == Act::Drain {
+                    first_drain = first_drain.or(Some(event.at));
+                }
+                if *act == Act::Patch {
+                    patched.insert(host);
+                }
+                if *act == Act::RollBack && !patched.contains(host) {
+                    self.breaches.push(Breach::Executor {
+                        what: format!("{host} is rolled back, and no patch was begun on it"),
+                    });
+                }
             }
             if let Err(error) = reader.apply(event) {
                 self.breaches.push(Breach::Executor {
