@@ -48,9 +48,19 @@ impl Mitigations {
     }
 }
 
+/// Where a rollout of a plan with a recipe left a host.
+struct End {
+    at: Timestamp,
+    host: HostName,
+    state: HostState,
+    /// What the plan's recipe mitigates there; `None` where it has no recipe for the host.
+    mitigates: Option<BTreeMap<AdvisoryId, String>>,
+    plan: PlanId,
+}
+
 /// What rollouts have put in force and no later one has ended.
 pub fn in_force(store: &dyn Store) -> anyhow::Result<Mitigations> {
-    let mut found = Mitigations::default();
+    let mut ends = Vec::new();
     for recorded in store.recipe_events()? {
         let EventKind::RecipesPlanned { plan } = recorded.event.kind else {
             continue;
@@ -61,36 +71,95 @@ pub fn in_force(store: &dyn Store) -> anyhow::Result<Mitigations> {
         };
         let progress = basis::progress(store, &kept.id, kept.plan)
             .with_context(|| format!("cannot tell what plan {plan} has put in force"))?;
-        for step in &progress.plan.steps {
-            let variant = usize::try_from(step.variant).unwrap_or(usize::MAX);
-            let Some(variant) = progress.plan.variants.get(variant) else {
+        for (host, (state, since)) in &progress.hosts {
+            let Some(variant) = basis::change_of(&progress.plan, host) else {
                 continue;
             };
-            let Some((state, since)) = progress.hosts.get(&step.host) else {
-                continue;
-            };
-            match state {
-                HostState::Proven if variant.recipe.is_some() => {
-                    let before = found.0.remove(&step.host).unwrap_or_default();
-                    let of_host = found.0.entry(step.host.clone()).or_default();
-                    for (advisory, package) in &variant.mitigates {
-                        let held = before.get(advisory).map(|before| before.since);
-                        let now = InForce {
-                            package: package.clone(),
-                            since: held.or(*since).unwrap_or(recorded.event.at),
-                            plan: progress.id.clone(),
-                        };
-                        of_host.insert(advisory.clone(), now);
-                    }
-                }
-                // As it was before.
-                HostState::Proven | HostState::RolledBack | HostState::Untouched => {}
-                // Nobody knows how far it came.
-                _ => {
-                    found.0.remove(&step.host);
-                }
+            let mitigates = variant.recipe.is_some().then(|| variant.mitigates.clone());
+            ends.push(End {
+                at: since.unwrap_or(recorded.event.at),
+                host: host.clone(),
+                state: *state,
+                mitigates,
+                plan: progress.id.clone(),
+            });
+        }
+    }
+    Ok(left_by(ends))
+}
+
+/// What these left in force. The last one to touch a host says it; its plan may be older than another.
+fn left_by(mut ends: Vec<End>) -> Mitigations {
+    let mut found = Mitigations::default();
+    ends.sort_by_key(|end| end.at);
+    for end in ends {
+        match (end.state, end.mitigates) {
+            (HostState::Proven, Some(mitigates)) => {
+                let before = found.0.remove(&end.host).unwrap_or_default();
+                let now = mitigates.into_iter().map(|(advisory, package)| {
+                    let held = before.get(&advisory).map(|before| before.since);
+                    let in_force = InForce {
+                        package,
+                        since: held.unwrap_or(end.at),
+                        plan: end.plan.clone(),
+                    };
+                    (advisory, in_force)
+                });
+                found.0.insert(end.host, now.collect());
+            }
+            // As it was before.
+            (HostState::Proven | HostState::RolledBack | HostState::Untouched, _) => {}
+            // Nobody knows how far it came.
+            _ => {
+                found.0.remove(&end.host);
             }
         }
     }
-    Ok(found)
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rollout_that_touched_a_host_last_says_what_is_in_force() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let advisory = AdvisoryId::new("CVE-2026-7777").unwrap();
+        let plans = ["sha256:00", "sha256:01"].map(|id| PlanId::new(id).unwrap());
+        let host = HostName::new("mx1").unwrap();
+        let end = |plan: usize, second, in_force: bool, state| {
+            let covers = (advisory.clone(), "exim4".to_owned());
+            End {
+                at: at(second),
+                host: host.clone(),
+                state,
+                mitigates: Some(in_force.then_some(covers).into_iter().collect()),
+                plan: plans[plan].clone(),
+            }
+        };
+        let of = |ends| left_by(ends).0.remove(&host).unwrap_or_default();
+        // In the order in which the plans were made; the first one was carried out last.
+        let ended_late = [
+            end(0, 20, false, HostState::Proven),
+            end(1, 10, true, HostState::Proven),
+        ];
+        assert_eq!(of(ended_late.into()), BTreeMap::new());
+        let held_late = [
+            end(0, 20, true, HostState::Held),
+            end(1, 10, true, HostState::Proven),
+        ];
+        assert_eq!(of(held_late.into()), BTreeMap::new());
+        let kept_late = [
+            end(0, 20, true, HostState::Proven),
+            end(1, 10, true, HostState::Proven),
+            end(1, 30, false, HostState::RolledBack),
+        ];
+        let still = InForce {
+            package: "exim4".to_owned(),
+            since: at(10),
+            plan: plans[0].clone(),
+        };
+        assert_eq!(of(kept_late.into()), [(advisory.clone(), still)].into());
+    }
 }
