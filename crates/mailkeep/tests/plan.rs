@@ -182,6 +182,19 @@ impl Fleet {
 
     /// Lets a rollout do these acts on a host of a plan, all of them well but the last ones as said.
     fn roll_out(&self, plan: &str, host: &str, acts: &[(Act, bool)]) {
+        let at = common::WRITTEN.parse().unwrap();
+        self.roll_out_at(at, plan, host, acts, ActFailure::ServiceDown);
+    }
+
+    /// The same at this time; what does not go well fails so.
+    fn roll_out_at(
+        &self,
+        at: Timestamp,
+        plan: &str,
+        host: &str,
+        acts: &[(Act, bool)],
+        kind: ActFailure,
+    ) {
         let mut store = SqliteStore::open(&self.0.state(), Realm::Live).unwrap();
         let plan = PlanId::new(plan).unwrap();
         let host = HostName::new(host).unwrap();
@@ -204,7 +217,7 @@ impl Fleet {
                 ActOutcome::Done { seen: Vec::new() }
             } else {
                 ActOutcome::Failed {
-                    kind: ActFailure::ServiceDown,
+                    kind,
                     detail: "exim4 does not start".to_owned(),
                 }
             };
@@ -219,7 +232,7 @@ impl Fleet {
         }
         for kind in kinds {
             let event = Event {
-                at: common::WRITTEN.parse().unwrap(),
+                at,
                 realm: Realm::Live,
                 kind,
             };
@@ -419,6 +432,88 @@ fn a_change_that_failed_on_a_host_is_planned_for_no_other_until_a_person_says_so
         // Without mx1.eu, mx2.eu is the last one of its region.
         ordered.prints("2 hosts in 1 region");
     }
+}
+
+/// Why hosts are not planned, by the report.
+fn reasons(json: &serde_json::Value) -> Vec<(&str, &str)> {
+    let items = json["report"]["not_planned"].as_array().unwrap().iter();
+    items
+        .map(|item| {
+            let (host, reason) = (&item["host"], &item["reason"]["kind"]);
+            (host.as_str().unwrap(), reason.as_str().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn a_change_that_others_interfered_with_did_not_fail() {
+    let until = |act| {
+        let way = [Act::Patch, Act::Prove, Act::Return, Act::Recheck];
+        let done = way.into_iter().take_while(|other| *other != act);
+        let mut acts = UP_TO_PATCH.to_vec();
+        acts.extend(done.map(|act| (act, true)));
+        acts.push((act, false));
+        acts
+    };
+    for (act, kind, failed) in [
+        (Act::Recheck, ActFailure::UnexpectedVersion, false),
+        (Act::Recheck, ActFailure::LeaseLost, false),
+        (Act::Prove, ActFailure::LeaseLost, false),
+        (Act::Patch, ActFailure::LeaseHeld, false),
+        (Act::Prove, ActFailure::UnexpectedVersion, true),
+        (Act::Recheck, ActFailure::ServiceDown, true),
+    ] {
+        let fleet = Fleet::new(true, "");
+        let id = fleet.made();
+        let at = common::WRITTEN.parse().unwrap();
+        fleet.roll_out_at(at, &id, "mx1.eu", &until(act), kind);
+        let json = fleet
+            .plan(&["make", "--parent", &id, "--format", "json"])
+            .json();
+        let reasons = reasons(&json);
+        let (act, kind) = (act.name(), kind.name());
+        let set_aside = reasons.contains(&("mx1.sg", "change-quarantined"));
+        assert_eq!(set_aside, failed, "{kind} of {act}: {reasons:?}");
+        // Those in Singapore are planned unless it failed.
+        assert_eq!(json["plan"].is_null(), failed, "{kind} of {act}");
+    }
+}
+
+#[test]
+fn a_failure_is_not_lifted_by_what_was_proven_before_it() {
+    let fleet = Fleet::new(true, "");
+    let older = fleet.made();
+    let newer = fleet.plan(&["make", "--title", "once more", "--format", "json"]);
+    let newer = newer.json()["id"].as_str().unwrap().to_owned();
+    assert_ne!(older, newer);
+    let whole_way = [
+        &UP_TO_PATCH[..],
+        &[
+            (Act::Patch, true),
+            (Act::Prove, true),
+            (Act::Return, true),
+            (Act::Recheck, true),
+            (Act::Release, true),
+        ],
+    ]
+    .concat();
+    fleet.roll_out(&newer, "mx1.eu", &whole_way);
+    fleet.abort(&newer);
+    let later = common::WRITTEN.parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_mins(9);
+    let held = [
+        &UP_TO_PATCH[..],
+        &[(Act::Patch, false), (Act::RollBack, false)],
+    ]
+    .concat();
+    fleet.roll_out_at(later, &older, "mx1.eu", &held, ActFailure::ServiceDown);
+    let json = fleet
+        .plan(&["make", "--parent", &older, "--format", "json"])
+        .json();
+    let reasons = reasons(&json);
+    assert!(
+        reasons.contains(&("mx1.sg", "change-quarantined")),
+        "{reasons:?}"
+    );
 }
 
 #[test]
@@ -748,6 +843,15 @@ fn two_holes(fixed: Option<&str>) -> String {
     )
 }
 
+/// What stands in for a fix in a recipe.
+fn mitigation(name: &str, advisory: &str) -> String {
+    format!(
+        "[[mitigation]]\nname = \"{name}\"\nadvisories = [\"{advisory}\"]\n\
+         assert = \"touch /etc/{name}\"\ncheck = \"test -e /etc/{name}\"\n\
+         remove = \"rm /etc/{name}\"\n"
+    )
+}
+
 #[test]
 fn a_workaround_for_a_hole_without_fix_is_planned_recorded_kept_and_ended_by_the_fix() {
     let fleet = Fleet::new(false, "[families.exim]\nrecipe = \"exim.toml\"\n");
@@ -756,13 +860,6 @@ fn a_workaround_for_a_hole_without_fix_is_planned_recorded_kept_and_ended_by_the
         fleet.0.import("debian-tracker", &tracker).exits(0);
     };
     import(two_holes(None));
-    let mitigation = |name: &str, advisory: &str| {
-        format!(
-            "[[mitigation]]\nname = \"{name}\"\nadvisories = [\"{advisory}\"]\n\
-             assert = \"touch /etc/{name}\"\ncheck = \"test -e /etc/{name}\"\n\
-             remove = \"rm /etc/{name}\"\n"
-        )
-    };
     let (one, two) = (
         mitigation("one", "CVE-2026-7777"),
         mitigation("two", "CVE-2026-8888"),

@@ -314,8 +314,8 @@ impl Executor {
         Some(self.hosts.get(*self.by_name.get(host)?)?.state)
     }
 
-    /// Whether the plan's change failed on a host, whatever became of it: what is taken back for that is
-    /// set aside for others. What other people did to a host, or nobody could ask, is no failure of it.
+    /// Whether the plan's change failed on a host, whatever became of it. What others did to the host is
+    /// no failure of it, nor is a proof that nobody could take.
     pub fn change_failed_on(&self, host: &HostName) -> bool {
         let at = self.by_name.get(host);
         at.and_then(|at| self.hosts.get(*at))

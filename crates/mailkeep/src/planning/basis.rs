@@ -116,8 +116,8 @@ pub struct Progress {
     pub ended: bool,
     /// Hosts that came to an end, with their state and since when.
     pub hosts: BTreeMap<HostName, (HostState, Option<Timestamp>)>,
-    /// Hosts on which the change failed, whatever became of them.
-    pub failed: BTreeSet<HostName>,
+    /// Hosts on which the change failed, whatever became of them, and when it did.
+    pub failed: BTreeMap<HostName, Timestamp>,
     /// How long each host was out of service, from its drain to its return.
     pub out_of_service: BTreeMap<HostName, SignedDuration>,
 }
@@ -127,18 +127,14 @@ pub fn progress(store: &dyn Store, id: &PlanId, plan: Plan) -> anyhow::Result<Pr
     let events = store.events_of_plan(id, 0)?;
     let plan = Arc::new(plan);
     let mut executor = Executor::new(id.clone(), Arc::clone(&plan), u64::MAX);
-    let mut failed = BTreeSet::new();
+    let mut failed = BTreeMap::new();
     for recorded in &events {
-        let host = match &recorded.event.kind {
-            EventKind::ActEnded { host, .. } => Some(host),
-            _ => None,
-        };
-        let state = |executor: &Executor| host.and_then(|host| executor.state_of(host));
-        let before = state(&executor);
         // A line that does not fit is the executor's to tell of; what it leaves is what is known.
         let _told_by_the_rollout = executor.apply(&recorded.event);
-        if before.is_some_and(is_changed) && state(&executor).is_some_and(is_off_the_path) {
-            failed.extend(host.cloned());
+        if let EventKind::ActEnded { host, .. } = &recorded.event.kind
+            && executor.change_failed_on(host)
+        {
+            failed.entry(host.clone()).or_insert(recorded.event.at);
         }
     }
     let hosts = executor
@@ -158,22 +154,6 @@ pub fn progress(store: &dyn Store, id: &PlanId, plan: Plan) -> anyhow::Result<Pr
         failed,
         out_of_service,
     })
-}
-
-/// Whether the change is on the host, or may be, and nothing has failed so far.
-fn is_changed(state: HostState) -> bool {
-    matches!(
-        state,
-        HostState::Patching | HostState::Proving | HostState::Returning | HostState::Soaking
-    )
-}
-
-/// Whether an act that failed leads there from [`is_changed`].
-fn is_off_the_path(state: HostState) -> bool {
-    matches!(
-        state,
-        HostState::RollingBack | HostState::DrainingAgain | HostState::Held | HostState::Unproven
-    )
 }
 
 fn out_of_service_for(events: &[RecordedEvent]) -> BTreeMap<HostName, SignedDuration> {
@@ -276,27 +256,40 @@ pub fn proven(fleet: &Fleet, work: &[HostWork], plans: &[Progress]) -> BTreeSet<
 }
 
 /// Changes that failed on a host, with that host: they are set aside, for every host, until they are
-/// proven on the same host, or by a plan that a person ordered to try them again. `plans` are newest
-/// first.
+/// proven on the same host afterwards, or by a plan that a person ordered to try them again. `plans` are
+/// newest first.
 pub fn failed(plans: &[Progress]) -> BTreeMap<Variant, HostName> {
-    let mut failed: BTreeMap<Variant, HostName> = BTreeMap::new();
+    // In the order in which it happened; a plan may be carried out after a newer one.
+    let mut told: Vec<(Timestamp, &Progress, &HostName, bool)> = Vec::new();
     for plan in plans.iter().rev() {
-        for (host, (state, _)) in &plan.hosts {
-            let Some(change) = change_of(&plan.plan, host) else {
-                continue;
-            };
-            let lifts = |on: &HostName| on == host || plan.plan.retries.contains(on);
-            if *state == HostState::Proven && failed.get(change).is_some_and(lifts) {
-                failed.remove(change);
+        for (host, (state, since)) in &plan.hosts {
+            if *state == HostState::Proven {
+                told.push((since.unwrap_or(plan.plan.made_at), plan, host, true));
             }
         }
-        for host in &plan.failed {
-            if let Some(change) = change_of(&plan.plan, host) {
-                failed.insert(change.clone(), host.clone());
-            }
+        let failed = plan.failed.iter();
+        told.extend(failed.map(|(host, at)| (*at, plan, host, false)));
+    }
+    told.sort_by_key(|(at, ..)| *at);
+    let mut failed: BTreeMap<Variant, (&HostName, &PlanId)> = BTreeMap::new();
+    for (_, plan, host, is_proven) in told {
+        let Some(change) = change_of(&plan.plan, host) else {
+            continue;
+        };
+        // A plan that tries again what failed lifts no failure of its own.
+        let lifts = |(on, by): &(&HostName, &PlanId)| {
+            *on == host || plan.plan.retries.contains(*on) && **by != plan.id
+        };
+        if !is_proven {
+            failed.insert(change.clone(), (host, &plan.id));
+        } else if failed.get(change).is_some_and(lifts) {
+            failed.remove(change);
         }
     }
+    let failed = failed.into_iter();
     failed
+        .map(|(change, (host, _))| (change, host.clone()))
+        .collect()
 }
 
 /// What a plan was to change on a host.
