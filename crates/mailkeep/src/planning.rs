@@ -13,4 +13,5 @@ pub mod mitigation;
 pub mod notices;
 pub mod post;
 pub mod recipe;
+pub mod whereabouts;
 pub mod words;

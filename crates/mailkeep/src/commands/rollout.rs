@@ -27,6 +27,7 @@ use crate::app::{App, LoadedFleet};
 use crate::cli::rollout::{RolloutArgs, RolloutCommand, SshArgs};
 use crate::planning::approval;
 use crate::planning::kept::{self, Kept};
+use crate::planning::whereabouts::{Told, last_told};
 
 pub(super) use intent::{reason, team_is_declared};
 
@@ -232,29 +233,25 @@ fn started(store: &SqliteStore, now: Timestamp) -> anyhow::Result<Vec<Evidence>>
     Ok(all)
 }
 
-/// Of each host the rollout that knows where it is: the last one that took it out of service, or found
-/// it patched and serving. One that only looked at it, or held a lease on it, knows nothing.
+/// Of each host the rollout that knows where it is.
 fn last_word(rollouts: &[Evidence]) -> BTreeMap<HostName, PlanId> {
-    let mut last: BTreeMap<HostName, (Timestamp, PlanId)> = BTreeMap::new();
-    for told in rollouts {
-        for host in &told.hosts {
-            let moved = host.acts.iter().any(|done| done.act == Act::Drain);
-            if !moved && host.state != HostState::Proven {
-                continue;
-            }
+    let told = rollouts.iter().flat_map(|rollout| {
+        rollout.hosts.iter().filter_map(|host| {
             let times = host
                 .acts
                 .iter()
-                .filter_map(|done| done.ended.or(Some(done.begun)));
-            let Some(at) = times.max() else { continue };
-            let known = last.entry(host.host.clone());
-            let known = known.or_insert_with(|| (at, told.plan.clone()));
-            if known.0 < at {
-                *known = (at, told.plan.clone());
-            }
-        }
-    }
-    last.into_iter()
-        .map(|(host, (_, plan))| (host, plan))
+                .map(|done| done.ended.unwrap_or(done.begun));
+            Some(Told {
+                host: &host.host,
+                plan: &rollout.plan,
+                drained: host.acts.iter().any(|done| done.act == Act::Drain),
+                state: host.state,
+                at: times.max()?,
+            })
+        })
+    });
+    last_told(told)
+        .into_values()
+        .map(|told| (told.host.clone(), told.plan.clone()))
         .collect()
 }

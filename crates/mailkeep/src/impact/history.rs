@@ -142,6 +142,7 @@ mod tests {
             started: true,
             ended: true,
             hosts: BTreeMap::new(),
+            drained: BTreeSet::new(),
             failed: BTreeMap::new(),
             out_of_service: took
                 .iter()

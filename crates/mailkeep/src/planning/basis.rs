@@ -15,6 +15,7 @@ use mailkeep_rollout::Executor;
 use mailkeep_store::{SqliteStore, Store, StoreError};
 
 use super::kept;
+use super::whereabouts::{Told, last_told};
 use crate::answer::Answer;
 use crate::app::{App, LoadedFleet};
 use crate::check::{self, Terms, check};
@@ -116,6 +117,8 @@ pub struct Progress {
     pub ended: bool,
     /// Hosts that came to an end, with their state and since when.
     pub hosts: BTreeMap<HostName, (HostState, Option<Timestamp>)>,
+    /// Hosts that were drained, or may have been.
+    pub drained: BTreeSet<HostName>,
     /// Hosts on which the change failed, whatever became of them, and when it did.
     pub failed: BTreeMap<HostName, Timestamp>,
     /// How long each host was out of service, from its drain to its return.
@@ -127,14 +130,23 @@ pub fn progress(store: &dyn Store, id: &PlanId, plan: Plan) -> anyhow::Result<Pr
     let events = store.events_of_plan(id, 0)?;
     let plan = Arc::new(plan);
     let mut executor = Executor::new(id.clone(), Arc::clone(&plan), u64::MAX);
+    let mut drained = BTreeSet::new();
     let mut failed = BTreeMap::new();
     for recorded in &events {
         // A line that does not fit is the executor's to tell of; what it leaves is what is known.
         let _told_by_the_rollout = executor.apply(&recorded.event);
-        if let EventKind::ActEnded { host, .. } = &recorded.event.kind
-            && executor.change_failed_on(host)
-        {
-            failed.entry(host.clone()).or_insert(recorded.event.at);
+        match &recorded.event.kind {
+            EventKind::ActStarted {
+                host,
+                act: Act::Drain,
+                ..
+            } => {
+                drained.insert(host.clone());
+            }
+            EventKind::ActEnded { host, .. } if executor.change_failed_on(host) => {
+                failed.entry(host.clone()).or_insert(recorded.event.at);
+            }
+            _ => {}
         }
     }
     let hosts = executor
@@ -151,6 +163,7 @@ pub fn progress(store: &dyn Store, id: &PlanId, plan: Plan) -> anyhow::Result<Pr
         started,
         ended,
         hosts,
+        drained,
         failed,
         out_of_service,
     })
@@ -331,28 +344,32 @@ pub fn out_of_service(
             released.insert(host, recorded.event.at);
         }
     }
-    out.extend(left_out(plans.iter().map(|plan| &plan.hosts), &released));
+    out.extend(left_out(plans.iter().flat_map(ends), &released));
     Ok(out)
+}
+
+/// Where a rollout left the hosts that came to an end in it.
+fn ends(progress: &Progress) -> impl Iterator<Item = Told<'_>> {
+    progress.hosts.iter().map(|(host, &(state, since))| Told {
+        host,
+        plan: &progress.id,
+        drained: progress.drained.contains(host),
+        state,
+        at: since.unwrap_or(progress.plan.made_at),
+    })
 }
 
 /// Hosts that rollouts have left out of service, held or unproven. The one that moved a host last says
 /// where it left it, until somebody says that it is well again; the plan may be older than another.
 fn left_out<'p>(
-    ends: impl Iterator<Item = &'p BTreeMap<HostName, (HostState, Option<Timestamp>)>>,
+    ends: impl Iterator<Item = Told<'p>>,
     released: &BTreeMap<HostName, Timestamp>,
 ) -> BTreeSet<HostName> {
-    let mut last: BTreeMap<&HostName, (Option<Timestamp>, HostState)> = BTreeMap::new();
-    for (host, (state, since)) in ends.flatten() {
-        // A plan that has not touched a host knows nothing of it.
-        let known = last.get(host).is_some_and(|known| known.0 >= *since);
-        if *state != HostState::Untouched && !known {
-            last.insert(host, (*since, *state));
-        }
-    }
-    let left = last.into_iter().filter(|(host, (since, state))| {
-        state.is_out_of_service() && released.get(*host).copied() <= *since
+    let left = last_told(ends).into_values().filter(|told| {
+        let is_well = released.get(told.host).is_some_and(|at| *at > told.at);
+        told.state.is_out_of_service() && !is_well
     });
-    left.map(|(host, _)| host.clone()).collect()
+    left.map(|told| told.host.clone()).collect()
 }
 
 /// Hosts that are isolated after these events.
@@ -520,29 +537,34 @@ mod tests {
 
     #[test]
     fn the_rollout_that_moved_a_host_last_says_where_it_is() {
-        let at = |second| Some(Timestamp::from_second(second).unwrap());
-        let ended = |hosts: &[(&str, HostState, i64)]| -> BTreeMap<_, _> {
-            let ends = hosts.iter();
-            ends.map(|&(name, state, second)| (host(name), (state, at(second))))
-                .collect()
-        };
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let plans = ["sha256:00", "sha256:01"].map(|id| PlanId::new(id).unwrap());
         // Newest plan first; the older one was carried out later.
-        let plans = [
-            ended(&[
-                ("mx1", HostState::Proven, 10),
-                ("mx2", HostState::Held, 10),
-                ("mx3", HostState::Untouched, 90),
-                ("mx4", HostState::Unproven, 10),
-                ("mx5", HostState::Held, 10),
-            ]),
-            ended(&[
-                ("mx1", HostState::Held, 20),
-                ("mx2", HostState::Proven, 20),
-                ("mx3", HostState::Held, 20),
-            ]),
+        let ends = [
+            (0, "mx1", true, HostState::Proven, 10),
+            (0, "mx2", true, HostState::Held, 10),
+            // One only looked at it; of the other it came back as it was.
+            (0, "mx3", false, HostState::Untouched, 90),
+            (0, "mx6", true, HostState::Untouched, 90),
+            (0, "mx4", true, HostState::Unproven, 10),
+            (0, "mx5", true, HostState::Held, 10),
+            (1, "mx1", true, HostState::Held, 20),
+            (1, "mx2", true, HostState::Proven, 20),
+            (1, "mx3", true, HostState::Held, 20),
+            (1, "mx6", true, HostState::Held, 20),
         ];
-        let released = BTreeMap::from([(host("mx5"), at(11).unwrap())]);
-        let out = left_out(plans.iter(), &released);
+        let ends = ends.map(|(plan, name, drained, state, second)| {
+            (&plans[plan], host(name), drained, state, at(second))
+        });
+        let told = ends.iter().map(|(plan, host, drained, state, at)| Told {
+            host,
+            plan,
+            drained: *drained,
+            state: *state,
+            at: *at,
+        });
+        let released = BTreeMap::from([(host("mx5"), at(11))]);
+        let out = left_out(told, &released);
         assert_eq!(out, [host("mx1"), host("mx3"), host("mx4")].into());
     }
 
