@@ -853,6 +853,36 @@ fn mitigation(name: &str, advisory: &str) -> String {
 }
 
 #[test]
+fn a_plan_that_was_kept_without_its_report_gets_it_when_it_is_made_again() {
+    let fleet = Fleet::new(true, "");
+    let dry = fleet.plan(&["--dry-run", "-o", "plan.json", "--format", "json"]);
+    let json = dry.exits(0).json();
+    let id = json["id"].as_str().unwrap();
+    // As a controller leaves it that is killed between the two.
+    let bytes = fs::read(fleet.0.path("plan.json")).unwrap();
+    let event = Event {
+        at: common::WRITTEN.parse().unwrap(),
+        realm: Realm::Live,
+        kind: EventKind::PlanMade {
+            plan: PlanId::new(id).unwrap(),
+            parent: None,
+            lane: mailkeep_model::Lane::Emergency,
+            hosts: 4,
+            title: "cut short".to_owned(),
+        },
+    };
+    SqliteStore::open(&fleet.0.state(), Realm::Live)
+        .unwrap()
+        .record_plan(&PlanId::new(id).unwrap(), &bytes, &event)
+        .unwrap();
+    let said = "no plan could end before";
+    let shown = fleet.plan(&["show", id]).exits(0).out;
+    assert!(!shown.contains(said), "{shown}");
+    assert_eq!(fleet.made(), id);
+    fleet.plan(&["show", id]).exits(0).prints(said);
+}
+
+#[test]
 fn a_workaround_for_a_hole_without_fix_is_planned_recorded_kept_and_ended_by_the_fix() {
     let fleet = Fleet::new(false, "[families.exim]\nrecipe = \"exim.toml\"\n");
     let import = |text: String| {

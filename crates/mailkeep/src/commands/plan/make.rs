@@ -453,9 +453,11 @@ pub(super) fn record(
                 ..event.clone()
             })?;
         }
-        let is_new = store.record_plan(&id, &bytes, &event)?;
-        // A plan that was there already has the report of its making.
-        if let Some(report) = report.filter(|_| is_new) {
+        store.record_plan(&id, &bytes, &event)?;
+        // A plan that was there already has the report of its making, unless that was cut short.
+        if let Some(report) = report
+            && kept::report(store, &id)?.is_none()
+        {
             store.append_event(&Event {
                 kind: EventKind::PlanReported {
                     plan: id.clone(),
