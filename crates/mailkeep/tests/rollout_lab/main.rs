@@ -445,10 +445,19 @@ fn by_a_workaround(bed: &mut Bed<'_>) {
         );
         if holds {
             bed.done(Act::Return);
+            bed.inside("mv /lab/stand-in /lab/away");
+            bed.fails(Act::Recheck, ActFailure::MitigationGone);
+            let busy = bed.lock_dpkg();
+            assert!(
+                matches!(bed.once(Act::Recheck), ActOutcome::NotYet { .. }),
+                "nobody judges a host while packages come"
+            );
+            drop(busy);
+            bed.inside("mv /lab/away /lab/stand-in");
             bed.done(Act::Recheck);
         } else {
             bed.inside("mv /lab/stand-in /lab/away");
-            let detail = bed.fails(Act::Prove, ActFailure::Other);
+            let detail = bed.fails(Act::Prove, ActFailure::MitigationGone);
             assert!(detail.contains("open-hole is not in force"), "{detail}");
             bed.inside("mv /lab/away /lab/stand-in");
             bed.done(Act::RollBack);
