@@ -37,6 +37,10 @@ const BELL: Duration = Duration::from_secs(1);
 /// controller gives up. Nothing new is begun meanwhile.
 const STORE_PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 
+/// How long an order may wait for a free hand. After that it is given back and asked for anew: what it
+/// was given on, above all the look at its host, may hold no longer.
+const ORDER_LASTS: SignedDuration = SignedDuration::from_mins(1);
+
 /// Time, and waiting for it.
 pub trait Clock: Send + Sync {
     /// Now.
@@ -203,6 +207,8 @@ pub struct Driver<'a> {
     seen: u64,
     /// Ordered, and not begun.
     queue: VecDeque<Order>,
+    /// When the first of them was given.
+    queued_since: Option<Timestamp>,
     under_way: BTreeMap<HostName, Act>,
     /// Not yet in the journal.
     unwritten: VecDeque<Event>,
@@ -228,6 +234,7 @@ impl<'a> Driver<'a> {
             started: false,
             seen: 0,
             queue: VecDeque::new(),
+            queued_since: None,
             under_way: BTreeMap::new(),
             unwritten: VecDeque::new(),
             refused_since: None,
@@ -370,10 +377,16 @@ impl<'a> Driver<'a> {
             );
         }
         if halted {
-            self.queue.clear();
-            self.executor.take_orders_back();
+            self.give_orders_back();
         }
         Ok(())
+    }
+
+    /// Whatever of it is still due is ordered again by the next poll.
+    fn give_orders_back(&mut self) {
+        self.queue.clear();
+        self.queued_since = None;
+        self.executor.take_orders_back();
     }
 
     fn keep(&mut self, kind: EventKind) {
@@ -420,6 +433,14 @@ impl<'a> Driver<'a> {
     }
 
     fn poll(&mut self, claim: &Claim, now: Timestamp) -> Result<(), StoreError> {
+        if self.queue.is_empty() {
+            self.queued_since = None;
+        } else if self
+            .queued_since
+            .is_some_and(|since| now > later(since, ORDER_LASTS))
+        {
+            self.give_orders_back();
+        }
         // Each record makes something else due; a chain of them is short. A longer one is an executor
         // that does not believe its own journal, and is asked again at the next round.
         for _ in 0..100 {
@@ -430,7 +451,10 @@ impl<'a> Driver<'a> {
                         recorded = true;
                         self.keep(kind);
                     }
-                    Do::Order(order) => self.queue.push_back(order),
+                    Do::Order(order) => {
+                        self.queued_since.get_or_insert(now);
+                        self.queue.push_back(order);
+                    }
                 }
             }
             self.write(claim)?;

@@ -21,6 +21,7 @@ use mailkeep_model::{
 use mailkeep_rollout::drive::{
     Clock, DriveEnd, DriveError, DriveSettings, Driver, Message, Parts, Wish, claim,
 };
+use mailkeep_rollout::executor::LOOK_LASTS;
 use mailkeep_rollout::{Hands, Order};
 use mailkeep_store::{Claim, SqliteStore, Store};
 
@@ -527,6 +528,60 @@ fn a_host_out_of_service_is_brought_back_before_another_one_leaves() {
             _ => {}
         }
     }
+}
+
+/// Hands with which every patch takes longer than a look lasts.
+struct Slow(Arc<World>, Arc<FakeClock>);
+
+impl Hands for Slow {
+    fn perform(&self, order: &Order) -> ActOutcome {
+        if order.act == Act::Patch {
+            *self.1.now.lock().unwrap() += LOOK_LASTS + SignedDuration::from_mins(1);
+        }
+        self.0.perform(order)
+    }
+}
+
+#[test]
+fn a_host_whose_turn_came_late_is_looked_at_again_before_it_is_leased() {
+    // Both may be out, but one thread does all.
+    let mut bench = Bench::new(&["mx1", "mx2", "mx3"]);
+    for step in &mut Arc::make_mut(&mut bench.plan).steps {
+        (step.start, step.end) = (at(0), at(30));
+    }
+    let mut claim = bench.claim();
+    let clock = FakeClock::new(None, bench.now);
+    let (mut tell, mut warn) = (|_: &RecordedEvent, _: bool| {}, |_: &str| {});
+    let parts = Parts {
+        store: &mut bench.store,
+        hands: Arc::new(Slow(Arc::clone(&bench.world), Arc::clone(&clock))),
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        tell: &mut tell,
+        warn: &mut warn,
+        stop: &|| Wish::GoOn,
+    };
+    let one_by_one = DriveSettings {
+        parallel: 1,
+        ..settings()
+    };
+    let mut driver = Driver::new(parts, one_by_one, &bench.plan, &claim).unwrap();
+    let end = driver.run(&mut claim).unwrap();
+    assert_eq!(end, DriveEnd::Ended(RolloutOutcome::Proven));
+    drop(driver);
+    let mut looked = BTreeMap::new();
+    for recorded in bench.store.events_of_plan(&plan_id(), 0).unwrap() {
+        let at = recorded.event.at;
+        if let EventKind::ActStarted { host, act, .. } = recorded.event.kind {
+            if act == Act::Precheck {
+                looked.insert(host, at);
+            } else if act == Act::Lease {
+                let age = at.duration_since(looked[&host]);
+                assert!(age <= LOOK_LASTS, "{host} was looked at {age:#} before");
+            }
+        }
+    }
+    assert_eq!(looked.len(), 3);
+    bench.check_rules();
 }
 
 #[test]
