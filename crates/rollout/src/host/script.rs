@@ -554,6 +554,52 @@ mod tests {
     }
 
     #[test]
+    fn iptables_rules_are_replaced_in_one_piece() {
+        let host = HostName::new("mx1").unwrap();
+        let from = BTreeSet::from(["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()]);
+        let subject = Subject {
+            probe_from: &from,
+            ..subject(&host, &[])
+        };
+        let (data, parts) = (subject.data("n0nce").unwrap(), PARTS.join("\n"));
+        let script = format!(
+            "{data}{parts}\nmk_dir=$(mktemp -d) && cd \"$mk_dir\" || exit\nmkdir bin\n\
+             for tables in iptables ip6tables; do\n\
+             printf '#!/bin/sh\\necho \"%s $*\" >>%s/calls\\n' $tables \"$mk_dir\" >bin/$tables\n\
+             printf '#!/bin/sh\\nsed \"s/^/%s: /\" >>%s/calls\\n' $tables \"$mk_dir\" >bin/$tables-restore\n\
+             done\nchmod +x bin/*\nPATH=$mk_dir/bin:$PATH\n\
+             have() {{ case $1 in nft) return 1 ;; *) command -v \"$1\" >/dev/null ;; esac; }}\n\
+             fail() {{ echo \"FAILED $*\"; cat log; exit; }}\n\
+             refuse_syn mailkeep; cat calls; cd / && rm -rf \"$mk_dir\"\n"
+        );
+        let out = run_locally(&script, &[], RunLimits::default()).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = out.lines().collect();
+        for (tables, address) in [("iptables", "192.0.2.7"), ("ip6tables", "2001:db8::7")] {
+            let told = format!("{tables}: ");
+            let at = |line: &str| {
+                let wanted = format!("{told}{line}");
+                let at = lines.iter().position(|found| *found == wanted);
+                at.unwrap_or_else(|| panic!("no {wanted}: {out}"))
+            };
+            let reject = "-A mailkeep -p tcp --dport 25 --syn -j REJECT --reject-with tcp-reset";
+            let order = [
+                at("*filter"),
+                at(":mailkeep - [0:0]"),
+                at(&format!("-A mailkeep -s {address} -j RETURN")),
+                at(reject),
+                at("COMMIT"),
+            ];
+            assert!(order.is_sorted(), "{out}");
+            // Nothing else but the way into the chain is asked for one by one.
+            let alone = format!("{tables} ");
+            for call in lines.iter().filter_map(|line| line.strip_prefix(&alone)) {
+                assert_eq!(call, "-C INPUT -j mailkeep", "{out}");
+            }
+        }
+    }
+
+    #[test]
     fn nonces_differ() {
         assert_ne!(nonce(), nonce());
         assert_eq!(nonce().len(), 32);

@@ -774,22 +774,28 @@ END
     elif have iptables; then
         for mk_tables in iptables ip6tables; do
             have "$mk_tables" || continue
-            "$mk_tables" -N "$1" 2>/dev/null || "$mk_tables" -F "$1"
-            "$mk_tables" -A "$1" -i lo -j RETURN
-            [ "${2:-}" = all ] || probe_addresses | while read -r mk_address; do
-                case $mk_tables:$mk_address in
-                ip6tables:*:* | iptables:*[!:]*.*) logged "$mk_tables" -A "$1" -s "$mk_address" -j RETURN ;;
-                esac
-            done
-            for mk_port in $(refused_ports); do
-                logged "$mk_tables" -A "$1" -p tcp --dport "$mk_port" --syn -j REJECT --reject-with tcp-reset
-            done
+            # In one piece: a chain that is emptied and filled anew lets everybody in meanwhile.
+            if ! iptables_chain "$mk_tables" "$@" | "$mk_tables-restore" --noflush >>"$(mk_logfile)" 2>&1; then
+                [ "$mk_tables" != iptables ] || fail other "iptables did not take the rule: $(last_words "$(mk_logfile)")"
+            fi
             "$mk_tables" -C INPUT -j "$1" 2>/dev/null || "$mk_tables" -I INPUT -j "$1"
         done
         is_refusing "$1" || fail other "iptables did not take the rule: $(last_words "$(mk_logfile)")"
     else
         fail other "neither nft nor iptables on this host: install nftables, or choose another drain in the fleet file"
     fi
+}
+iptables_chain() { # iptables|ip6tables TABLE all?
+    printf '*filter\n:%s - [0:0]\n-A %s -i lo -j RETURN\n' "$2" "$2"
+    [ "${3:-}" = all ] || probe_addresses | while read -r mk_address; do
+        case $1:$mk_address in
+        ip6tables:*:* | iptables:*[!:]*.*) printf -- '-A %s -s %s -j RETURN\n' "$2" "$mk_address" ;;
+        esac
+    done
+    for mk_port in $(refused_ports); do
+        printf -- '-A %s -p tcp --dport %s --syn -j REJECT --reject-with tcp-reset\n' "$2" "$mk_port"
+    done
+    echo COMMIT
 }
 is_refusing() { # TABLE
     if have nft; then
