@@ -11,6 +11,7 @@ use std::process::Command;
 
 use super::command::{logged, output, program};
 use super::error::LabError;
+use super::turn::lock_file;
 use crate::suite::install_debian_packages;
 
 /// Where the machine's package sources are.
@@ -76,6 +77,11 @@ impl View {
         for part in ["state/lists/partial", "cache/archives/partial"] {
             let path = view.directory.join(part);
             fs::create_dir_all(&path).map_err(|error| LabError::io("create", &path, error))?;
+        }
+        // Families of one release are built side by side, and apt does not wait for another apt's lists.
+        let _lock = lock_file(&view.directory.join("lock"))?;
+        if fs::read_to_string(&stamp).is_ok_and(|had| had == wanted) {
+            return Ok(view);
         }
         for (name, text) in [("status", ""), ("sources.list", wanted.as_str())] {
             let path = view.directory.join(name);
