@@ -478,6 +478,8 @@ mod tests {
         );
         let out = mitigations(&["CVE-2026-2"], "2", "one two", "assert settle take_back");
         assert!(out.ends_with("in force: any one two\n"), "{out}");
+        let out = mitigations(&["CVE-2026-2"], "2", "one two", "assert take_back");
+        assert!(out.ends_with("in force: any one two\n"), "{out}");
         let out = mitigations(&["CVE-2026-2"], "2", "one", "hold");
         assert!(
             out.starts_with("FAILED mitigation-gone mitigation two is not in force"),

@@ -97,7 +97,8 @@ END
 #
 # each_mitigation look|assert|settle|hold|take_back: `assert` puts in force what begins, stays, or ends only
 # after the patch; `settle` removes what ends and puts what stays in force again; `hold` fails where one that
-# stays is not in force; `take_back` undoes `assert` and `settle`.
+# stays is not in force; `take_back` removes what began by this plan, and has all others in force that it
+# touched: without the patch, what the patch makes needless stands in for it, even where it did not before.
 each_mitigation() {
     while read -r mk_name mk_number mk_fate; do
         [ -n "$mk_name" ] || continue
