@@ -853,6 +853,53 @@ fn mitigation(name: &str, advisory: &str) -> String {
 }
 
 #[test]
+fn a_workaround_on_a_host_hides_nothing_else_that_is_left_open_there() {
+    use sha2::Digest as _;
+    let fleet = Fleet::new(false, "[families.exim]\nrecipe = \"exim.toml\"\n");
+    let installed = [("exim4", "4.96-15"), ("dovecot", "1:2.3.19")];
+    let installed = installed.map(|(name, version)| common::package(name, version));
+    fleet.0.root("host", &installed.concat());
+    let mut tracker: serde_json::Value = serde_json::from_str(&two_holes(None)).unwrap();
+    tracker["dovecot"] = serde_json::json!({"CVE-2026-9999": {
+        "description": "three", "scope": "remote", "releases": {"bookworm": {
+            "status": "resolved", "fixed_version": "1:2.3.19+deb12u2", "urgency": "high",
+            "repositories": {"bookworm": "1:2.3.19+deb12u2"}}}}});
+    let tracker = fleet.0.write("tracker.json", tracker.to_string());
+    fleet.0.import("debian-tracker", &tracker).exits(0);
+    // It stands in for holes in Exim, and brings a Dovecot that still has one.
+    let sum: String = sha2::Sha256::digest(b"deb")
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    fleet.0.write("dovecot.deb", b"deb");
+    let (one, two) = (
+        mitigation("one", "CVE-2026-7777"),
+        mitigation("two", "CVE-2026-8888"),
+    );
+    let brings = format!(
+        "format = 1\n[[package]]\nname = \"dovecot\"\nversion = \"1:2.3.19+deb12u1\"\n\
+         file = \"dovecot.deb\"\nsha256 = \"{sum}\"\n"
+    );
+    for (recipe, reason) in [
+        (format!("{brings}{one}{two}"), "recipe-without-fix"),
+        (format!("format = 1\n{one}"), "no-fix"),
+    ] {
+        fleet.0.write("exim.toml", recipe);
+        let mut make = vec!["make", "--all", "--format", "json"];
+        if reason == "no-fix" {
+            make.extend(["--advisory", "CVE-2026-7777", "--advisory", "CVE-2026-8888"]);
+        }
+        let json = fleet.plan(&make).exits(1).json();
+        assert_eq!(json["plan"]["steps"].as_array().unwrap().len(), 4);
+        let hosts = ["mx1.eu", "mx1.sg", "mx2.eu", "mx2.sg"];
+        assert_eq!(reasons(&json), hosts.map(|host| (host, reason)));
+        // Its step is not taken for none.
+        let missed = json["report"]["missed_deadlines"].as_array().unwrap();
+        assert!(missed.iter().all(|m| !m["planned_end"].is_null()), "{json}");
+    }
+}
+
+#[test]
 fn a_plan_that_was_kept_without_its_report_gets_it_when_it_is_made_again() {
     let fleet = Fleet::new(true, "");
     let dry = fleet.plan(&["--dry-run", "-o", "plan.json", "--format", "json"]);

@@ -27,7 +27,7 @@ pub struct Request<'a> {
     /// What is to be done, a host each, sorted by host.
     pub work: Vec<HostWork>,
     /// Hosts that have findings and cannot be planned, found out before; they go into the report as
-    /// they are.
+    /// they are. One of these may have work all the same, which leaves such findings open.
     pub left_out: Vec<NotPlanned>,
     /// Those of `left_out` that have a fix to come: hosts whose services come after theirs wait for it.
     pub left_unpatched: BTreeSet<HostName>,

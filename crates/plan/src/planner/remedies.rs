@@ -119,11 +119,17 @@ fn without_step(draft: &Draft<'_>) -> Vec<MissedDeadline> {
         .iter()
         .filter_map(|work| Some((&work.host, work.deadline?)))
         .collect();
+    // What a step cannot do on a host that has one says nothing of the time of that step.
+    let placed = draft.candidates.iter().map(|other| &other.work.host);
+    let placed: BTreeSet<&HostName> = placed.collect();
     let mut missed = Vec::new();
     for left_out in &draft.not_planned {
         let Some(deadline) = deadlines.get(&left_out.host) else {
             continue;
         };
+        if placed.contains(&left_out.host) {
+            continue;
+        }
         let remedies = match &left_out.reason {
             NotPlannedReason::AlreadyProven
             | NotPlannedReason::Mitigated { .. }

@@ -289,7 +289,16 @@ fn ask(
     let declared = &fleet.file.fleet;
     let (mut work, mut left_out) = work_from(declared, findings, &facts, app.now, &order);
     let interim = interim(declared, findings, &offered.mitigable, &facts, &work);
-    left_out.retain(|item| !interim.iter().any(|work| work.host == item.host));
+    let has_interim: BTreeSet<&HostName> = interim.iter().map(|item| &item.host).collect();
+    left_out.retain(|item| !has_interim.contains(&item.host));
+    // What nothing stands in for on those hosts has its reason still.
+    let stays = |finding: &&Finding| {
+        let is_covered = is_bare(finding) || finding.verdict.status == Status::Mitigated;
+        has_interim.contains(&finding.host)
+            && !(is_covered && offered.mitigable.contains_key(&key_of(finding)))
+    };
+    let rest: Vec<Finding> = findings.iter().filter(stays).cloned().collect();
+    left_out.extend(work_from(declared, &rest, &facts, app.now, &order).1);
     work.extend(interim);
     for item in &mut left_out {
         if let NotPlannedReason::NoCandidate { package } = &item.reason

@@ -1,7 +1,7 @@
 //! Deadlines that cannot be met, and what would make them possible.
 
 use jiff::civil::date;
-use mailkeep_model::{Lane, MissedDeadline, Remedy};
+use mailkeep_model::{Lane, MissedDeadline, NotPlanned, NotPlannedReason, Remedy};
 
 use super::{Bed, NIGHTLY, host, region, service, two_regions};
 
@@ -35,6 +35,24 @@ fn a_deadline_that_is_met_is_not_reported() {
         work.deadline = Some(date(2026, 12, 24));
     }
     assert_eq!(bed.plan().report.missed_deadlines, []);
+}
+
+#[test]
+fn what_a_step_cannot_do_on_its_host_makes_it_miss_no_deadline() {
+    let mut bed = two_regions();
+    for work in &mut bed.work {
+        work.deadline = Some(date(2026, 12, 24));
+    }
+    let other = NotPlanned {
+        host: bed.work[0].host.clone(),
+        reason: NotPlannedReason::NoCandidate {
+            package: "dovecot".to_owned(),
+        },
+    };
+    bed.left_out.push(other.clone());
+    let report = bed.plan().report;
+    assert_eq!(report.not_planned, [other]);
+    assert_eq!(report.missed_deadlines, []);
 }
 
 #[test]
