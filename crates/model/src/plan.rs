@@ -278,13 +278,14 @@ pub struct PlanningReport {
     pub exposure: u64,
     /// No plan could have less.
     pub exposure_bound: u64,
-    /// Hosts without a step, each with its reason, sorted by host.
+    /// Hosts without a step, or with one that leaves something open there, each with its reason, sorted
+    /// by host.
     pub not_planned: Vec<NotPlanned>,
     /// Deadlines the plan cannot meet, sorted by host.
     pub missed_deadlines: Vec<MissedDeadline>,
 }
 
-/// A host without a step.
+/// A host without a step, or with one that leaves something open there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NotPlanned {
     /// Which.
