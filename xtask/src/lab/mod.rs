@@ -402,10 +402,7 @@ impl Lab {
     /// Writes the inventory, gives the hosts their names, and waits until those started are up.
     fn finish(&self, starting: Vec<Starting>) -> Result<Vec<Host>, LabError> {
         let hosts = self.hosts()?;
-        let write = |file: &str, text: String| {
-            let path = self.root.join(file);
-            fs::write(&path, text).map_err(|error| LabError::io("write", &path, error))
-        };
+        let write = |file: &str, text: String| write_whole(&self.root.join(file), &text, 0o644);
         write("inventory.ini", inventory::ansible(&hosts, &self.root))?;
         write("ssh_config", inventory::ssh_config(&hosts, &self.root))?;
         write("known_hosts", inventory::known_hosts(&hosts))?;
@@ -430,7 +427,6 @@ impl Lab {
 
     /// `bin/ssh`: the user's `ssh` with the lab's configuration.
     fn write_ssh_wrapper(&self) -> Result<(), LabError> {
-        use std::os::unix::fs::PermissionsExt as _;
         let directory = self.root.join("bin");
         fs::create_dir_all(&directory)
             .map_err(|error| LabError::io("create", &directory, error))?;
@@ -446,9 +442,7 @@ impl Lab {
             real.display(),
             config.display()
         );
-        fs::write(&path, text).map_err(|error| LabError::io("write", &path, error))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
-            .map_err(|error| LabError::io("open", &path, error))
+        write_whole(&path, &text, 0o755)
     }
 
     fn stop_dns(&self) -> Result<(), LabError> {
@@ -503,6 +497,16 @@ impl Lab {
     fn lock(&self) -> Result<File, LabError> {
         lock_file(&self.root.join("lock"))
     }
+}
+
+/// Writes a file whole or not at all: other threads' `ssh` may read it at this moment.
+fn write_whole(path: &Path, text: &str, mode: u32) -> Result<(), LabError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let new = path.with_added_extension("new");
+    fs::write(&new, text).map_err(|error| LabError::io("write", &new, error))?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(mode))
+        .map_err(|error| LabError::io("open", &new, error))?;
+    fs::rename(&new, path).map_err(|error| LabError::io("rename", &new, error))
 }
 
 /// Mount options, package sources and hooks carry the path unquoted.
