@@ -1,0 +1,151 @@
+//! What an inspection may cost, and what is left of it.
+
+use thiserror::Error;
+
+/// What an inspection of one message may cost. All of it is counted, none of it is a time: the same
+/// message has the same verdict on any machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Parts within parts, messages within messages and archives within archives, one after another.
+    pub depth: usize,
+    /// Parts and members of archives, by all readings together.
+    pub parts: usize,
+    /// Octets that decoding and unpacking may bring forth, by all readings together.
+    pub octets: u64,
+    /// Octets one member may have unpacked.
+    pub member_octets: u64,
+    /// How many times its packed size an archive may have unpacked, beyond its first MiB.
+    pub ratio: u64,
+    /// Readings of one message.
+    pub readings: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            depth: 20,
+            parts: 1000,
+            octets: 256 << 20,
+            member_octets: 64 << 20,
+            ratio: 200,
+            readings: 64,
+        }
+    }
+}
+
+/// Which limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// [`Limits::depth`]
+    Depth,
+    /// [`Limits::parts`]
+    Parts,
+    /// [`Limits::octets`]
+    Octets,
+    /// [`Limits::member_octets`]
+    MemberOctets,
+    /// [`Limits::ratio`]
+    Ratio,
+    /// [`Limits::readings`]
+    Readings,
+}
+
+impl Limit {
+    /// The stable name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Depth => "depth",
+            Self::Parts => "parts",
+            Self::Octets => "octets",
+            Self::MemberOctets => "member-octets",
+            Self::Ratio => "ratio",
+            Self::Readings => "readings",
+        }
+    }
+}
+
+/// A limit was reached: what lies beyond was not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the limit on {} was reached", .0.name())]
+pub struct LimitReached(pub Limit);
+
+/// What is left to spend on one message.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    limits: Limits,
+    parts: usize,
+    octets: u64,
+    depth: usize,
+    readings: usize,
+}
+
+impl Budget {
+    /// All of it.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            parts: limits.parts,
+            octets: limits.octets,
+            depth: 0,
+            readings: limits.readings,
+            limits: limits.clone(),
+        }
+    }
+
+    /// The limits it began with.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// How many octets may still be brought forth.
+    pub fn octets_left(&self) -> u64 {
+        self.octets
+    }
+
+    /// Pays for a part or a member.
+    ///
+    /// # Errors
+    /// None is left.
+    pub fn part(&mut self) -> Result<(), LimitReached> {
+        self.parts = self
+            .parts
+            .checked_sub(1)
+            .ok_or(LimitReached(Limit::Parts))?;
+        Ok(())
+    }
+
+    /// Pays for octets that decoding or unpacking brings forth.
+    ///
+    /// # Errors
+    /// Fewer are left; then none is.
+    pub fn octets(&mut self, count: u64) -> Result<(), LimitReached> {
+        let left = self.octets.checked_sub(count);
+        self.octets = left.unwrap_or(0);
+        left.map(|_| ()).ok_or(LimitReached(Limit::Octets))
+    }
+
+    /// Pays for a reading.
+    ///
+    /// # Errors
+    /// None is left.
+    pub fn reading(&mut self) -> Result<(), LimitReached> {
+        self.readings = self
+            .readings
+            .checked_sub(1)
+            .ok_or(LimitReached(Limit::Readings))?;
+        Ok(())
+    }
+
+    /// Goes one level deeper, does `work` there, and comes back.
+    ///
+    /// # Errors
+    /// It is as deep as it may go.
+    pub fn deeper<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Result<T, LimitReached> {
+        if self.depth >= self.limits.depth {
+            return Err(LimitReached(Limit::Depth));
+        }
+        self.depth += 1;
+        let result = work(self);
+        self.depth -= 1;
+        Ok(result)
+    }
+}
