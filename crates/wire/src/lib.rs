@@ -7,6 +7,7 @@
 //!   be written anew: nothing of a stranger's line goes on as it came.
 //! - [`ContentReader`] and [`ContentWriter`] take a message out of the DATA stream and put one into it.
 //! - [`Reply`] is what is answered; [`ReplyReader`] and [`Offer`] are what the server behind answers.
+//! - [`milter::Milter`] is the filter's side of a connection of Postfix or Sendmail.
 //! - [`Rule`] lists the generic rules with their defaults; [`Policy`] their exceptions.
 //!
 //! Standards: RFC 5321, 1870 (SIZE), 2034 and 3463 (enhanced status codes), 2920 (PIPELINING), 3207
@@ -20,6 +21,7 @@ mod command;
 mod content;
 pub mod fuzz;
 mod headers;
+pub mod milter;
 mod network;
 mod offer;
 mod parameters;
