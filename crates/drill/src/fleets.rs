@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use mailkeep_model::{
-    AdvisoryId, FamilySettings, Fleet, Host, HostName, InvalidId, Lane, LaneRules, PackageChange,
-    Plan, Realm, Region, RegionName, RolloutPolicy, Service, ServiceName, Timestamp, Window,
+    AdvisoryId, FamilySettings, Fleet, Host, HostName, InvalidId, Lane, LaneRules, Plan, Region,
+    RegionName, RolloutPolicy, Service, ServiceName, Timestamp, Window,
 };
 use mailkeep_plan::{HostWork, Planned, Request};
 
@@ -97,7 +97,9 @@ impl Drawn {
                         } else {
                             "1.0-2".to_owned()
                         };
-                        work.push(work_of(name, family, from, now)?);
+                        let closes = AdvisoryId::new("CVE-2026-0001")?;
+                        let versions = (from.as_str(), "1.0-3");
+                        work.push(HostWork::simulated(name, family, versions, closes, now));
                     }
                 }
             }
@@ -155,27 +157,10 @@ impl Drawn {
 
     /// What the planner is asked.
     pub fn request(&self) -> Request<'_> {
+        let title = "drawn for a rehearsal";
         Request {
-            realm: Realm::Drill,
-            now: self.now,
             lane: self.lane,
-            overriding: None,
-            bulletin: self
-                .work
-                .iter()
-                .flat_map(|work| work.closes.iter().cloned())
-                .collect(),
-            title: "drawn for a rehearsal".to_owned(),
-            fleet: &self.fleet,
-            work: self.work.clone(),
-            left_out: Vec::new(),
-            left_unpatched: BTreeSet::new(),
-            parent: None,
-            proven: BTreeSet::new(),
-            failed: BTreeMap::new(),
-            retries: BTreeSet::new(),
-            out_of_service: BTreeSet::new(),
-            elsewhere: BTreeMap::new(),
+            ..Request::drill(title, self.now, &self.fleet, self.work.clone())
         }
     }
 
@@ -196,32 +181,6 @@ fn as_i64(number: usize) -> i64 {
 
 fn small(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(0)
-}
-
-fn work_of(
-    host: HostName,
-    family: &str,
-    from: String,
-    now: Timestamp,
-) -> Result<HostWork, InvalidId> {
-    Ok(HostWork {
-        host,
-        family: family.to_owned(),
-        platform: "Debian:12".to_owned(),
-        packages: vec![PackageChange {
-            name: family.to_owned(),
-            from,
-            to: "1.0-3".to_owned(),
-        }],
-        recipe: None,
-        closes: BTreeSet::from([AdvisoryId::new("CVE-2026-0001")?]),
-        mitigates: BTreeMap::new(),
-        risk: 4,
-        deadline: None,
-        facts_as_of: now,
-        minutes: None,
-        ports: BTreeSet::from([25]),
-    })
 }
 
 /// Nearly every host must stay, or one, or all but one over all regions.

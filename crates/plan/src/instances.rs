@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use mailkeep_model::{
-    AdvisoryId, Fleet, Host, HostName, InvalidId, Lane, LaneRules, PackageChange, Realm, Region,
-    RegionName, RolloutPolicy, Service, ServiceName, TeamName, Timestamp, Window,
+    AdvisoryId, Fleet, Host, HostName, InvalidId, LaneRules, Region, RegionName, RolloutPolicy,
+    Service, ServiceName, TeamName, Timestamp, Window,
 };
 
 use crate::request::{HostWork, Request};
@@ -74,8 +74,6 @@ pub struct Instance {
     pub work: Vec<HostWork>,
     /// "Now".
     pub now: Timestamp,
-    /// The advisories answered.
-    pub bulletin: BTreeSet<AdvisoryId>,
 }
 
 impl Instance {
@@ -86,24 +84,7 @@ impl Instance {
 
     /// The request for its plan.
     pub fn request(&self) -> Request<'_> {
-        Request {
-            realm: Realm::Drill,
-            now: self.now,
-            lane: Lane::Regular,
-            overriding: None,
-            bulletin: self.bulletin.clone(),
-            title: "drawn".to_owned(),
-            fleet: &self.fleet,
-            work: self.work.clone(),
-            left_out: Vec::new(),
-            left_unpatched: BTreeSet::new(),
-            parent: None,
-            proven: BTreeSet::new(),
-            failed: BTreeMap::new(),
-            retries: BTreeSet::new(),
-            out_of_service: BTreeSet::new(),
-            elsewhere: BTreeMap::new(),
-        }
+        Request::drill("drawn", self.now, &self.fleet, self.work.clone())
     }
 }
 
@@ -206,16 +187,10 @@ impl Drawing {
             ..RolloutPolicy::default()
         };
         work.sort_by(|a, b| a.host.cmp(&b.host));
-        let bulletin = BTreeSet::from([advisory()?]);
         for item in &mut work {
             item.facts_as_of = now;
         }
-        Ok(Instance {
-            fleet,
-            work,
-            now,
-            bulletin,
-        })
+        Ok(Instance { fleet, work, now })
     }
 
     /// Hosts by region: sizes differ, the last is by far the smallest and the pilot.
@@ -295,23 +270,11 @@ impl Drawing {
     ) -> Result<HostWork, InvalidId> {
         let is_older = is_older && self.family != Family::Small;
         let from = if is_older { "1.0-1" } else { "1.0-2" };
+        let versions = (from, "1.0-3");
+        let seen = Timestamp::UNIX_EPOCH;
         Ok(HostWork {
-            host,
-            family: family.to_owned(),
-            platform: "Debian:12".to_owned(),
-            packages: vec![PackageChange {
-                name: family.to_owned(),
-                from: from.to_owned(),
-                to: "1.0-3".to_owned(),
-            }],
-            recipe: None,
-            closes: BTreeSet::from([advisory()?]),
-            mitigates: BTreeMap::new(),
             risk: [2, 4, 8, 16][self.random.pick(4)],
-            deadline: None,
-            facts_as_of: Timestamp::UNIX_EPOCH,
-            minutes: None,
-            ports: BTreeSet::from([25]),
+            ..HostWork::simulated(host, family, versions, advisory()?, seen)
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::civil::Date;
 use mailkeep_model::{
     AdvisoryId, Fleet, HostName, Lane, NotPlanned, Override, PackageChange, Plan, PlanId, Realm,
     RecipeRef, Timestamp, Variant,
@@ -31,6 +32,8 @@ pub struct Request<'a> {
     pub left_out: Vec<NotPlanned>,
     /// Those of `left_out` that have a fix to come: hosts whose services come after theirs wait for it.
     pub left_unpatched: BTreeSet<HostName>,
+    /// The earliest deadline of what is open on hosts of `left_out`: without a step it is missed.
+    pub deadlines: BTreeMap<HostName, Date>,
     /// The plan this one replaces, and its id.
     pub parent: Option<(&'a PlanId, &'a Plan)>,
     /// Hosts that an earlier plan patched as is asked for, and proved.
@@ -45,7 +48,30 @@ pub struct Request<'a> {
     pub elsewhere: BTreeMap<HostName, PlanId>,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// A request of a drill for the regular lane, where nothing was planned before.
+    pub fn drill(title: &str, now: Timestamp, fleet: &'a Fleet, work: Vec<HostWork>) -> Self {
+        Self {
+            realm: Realm::Drill,
+            now,
+            lane: Lane::Regular,
+            overriding: None,
+            bulletin: work.iter().flat_map(|w| w.closes.iter().cloned()).collect(),
+            title: title.to_owned(),
+            fleet,
+            work,
+            left_out: Vec::new(),
+            left_unpatched: BTreeSet::new(),
+            deadlines: BTreeMap::new(),
+            parent: None,
+            proven: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            retries: BTreeSet::new(),
+            out_of_service: BTreeSet::new(),
+            elsewhere: BTreeMap::new(),
+        }
+    }
+
     /// The host on which a change failed, where the change is set aside for it.
     pub(crate) fn set_aside(&self, change: &Variant) -> Option<&HostName> {
         let failed_on = self.failed.get(change)?;
@@ -73,7 +99,7 @@ pub struct HostWork {
     /// Weight of a minute of exposure, at least 1.
     pub risk: u32,
     /// The earliest deadline among its findings.
-    pub deadline: Option<jiff::civil::Date>,
+    pub deadline: Option<Date>,
     /// When its facts were seen.
     pub facts_as_of: Timestamp,
     /// Minutes it is expected to take, from this fleet's history; `None` is the family's or the
@@ -81,6 +107,36 @@ pub struct HostWork {
     pub minutes: Option<u32>,
     /// Mail ports it listens on.
     pub ports: BTreeSet<u16>,
+}
+
+impl HostWork {
+    /// Work of a simulated host: the one package of its family goes from a version to another.
+    pub fn simulated(
+        host: HostName,
+        family: &str,
+        (from, to): (&str, &str),
+        closes: AdvisoryId,
+        facts_as_of: Timestamp,
+    ) -> Self {
+        Self {
+            host,
+            family: family.to_owned(),
+            platform: "Debian:12".to_owned(),
+            packages: vec![PackageChange {
+                name: family.to_owned(),
+                from: from.to_owned(),
+                to: to.to_owned(),
+            }],
+            recipe: None,
+            closes: BTreeSet::from([closes]),
+            mitigates: BTreeMap::new(),
+            risk: 4,
+            deadline: None,
+            facts_as_of,
+            minutes: None,
+            ports: BTreeSet::from([25]),
+        }
+    }
 }
 
 /// What kind of change a host's work is.

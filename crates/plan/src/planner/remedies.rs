@@ -114,15 +114,17 @@ fn deadline_minute(draft: &Draft<'_>, puzzle: &Puzzle, region: usize, deadline: 
 /// Hosts that were left out before anything was placed. Where a minimum is in the way, that many more
 /// hosts are what it takes; nothing else is known to help.
 fn without_step(draft: &Draft<'_>) -> Vec<MissedDeadline> {
-    let work = &draft.request.work;
-    let deadlines: BTreeMap<&HostName, Date> = work
-        .iter()
-        .filter_map(|work| Some((&work.host, work.deadline?)))
-        .collect();
+    let request = draft.request;
+    let of_work = request.work.iter();
+    let of_work = of_work.filter_map(|work| Some((&work.host, work.deadline?)));
+    let mut deadlines: BTreeMap<&HostName, Date> = of_work.collect();
+    for (host, deadline) in &request.deadlines {
+        deadlines.entry(host).or_insert(*deadline);
+    }
     // What a step cannot do on a host that has one says nothing of the time of that step.
     let placed = draft.candidates.iter().map(|other| &other.work.host);
     let placed: BTreeSet<&HostName> = placed.collect();
-    let mut missed = Vec::new();
+    let mut missed: BTreeMap<&HostName, MissedDeadline> = BTreeMap::new();
     for left_out in &draft.not_planned {
         let Some(deadline) = deadlines.get(&left_out.host) else {
             continue;
@@ -156,14 +158,17 @@ fn without_step(draft: &Draft<'_>) -> Vec<MissedDeadline> {
             | NotPlannedReason::RecipeWithoutFix { .. }
             | NotPlannedReason::Unreachable { .. } => Vec::new(),
         };
-        missed.push(MissedDeadline {
+        // A host may be left out for several reasons.
+        let of_host = missed.entry(&left_out.host);
+        let of_host = of_host.or_insert_with(|| MissedDeadline {
             host: left_out.host.clone(),
             deadline: *deadline,
             planned_end: None,
-            remedies,
+            remedies: Vec::new(),
         });
+        of_host.remedies.extend(remedies);
     }
-    missed
+    missed.into_values().collect()
 }
 
 /// Trying things out.

@@ -11,8 +11,8 @@ use jiff::civil::{Date, date};
 use jiff::{SignedDuration, Timestamp};
 use mailkeep_model::{
     AdvisoryId, Blackout, Drain, FamilySettings, Fleet, Host, HostName, Lane, NotPlanned,
-    NotPlannedReason, PackageChange, Plan, PlanStep, Realm, Region, RegionName, Service,
-    ServiceName, Stage, Variant, Window,
+    NotPlannedReason, Plan, PlanStep, Region, RegionName, Service, ServiceName, Stage, Variant,
+    Window,
 };
 
 use super::{Planned, plan};
@@ -47,6 +47,7 @@ pub(super) struct Bed {
     pub(super) out_of_service: BTreeSet<HostName>,
     pub(super) left_out: Vec<NotPlanned>,
     pub(super) left_unpatched: BTreeSet<HostName>,
+    pub(super) deadlines: BTreeMap<HostName, Date>,
 }
 
 impl Bed {
@@ -62,6 +63,7 @@ impl Bed {
             out_of_service: BTreeSet::new(),
             left_out: Vec::new(),
             left_unpatched: BTreeSet::new(),
+            deadlines: BTreeMap::new(),
         }
     }
 
@@ -99,24 +101,10 @@ impl Bed {
                 ..Host::default()
             };
             self.fleet.hosts.insert(name.clone(), declared);
-            self.work.push(HostWork {
-                host: name,
-                family: family.to_owned(),
-                platform: "Debian:12".to_owned(),
-                packages: vec![PackageChange {
-                    name: family.to_owned(),
-                    from: "1-1".to_owned(),
-                    to: "1-2".to_owned(),
-                }],
-                recipe: None,
-                closes: [AdvisoryId::new("CVE-2026-40001").unwrap()].into(),
-                mitigates: BTreeMap::new(),
-                risk: 4,
-                deadline: None,
-                facts_as_of: self.now,
-                minutes: None,
-                ports: [25].into(),
-            });
+            let closes = AdvisoryId::new("CVE-2026-40001").unwrap();
+            let versions = ("1-1", "1-2");
+            let work = HostWork::simulated(name, family, versions, closes, self.now);
+            self.work.push(work);
         }
         self.work.sort_by(|a, b| a.host.cmp(&b.host));
     }
@@ -134,22 +122,16 @@ impl Bed {
 
     pub(super) fn request(&self) -> Request<'_> {
         Request {
-            realm: Realm::Drill,
-            now: self.now,
             lane: self.lane,
-            overriding: None,
             bulletin: [AdvisoryId::new("CVE-2026-40001").unwrap()].into(),
-            title: "a test".to_owned(),
-            fleet: &self.fleet,
-            work: self.work.clone(),
             left_out: self.left_out.clone(),
             left_unpatched: self.left_unpatched.clone(),
-            parent: None,
+            deadlines: self.deadlines.clone(),
             proven: self.proven.clone(),
             failed: self.failed.clone(),
             retries: self.retries.clone(),
             out_of_service: self.out_of_service.clone(),
-            elsewhere: BTreeMap::new(),
+            ..Request::drill("a test", self.now, &self.fleet, self.work.clone())
         }
     }
 

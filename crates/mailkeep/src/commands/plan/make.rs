@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use jiff::civil::Date;
 use mailkeep_matcher::version;
 use mailkeep_model::{
     AdvisoryId, Event, EventKind, Finding, Fleet, HostFacts, HostName, Lane, NotPlanned,
@@ -66,6 +67,7 @@ pub(super) fn run(app: &App, args: &MakeArgs) -> anyhow::Result<Done> {
         work: asked.work,
         left_out: asked.left_out,
         left_unpatched: asked.left_unpatched,
+        deadlines: asked.deadlines,
         parent: parent.as_ref().map(|kept| (&kept.id, &kept.plan)),
         proven: asked.proven,
         failed: asked.failed,
@@ -261,6 +263,7 @@ struct Asked {
     work: Vec<HostWork>,
     left_out: Vec<NotPlanned>,
     left_unpatched: BTreeSet<HostName>,
+    deadlines: BTreeMap<HostName, Date>,
     proven: BTreeSet<HostName>,
     failed: BTreeMap<Variant, HostName>,
     out_of_service: BTreeSet<HostName>,
@@ -345,6 +348,7 @@ fn ask(
         out_of_service: basis::out_of_service(store, &basis.failures, plans)?,
         elsewhere: basis::elsewhere(plans, &lineage),
         left_unpatched: left_unpatched(&work, &left_out, findings),
+        deadlines: deadlines(&left_out, findings),
         work,
         left_out,
     })
@@ -417,6 +421,22 @@ fn left_unpatched(
         .filter(|host| has_fix.contains(host) && !has_work.contains(host))
         .cloned()
         .collect()
+}
+
+/// The earliest deadline of what is open on each host left out. What a mitigation covers is not urgent.
+fn deadlines(left_out: &[NotPlanned], findings: &[Finding]) -> BTreeMap<HostName, Date> {
+    let left_out: BTreeSet<&HostName> = left_out.iter().map(|item| &item.host).collect();
+    let mut earliest: BTreeMap<HostName, Date> = BTreeMap::new();
+    for finding in findings {
+        if let Some(deadline) = finding.deadline
+            && left_out.contains(&finding.host)
+            && finding.verdict.status != Status::Mitigated
+        {
+            let known = earliest.entry(finding.host.clone()).or_insert(deadline);
+            *known = deadline.min(*known);
+        }
+    }
+    earliest
 }
 
 /// Checks a plan by the other pair of eyes, keeps it with its report, and writes it where that was asked

@@ -56,6 +56,36 @@ fn what_a_step_cannot_do_on_its_host_makes_it_miss_no_deadline() {
 }
 
 #[test]
+fn a_host_that_nothing_can_be_done_on_misses_its_deadline() {
+    let mut bed = two_regions();
+    let name = bed.work.remove(0).host;
+    let left_out = |reason| NotPlanned {
+        host: name.clone(),
+        reason,
+    };
+    let no_candidate = left_out(NotPlannedReason::NoCandidate {
+        package: "dovecot".to_owned(),
+    });
+    let no_fix = left_out(NotPlannedReason::NoFix {
+        package: "postfix".to_owned(),
+    });
+    bed.left_out = vec![no_candidate, no_fix];
+    bed.deadlines.insert(name.clone(), date(2026, 12, 24));
+    let missed = MissedDeadline {
+        host: name.clone(),
+        deadline: date(2026, 12, 24),
+        planned_end: None,
+        remedies: Vec::new(),
+    };
+    assert_eq!(bed.plan().report.missed_deadlines, [missed]);
+    // What stands in for a fix is what can be done until there is one.
+    bed.left_out = vec![left_out(NotPlannedReason::Mitigated {
+        package: "postfix".to_owned(),
+    })];
+    assert_eq!(bed.plan().report.missed_deadlines, []);
+}
+
+#[test]
 fn a_missed_deadline_comes_with_what_would_make_it_possible() {
     let bed = weekly();
     let planned = bed.plan();
