@@ -272,11 +272,11 @@ pub struct Proof {
 pub struct PlanningReport {
     /// Minutes from the plan's making to the end of its last step.
     pub end_minutes: u64,
-    /// No plan could end earlier than this.
+    /// No plan of the same hosts that keeps the same deadlines could end earlier than this.
     pub end_bound_minutes: u64,
     /// Sum over hosts of risk times minutes until the end of their step.
     pub exposure: u64,
-    /// No plan could have less.
+    /// No such plan could have less.
     pub exposure_bound: u64,
     /// Hosts without a step, or with one that leaves something open there, each with its reason, sorted
     /// by host.

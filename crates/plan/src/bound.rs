@@ -1,6 +1,11 @@
 //! What no plan can beat: the earliest end, and the least exposure.
 //!
-//! Both come from relaxations, so that they hold for every plan by the same rules and test hosts:
+//! Both come from relaxations, so that they hold for every plan by the same rules and test hosts. A plan
+//! that gives deadlines up may well end sooner, so these are bounds of a puzzle in which a group's
+//! deadline holds for all of its tasks; whoever asks sees to it that it does in the plans he means
+//! (`search/timely.rs`). A deadline only takes starts away, those from which a step ends after it: in the
+//! flow below, and among the starts that a group chooses from at given prices. What a relaxation
+//! allows stays more than what a plan may do, so each bound stays below all these plans.
 //!
 //! - **When each group may start.** What it waits for takes at least as long as its longest step, and
 //!   as long as its hosts need where no more of them may be out at a time than one row allows; then
@@ -26,7 +31,7 @@ use mailkeep_model::Stage;
 use crate::planner::puzzle::{Puzzle, Scope, Start};
 use crate::planner::schedule::index;
 use flow::Flow;
-pub(crate) use prices::exposure;
+pub(crate) use prices::{Guide, exposure};
 
 /// The earliest minute at which each group could start in any plan.
 pub(crate) fn releases(puzzle: &Puzzle) -> Vec<i32> {
@@ -260,6 +265,7 @@ fn fits(puzzle: &Puzzle, releases: &[i32], row: usize, members: &[usize], until:
             chain: chain(puzzle, *number, row),
             starts: group.starts,
             release: releases[*number],
+            until: group.deadline.map_or(until, |deadline| deadline.min(until)),
             minutes: group.minutes,
             ticks: group.ticks,
         };
@@ -278,7 +284,7 @@ fn fits(puzzle: &Puzzle, releases: &[i32], row: usize, members: &[usize], until:
         let from = list.partition_point(|s| puzzle.grid.minute(index(s.tick)) < demand.release);
         for start in &list[from..] {
             let tick = index(start.tick);
-            if puzzle.grid.minute(tick) + demand.minutes > until {
+            if puzzle.grid.minute(tick) + demand.minutes > demand.until {
                 break;
             }
             for tick in tick.max(covered)..tick + demand.ticks {
@@ -304,6 +310,7 @@ struct Demand {
     chain: Vec<usize>,
     starts: usize,
     release: i32,
+    until: i32,
     minutes: i32,
     ticks: usize,
 }

@@ -39,8 +39,14 @@ fn as_float(number: u64) -> f64 {
     number as f64
 }
 
-/// A list of starts, from when on it may be used, the rows, and what holds it back.
-type Kind<'a> = (usize, i32, &'a [(usize, u32)], Option<(usize, i32)>);
+/// A list of starts, from when on it may be used and by when it must be done, the rows, and what holds it
+/// back.
+type Kind<'a> = (
+    usize,
+    (i32, Option<i32>),
+    &'a [(usize, u32)],
+    Option<(usize, i32)>,
+);
 
 /// Groups that may start at the same ticks under the same rows, and differ in risk only.
 struct Class {
@@ -78,11 +84,12 @@ impl Problem {
                 Some((bit, wait.soak))
             });
             let needs = group.needs.as_slice();
-            let key = (group.starts, releases[number], needs, held_back);
+            let times = (releases[number], group.deadline);
+            let key = (group.starts, times, needs, held_back);
             by_kind.entry(key).or_default().push(number);
         }
         let mut classes = Vec::with_capacity(by_kind.len());
-        for ((list, release, needs, held_back), members) in by_kind {
+        for ((list, (release, deadline), needs, held_back), members) in by_kind {
             let group = &puzzle.groups[members[0]];
             let end_of = |tick: usize| puzzle.grid.minute(tick) + group.minutes;
             let list = &puzzle.starts[list];
@@ -90,6 +97,9 @@ impl Problem {
             let mut starts = Vec::new();
             for start in &list[from..] {
                 let tick = index(start.tick);
+                if deadline.is_some_and(|deadline| end_of(tick) > deadline) {
+                    break;
+                }
                 starts.push((tick, as_float(puzzle.grid.elapsed(end_of(tick)))));
                 // The first one that pays nothing is as good as all after it.
                 if tick >= ticks {
@@ -104,7 +114,8 @@ impl Problem {
                     let ready = done.saturating_add(soak);
                     let place =
                         starts.partition_point(|(tick, _)| puzzle.grid.minute(*tick) < ready);
-                    // One later than all that were looked at costs at least as much as the last.
+                    // One later than all that were looked at costs at least as much as the last; where a
+                    // deadline has taken those away, no plan has this order.
                     place.min(starts.len() - 1)
                 };
                 (bit, together.done.iter().map(first_after).collect())

@@ -1,16 +1,18 @@
 //! Tries rules of placing and keeps the best schedule, beside what no schedule can beat.
 
-use std::borrow::Cow;
+mod timely;
 
 use super::puzzle::Puzzle;
-use super::schedule::{Lead, Rule, Schedule, index, run, run_led};
+use super::schedule::{Lead, Rule, Schedule, run, run_led};
 use crate::bound;
+use timely::Timely;
 
-/// The best schedule found, and the bounds.
+/// The best schedule found, and the bounds: over all schedules of the same tasks that keep as many
+/// deadlines of each group.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
     pub(crate) schedule: Schedule,
-    /// No schedule of the same tasks ends earlier, in minutes.
+    /// None ends earlier, in minutes.
     pub(crate) end_bound: i32,
     /// None has less exposure.
     pub(crate) exposure_bound: u64,
@@ -39,16 +41,17 @@ pub(crate) fn best(puzzle: &Puzzle) -> Found {
         &[Lead::Ratio][..]
     };
     let mut tried: Vec<Schedule> = by_all(puzzle, &first, leads);
-    let placed = placed_only(puzzle, earliest(&tried));
-    let releases = bound::releases(&placed);
-    let end_bound = bound::end(&placed, &releases, earliest(&tried).score.end);
+    let timely = Timely::new(puzzle, most_timely(&tried));
+    let releases = bound::releases(&timely.puzzle);
+    let end_bound = bound::end(&timely.puzzle, &releases, timely.earliest(puzzle, &tried));
     tried.extend(by_all(puzzle, &[Rule::Laxity { until: end_bound }], leads));
-    let least = tried
-        .iter()
+    let as_timely = tried.iter().filter(|s| timely.allows(puzzle, s));
+    let least = as_timely
         .map(|s| (s.score.exposure, s.score.end))
         .min()
         .unwrap_or_default();
-    let guide = bound::exposure(&placed, &releases, least.0, least.1);
+    let guide = bound::exposure(&timely.puzzle, &releases, least.0, least.1);
+    let guide = timely.of_the_whole(guide);
     let mut guided = vec![Rule::Following(&guide.started)];
     guided.extend(STEPS.map(|steps| Rule::Priced {
         gain: &guide.gain,
@@ -75,6 +78,10 @@ pub(crate) fn best(puzzle: &Puzzle) -> Found {
         .into_iter()
         .min_by_key(above)
         .unwrap_or_else(|| run(puzzle, Rule::Risk, None));
+    // It keeps other deadlines, or has a place for others, than the bounds are for.
+    if !timely.allows(puzzle, &schedule) {
+        return measured(puzzle, schedule);
+    }
     Found {
         end_bound: end_bound.min(schedule.score.end),
         exposure_bound: exposure_bound.min(schedule.score.exposure),
@@ -93,42 +100,19 @@ fn by_all(puzzle: &Puzzle, rules: &[Rule<'_>], leads: &[Lead]) -> Vec<Schedule> 
 
 /// A schedule that is given, beside the bounds.
 pub(crate) fn measured(puzzle: &Puzzle, schedule: Schedule) -> Found {
-    let placed = placed_only(puzzle, &schedule);
-    let releases = bound::releases(&placed);
+    let timely = Timely::new(puzzle, &schedule);
+    let releases = bound::releases(&timely.puzzle);
     let score = schedule.score;
-    let guide = bound::exposure(&placed, &releases, score.exposure, score.end);
+    let guide = bound::exposure(&timely.puzzle, &releases, score.exposure, score.end);
     Found {
-        end_bound: bound::end(&placed, &releases, score.end),
+        end_bound: bound::end(&timely.puzzle, &releases, score.end),
         exposure_bound: guide.bound.min(score.exposure),
         schedule,
     }
 }
 
-/// The puzzle without the tasks that a schedule found no place for: bounds are for the others.
-fn placed_only<'a>(puzzle: &'a Puzzle, schedule: &Schedule) -> Cow<'a, Puzzle> {
-    if schedule.score.unplaced == 0 {
-        return Cow::Borrowed(puzzle);
-    }
-    let mut placed = puzzle.clone();
-    for (group, left) in placed.groups.iter_mut().zip(&schedule.left) {
-        let count = group.tasks.len().saturating_sub(index(*left));
-        group.tasks.truncate(count);
-    }
-    // Groups without tasks hold nobody back.
-    for number in 0..placed.groups.len() {
-        if placed.groups[number].tasks.is_empty() {
-            for barrier in &mut placed.barriers {
-                barrier.groups.retain(|group| *group != number);
-            }
-        }
-    }
-    Cow::Owned(placed)
-}
-
-fn earliest(tried: &[Schedule]) -> &Schedule {
+/// The one that leaves the fewest tasks without a place, and then the fewest deadlines missed.
+fn most_timely(tried: &[Schedule]) -> &Schedule {
     // There is always one: the caller has tried something.
-    tried
-        .iter()
-        .min_by_key(|s| (s.score.unplaced, s.score.end))
-        .unwrap_or(&tried[0])
+    tried.iter().min_by_key(|s| s.score).unwrap_or(&tried[0])
 }

@@ -194,7 +194,7 @@ fn figures(out: &mut String, picture: &Picture<'_>, report: Option<&PlanningRepo
         );
         figure(
             "",
-            "the soonest any plan could end",
+            &format!("the soonest any {} could end", words::as_timely(plan)),
             minutes(report.end_bound_minutes),
         );
         let least = report.exposure_bound.max(1);

@@ -116,6 +116,15 @@ pub fn retries(plan: &Plan) -> Option<String> {
     (!hosts.is_empty()).then(|| format!("tries again what failed on {}", hosts.join(", ")))
 }
 
+/// Whom the bounds of a plan are for.
+pub fn as_timely(plan: &Plan) -> &'static str {
+    if plan.steps.iter().any(|step| step.deadline.is_some()) {
+        "plan that keeps the same deadlines"
+    } else {
+        "plan"
+    }
+}
+
 /// Why a host has no step.
 pub fn not_planned(reason: &NotPlannedReason) -> String {
     use NotPlannedReason as Reason;

@@ -37,18 +37,19 @@ pub(super) fn plan(
         )?;
     }
     match report {
-        Some(report) => bounds(report, out),
+        Some(report) => bounds(report, plan, out),
         None => Ok(()),
     }
 }
 
 /// End and exposure beside what no plan could beat.
-pub(super) fn bounds(report: &PlanningReport, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn bounds(report: &PlanningReport, plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     writeln!(
         out,
-        "End       {} from its making; no plan could end before {} ({})",
+        "End       {} from its making; no {} could end before {} ({})",
         length(report.end_minutes),
+        show::words::as_timely(plan),
         length(report.end_bound_minutes),
         ratio(report.end_minutes, report.end_bound_minutes),
     )?;

@@ -222,7 +222,7 @@ pub(super) fn show(app: &App, args: &PlanShowArgs) -> anyhow::Result<Done> {
             writeln!(bytes, "{}", kept.id)?;
             bytes.extend_from_slice(mailkeep_plan::show::text(&kept.plan).as_bytes());
             if let Some(found) = &found {
-                report::bounds(found, &mut bytes)?;
+                report::bounds(found, &kept.plan, &mut bytes)?;
                 report::left_open(found, Some(&kept.plan), &mut bytes)?;
             }
             if let Some(fleet) = &fleet

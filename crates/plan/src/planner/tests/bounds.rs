@@ -1,9 +1,11 @@
 //! Bounds hold: on small fleets no plan at all is below them.
 
 use jiff::SignedDuration;
-use mailkeep_model::{Lane, Stage};
+use jiff::civil::Date;
+use mailkeep_model::{Lane, PlanningReport, Stage};
+use proptest::prelude::*;
 
-use super::{Bed, is_sound};
+use super::{Bed, Planned, is_sound};
 use crate::instances::{Family, Instance};
 use crate::planner::build::Change;
 use crate::planner::draft::Draft;
@@ -18,12 +20,15 @@ struct Brute<'a> {
     tasks: Vec<usize>,
     starts: Vec<Vec<usize>>,
     chosen: Vec<usize>,
+    /// By group: so many of its tasks must be done by its deadline.
+    in_time: Vec<usize>,
     best: Option<(i32, u64)>,
 }
 
 impl<'a> Brute<'a> {
-    /// Starts beyond `ticks` are left out: they are worse in every way.
-    fn best(puzzle: &'a Puzzle, ticks: usize) -> (i32, u64) {
+    /// Of those that have so many tasks of each group in time. Starts beyond `ticks` are left out: they are
+    /// worse in every way.
+    fn best(puzzle: &'a Puzzle, ticks: usize, in_time: Vec<usize>) -> (i32, u64) {
         let tasks: Vec<usize> = puzzle
             .groups
             .iter()
@@ -45,6 +50,7 @@ impl<'a> Brute<'a> {
             tasks,
             starts,
             chosen: Vec::new(),
+            in_time,
             best: None,
         };
         brute.choose();
@@ -118,6 +124,18 @@ impl<'a> Brute<'a> {
                 }
             }
         }
+        for (number, group) in self.puzzle.groups.iter().enumerate() {
+            let in_time = (0..self.tasks.len())
+                .filter(|task| self.tasks[*task] == number)
+                .filter(|task| {
+                    group
+                        .deadline
+                        .is_some_and(|deadline| end(*task) <= deadline)
+                });
+            if in_time.count() < self.in_time[number] {
+                return;
+            }
+        }
         let last = (0..self.tasks.len()).map(end).max().unwrap_or(0);
         let exposure = (0..self.tasks.len())
             .map(|task| {
@@ -172,34 +190,94 @@ fn small(seed: u64) -> Bed {
     bed
 }
 
+/// The bounds of a bed's plan are not above any schedule that is as timely, and its figures not below.
+#[track_caller]
+fn nothing_is_below(bed: &Bed) -> PlanningReport {
+    let request = bed.request();
+    let draft = Draft::new(&request);
+    let (puzzle, tasks) = draft.puzzle(&Change::default());
+    let Planned { plan, report } = bed.plan();
+    let plan = plan.unwrap();
+    let in_time = puzzle.groups.iter().map(|group| {
+        let hosts = group.tasks.iter().flat_map(|task| &tasks[*task].hosts);
+        let is_in_time = |place: &&usize| {
+            let work = draft.candidates[**place].work;
+            let end = plan.step_of(&work.host).unwrap().end;
+            let until = |day: Date| day.tomorrow().unwrap().in_tz("UTC").unwrap().timestamp();
+            work.deadline.is_some_and(|day| end <= until(day))
+        };
+        hosts.filter(is_in_time).count()
+    });
+    let last_end = puzzle.grid.minutes_up(plan.end().unwrap());
+    let ticks = puzzle.grid.tick_from(last_end) + 1;
+    let (earliest, least) = Brute::best(&puzzle, ticks, in_time.collect());
+    let earliest = puzzle.grid.elapsed(earliest);
+    assert!(
+        report.end_bound_minutes <= earliest,
+        "{report:?}, {earliest}"
+    );
+    assert!(report.end_minutes >= earliest, "{report:?}, {earliest}");
+    assert!(report.exposure_bound <= least, "{report:?}, {least}");
+    assert!(report.exposure >= least, "{report:?}, {least}");
+    report
+}
+
 #[test]
 fn no_schedule_is_below_the_bounds() {
     for seed in 0..24 {
-        let bed = small(seed);
-        let request = bed.request();
-        let draft = Draft::new(&request);
-        let (puzzle, _) = draft.puzzle(&Change::default());
-        let planned = bed.plan();
-        let end = planned.plan.as_ref().unwrap().end().unwrap();
-        let last_end = puzzle.grid.minutes_up(end);
-        let ticks = puzzle.grid.tick_from(last_end) + 1;
-        let (earliest, least) = Brute::best(&puzzle, ticks);
-        let report = &planned.report;
-        let earliest = puzzle.grid.elapsed(earliest);
-        assert!(
-            report.end_bound_minutes <= earliest,
-            "{seed}: {report:?}, {earliest}"
-        );
-        assert!(
-            report.exposure_bound <= least,
-            "{seed}: {report:?}, {least}"
-        );
-        assert!(
-            report.end_minutes >= earliest,
-            "{seed}: {report:?}, {earliest}"
-        );
-        assert!(report.exposure >= least, "{seed}: {report:?}, {least}");
+        println!("seed {seed}");
+        nothing_is_below(&small(seed));
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_schedule_that_is_as_timely_is_below_the_bounds(
+        seed in 0u64..1_000,
+        days in prop::collection::vec(prop::option::of(0i8..3), 8),
+    ) {
+        let mut bed = small(seed);
+        let today = bed.now.in_tz("UTC").unwrap().date();
+        for (work, days) in bed.work.iter_mut().zip(days) {
+            work.deadline = days.map(|days| today + jiff::Span::new().days(days));
+        }
+        nothing_is_below(&bed);
+    }
+}
+
+#[test]
+fn what_a_deadline_costs_is_in_the_bound() {
+    // One at a time, and one a day: whoever has a deadline goes before who has more risk.
+    let mut bed = Bed::new("2026-11-22T12:00:00Z");
+    bed.region("a", "UTC", "FREQ=DAILY;BYHOUR=12", 30);
+    bed.hosts("a", "mx", "postfix", 4);
+    bed.minimum("mx", 3);
+    bed.fleet.rollout.step_minutes = 30;
+    let rules = &mut bed.fleet.rollout.regular;
+    (rules.soak_test_minutes, rules.soak_wave_minutes) = (0, 0);
+    let settings = mailkeep_model::FamilySettings {
+        test_hosts: [super::host("mx-1.a")].into(),
+        ..mailkeep_model::FamilySettings::default()
+    };
+    bed.fleet.families.insert("postfix".to_owned(), settings);
+    for (work, risk) in bed.work.iter_mut().zip([1, 1, 5, 5]) {
+        work.risk = risk;
+    }
+    let free = nothing_is_below(&bed);
+    let is_near = |report: &PlanningReport| report.exposure_bound * 1000 >= report.exposure * 999;
+    assert!(is_near(&free), "{free:?}");
+    bed.work("mx-2.a").deadline = Some(jiff::civil::date(2026, 11, 23));
+    let bound = nothing_is_below(&bed);
+    assert_eq!(bound.missed_deadlines, []);
+    // Two of risk 5 a day later, and one of risk 1 two days sooner.
+    let day = 24 * 60;
+    assert_eq!(bound.exposure, free.exposure + 2 * 5 * day - 2 * day);
+    assert!(is_near(&bound), "{bound:?}");
+    // Nobody can keep this one, so that it costs nothing.
+    bed.work("mx-2.a").deadline = Some(jiff::civil::date(2026, 11, 21));
+    assert_eq!(nothing_is_below(&bed).exposure, free.exposure);
 }
 
 #[test]
