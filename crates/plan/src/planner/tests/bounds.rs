@@ -225,7 +225,6 @@ fn nothing_is_below(bed: &Bed) -> PlanningReport {
 #[test]
 fn no_schedule_is_below_the_bounds() {
     for seed in 0..24 {
-        println!("seed {seed}");
         nothing_is_below(&small(seed));
     }
 }
@@ -387,5 +386,27 @@ fn what_waits_cannot_start_before_the_shortest_way_to_it() {
             Stage::Rest => 30 + 15 + 60 + 60,
         };
         assert_eq!(release, expected);
+    }
+}
+
+#[test]
+fn a_plan_that_keeps_deadlines_is_near_the_optimum() {
+    for seed in [1, 2, 3] {
+        for share in [2, 3, 5] {
+            let mut instance = Instance::draw(Family::Small, seed).unwrap();
+            let today = instance.now.in_tz("UTC").unwrap().date();
+            for (number, work) in (0usize..).zip(&mut instance.work) {
+                work.deadline = number.is_multiple_of(share).then_some(today);
+            }
+            let report = plan(&instance.request()).report;
+            assert_eq!(
+                report.end_minutes, report.end_bound_minutes,
+                "{seed}, {share}"
+            );
+            assert!(
+                report.exposure * 100 <= report.exposure_bound * 101,
+                "{seed}, {share}: {report:?}"
+            );
+        }
     }
 }
