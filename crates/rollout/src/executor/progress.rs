@@ -192,6 +192,9 @@ impl Progress {
                     {
                         HostEvent::ChangedByOthers
                     }
+                    ActFailure::UnexpectedVersion if self.state == HostState::Patching => {
+                        HostEvent::ChangedByOthers
+                    }
                     // Nor are other packages then, a library among them that old code runs on with, nor a
                     // mitigation that is gone: whoever did it has their hands on the host.
                     ActFailure::MitigationGone

@@ -647,15 +647,21 @@ fn a_host_that_somebody_changes_after_its_proof_stays_proven_and_pauses_the_rest
 
 #[test]
 fn a_host_that_somebody_changes_before_its_patch_is_let_go_and_no_other_waits_for_it() {
-    let steps = [("mx1", Stage::Rest, 0), ("mx2", Stage::Rest, 60)];
-    let mut bench = Bench::new(plan_of(&steps, 0, Some(240)));
-    bench.run(&mut |host, act, _| match (host, act) {
-        ("mx1", Act::Patch) => failed(ActFailure::ConfigurationChanged),
-        _ => done(),
-    });
-    assert_eq!(bench.state("mx1"), HostState::Untouched);
-    assert!(bench.acts("mx1").ends_with(&["patch", "return", "release"]));
-    assert_eq!(bench.state("mx2"), HostState::Proven);
+    for kind in [
+        ActFailure::ConfigurationChanged,
+        // Newer than the plan's, say: it is not taken back.
+        ActFailure::UnexpectedVersion,
+    ] {
+        let steps = [("mx1", Stage::Rest, 0), ("mx2", Stage::Rest, 60)];
+        let mut bench = Bench::new(plan_of(&steps, 0, Some(240)));
+        bench.run(&mut |host, act, _| match (host, act) {
+            ("mx1", Act::Patch) => failed(kind),
+            _ => done(),
+        });
+        assert_eq!(bench.state("mx1"), HostState::Untouched);
+        assert!(bench.acts("mx1").ends_with(&["patch", "return", "release"]));
+        assert_eq!(bench.state("mx2"), HostState::Proven);
+    }
 }
 
 #[test]

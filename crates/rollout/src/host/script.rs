@@ -556,6 +556,29 @@ mod tests {
     }
 
     #[test]
+    fn what_others_installed_before_a_patch_began_is_theirs_and_after_that_its_own_failure() {
+        let host = HostName::new("mx1").unwrap();
+        let packages = [change("exim4", "1", "2")];
+        let data = subject(&host, &packages).data("n0nce").unwrap();
+        let acts = include_str!("scripts/acts.sh");
+        let script = format!(
+            "{data}{acts}\nmk_dir=$(mktemp -d) && : >\"$mk_dir/saved\" || exit\n\
+             fail() {{ echo \"$*\"; exit; }}\nneed_lease() {{ :; }}\nkeep_drained() {{ :; }}\n\
+             planned() {{ echo exim4=$1; }}\n\
+             versions() {{ mk_versions=other mk_found=exim4=3; }}\n\
+             (act_patch)\n: >\"$mk_dir/patching\"\n(act_patch)\nrm -rf \"$mk_dir\"\n"
+        );
+        let out = run_locally(&script, &[], RunLimits::default()).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        let told: Vec<&str> = out.lines().collect();
+        let [before, after] = told[..] else {
+            panic!("{out}");
+        };
+        assert!(before.starts_with("unexpected-version "), "{out}");
+        assert!(after.starts_with("package-manager "), "{out}");
+    }
+
+    #[test]
     fn iptables_rules_are_replaced_in_one_piece() {
         let host = HostName::new("mx1").unwrap();
         let from = BTreeSet::from(["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()]);

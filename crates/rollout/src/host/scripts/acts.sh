@@ -321,7 +321,13 @@ act_patch() {
             already
         fi
         ;;
-    other) fail unexpected-version "expected $(planned 2), found $mk_found" ;;
+    other)
+        # Others' versions before anything was done are theirs, and none to take back.
+        if [ -f "$mk_dir/patching" ]; then
+            fail package-manager "expected $(planned 2) or $(planned 3), found $mk_found"
+        fi
+        fail unexpected-version "expected $(planned 2), found $mk_found"
+        ;;
     esac
     [ -f "$mk_dir/saved" ] || fail other 'the way back is not saved'
     # Whoever changed something did so before us: the host is as it was, and goes back as it is.
@@ -349,7 +355,7 @@ act_patch() {
         fi
         let_services_start
         versions
-        [ "$mk_versions" = to ] || fail unexpected-version "wanted $(planned 3), found $mk_found"
+        [ "$mk_versions" = to ] || fail package-manager "wanted $(planned 3), found $mk_found"
         seen "installed $mk_found"
     fi
     put_fragments
