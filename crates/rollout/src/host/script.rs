@@ -523,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_fetched_is_not_asked_for_again_once_a_host_is_drained() {
+    fn what_was_fetched_is_not_asked_for_again_at_a_second_look_or_once_a_host_is_drained() {
         let host = HostName::new("mx1").unwrap();
         let packages = [change("exim4", "1", "2")];
         let subject = Subject {
@@ -536,19 +536,21 @@ mod tests {
         );
         let looks = |free: u32| {
             let script = format!(
-                "{data}{acts}\nmk_dir=$(mktemp -d) && mkdir -p \"$mk_dir/before/config\" || exit\n\
+                "{data}{acts}\nmk_dir=$(mktemp -d) || exit\n\
                  fail() {{ echo \"$*\"; exit; }}\nok() {{ echo saved; exit; }}\nfetch() {{ echo fetched; }}\n\
                  for done in need_lease keep_drained fail_where_config_changed seen config_print apt_get \\\n\
-                     sync apt_failed; do\neval \"$done() {{ :; }}\"\ndone\n\
+                     download_both sync apt_failed; do\neval \"$done() {{ :; }}\"\ndone\n\
                  versions() {{ mk_versions=from; }}\n\
-                 free_mib() {{ echo {free}; }}\n(precheck_packages)\nfree_mib() {{ echo $(({free} - 40)); }}\n\
-                 (act_save)\nrm -rf \"$mk_dir\"\n"
+                 free_mib() {{ echo {free}; }}\n(precheck_packages)\n\
+                 mkdir -p \"$mk_dir/before/config\"\nfree_mib() {{ echo $(({free} - 40)); }}\n\
+                 (precheck_packages)\n(act_save)\nrm -rf \"$mk_dir\"\n"
             );
             let out = run_locally(&script, &[], RunLimits::default()).unwrap();
             String::from_utf8(out).unwrap()
         };
         let out = looks(520);
         assert!(out.ends_with("\nsaved\n"), "{out}");
+        assert!(!out.contains("disk-full"), "{out}");
         let out = looks(511);
         assert!(out.starts_with("disk-full 511 MiB free"), "{out}");
         let out = looks(290);

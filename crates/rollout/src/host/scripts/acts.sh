@@ -81,7 +81,7 @@ act_precheck() {
 }
 # Room, the new packages, the old ones, and what apt would do.
 precheck_packages() {
-    fail_where_full "$mk_free"
+    fail_where_full
     if ! fetch new; then
         # Lists may be older than the plan.
         apt_get update || { [ "$(apt_complaint)" != locked ] || apt_failed 'apt-get update'; }
@@ -98,11 +98,15 @@ precheck_packages() {
     # shellcheck disable=SC2046 # words
     apt_get --download-only --no-install-recommends install $(new_packages) || apt_failed 'apt-get download'
 }
-fail_where_full() { # MIB
+# What an earlier look fetched has had its part of the room: who asks for all of it again drains a host for
+# nothing, or lets it go.
+fail_where_full() {
+    mk_wanted=$mk_free
+    [ ! -d "$mk_dir/before" ] || mk_wanted=$((mk_free / 2))
     for mk_place in /usr /var/lib/dpkg /var/cache/apt "$mk_dir"; do
         mk_free_here=$(free_mib "$mk_place")
-        if [ "${mk_free_here:-0}" -lt "$1" ]; then
-            fail disk-full "$mk_free_here MiB free at $mk_place, $1 wanted"
+        if [ "${mk_free_here:-0}" -lt "$mk_wanted" ]; then
+            fail disk-full "$mk_free_here MiB free at $mk_place, $mk_wanted wanted"
         fi
     done
 }
@@ -232,9 +236,8 @@ act_save() {
         # Nothing will be installed, so nothing can be taken back: the same versions, started again.
         : >"$mk_dir/restart-only"
     else
-        # The last look before anything is changed. What the precheck fetched has had its part of the room: who
-        # asks for all of it again drains a host for nothing.
-        fail_where_full "$((mk_free / 2))"
+        # The last look before anything is changed.
+        fail_where_full
         fetch old || [ -n "$mk_no_way_back" ] ||
             fail package-unavailable "no way back: nobody offers$mk_missing, and it cannot be rebuilt"
     fi
