@@ -336,7 +336,8 @@ act_patch() {
     # Whoever changed something did so before us: the host is as it was, and goes back as it is.
     if [ ! -f "$mk_dir/patching" ]; then
         fail_where_config_changed
-        fail_where_certificates_changed
+        # shellcheck disable=SC2046 # words
+        fail_where_certificates_changed "$(certificates $(sed -n -e 's/^\([0-9]*\) names .*/\1/p' "$mk_dir/before/talk"))"
     fi
     : >"$mk_dir/patching"
     # An update may overwrite what stands in for it, and leave the server open for a moment.
@@ -418,7 +419,7 @@ END
     esac
     fail_where_config_changed
     # After the proof it was not the patch.
-    if [ "$mk_act" = recheck ]; then fail_where_certificates_changed; fi
+    if [ "$mk_act" = recheck ]; then fail_where_certificates_changed "$mk_talk"; fi
     [ -z "$mk_diff" ] || fail mail-service-changed "$mk_diff"
     while read -r mk_port mk_what mk_text; do
         case $mk_what in
