@@ -196,8 +196,10 @@ impl Progress {
                         HostEvent::ChangedByOthers
                     }
                     // Nor are other packages then, a library among them that old code runs on with, nor a
-                    // mitigation that is gone: whoever did it has their hands on the host.
-                    ActFailure::MitigationGone
+                    // mitigation that is gone: whoever did it has their hands on the host. A disk that has
+                    // filled says nothing of a patch that was proven, and leaves no room to take it back.
+                    ActFailure::DiskFull
+                    | ActFailure::MitigationGone
                     | ActFailure::PackageManager
                     | ActFailure::RunsOldCode
                     | ActFailure::UnexpectedVersion

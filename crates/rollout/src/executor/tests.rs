@@ -678,6 +678,7 @@ fn another_version_after_the_proof_is_neither_proven_nor_taken_back() {
 #[test]
 fn what_others_did_to_a_host_after_its_proof_takes_no_patch_back() {
     let others = [
+        failed(ActFailure::DiskFull),
         failed(ActFailure::MitigationGone),
         failed(ActFailure::PackageManager),
         failed(ActFailure::RunsOldCode),
@@ -699,6 +700,7 @@ fn what_others_did_to_a_host_after_its_proof_takes_no_patch_back() {
 #[test]
 fn the_same_before_the_return_is_the_patchs_own_failure() {
     for kind in [
+        ActFailure::DiskFull,
         ActFailure::MitigationGone,
         ActFailure::PackageManager,
         ActFailure::RunsOldCode,

@@ -581,6 +581,38 @@ mod tests {
     }
 
     #[test]
+    fn a_proof_that_cannot_be_written_down_does_not_hold() {
+        let host = HostName::new("mx1").unwrap();
+        let packages = [change("exim4", "1", "2")];
+        let data = subject(&host, &packages).data("n0nce").unwrap();
+        let (recipe, acts) = (
+            include_str!("scripts/recipe.sh"),
+            include_str!("scripts/acts.sh"),
+        );
+        let proof = |now: &str, full: &str| {
+            let script = format!(
+                "{data}{recipe}{acts}\nmk_dir=$(mktemp -d) && mkdir -p \"$mk_dir/before\" || exit\n\
+                 echo '25 greeting 220 mx1' >\"$mk_dir/before/talk\"\n\
+                 fail() {{ echo \"$*\"; exit; }}\n\
+                 for done in dpkg seen stale_processes mail_processes fail_where_down family_has \\\n\
+                     says_let_in wait_listening fail_where_config_changed; do\n\
+                     eval \"$done() {{ :; }}\"\ndone\n\
+                 versions() {{ mk_versions=to; }}\ntalk() {{ echo '25 greeting 220 {now}'; }}\n\
+                 for file in {full}; do ln -s /dev/full \"$mk_dir/$file\"; done\n\
+                 (prove 3; echo holds)\nrm -rf \"$mk_dir\"\n"
+            );
+            let out = run_locally(&script, &[], RunLimits::default()).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(proof("mx1", ""), "holds\n");
+        assert!(proof("mx2", "").starts_with("mail-service-changed "));
+        for full in ["talk.now", "talk.compared", "talk.now talk.compared"] {
+            let out = proof("mx2", full);
+            assert!(out.starts_with("disk-full "), "{full}: {out}");
+        }
+    }
+
+    #[test]
     fn iptables_rules_are_replaced_in_one_piece() {
         let host = HostName::new("mx1").unwrap();
         let from = BTreeSet::from(["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()]);

@@ -412,8 +412,10 @@ END
     # shellcheck disable=SC2086 # words
     wait_listening 5 $mk_prove_ports || fail service-down "nothing listens on port$mk_closed: $(why_down)"
     # shellcheck disable=SC2086 # words
-    talk $mk_prove_ports >"$mk_dir/talk.now"
-    mk_diff=$(talk_difference "$1")
+    mk_talk=$(talk $mk_prove_ports)
+    # Where nothing can be written nothing would differ.
+    printf '%s\n' "$mk_talk" >"$mk_dir/talk.now" && mk_diff=$(talk_difference "$1") ||
+        fail disk-full "cannot write to $mk_dir"
     case $mk_diff in
     *'> '*' silent'* | *'> '*' refuses'*) fail service-down "$mk_diff" ;;
     esac
@@ -430,7 +432,9 @@ END
             [ "$mk_had" = "$mk_text" ] || seen "certificate-$mk_port is another one, for the same names; before $mk_had"
             ;;
         esac
-    done <"$mk_dir/talk.now"
+    done <<END
+$mk_talk
+END
     seen "configuration unchanged${mk_may_change:+ but for $mk_may_change}"
     if [ "$1" = 3 ]; then
         check_fragments
@@ -443,9 +447,9 @@ END
 # change: a restart loads what was renewed long ago. Nor can a rollback bring one back.
 talk_difference() {
     for mk_when in before/talk talk.now; do
-        compared_talk "$mk_dir/$mk_when" | sed -e '/^[0-9]* certificate /d' >"$mk_dir/talk.compared"
-        [ "$1" = 3 ] || sed -i -e 's/^\([0-9]* names\) .*/\1/' "$mk_dir/talk.compared"
-        [ "$mk_when" = talk.now ] || mv "$mk_dir/talk.compared" "$mk_dir/talk.was"
+        compared_talk "$mk_dir/$mk_when" | sed -e '/^[0-9]* certificate /d' >"$mk_dir/talk.compared" || return 1
+        [ "$1" = 3 ] || sed -i -e 's/^\([0-9]* names\) .*/\1/' "$mk_dir/talk.compared" || return 1
+        [ "$mk_when" = talk.now ] || mv "$mk_dir/talk.compared" "$mk_dir/talk.was" || return 1
     done
     diff "$mk_dir/talk.was" "$mk_dir/talk.compared" | grep '^[<>]' | head -n 6
 }
