@@ -613,6 +613,36 @@ mod tests {
     }
 
     #[test]
+    fn old_code_is_seen_in_the_executable_and_in_any_library() {
+        let host = HostName::new("mx1").unwrap();
+        let (data, common) = (
+            subject(&host, &[]).data("n0nce").unwrap(),
+            include_str!("scripts/common.sh"),
+        );
+        // Three processes: the executable of one is deleted, a library of another, and the third is whole.
+        let script = format!(
+            "{data}{common}\ntop=$(mktemp -d) && cd \"$top\" || exit\n\
+             cp \"$(command -v sleep)\" own\n\
+             cp \"$(sed -n -e 's|.* \\(/.*/libc[.-].*\\)$|\\1|p' /proc/$$/maps | head -n 1)\" library\n\
+             ./own 60 & executable=$!\nLD_PRELOAD=$top/library sleep 60 & library=$!\nsleep 60 & whole=$!\n\
+             until grep -q \"$top/own\" /proc/$executable/maps && grep -q \"$top/library\" /proc/$library/maps; do\n\
+             :; done\nrm own library\n\
+             product_of() {{ mk_product=exim; }}\n\
+             ls() {{ command ls -ln /proc/$executable/exe /proc/$library/exe /proc/$whole/exe; }}\n\
+             stale_processes | sed -e \"s/^$executable /executable /\" -e \"s/^$library /library /\"\n\
+             has_processes exim && echo there\n\
+             kill $executable $library $whole; rm -rf \"$top\"\n"
+        );
+        let out = run_locally(&script, &[], RunLimits::default()).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        let told: Vec<&str> = out.lines().collect();
+        assert_eq!(told.len(), 3, "{out}");
+        assert!(told[0].starts_with("executable exim old /"), "{out}");
+        assert!(told[1].starts_with("library exim old /"), "{out}");
+        assert_eq!(told[2], "there", "{out}");
+    }
+
+    #[test]
     fn iptables_rules_are_replaced_in_one_piece() {
         let host = HostName::new("mx1").unwrap();
         let from = BTreeSet::from(["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()]);

@@ -407,7 +407,7 @@ product_of() {
     esac
     [ -n "$mk_product" ]
 }
-# Every process of a mail product: `PID PRODUCT STALE EXE`, where STALE is `old` for deleted code, else
+# Every process of a mail product: `PID PRODUCT STALE EXE`, where STALE is `old` for a deleted executable, else
 # `new`.
 mail_processes() {
     # shellcheck disable=SC2012 # /proc has no odd names
@@ -426,15 +426,22 @@ mail_processes() {
         # The name dpkg gives a file while it replaces it.
         mk_exe=${mk_exe%.dpkg-*}
         product_of "$mk_exe" || continue
-        if [ "$mk_stale" = new ] &&
-            grep -q -e '^[^ ]* ..x. [^/]* /[^(]* (deleted)$' "/proc/$mk_pid/maps" 2>/dev/null; then
-            mk_stale=old
-        fi
         printf '%s %s %s %s\n' "$mk_pid" "$mk_product" "$mk_stale" "$mk_exe"
     done
 }
 has_processes() { mail_processes | grep -q " $1 "; }
-stale_processes() { mail_processes | grep ' old '; }
+# Those that run any deleted code, a library's included. All maps are looked through at once: a mailbox server
+# has thousands.
+stale_processes() {
+    mk_running=$(mail_processes)
+    mk_mapped=" $(printf '%s\n' "$mk_running" | sed -n -e 's|^\([0-9]*\) .*|/proc/\1/maps|p' |
+        xargs -r grep -l -s -e '^[^ ]* ..x. [^/]* /[^(]* (deleted)$' | tr '\n' ' ')"
+    printf '%s\n' "$mk_running" | while read -r mk_pid mk_product mk_stale mk_exe; do
+        case $mk_stale:$mk_mapped in
+        old:* | *" /proc/$mk_pid/maps "*) printf '%s %s old %s\n' "$mk_pid" "$mk_product" "$mk_exe" ;;
+        esac
+    done
+}
 wait_gone() { # PRODUCT SECONDS
     mk_tries=0
     while has_processes "$1"; do
