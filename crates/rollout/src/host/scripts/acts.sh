@@ -82,6 +82,7 @@ act_precheck() {
 # Room, the new packages, the old ones, and what apt would do.
 precheck_packages() {
     fail_where_full
+    download_both
     if ! fetch new; then
         # Lists may be older than the plan.
         apt_get update || { [ "$(apt_complaint)" != locked ] || apt_failed 'apt-get update'; }
@@ -90,13 +91,13 @@ precheck_packages() {
     fetch old || [ -n "$mk_no_way_back" ] ||
         fail package-unavailable "no way back: nobody offers$mk_missing, and it cannot be rebuilt"
     [ -z "$mk_repacked" ] || seen "rebuilt-for-the-way-back$mk_repacked"
-    # shellcheck disable=SC2046 # words
-    apt_get -s --no-install-recommends install $(new_packages) || apt_failed 'apt-get -s install'
-    mk_removes=$(sed -n -e 's/^Remv \([^ ]*\).*/\1/p' "$mk_dir/apt.out" | tr '\n' ' ')
-    [ -z "$mk_removes" ] || fail package-manager "apt would remove $mk_removes"
     # Takes the locks, and has whatever else it will need at hand.
     # shellcheck disable=SC2046 # words
-    apt_get --download-only --no-install-recommends install $(new_packages) || apt_failed 'apt-get download'
+    if ! apt_get --download-only --no-remove --no-install-recommends install $(new_packages); then
+        mk_removes=$(sed -n -e '/^The following packages will be REMOVED/,/^[^ ]/s/^ *//p' "$mk_dir/apt.out" | tr '\n' ' ')
+        [ -z "$mk_removes" ] || fail package-manager "apt would remove $mk_removes"
+        apt_failed 'apt-get download'
+    fi
 }
 # What an earlier look fetched has had its part of the room: who asks for all of it again drains a host for
 # nothing, or lets it go.

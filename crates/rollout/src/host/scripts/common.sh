@@ -352,23 +352,42 @@ package_file() {
     done
     return 1
 }
-# fetch new|old: sees that every package of the plan lies in a directory of that name. Prints what is
-# missing.
-fetch() {
+# What of the plan does not lie in a directory of that name yet, as mk_ask. What was fetched for other ends is taken.
+look_for() { # new|old
     mkdir -p "$mk_dir/$1"
     [ "$1" = old ] || take_given_packages
-    mk_ask= mk_missing=
+    mk_ask=
     while read -r mk_name mk_from mk_to; do
         [ -n "$mk_name" ] && [ "$mk_from" != "$mk_to" ] || continue
         if [ "$1" = new ]; then mk_version=$mk_to; else mk_version=$mk_from; fi
         package_file "$mk_dir/$1" "$mk_name" "$mk_version" >/dev/null && continue
-        if mk_deb=$(package_file /var/cache/apt/archives "$mk_name" "$mk_version"); then
-            cp "$mk_deb" "$mk_dir/$1/" && continue
-        fi
+        for mk_place in "$mk_dir/both" /var/cache/apt/archives; do
+            mk_deb=$(package_file "$mk_place" "$mk_name" "$mk_version") && cp "$mk_deb" "$mk_dir/$1/" && continue 2
+        done
         mk_ask="$mk_ask $mk_name=$mk_version"
     done <<END
 $mk_packages
 END
+}
+# Where new and old packages are wanted apt reads its lists once for both. Who fetches what is still missing says
+# what is wrong with it.
+download_both() {
+    look_for old
+    mk_both=$mk_ask
+    look_for new
+    [ -n "$mk_both" ] && [ -n "$mk_ask" ] || return 0
+    mkdir -p "$mk_dir/both"
+    # shellcheck disable=SC2086 # words
+    (cd "$mk_dir/both" && apt_get download $mk_both $mk_ask)
+    look_for old
+    look_for new
+    rm -rf "$mk_dir/both"
+}
+# fetch new|old: sees that every package of the plan lies in a directory of that name. What cannot be had is in
+# mk_missing.
+fetch() {
+    look_for "$1"
+    mk_missing=
     [ -n "$mk_ask" ] || return 0
     # shellcheck disable=SC2086 # words
     (cd "$mk_dir/$1" && apt_get download $mk_ask) ||
