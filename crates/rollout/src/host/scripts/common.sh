@@ -336,7 +336,8 @@ repack() {
 $mk_list
 END
     chmod 755 "$mk_tree" "$mk_tree/DEBIAN"
-    dpkg-deb -b "$mk_tree" "$2" >>"$mk_dir/log" 2>&1
+    # Not compressed: that would take a mail server that serves many times as long as all the rest.
+    dpkg-deb -Znone -b "$mk_tree" "$2" >>"$mk_dir/log" 2>&1
     mk_status=$?
     rm -rf "$mk_tree"
     return "$mk_status"
