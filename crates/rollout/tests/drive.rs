@@ -313,22 +313,42 @@ impl Bench {
         stop: &dyn Fn() -> Wish,
     ) -> Option<Result<DriveEnd, DriveError>> {
         let mut claim = self.claim();
-        let (plan, world) = (Arc::clone(&self.plan), Arc::clone(&self.world));
         let end = catch_unwind(AssertUnwindSafe(|| {
-            let mut warn = |_: &str| {};
-            let parts = Parts {
-                store: &mut self.store,
-                hands: world,
-                clock: Arc::clone(clock) as Arc<dyn Clock>,
-                tell,
-                warn: &mut warn,
+            let how = How {
+                tell: Some(tell),
                 stop,
+                ..How::usual()
             };
-            let mut driver = Driver::new(parts, settings(), &plan, &claim)?;
-            driver.run(&mut claim)
+            self.drive(clock, &claim.clone(), how, |driver| driver.run(&mut claim))
         }));
         self.now = clock.now();
         end.ok()
+    }
+
+    /// Sets one controller up, and lets it be used.
+    fn drive<R>(
+        &mut self,
+        clock: &Arc<FakeClock>,
+        claim: &Claim,
+        how: How<'_>,
+        work: impl FnOnce(&mut Driver<'_>) -> R,
+    ) -> R {
+        let (mut tell, mut warn) = (|_: &RecordedEvent, _: bool| {}, |_: &str| {});
+        let parts = Parts {
+            store: &mut self.store,
+            hands: how.hands.unwrap_or_else(|| Arc::clone(&self.world) as _),
+            clock: Arc::clone(clock) as Arc<dyn Clock>,
+            tell: how.tell.unwrap_or(&mut tell),
+            warn: &mut warn,
+            stop: how.stop,
+        };
+        let settings = DriveSettings {
+            realm: Realm::Live,
+            by: ada(),
+            parallel: how.parallel,
+            stop_within: SignedDuration::from_mins(2),
+        };
+        work(&mut Driver::new(parts, settings, &self.plan, claim).unwrap())
     }
 
     fn run_to_the_end(&mut self) -> DriveEnd {
@@ -376,12 +396,33 @@ fn ada() -> Actor {
     }
 }
 
-fn settings() -> DriveSettings {
-    DriveSettings {
-        realm: Realm::Live,
-        by: ada(),
-        parallel: 4,
-        stop_within: SignedDuration::from_mins(2),
+type Tell<'a> = &'a mut dyn FnMut(&RecordedEvent, bool);
+
+/// How a controller is set up.
+struct How<'a> {
+    /// Instead of the world's own.
+    hands: Option<Arc<dyn Hands + Send + Sync>>,
+    parallel: usize,
+    tell: Option<Tell<'a>>,
+    stop: &'a dyn Fn() -> Wish,
+}
+
+impl How<'_> {
+    fn usual() -> Self {
+        Self {
+            hands: None,
+            parallel: 4,
+            tell: None,
+            stop: &|| Wish::GoOn,
+        }
+    }
+
+    /// One thread does all.
+    fn one_by_one() -> Self {
+        Self {
+            parallel: 1,
+            ..Self::usual()
+        }
     }
 }
 
@@ -501,21 +542,9 @@ fn a_host_out_of_service_is_brought_back_before_another_one_leaves() {
     }
     let mut claim = bench.claim();
     let clock = FakeClock::new(None, bench.now);
-    let (mut tell, mut warn) = (|_: &RecordedEvent, _: bool| {}, |_: &str| {});
-    let parts = Parts {
-        store: &mut bench.store,
-        hands: Arc::clone(&bench.world) as Arc<dyn Hands + Send + Sync>,
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        tell: &mut tell,
-        warn: &mut warn,
-        stop: &|| Wish::GoOn,
-    };
-    let one_by_one = DriveSettings {
-        parallel: 1,
-        ..settings()
-    };
-    let mut driver = Driver::new(parts, one_by_one, &bench.plan, &claim).unwrap();
-    let end = driver.run(&mut claim).unwrap();
+    let end = bench.drive(&clock, &claim.clone(), How::one_by_one(), |driver| {
+        driver.run(&mut claim).unwrap()
+    });
     assert_eq!(end, DriveEnd::Ended(RolloutOutcome::Proven));
     let mut out = 0;
     for (host, act) in bench.world.acts.lock().unwrap().iter() {
@@ -551,23 +580,14 @@ fn a_host_whose_turn_came_late_is_looked_at_again_before_it_is_leased() {
     }
     let mut claim = bench.claim();
     let clock = FakeClock::new(None, bench.now);
-    let (mut tell, mut warn) = (|_: &RecordedEvent, _: bool| {}, |_: &str| {});
-    let parts = Parts {
-        store: &mut bench.store,
-        hands: Arc::new(Slow(Arc::clone(&bench.world), Arc::clone(&clock))),
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        tell: &mut tell,
-        warn: &mut warn,
-        stop: &|| Wish::GoOn,
+    let how = How {
+        hands: Some(Arc::new(Slow(Arc::clone(&bench.world), Arc::clone(&clock)))),
+        ..How::one_by_one()
     };
-    let one_by_one = DriveSettings {
-        parallel: 1,
-        ..settings()
-    };
-    let mut driver = Driver::new(parts, one_by_one, &bench.plan, &claim).unwrap();
-    let end = driver.run(&mut claim).unwrap();
+    let end = bench.drive(&clock, &claim.clone(), how, |driver| {
+        driver.run(&mut claim).unwrap()
+    });
     assert_eq!(end, DriveEnd::Ended(RolloutOutcome::Proven));
-    drop(driver);
     let mut looked = BTreeMap::new();
     for recorded in bench.store.events_of_plan(&plan_id(), 0).unwrap() {
         let at = recorded.event.at;
@@ -649,20 +669,16 @@ fn a_pause_that_ends_it_leaves_no_host_between_its_return_and_its_last_look() {
             notes.send(Message::Note(kind)).unwrap();
         }
     };
-    let mut warn = |_: &str| {};
-    let parts = Parts {
-        store: &mut bench.store,
-        hands: Arc::clone(&bench.world) as Arc<dyn Hands + Send + Sync>,
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        tell: &mut tell,
-        warn: &mut warn,
+    let how = How {
+        tell: Some(&mut tell),
         stop: &|| Wish::StopOncePaused,
+        ..How::usual()
     };
-    let mut driver = Driver::new(parts, settings(), &bench.plan, &claim).unwrap();
-    notes.set(driver.notes()).unwrap();
-    let end = driver.run(&mut claim).unwrap();
+    let end = bench.drive(&clock, &claim.clone(), how, |driver| {
+        notes.set(driver.notes()).unwrap();
+        driver.run(&mut claim).unwrap()
+    });
     assert!(matches!(end, DriveEnd::Stopped { .. }), "{end:?}");
-    drop(driver);
     let [mx1, mx2] = bench.states()[..] else {
         panic!("two hosts");
     };
@@ -688,31 +704,19 @@ fn hosts_that_other_rollouts_left_out_stay_so_when_a_pause_takes_orders_back() {
     bench.now = at(25);
     let mut claim = bench.claim();
     let clock = FakeClock::new(None, bench.now);
-    let (mut tell, mut warn) = (|_: &RecordedEvent, _: bool| {}, |_: &str| {});
-    let parts = Parts {
-        store: &mut bench.store,
-        hands: Arc::clone(&bench.world) as Arc<dyn Hands + Send + Sync>,
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        tell: &mut tell,
-        warn: &mut warn,
-        stop: &|| Wish::GoOn,
-    };
-    let one_by_one = DriveSettings {
-        parallel: 1,
-        ..settings()
-    };
-    let mut driver = Driver::new(parts, one_by_one, &bench.plan, &claim).unwrap();
-    driver.keep_out([&left_out]);
     let (plan, by) = (plan_id(), ada());
     let paused = EventKind::RolloutPaused {
         plan: plan.clone(),
         by: by.clone(),
         reason: "tea".to_owned(),
     };
-    for kind in [paused, EventKind::RolloutResumed { plan, by }] {
-        driver.notes().send(Message::Note(kind)).unwrap();
-    }
-    let end = driver.run(&mut claim).unwrap();
+    let end = bench.drive(&clock, &claim.clone(), How::one_by_one(), |driver| {
+        driver.keep_out([&left_out]);
+        for kind in [paused, EventKind::RolloutResumed { plan, by }] {
+            driver.notes().send(Message::Note(kind)).unwrap();
+        }
+        driver.run(&mut claim).unwrap()
+    });
     assert_eq!(end, DriveEnd::Ended(RolloutOutcome::Partly));
     let acts = bench.world.acts.lock().unwrap();
     let looked = acts.iter().filter(|(_, act)| *act == Act::Precheck).count();
@@ -736,18 +740,11 @@ fn a_second_controller_is_refused_while_the_first_one_lives() {
     let later = first.until;
     let mut second = claim(&mut bench.store, &plan_id(), "other", later).unwrap();
     let clock = FakeClock::new(None, later);
-    let (mut tell, mut warn) = (|_: &RecordedEvent, _: bool| {}, |_: &str| {});
-    let parts = Parts {
-        store: &mut bench.store,
-        hands: Arc::clone(&bench.world) as Arc<dyn Hands + Send + Sync>,
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        tell: &mut tell,
-        warn: &mut warn,
-        stop: &|| Wish::GoOn,
-    };
     let mut stale = first;
-    let mut driver = Driver::new(parts, settings(), &bench.plan, &stale).unwrap();
-    assert_eq!(driver.run(&mut stale).unwrap(), DriveEnd::TakenOver);
+    let end = bench.drive(&clock, &stale.clone(), How::usual(), |driver| {
+        driver.run(&mut stale).unwrap()
+    });
+    assert_eq!(end, DriveEnd::TakenOver);
     assert!(bench.world.acts.lock().unwrap().is_empty());
     bench
         .store
@@ -760,25 +757,16 @@ fn what_other_threads_note_is_journalled() {
     let mut bench = Bench::new(&["mx1"]);
     let mut claim = bench.claim();
     let clock = FakeClock::new(None, bench.now);
-    let (mut tell, mut warn) = (|_: &RecordedEvent, _: bool| {}, |_: &str| {});
-    let parts = Parts {
-        store: &mut bench.store,
-        hands: Arc::clone(&bench.world) as Arc<dyn Hands + Send + Sync>,
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        tell: &mut tell,
-        warn: &mut warn,
-        stop: &|| Wish::GoOn,
-    };
-    let mut driver = Driver::new(parts, settings(), &bench.plan, &claim).unwrap();
     let counted = EventKind::ProbesCounted {
         plan: plan_id(),
         service: None,
         ledger: mailkeep_model::Ledger::default(),
     };
-    driver.notes().send(Message::Note(counted.clone())).unwrap();
-    driver.run(&mut claim).unwrap();
-    driver.note(&claim, [counted.clone()]).unwrap();
-    drop(driver);
+    bench.drive(&clock, &claim.clone(), How::usual(), |driver| {
+        driver.notes().send(Message::Note(counted.clone())).unwrap();
+        driver.run(&mut claim).unwrap();
+        driver.note(&claim, [counted.clone()]).unwrap();
+    });
     let events = bench.store.events_of_plan(&plan_id(), 0).unwrap();
     let noted = events.iter().filter(|e| e.event.kind == counted).count();
     assert_eq!(noted, 2);
