@@ -1,0 +1,641 @@
+//! Outbreaks: many messages that are each well by themselves, and together are not.
+//!
+//! Duty: what passed is observed, and four things are noticed: the same new attachment from many senders, a sender or a
+//! host that suddenly sends far more than ever, a rising share of messages that carry programs, and a server that
+//! attaches something to everything it sends. Each has a limit learnt from the days before, says in its alert what it
+//! counted and what it had expected, and holds the mail that matches. Entry: [`Outbreaks::observe`].
+//!
+//! Pure: time is told, nothing is read or written, and equal observations give equal outcomes. Memory is bounded by
+//! [`KEYS`]; who is forgotten first is who was not seen for longest.
+//!
+//! What was observed today teaches from tomorrow on: an outbreak cannot raise its own limit by growing slowly
+//! within a day, and an hour in which something was held teaches nothing.
+
+mod baseline;
+mod expected;
+mod keyed;
+#[cfg(test)]
+mod simulation;
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use baseline::{Learnt, Window};
+use keyed::Keyed;
+
+pub(crate) use expected::Expected;
+
+/// Hosts, senders, attachments and shapes that are remembered, each.
+const KEYS: usize = 20_000;
+
+/// Distinct senders of one attachment that are told apart; more are not needed by any limit.
+const SENDERS: usize = 128;
+
+/// How long an attachment is new: what was seen first before that is no outbreak (a logo, a signed form).
+const NEW_FOR: u64 = 24 * 3600;
+
+/// How long a hold stays after the last message that matched it.
+const HELD_FOR: u64 = 2 * 3600;
+
+/// How dangerous an attachment is to whoever opens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Weight {
+    /// Pictures, sound, signatures, invitations: counted, never held.
+    Passive,
+    /// Documents, archives, web pages.
+    Openable,
+    /// Programs, scripts, macros, and archives that hold them.
+    Active,
+}
+
+/// An attachment, or a member of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attachment {
+    /// SHA-256 of its octets.
+    pub(crate) digest: [u8; 32],
+    /// The stable name of what it is.
+    pub(crate) kind: &'static str,
+    /// How dangerous.
+    pub(crate) weight: Weight,
+    /// How large, in octets.
+    pub(crate) octets: u64,
+}
+
+impl Attachment {
+    /// Alike in kind, and in size to about a sixteenth: a worm that changes some octets of itself keeps this.
+    fn shape(&self) -> Shape {
+        let step = (self.octets / 16).checked_next_power_of_two().unwrap_or(1);
+        Shape {
+            kind: self.kind.to_owned(),
+            size: self.octets / step * step,
+        }
+    }
+}
+
+/// What a worm's copies have in common.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+struct Shape {
+    kind: String,
+    size: u64,
+}
+
+/// One message that would otherwise go on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Observation<'a> {
+    /// When, in seconds of the Unix epoch.
+    pub(crate) at: u64,
+    /// Who handed it over.
+    pub(crate) host: IpAddr,
+    /// Who sends: the name that logged in, else the envelope's sender, in lower case.
+    pub(crate) sender: &'a str,
+    /// Whether it comes from inside: from own networks, or from somebody who logged in.
+    pub(crate) own: bool,
+    /// To how many.
+    pub(crate) recipients: u32,
+    /// What it carries.
+    pub(crate) attachments: &'a [Attachment],
+}
+
+/// What is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Detector {
+    /// The same new attachment from many senders.
+    SameAttachment,
+    /// Attachments alike in kind and size from many senders, programs only.
+    AlikeAttachments,
+    /// A sender or a host that suddenly sends many.
+    SuddenSender,
+    /// A rising share of messages that carry programs.
+    ShareOfPrograms,
+    /// A server that attaches something to everything it sends.
+    AttachingServer,
+}
+
+impl Detector {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::SameAttachment,
+        Self::AlikeAttachments,
+        Self::SuddenSender,
+        Self::ShareOfPrograms,
+        Self::AttachingServer,
+    ];
+
+    /// The name in log, metric, configuration and documents.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::SameAttachment => "same-attachment",
+            Self::AlikeAttachments => "alike-attachments",
+            Self::SuddenSender => "sudden-sender",
+            Self::ShareOfPrograms => "share-of-programs",
+            Self::AttachingServer => "attaching-server",
+        }
+    }
+}
+
+/// Which mail a hold is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Matching {
+    /// Every message with this attachment.
+    Digest([u8; 32]),
+    /// Every message with a program of this shape.
+    Shape(Shape),
+    /// What this sender attaches.
+    Sender(String),
+    /// What this host hands over with an attachment of this kind, or with any.
+    Host(IpAddr, Option<String>),
+    /// Every program from inside.
+    Programs,
+}
+
+impl Matching {
+    fn matches(&self, seen: &Observation<'_>) -> bool {
+        let dangerous = || {
+            seen.attachments
+                .iter()
+                .filter(|attachment| attachment.weight > Weight::Passive)
+        };
+        match self {
+            Self::Digest(digest) => seen.attachments.iter().any(|one| one.digest == *digest),
+            Self::Shape(shape) => dangerous().any(|one| one.shape() == *shape),
+            Self::Sender(sender) => seen.sender == sender && dangerous().next().is_some(),
+            Self::Host(host, kind) => {
+                seen.host == *host
+                    && dangerous().any(|one| kind.as_ref().is_none_or(|kind| one.kind == kind))
+            }
+            Self::Programs => seen.own && dangerous().any(|one| one.weight == Weight::Active),
+        }
+    }
+}
+
+/// Mail that is held, since when, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Hold {
+    detector: Detector,
+    matching: Matching,
+    since: u64,
+    last: u64,
+    held: u64,
+}
+
+/// That a limit was passed. Said once for each hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Alert {
+    /// Which.
+    pub(crate) detector: Detector,
+    /// What was counted, of whom, what was expected, and what is done, in sentences.
+    pub(crate) text: String,
+    /// The host that should be looked at, and isolated if it is ours and what it sends is not.
+    pub(crate) isolate: Option<IpAddr>,
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Outcome {
+    /// Held, and by which detector: a temporary failure for the sender.
+    pub(crate) held: Option<Detector>,
+    /// Limits that this message passed.
+    pub(crate) alerts: Vec<Alert>,
+}
+
+/// What one attachment has done.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Spread {
+    first: u64,
+    last: u64,
+    /// Senders within the last hour, by when.
+    senders: Vec<(u64, u64)>,
+}
+
+/// What one sender has done.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Sending {
+    last: u64,
+    messages: Window,
+    recipients: Window,
+    learnt: Learnt,
+    alerted: u64,
+}
+
+/// What one host has done.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Hosting {
+    sending: Sending,
+    messages: Window,
+    /// Messages with something to open.
+    carrying: Window,
+    /// By kind of attachment: messages that carry one.
+    kinds: Vec<(String, Window)>,
+    senders: Vec<(u64, u64)>,
+    /// Share of messages with something to open, in thousandths, on its least carrying days.
+    usual_share: Learnt,
+}
+
+/// Everything that was observed, and what is held.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Outbreaks {
+    attachments: Keyed<[u8; 32], Spread>,
+    shapes: Keyed<Shape, Spread>,
+    senders: Keyed<String, Sending>,
+    hosts: Keyed<IpAddr, Hosting>,
+    /// The widest spread of one new attachment within an hour.
+    spread: Learnt,
+    own_messages: Window,
+    own_programs: Window,
+    /// Share of own messages with programs, in thousandths.
+    program_share: Learnt,
+    program_senders: Vec<(u64, u64)>,
+    holds: Vec<Hold>,
+}
+
+/// The least that is ever counted as an outbreak, whatever was learnt.
+mod floor {
+    /// Senders of one new program within an hour.
+    pub(super) const PROGRAM_SENDERS: u32 = 3;
+    /// Senders of one new document or archive within an hour.
+    pub(super) const DOCUMENT_SENDERS: u32 = 12;
+    /// More senders of one thing than this are always too many: more are not told apart.
+    pub(super) const MOST_SENDERS: u32 = 100;
+    /// Messages of one sender within an hour, and recipients of them. One message to the whole house is neither.
+    pub(super) const SENDER: (u32, u32) = (30, 200);
+    /// The same of one host.
+    pub(super) const HOST: (u32, u32) = (300, 2_000);
+    /// Messages with programs within an hour, from that many senders, and their share in thousandths.
+    pub(super) const PROGRAMS: (u32, u32, u32) = (5, 3, 50);
+    /// Messages of a host within an hour, from that many senders, of which nine in ten carry something.
+    pub(super) const ATTACHING: (u32, u32) = (20, 3);
+}
+
+impl Outbreaks {
+    /// Notes a message that would otherwise go on, and says whether it is held. `expected` is what the
+    /// postmaster knows of: it is counted, and holds nothing.
+    pub(crate) fn observe(&mut self, seen: &Observation<'_>, expected: &Expected) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.holds
+            .retain(|hold| seen.at.saturating_sub(hold.last) < HELD_FOR);
+        let sender = identity(seen.sender);
+        self.note_attachments(seen, sender, expected, &mut outcome);
+        self.note_sending(seen, sender, expected, &mut outcome);
+        self.note_programs(seen, sender, &mut outcome);
+        if expected.covers(seen) {
+            return outcome;
+        }
+        if let Some(hold) = self
+            .holds
+            .iter_mut()
+            .find(|hold| hold.matching.matches(seen))
+        {
+            hold.last = seen.at;
+            hold.held += 1;
+            outcome.held = Some(hold.detector);
+        }
+        outcome
+    }
+
+    /// What is held now: by which detector, since when (seconds of the Unix epoch), and how many messages.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (Detector, u64, u64)> + '_ {
+        self.holds
+            .iter()
+            .map(|hold| (hold.detector, hold.since, hold.held))
+    }
+
+    fn hold(&mut self, detector: Detector, matching: Matching, at: u64) -> bool {
+        if self.holds.iter().any(|hold| hold.matching == matching) {
+            return false;
+        }
+        self.holds.push(Hold {
+            detector,
+            matching,
+            since: at,
+            last: at,
+            held: 0,
+        });
+        true
+    }
+
+    /// The same attachment, or one of the same shape, from many.
+    fn note_attachments(
+        &mut self,
+        seen: &Observation<'_>,
+        sender: u64,
+        expected: &Expected,
+        outcome: &mut Outcome,
+    ) {
+        // A message that holds one thing twice is one message.
+        let mut digests = BTreeSet::new();
+        let mut shapes = BTreeSet::new();
+        for attachment in seen.attachments {
+            if attachment.weight == Weight::Passive || !digests.insert(attachment.digest) {
+                continue;
+            }
+            let spread = self.attachments.entry(attachment.digest, seen.at);
+            let senders = spread.seen(seen.at, sender);
+            let is_new = seen.at.saturating_sub(spread.first) < NEW_FOR;
+            let (least, factor) = match attachment.weight {
+                Weight::Active => (floor::PROGRAM_SENDERS, 0),
+                // Twice as many while nothing is known of the place.
+                _ if self.spread.days(seen.at).is_none() => (floor::DOCUMENT_SENDERS * 2, 2),
+                _ => (floor::DOCUMENT_SENDERS, 2),
+            };
+            let usual = self.spread.most(seen.at);
+            let limit = least
+                .max(usual.saturating_mul(factor))
+                .min(floor::MOST_SENDERS);
+            let known = expected.covers(seen) || expected.holds(&attachment.digest);
+            if is_new && senders >= limit && !known {
+                let matching = Matching::Digest(attachment.digest);
+                if self.hold(Detector::SameAttachment, matching, seen.at) {
+                    outcome.alerts.push(Alert {
+                        detector: Detector::SameAttachment,
+                        text: format!(
+                            "The same new attachment ({}, {} octets, SHA-256 {}) came from {senders} senders within \
+                             an hour. The most that one new document had in the weeks before is {usual}; the limit is \
+                             {limit}. Mail with it is held.",
+                            attachment.kind,
+                            attachment.octets,
+                            hexadecimal(&attachment.digest),
+                        ),
+                        isolate: None,
+                    });
+                }
+            } else if is_new && attachment.weight == Weight::Openable && self.holds.is_empty() {
+                self.spread.note(seen.at, senders);
+            }
+            let shape = attachment.shape();
+            if attachment.weight == Weight::Active && shapes.insert(shape.clone()) {
+                let spread = self.shapes.entry(shape.clone(), seen.at);
+                let senders = spread.seen(seen.at, sender);
+                let is_new = seen.at.saturating_sub(spread.first) < NEW_FOR;
+                // Programs alike in size are less of a sign than the same program.
+                let limit = floor::PROGRAM_SENDERS * 2;
+                if is_new
+                    && senders >= limit
+                    && !expected.covers(seen)
+                    && self.hold(
+                        Detector::AlikeAttachments,
+                        Matching::Shape(shape.clone()),
+                        seen.at,
+                    )
+                {
+                    outcome.alerts.push(Alert {
+                        detector: Detector::AlikeAttachments,
+                        text: format!(
+                            "Programs alike in kind and size ({}, about {} octets) came from {senders} senders within \
+                             an hour; the limit is {limit}. Mail with such a program is held.",
+                            shape.kind, shape.size,
+                        ),
+                        isolate: None,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Somebody who suddenly sends many, and a host that attaches something to everything.
+    fn note_sending(
+        &mut self,
+        seen: &Observation<'_>,
+        sender: u64,
+        expected: &Expected,
+        outcome: &mut Outcome,
+    ) {
+        let calm = self.holds.is_empty();
+        let known = expected.covers(seen);
+        if seen.own && !seen.sender.is_empty() {
+            let sending = self.senders.entry(seen.sender.to_owned(), seen.at);
+            if let Some((count, usual, limit)) = sending.sent(seen, floor::SENDER, calm, known) {
+                outcome.alerts.push(Alert {
+                    detector: Detector::SuddenSender,
+                    text: format!(
+                        "{} sent to {count} recipients within an hour. The most in the weeks before is {usual}; the limit \
+                         is {limit}. What it attaches is held; text goes on.",
+                        printable(seen.sender),
+                    ),
+                    isolate: None,
+                });
+                let matching = Matching::Sender(seen.sender.to_owned());
+                self.hold(Detector::SuddenSender, matching, seen.at);
+            }
+        }
+        let host = self.hosts.entry(seen.host, seen.at);
+        // What is much for a whole host, only its own days can tell.
+        let is_new = host.sending.learnt.days(seen.at).is_none();
+        let known_host = known || is_new || !seen.own;
+        let sudden = host.sending.sent(seen, floor::HOST, calm, known_host);
+        let attaching = host.attaches(seen, sender, calm, expected);
+        if let Some((count, usual, limit)) = sudden {
+            outcome.alerts.push(Alert {
+                detector: Detector::SuddenSender,
+                text: format!(
+                    "The host {} sent to {count} recipients within an hour. The most in the weeks before is {usual}; the \
+                     limit is {limit}. What it attaches is held; text goes on.",
+                    seen.host,
+                ),
+                isolate: seen.own.then_some(seen.host),
+            });
+            let matching = Matching::Host(seen.host, None);
+            self.hold(Detector::SuddenSender, matching, seen.at);
+        }
+        if let Some((kind, carrying, messages, usual)) = attaching
+            && !known
+            && self.hold(
+                Detector::AttachingServer,
+                Matching::Host(seen.host, Some(kind.clone())),
+                seen.at,
+            )
+        {
+            let usual = usual.map_or_else(
+                || "It was not seen long enough to know what is usual.".to_owned(),
+                |share| {
+                    format!(
+                        "In the weeks before it was {}.{} percent.",
+                        share / 10,
+                        share % 10
+                    )
+                },
+            );
+            outcome.alerts.push(Alert {
+                detector: Detector::AttachingServer,
+                text: format!(
+                    "The host {} attached something ({kind}) to {carrying} of the {messages} messages it sent within an \
+                     hour. {usual} What it attaches of that kind is held.",
+                    seen.host,
+                ),
+                isolate: seen.own.then_some(seen.host),
+            });
+        }
+    }
+
+    /// A rising share of messages from inside that carry programs.
+    fn note_programs(&mut self, seen: &Observation<'_>, sender: u64, outcome: &mut Outcome) {
+        if !seen.own {
+            return;
+        }
+        let carries = seen
+            .attachments
+            .iter()
+            .any(|attachment| attachment.weight == Weight::Active);
+        let messages = self.own_messages.add(seen.at, 1);
+        let programs = self.own_programs.add(seen.at, u32::from(carries));
+        if carries {
+            remember(&mut self.program_senders, seen.at, sender);
+        }
+        let share = share(programs, messages);
+        let (least, from, floor) = floor::PROGRAMS;
+        let usual = self.program_share.most(seen.at);
+        let limit = floor.max(usual.saturating_mul(3));
+        if carries
+            && programs >= least
+            && share >= limit
+            && count(&self.program_senders) >= from
+            && self.hold(Detector::ShareOfPrograms, Matching::Programs, seen.at)
+        {
+            outcome.alerts.push(Alert {
+                detector: Detector::ShareOfPrograms,
+                text: format!(
+                    "{programs} of the {messages} messages from inside within an hour carry programs ({}.{} percent). The \
+                     most in the weeks before is {}.{} percent; the limit is {}.{} percent. Programs from inside are held.",
+                    share / 10,
+                    share % 10,
+                    usual / 10,
+                    usual % 10,
+                    limit / 10,
+                    limit % 10,
+                ),
+                isolate: None,
+            });
+        } else if self.holds.is_empty() && messages >= 100 {
+            self.program_share.note(seen.at, share);
+        }
+    }
+}
+
+impl Spread {
+    /// Notes a sender; how many there are within the hour.
+    fn seen(&mut self, at: u64, sender: u64) -> u32 {
+        remember(&mut self.senders, at, sender);
+        count(&self.senders)
+    }
+}
+
+impl Sending {
+    /// Notes a message; what was counted, what is usual and the limit, where it is passed for the first time in an hour.
+    fn sent(
+        &mut self,
+        seen: &Observation<'_>,
+        (messages, least): (u32, u32),
+        calm: bool,
+        known: bool,
+    ) -> Option<(u32, u32, u32)> {
+        let many = self.messages.add(seen.at, 1) >= messages;
+        let count = self.recipients.add(seen.at, seen.recipients.max(1));
+        let usual = self.learnt.most(seen.at);
+        // Twice as many of somebody who was not seen before: nothing says yet what is much for him.
+        let least = least * (1 + u32::from(self.learnt.days(seen.at).is_none()));
+        let limit = least.max(usual.saturating_mul(4));
+        if !many || count < limit || known {
+            if calm || known {
+                self.learnt.note(seen.at, count);
+            }
+            return None;
+        }
+        let again = seen.at.saturating_sub(self.alerted) < HELD_FOR && self.alerted != 0;
+        self.alerted = seen.at;
+        (!again).then_some((count, usual, limit))
+    }
+}
+
+impl Hosting {
+    /// Notes what a message carries; the kind that is attached to nearly everything, messages with it and all of
+    /// the hour, and the usual share in thousandths, where that is more than ever.
+    fn attaches(
+        &mut self,
+        seen: &Observation<'_>,
+        sender: u64,
+        calm: bool,
+        expected: &Expected,
+    ) -> Option<(String, u32, u32, Option<u32>)> {
+        remember(&mut self.senders, seen.at, sender);
+        let messages = self.messages.add(seen.at, 1);
+        let mut kinds = BTreeSet::new();
+        for attachment in seen.attachments {
+            if attachment.weight > Weight::Passive && !expected.holds(&attachment.digest) {
+                kinds.insert(attachment.kind);
+            }
+        }
+        let carrying = self.carrying.add(seen.at, u32::from(!kinds.is_empty()));
+        self.kinds.retain_mut(|(_, window)| window.sum(seen.at) > 0);
+        let mut most = None;
+        for kind in kinds {
+            let place = self.kinds.iter().position(|(known, _)| known == kind);
+            let place = place.unwrap_or_else(|| {
+                self.kinds.push((kind.to_owned(), Window::default()));
+                self.kinds.len() - 1
+            });
+            let with = self
+                .kinds
+                .get_mut(place)
+                .map_or(0, |(_, window)| window.add(seen.at, 1));
+            if most.as_ref().is_none_or(|(_, other)| with > *other) {
+                most = Some((kind, with));
+            }
+        }
+        let (least, from) = floor::ATTACHING;
+        // Known only from days with enough mail to tell.
+        let usual = self
+            .usual_share
+            .days(seen.at)
+            .map(|_| self.usual_share.most(seen.at));
+        if calm && messages >= least {
+            self.usual_share.note(seen.at, share(carrying, messages));
+        }
+        let (kind, with) = most?;
+        let nearly_all = with >= messages - messages / 10;
+        let unusual = usual.is_none_or(|usual| usual < 600);
+        (messages >= least && count(&self.senders) >= from && nearly_all && unusual)
+            .then(|| (kind.to_owned(), with, messages, usual))
+    }
+}
+
+/// In thousandths.
+fn share(part: u32, whole: u32) -> u32 {
+    let thousandths = u64::from(part) * 1000 / u64::from(whole.max(1));
+    u32::try_from(thousandths).unwrap_or(1000)
+}
+
+/// A sender, told apart from others.
+fn identity(sender: &str) -> u64 {
+    // Without a key: the same in each run, so that what is learnt can be kept.
+    let mut hasher = DefaultHasher::new();
+    sender.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Notes a sender, and forgets those of more than an hour ago.
+fn remember(senders: &mut Vec<(u64, u64)>, at: u64, sender: u64) {
+    senders.retain(|(when, who)| at.saturating_sub(*when) < 3600 && *who != sender);
+    if senders.len() < SENDERS {
+        senders.push((at, sender));
+    }
+}
+
+fn count(senders: &[(u64, u64)]) -> u32 {
+    u32::try_from(senders.len()).unwrap_or(u32::MAX)
+}
+
+fn hexadecimal(digest: &[u8]) -> String {
+    use std::fmt::Write as _;
+    digest.iter().fold(String::new(), |mut text, octet| {
+        write!(text, "{octet:02x}").ok();
+        text
+    })
+}
+
+fn printable(text: &str) -> String {
+    mailkeep_model::text::printable_max(text, 100)
+}
