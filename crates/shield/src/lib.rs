@@ -20,6 +20,8 @@ mod config;
 mod counters;
 mod log;
 mod metrics;
+#[allow(dead_code, reason = "the content hook that calls it follows")]
+mod outbreak;
 mod server;
 mod spool;
 mod stream;
