@@ -10,6 +10,7 @@
 mod limits;
 mod part;
 mod profile;
+pub mod rules;
 mod verdict;
 
 pub use limits::{Budget, Limit, LimitReached, Limits};

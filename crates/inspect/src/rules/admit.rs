@@ -1,0 +1,102 @@
+//! Whether a bundle that somebody sends may come into force. Entry: [`admit`].
+
+use mailkeep_model::Timestamp;
+
+use super::bundle::{Bundle, BundleError};
+use super::compile::Compiled;
+use super::signature::{AllowedSigners, Signer};
+
+/// How far clocks may differ.
+const SKEW_SECONDS: i64 = 3600;
+
+/// What is in force, as far as a newer one has to be newer than it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: u64,
+    /// When it was made.
+    pub made: Timestamp,
+    /// Its text.
+    pub text: Vec<u8>,
+}
+
+/// A bundle that may come into force.
+#[derive(Debug)]
+pub struct Admitted {
+    /// It.
+    pub bundle: Bundle,
+    /// Its signatures.
+    pub compiled: Compiled,
+    /// Who signed it.
+    pub signer: Signer,
+}
+
+/// Takes a bundle that is signed by one of those who may, is of its time, made for this shield, newer than
+/// what is in force, and does what it says of itself. The signature comes first: nothing else of it is
+/// looked at before.
+///
+/// # Errors
+/// What is in force stays so, for this reason.
+pub fn admit(
+    text: &[u8],
+    signature: &[u8],
+    signers: &AllowedSigners,
+    shield: &str,
+    held: Option<&Held>,
+    now: Timestamp,
+) -> Result<Admitted, BundleError> {
+    if text.len() > super::MAX_BYTES {
+        return Err(BundleError::TooLarge(text.len()));
+    }
+    let signer = signers.verify(text, signature, now)?;
+    let bundle = Bundle::read(text)?;
+    in_time(&bundle, now)?;
+    if let Some(wanted) = &bundle.shield
+        && wanted != shield
+    {
+        return Err(BundleError::OtherShield(wanted.clone()));
+    }
+    if let Some(held) = held {
+        newer(&bundle, text, held)?;
+    }
+    bundle.test()?;
+    let compiled = Compiled::new(&bundle)?;
+    Ok(Admitted {
+        bundle,
+        compiled,
+        signer,
+    })
+}
+
+fn in_time(bundle: &Bundle, now: Timestamp) -> Result<(), BundleError> {
+    if bundle.made.as_second() > now.as_second().saturating_add(SKEW_SECONDS) {
+        return Err(BundleError::NotYet(bundle.made));
+    }
+    if bundle.expires <= now {
+        return Err(BundleError::Expired(bundle.expires));
+    }
+    Ok(())
+}
+
+/// The same again is no news, and no harm.
+fn newer(bundle: &Bundle, text: &[u8], held: &Held) -> Result<(), BundleError> {
+    if held.text == text {
+        return Ok(());
+    }
+    let not = |what: String| Err(BundleError::NotNewer(what));
+    if bundle.id == held.id && bundle.version <= held.version {
+        return not(format!(
+            "it is version {}, and version {} is in force",
+            bundle.version, held.version
+        ));
+    }
+    if bundle.made < held.made {
+        return not(format!(
+            "it was made at {}, and that one at {}",
+            bundle.made, held.made
+        ));
+    }
+    Ok(())
+}
