@@ -401,19 +401,6 @@ fn within(span: Option<(i64, i64)>, now: i64) -> bool {
 mod tests {
     use super::*;
 
-    const ALL_THE_WAY: [Act; 10] = [
-        Act::Precheck,
-        Act::Lease,
-        Act::Drain,
-        Act::AwaitEmpty,
-        Act::Save,
-        Act::Patch,
-        Act::Prove,
-        Act::Return,
-        Act::Recheck,
-        Act::Release,
-    ];
-
     fn is_good(outcome: &ActOutcome) -> bool {
         matches!(
             outcome,
@@ -424,7 +411,7 @@ mod tests {
     #[test]
     fn each_act_done_twice_leaves_the_host_as_once() {
         let mut host = SimHost::new(Vec::new());
-        for act in ALL_THE_WAY {
+        for act in Act::WHOLE_WAY {
             let mut effects = Effects::default();
             assert!(is_good(&host.perform(act, 1, false, 0, &mut effects)));
             let once = host.clone();

@@ -36,6 +36,20 @@ pub enum Act {
 }
 
 impl Act {
+    /// The acts of a host that goes the whole way, in their order.
+    pub const WHOLE_WAY: [Self; 10] = [
+        Self::Precheck,
+        Self::Lease,
+        Self::Drain,
+        Self::AwaitEmpty,
+        Self::Save,
+        Self::Patch,
+        Self::Prove,
+        Self::Return,
+        Self::Recheck,
+        Self::Release,
+    ];
+
     /// Every act, in the order of a good run.
     pub const ALL: [Self; 12] = [
         Self::Precheck,

@@ -242,16 +242,7 @@ impl Town {
     /// Begins the rollout, and leaves a host when it came so far, with these marks on it, as if the
     /// controller was killed then.
     pub(crate) fn begin_and_leave(&self, host: &str, last: Act, marks: &[&str]) {
-        let acts = [
-            Act::Precheck,
-            Act::Lease,
-            Act::Drain,
-            Act::AwaitEmpty,
-            Act::Save,
-            Act::Patch,
-            Act::Prove,
-            Act::Return,
-        ];
+        let acts = Act::WHOLE_WAY;
         let far = acts.iter().position(|act| *act == last).unwrap();
         let done = |act: &Act| (*act, ActOutcome::Done { seen: Vec::new() });
         self.begin(host, acts.iter().take(far + 1).map(done));

@@ -410,6 +410,11 @@ fn by_a_recipe(bed: &mut Bed<'_>) {
     bed.step("patched by a recipe, and back");
 }
 
+/// The acts of a whole way before one of them.
+fn up_to(last: Act) -> impl Iterator<Item = Act> {
+    Act::WHOLE_WAY.into_iter().take_while(move |act| *act != last)
+}
+
 /// Nobody has a fix: a workaround is put in force and proven, and taken back where the proof fails.
 fn by_a_workaround(bed: &mut Bed<'_>) {
     let recipe = r#"
@@ -422,13 +427,7 @@ fn by_a_workaround(bed: &mut Bed<'_>) {
         "#;
     for (id, holds) in [("interim-not", false), ("interim", true)] {
         bed.plan_interim(id, recipe, "CVE-2026-40001");
-        for act in [
-            Act::Precheck,
-            Act::Lease,
-            Act::Drain,
-            Act::AwaitEmpty,
-            Act::Save,
-        ] {
+        for act in up_to(Act::Patch) {
             bed.done(act);
         }
         let seen = bed.done(Act::Patch);
@@ -531,17 +530,7 @@ fn at_a_front_end(bed: &mut Bed<'_>) {
     );
     let load = Load::through(bed, &server);
     load.has_sent(3);
-    for act in [
-        Act::Precheck,
-        Act::Lease,
-        Act::Drain,
-        Act::AwaitEmpty,
-        Act::Save,
-        Act::Patch,
-        Act::Prove,
-        Act::Return,
-        Act::Recheck,
-    ] {
+    for act in up_to(Act::Release) {
         server.done(act);
     }
     load.has_sent(3);
