@@ -412,7 +412,9 @@ fn by_a_recipe(bed: &mut Bed<'_>) {
 
 /// The acts of a whole way before one of them.
 fn up_to(last: Act) -> impl Iterator<Item = Act> {
-    Act::WHOLE_WAY.into_iter().take_while(move |act| *act != last)
+    Act::WHOLE_WAY
+        .into_iter()
+        .take_while(move |act| *act != last)
 }
 
 /// Nobody has a fix: a workaround is put in force and proven, and taken back where the proof fails.
