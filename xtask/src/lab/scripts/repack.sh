@@ -40,4 +40,5 @@ if [ -n "$daemon" ] && [ -f "$tree/deb/$daemon" ]; then
     printf '#!/bin/sh\necho "broken on purpose" >&2\nexit 1\n' >"$tree/deb/$daemon"
 fi
 chmod -R u+rwX,go-w "$tree/deb/DEBIAN"
-dpkg-deb -b "$tree/deb" "$out" >/dev/null
+# Packed often, and kept for as long as a lab lives: it need not be small.
+dpkg-deb -Zgzip -z1 -b "$tree/deb" "$out" >/dev/null
