@@ -132,12 +132,15 @@ impl Suite<'_> {
             let install = ["install", "--locked", "cargo-nextest"];
             self.cargo_step("install cargo-nextest", &install, &[])?;
         }
+        let threads = test_threads().to_string();
         let nextest = [
             "nextest",
             "run",
             "--workspace",
             "--locked",
             "--no-fail-fast",
+            "--test-threads",
+            &threads,
         ];
         self.cargo_step("tests", &nextest, &[])?;
         let report = target_directory(self.root).join(NEXTEST_REPORT);
@@ -264,6 +267,13 @@ impl Suite<'_> {
         self.passed += 1;
         Ok(())
     }
+}
+
+/// Tests at a time: one a processor, and no fewer than there are tests on real hosts, which wait for those
+/// most of their time.
+fn test_threads() -> usize {
+    const LABS: usize = 5;
+    std::thread::available_parallelism().map_or(LABS, |cores| cores.get().max(LABS))
 }
 
 /// The lines of a `JUnit` report in which a test says that it skipped itself.
