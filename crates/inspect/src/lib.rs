@@ -7,6 +7,7 @@
 //! limit that is reached is a reason of its own, never a part that is silently left out.
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
+pub mod kept;
 mod limits;
 mod part;
 mod profile;
