@@ -9,6 +9,7 @@
 pub mod plan;
 pub mod rehearse;
 pub mod rollout;
+pub mod shield;
 
 use std::path::PathBuf;
 
@@ -97,6 +98,9 @@ pub enum Command {
     Isolate(rollout::IsolateArgs),
     /// Let an isolated host take mail again
     Release(rollout::ReleaseArgs),
+    /// What stands in front of servers that cannot be patched yet: rules, and bundles of them
+    #[command(subcommand)]
+    Shield(shield::ShieldCommand),
     /// Stay running: update feeds, check, and report what changed to those it concerns
     Watch(WatchArgs),
     /// Print a completion script for a shell

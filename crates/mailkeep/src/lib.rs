@@ -58,6 +58,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Done> {
         Command::Rollout(args) => commands::rollout::run(&app, args),
         Command::Isolate(args) => commands::isolate::isolate(&app, args),
         Command::Release(args) => commands::isolate::release(&app, args),
+        Command::Shield(command) => commands::shield::run(&app, command),
         Command::Watch(args) => commands::watch::run(&app, args),
         Command::Completions { shell } => commands::generate::completions(*shell),
         Command::Man { directory } => commands::generate::man(directory),

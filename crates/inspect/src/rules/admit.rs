@@ -33,8 +33,8 @@ pub struct Admitted {
     pub signer: Signer,
 }
 
-/// Takes a bundle that is signed by one of those who may, is of its time, made for this shield, newer than
-/// what is in force, and does what it says of itself. The signature comes first: nothing else of it is
+/// Takes a bundle that is signed by one of those who may, is of its time, made for this shield (where it has a
+/// name), newer than what is in force, and does what it says of itself. The signature comes first: nothing else of it is
 /// looked at before.
 ///
 /// # Errors
@@ -43,7 +43,7 @@ pub fn admit(
     text: &[u8],
     signature: &[u8],
     signers: &AllowedSigners,
-    shield: &str,
+    shield: Option<&str>,
     held: Option<&Held>,
     now: Timestamp,
 ) -> Result<Admitted, BundleError> {
@@ -54,7 +54,7 @@ pub fn admit(
     let bundle = Bundle::read(text)?;
     in_time(&bundle, now)?;
     if let Some(wanted) = &bundle.shield
-        && wanted != shield
+        && shield.is_some_and(|shield| shield != wanted)
     {
         return Err(BundleError::OtherShield(wanted.clone()));
     }

@@ -174,7 +174,7 @@ pub struct Test {
     pub at_least: Option<u32>,
     /// What has to hold as well, in the same command, header block or part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub also: Vec<Test>,
+    pub also: Vec<Self>,
 }
 
 /// How an item is decoded.
@@ -240,8 +240,8 @@ impl Test {
         if self.subjects.is_empty() || !said {
             return Err("a condition says what has to be true".to_owned());
         }
-        let named = self.subjects.iter().all(|subject| subject.has_names());
-        if !named && !(self.names.is_empty() && self.except.is_empty()) {
+        let nameless = self.subjects.iter().any(|subject| !subject.has_names());
+        if nameless && (!self.names.is_empty() || !self.except.is_empty()) {
             return Err("names and except are for subjects that have names".to_owned());
         }
         if !self.tags.is_empty() && self.subjects != [Subject::HeaderTag] {

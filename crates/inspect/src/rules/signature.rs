@@ -269,7 +269,7 @@ struct Signature<'a> {
     namespace: &'a [u8],
     reserved: &'a [u8],
     hash: &'a [u8],
-    signature: &'a [u8],
+    made: &'a [u8],
 }
 
 const MAGIC: &[u8] = b"SSHSIG";
@@ -285,7 +285,7 @@ impl<'a> Signature<'a> {
             namespace: wire.string()?,
             reserved: wire.string()?,
             hash: wire.string()?,
-            signature: wire.string()?,
+            made: wire.string()?,
         };
         wire.0.is_empty().then_some(read)
     }
@@ -304,7 +304,7 @@ impl<'a> Signature<'a> {
             signed.extend_from_slice(part);
         }
         let mut key = Wire(self.key);
-        let mut signature = Wire(self.signature);
+        let mut signature = Wire(self.made);
         let kind = key.string().ok_or(SignatureError::Syntax)?;
         let by = signature.string().ok_or(SignatureError::Syntax)?;
         let octets = signature.string().ok_or(SignatureError::Syntax)?;

@@ -42,18 +42,17 @@ impl<'a> CommandView<'a> {
             Some((head, rest)) if head.eq_ignore_ascii_case(keyword) => rest.trim_ascii_start(),
             _ => return view,
         };
-        let (path, rest) = match rest.strip_prefix(b"<") {
-            Some(inner) => match outside_quotes(inner, b'>') {
+        let (path, rest) = if let Some(inner) = rest.strip_prefix(b"<") {
+            match outside_quotes(inner, b'>') {
                 Some(end) => (
                     inner.get(..end).unwrap_or_default(),
                     inner.get(end + 1..).unwrap_or_default(),
                 ),
                 None => (inner, &b""[..]),
-            },
-            None => {
-                let (path, rest) = cut(rest, b' ');
-                (path, rest.unwrap_or_default())
             }
+        } else {
+            let (path, rest) = cut(rest, b' ');
+            (path, rest.unwrap_or_default())
         };
         view.path = Some(path);
         view.local = local_part(path);

@@ -12,6 +12,7 @@ pub mod plan;
 pub mod rehearse;
 pub mod rollout;
 pub mod scan;
+pub mod shield;
 pub mod watch;
 
 /// How a command ended, where it ended well.

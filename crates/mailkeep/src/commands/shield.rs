@@ -1,0 +1,49 @@
+//! `mailkeep shield`: what stands in front of servers that cannot be patched yet.
+
+pub mod bundle;
+mod explain;
+mod rules;
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use mailkeep_inspect::rules::{Bundle, MAX_BYTES, builtin};
+
+use super::Done;
+use crate::app::App;
+use crate::cli::shield::ShieldCommand;
+
+/// Runs it.
+pub fn run(app: &App, command: &ShieldCommand) -> anyhow::Result<Done> {
+    match command {
+        ShieldCommand::Rules(args) => rules::run(args),
+        ShieldCommand::ExplainRule(args) => explain::run(args),
+        ShieldCommand::Bundle(command) => bundle::run(app, command),
+    }
+}
+
+/// The bundle of this file, or the built-in one.
+fn load(file: Option<&Path>) -> anyhow::Result<Bundle> {
+    let Some(path) = file else {
+        return builtin().context("the built-in bundle cannot be used");
+    };
+    Bundle::read(&read(path, MAX_BYTES)?)
+        .with_context(|| format!("cannot use the bundle {}", path.display()))
+}
+
+/// A file of at most so many octets, and one more that tells of the rest.
+fn read(path: &Path, most: usize) -> anyhow::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(most as u64 + 1).read_to_end(&mut octets))
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(octets)
+}
+
+/// Where a bundle's signature lies.
+fn signature_of(bundle: &Path) -> PathBuf {
+    let mut name = bundle.as_os_str().to_owned();
+    name.push(".sig");
+    name.into()
+}
