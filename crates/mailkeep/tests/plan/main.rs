@@ -392,6 +392,31 @@ const UP_TO_PATCH: [(Act, bool); 5] = [
     (Act::Save, true),
 ];
 
+/// All the way until it is proven.
+const WHOLE_WAY: [(Act, bool); 10] = [
+    (Act::Precheck, true),
+    (Act::Lease, true),
+    (Act::Drain, true),
+    (Act::AwaitEmpty, true),
+    (Act::Save, true),
+    (Act::Patch, true),
+    (Act::Prove, true),
+    (Act::Return, true),
+    (Act::Recheck, true),
+    (Act::Release, true),
+];
+
+/// Until it can go neither forward nor back.
+const UNTIL_HELD: [(Act, bool); 7] = [
+    (Act::Precheck, true),
+    (Act::Lease, true),
+    (Act::Drain, true),
+    (Act::AwaitEmpty, true),
+    (Act::Save, true),
+    (Act::Patch, false),
+    (Act::RollBack, false),
+];
+
 #[test]
 fn a_change_that_failed_on_a_host_is_planned_for_no_other_until_a_person_says_so() {
     let back = [
@@ -401,12 +426,11 @@ fn a_change_that_failed_on_a_host_is_planned_for_no_other_until_a_person_says_so
         (Act::Return, true),
         (Act::Release, true),
     ];
-    let held = [(Act::Patch, false), (Act::RollBack, false)];
-    for (state, end) in [("rolled back", &back[..]), ("held", &held[..])] {
+    let back = [&UP_TO_PATCH[..], &back].concat();
+    for (state, acts) in [("rolled back", &back[..]), ("held", &UNTIL_HELD)] {
         let fleet = Fleet::new(true, "");
         let id = fleet.made();
-        let acts = [&UP_TO_PATCH, end].concat();
-        fleet.roll_out(&id, "mx1.eu", &acts);
+        fleet.roll_out(&id, "mx1.eu", acts);
         // The host itself is out of use by now, so that nothing is to be done on it.
         let text = fs::read_to_string(fleet.0.path("mailkeep.toml")).unwrap();
         let without = "[hosts.\"mx1.eu\"]\nlifecycle = \"decommissioned\"";
@@ -490,26 +514,16 @@ fn a_failure_is_not_lifted_by_what_was_proven_before_it() {
     let newer = fleet.plan(&["make", "--title", "once more", "--format", "json"]);
     let newer = newer.json()["id"].as_str().unwrap().to_owned();
     assert_ne!(older, newer);
-    let whole_way = [
-        &UP_TO_PATCH[..],
-        &[
-            (Act::Patch, true),
-            (Act::Prove, true),
-            (Act::Return, true),
-            (Act::Recheck, true),
-            (Act::Release, true),
-        ],
-    ]
-    .concat();
-    fleet.roll_out(&newer, "mx1.eu", &whole_way);
+    fleet.roll_out(&newer, "mx1.eu", &WHOLE_WAY);
     fleet.abort(&newer);
     let later = common::WRITTEN.parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_mins(9);
-    let held = [
-        &UP_TO_PATCH[..],
-        &[(Act::Patch, false), (Act::RollBack, false)],
-    ]
-    .concat();
-    fleet.roll_out_at(later, &older, "mx1.eu", &held, ActFailure::ServiceDown);
+    fleet.roll_out_at(
+        later,
+        &older,
+        "mx1.eu",
+        &UNTIL_HELD,
+        ActFailure::ServiceDown,
+    );
     let json = fleet
         .plan(&["make", "--parent", &older, "--format", "json"])
         .json();
@@ -638,6 +652,38 @@ fn a_plan_runs_only_when_every_team_has_signed_with_its_own_key() {
 }
 
 #[test]
+fn where_nobody_can_tell_whether_another_plan_replaces_it_a_plan_is_refused_by_that_name() {
+    let fleet = Fleet::new(true, "");
+    let plan = fleet.made();
+    if !fleet.keys("where_nobody_can_tell_whether_another_plan_replaces_it") {
+        return;
+    }
+    let title = ["make", "--title", "another one", "--format", "json"];
+    let other = fleet.plan(&title).exits(0).json()["id"].clone();
+    let other = other.as_str().unwrap();
+    fleet.approve(other, "europe", "europe").exits(0);
+    let mut start = Command::new(env!("CARGO_BIN_EXE_mailkeep"));
+    fleet.0.prepare(&mut start);
+    // Without `ssh-keygen`.
+    start.env("PATH", "").arg("--state").arg(fleet.0.state());
+    start.args([
+        "rollout",
+        "start",
+        &plan,
+        "--dry-run",
+        "--fleet",
+        "mailkeep.toml",
+    ]);
+    let short = &other["sha256:".len()..][..12];
+    Ran::of(&start.output().unwrap())
+        .exits(1)
+        .says("refused: not-approved: ")
+        .says(&format!(
+            "refused: approvals-unreadable: nobody can tell whether plan {short} is approved"
+        ));
+}
+
+#[test]
 fn regions_are_invited_told_of_changes_and_of_nothing_twice() {
     let fleet = Fleet::new(true, "");
     let plan = fleet.made();
@@ -761,15 +807,17 @@ fn an_announced_advisory_reserves_windows_until_its_plan_comes() {
         .says("there is no reservation");
 }
 
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    let digest = sha2::Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
 fn a_recipe_is_pinned_by_every_file_it_names_and_its_packages_are_what_is_planned() {
-    use sha2::Digest as _;
     let fleet = Fleet::new(true, "[families.exim]\nrecipe = \"recipes/exim.toml\"\n");
     let package = b"not much of a package";
-    let sum: String = sha2::Sha256::digest(package)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sum = sha256(package);
     let recipe = format!(
         "format = 1\n[[package]]\nname = \"exim4\"\nversion = \"4.96-15+deb12u9\"\n\
          file = \"exim4.deb\"\nsha256 = \"{sum}\"\n"
@@ -798,12 +846,8 @@ fn a_recipe_is_pinned_by_every_file_it_names_and_its_packages_are_what_is_planne
 
 #[test]
 fn a_recipe_that_brings_a_version_without_the_fix_is_no_fix() {
-    use sha2::Digest as _;
     let fleet = Fleet::new(true, "[families.exim]\nrecipe = \"exim.toml\"\n");
-    let sum: String = sha2::Sha256::digest(b"deb")
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sum = sha256(b"deb");
     fleet.0.write("exim4.deb", b"deb");
     let bring = |version: &str| {
         fleet.0.write(
@@ -863,7 +907,6 @@ fn mitigation(name: &str, advisory: &str) -> String {
 
 #[test]
 fn a_workaround_on_a_host_hides_nothing_else_that_is_left_open_there() {
-    use sha2::Digest as _;
     let fleet = Fleet::new(false, "[families.exim]\nrecipe = \"exim.toml\"\n");
     let installed = [("exim4", "4.96-15"), ("dovecot", "1:2.3.19")];
     let installed = installed.map(|(name, version)| common::package(name, version));
@@ -876,10 +919,7 @@ fn a_workaround_on_a_host_hides_nothing_else_that_is_left_open_there() {
     let tracker = fleet.0.write("tracker.json", tracker.to_string());
     fleet.0.import("debian-tracker", &tracker).exits(0);
     // It stands in for holes in Exim, and brings a Dovecot that still has one.
-    let sum: String = sha2::Sha256::digest(b"deb")
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sum = sha256(b"deb");
     fleet.0.write("dovecot.deb", b"deb");
     let (one, two) = (
         mitigation("one", "CVE-2026-7777"),
@@ -996,26 +1036,10 @@ fn a_workaround_for_a_hole_without_fix_is_planned_recorded_kept_and_ended_by_the
         found.dedup();
         found
     };
-    let whole_way = [
-        &UP_TO_PATCH[..],
-        &[
-            (Act::Patch, true),
-            (Act::Prove, true),
-            (Act::Return, true),
-            (Act::Recheck, true),
-            (Act::Release, true),
-        ],
-    ]
-    .concat();
     for host in ["mx1.eu", "mx2.eu", "mx1.sg"] {
-        fleet.roll_out(id, host, &whole_way);
+        fleet.roll_out(id, host, &WHOLE_WAY);
     }
-    let held = [
-        &UP_TO_PATCH[..],
-        &[(Act::Patch, false), (Act::RollBack, false)],
-    ]
-    .concat();
-    fleet.roll_out(id, "mx2.sg", &held);
+    fleet.roll_out(id, "mx2.sg", &UNTIL_HELD);
     assert_eq!(
         statuses(),
         [

@@ -198,8 +198,18 @@ fn others(
         let Some(other) = kept::by_id(store, &other.id)? else {
             continue;
         };
-        if !has_begun && !approval::state_of(store, fleet, &other)?.is_approved() {
-            continue;
+        if !has_begun {
+            match approval::state_of(store, fleet, &other) {
+                Ok(state) if state.is_approved() => {}
+                Ok(_) => continue,
+                Err(error) => {
+                    let id = other.id.short();
+                    let detail =
+                        format!("nobody can tell whether plan {id} is approved: {error:#}");
+                    refuse(UNREADABLE, detail);
+                    continue;
+                }
+            }
         }
         let mut ancestors = kept::ancestors(store, &other.plan)?.into_iter();
         let replaces_it = ancestors.any(|ancestor| ancestor.id == kept.id);
