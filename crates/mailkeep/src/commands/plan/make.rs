@@ -449,18 +449,35 @@ pub(super) fn record(
     keep: bool,
     output: Option<&Path>,
 ) -> anyhow::Result<Kept> {
-    let broken: Vec<String> = mailkeep_plan::check(&plan)
-        .iter()
-        .filter(|breach| breach.is_broken())
-        .take(10)
-        .map(ToString::to_string)
-        .collect();
+    let broken = broken_rules(&plan);
     if !broken.is_empty() {
         bail!(
             "the plan does not keep the rules, and is not kept:\n{}",
             broken.join("\n")
         );
     }
+    record_checked(app, store, plan, report, keep, output)
+}
+
+/// The first rules that a plan breaks, by the other pair of eyes.
+pub(super) fn broken_rules(plan: &Plan) -> Vec<String> {
+    mailkeep_plan::check(plan)
+        .iter()
+        .filter(|breach| breach.is_broken())
+        .take(10)
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// The rest of [`record`], of a plan that breaks none.
+pub(super) fn record_checked(
+    app: &App,
+    store: &mut SqliteStore,
+    plan: Plan,
+    report: Option<&PlanningReport>,
+    keep: bool,
+    output: Option<&Path>,
+) -> anyhow::Result<Kept> {
     let bytes = canonical(&plan)?;
     let id = id_of(&bytes)?;
     if keep {

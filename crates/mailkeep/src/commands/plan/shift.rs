@@ -51,18 +51,15 @@ pub(super) fn run(app: &App, args: &ShiftArgs) -> anyhow::Result<Done> {
         ));
         return Ok(Done::Findings);
     }
-    let broken: Vec<String> = mailkeep_plan::check(&child)
-        .into_iter()
-        .filter(mailkeep_plan::Breach::is_broken)
-        .map(|breach| breach.to_string())
-        .collect();
+    let broken = make::broken_rules(&child);
     if !broken.is_empty() {
-        for breach in broken.iter().take(10) {
+        for breach in broken {
             App::warn(&format!("refused: {breach}"));
         }
         return Ok(Done::Findings);
     }
-    let child = make::record(app, &mut store, child, None, true, args.output.as_deref())?;
+    let output = args.output.as_deref();
+    let child = make::record_checked(app, &mut store, child, None, true, output)?;
     let mut out = Vec::new();
     report::plan(&child, None, &mut out)?;
     report::approvals(&state_of(&store, &fleet, &child)?, &mut out)?;
