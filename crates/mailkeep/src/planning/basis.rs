@@ -215,20 +215,26 @@ const NEWEST: usize = 50;
 /// One slow night, or a controller that was down meanwhile, must not make a family too slow for every
 /// window: the slowest step never counts, and it is at most four times what the policy allots.
 pub fn minutes_of(family: &str, plans: &[Progress], allotted: u32) -> Option<u32> {
-    let mut seen: Vec<u32> = Vec::new();
-    for plan in plans {
-        for (host, length) in &plan.out_of_service {
-            let proven = matches!(plan.hosts.get(host), Some((HostState::Proven, _)));
-            if proven && change_of(&plan.plan, host).is_some_and(|variant| variant.family == family)
-            {
-                seen.push(minutes_begun(*length));
-            }
-        }
-        if seen.len() >= NEWEST {
-            break;
-        }
-    }
-    allotment(seen, allotted)
+    let proven = outages(family, plans).filter(|(state, _)| *state == Some(HostState::Proven));
+    let newest = proven.take(NEWEST);
+    allotment(
+        newest.map(|(_, length)| minutes_begun(length)).collect(),
+        allotted,
+    )
+}
+
+/// How long each host of a family was out of service, those of the first plan first, and in which state it
+/// ended.
+pub fn outages<'p>(
+    family: &'p str,
+    plans: &'p [Progress],
+) -> impl Iterator<Item = (Option<HostState>, SignedDuration)> + 'p {
+    plans.iter().flat_map(move |plan| {
+        let of_family = plan.out_of_service.iter().filter(move |(host, _)| {
+            change_of(&plan.plan, host).is_some_and(|change| change.family == family)
+        });
+        of_family.map(|(host, length)| (plan.hosts.get(host).map(|end| end.0), *length))
+    })
 }
 
 fn allotment(mut seen: Vec<u32>, allotted: u32) -> Option<u32> {
@@ -335,11 +341,12 @@ pub fn out_of_service(
     plans: &[Progress],
 ) -> anyhow::Result<BTreeSet<HostName>> {
     // A host released once may be down today, so what was done by hand is replayed by itself.
-    let mut out = isolated(&store.isolation_events()?);
+    let by_hand = store.isolation_events()?;
+    let mut out = isolated(&by_hand);
     let down = failures.iter().filter(|(_, failure)| is_down(failure));
     out.extend(down.map(|(host, _)| host.clone()));
     let mut released = BTreeMap::new();
-    for recorded in store.isolation_events()? {
+    for recorded in by_hand {
         if let EventKind::HostReleased { host, .. } = recorded.event.kind {
             released.insert(host, recorded.event.at);
         }
@@ -507,6 +514,40 @@ mod tests {
             minutes,
             [(host("mx1"), 2), (host("mx2"), 11)].into_iter().collect()
         );
+    }
+
+    #[test]
+    fn an_outage_counts_for_the_family_of_its_host_alone() {
+        let plans =
+            (0..).filter_map(|seed| mailkeep_drill::fleets::Drawn::new(seed).unwrap().planned().plan);
+        let of_several = |plan: &Plan| {
+            let first = &plan.variants[0].family;
+            plan.variants.iter().any(|variant| variant.family != *first)
+        };
+        let plan = plans.into_iter().find(of_several).unwrap();
+        let hosts = plan.steps.iter().map(|step| step.host.clone());
+        let out_of_service: BTreeMap<_, _> = (1..)
+            .zip(hosts)
+            .map(|(minutes, host)| (host, SignedDuration::from_mins(minutes)))
+            .collect();
+        let family = plan.variants[0].family.clone();
+        let mine = plan.steps.iter().map(|step| &step.host);
+        let mine = mine.filter(|host| change_of(&plan, host).unwrap().family == family);
+        let expected: BTreeSet<_> = mine.map(|host| out_of_service[host]).collect();
+        assert!(expected.len() < out_of_service.len());
+        let progress = Progress {
+            id: PlanId::new("sha256:00").unwrap(),
+            plan,
+            started: true,
+            ended: true,
+            hosts: BTreeMap::new(),
+            drained: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            out_of_service,
+        };
+        let plans = [progress];
+        let found: BTreeSet<_> = outages(&family, &plans).map(|(_, length)| length).collect();
+        assert_eq!(found, expected);
     }
 
     #[test]
