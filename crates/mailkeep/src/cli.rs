@@ -39,6 +39,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Directory in which everything is kept [default: the fleet file's `state`, else
     /// /var/lib/mailkeep for root, else $XDG_STATE_HOME/mailkeep]
