@@ -46,7 +46,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR")]
     pub state: Option<PathBuf>,
 
-    /// Take this as "now" (RFC 3339), so that output can be repeated
+    /// Take this as "now" (RFC 3339), so that output can be repeated; what acts on hosts refuses it
     #[arg(long, global = true, value_name = "TIME")]
     pub at: Option<Timestamp>,
 
