@@ -206,6 +206,10 @@ pub struct IsolateArgs {
 
 /// `mailkeep release`.
 #[derive(Debug, Args)]
+#[command(
+    after_long_help = "A host that a rollout left held or unproven counts as in service again, too, when \
+        it is released by its own name: repair it first, for this repairs nothing."
+)]
 pub struct ReleaseArgs {
     /// A host, or a service: then every host that carries it and is isolated
     #[arg(value_name = "HOST|SERVICE")]
