@@ -7,14 +7,22 @@
 //! limit that is reached is a reason of its own, never a part that is silently left out.
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
+pub mod danger;
+pub mod examine;
+mod judge;
 pub mod kept;
+pub mod kind;
 mod limits;
+mod octets;
 mod part;
 mod profile;
+pub mod readings;
 pub mod rules;
+pub mod unpack;
 mod verdict;
 
+pub use judge::{judge, judge_by, rules as message_rules};
 pub use limits::{Budget, Limit, LimitReached, Limits};
 pub use part::{Content, Origin};
 pub use profile::{ContentRule, Level, Profile};
-pub use verdict::{Judgement, Reason, Verdict};
+pub use verdict::{Judgement, Reason, Seen, Verdict};

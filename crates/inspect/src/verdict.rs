@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use crate::kind::Kind;
+use crate::{Content, Origin};
+
 /// What becomes of a message. In order: of several, the greatest holds.
 ///
 /// A temporary failure is above quarantine, because what could not be inspected is the sender's to keep;
@@ -58,6 +61,42 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// Why, in the order of the message.
     pub reasons: Vec<Reason>,
+    /// What the message holds: each distinct piece of content once, and not more than some dozens.
+    #[serde(skip)]
+    pub contents: Vec<Seen>,
+}
+
+/// A piece of content that was seen in a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// SHA-256 of its octets.
+    pub digest: [u8; 32],
+    /// What it is, told by its octets.
+    pub kind: Kind,
+    /// Its names, the most usual first.
+    pub names: Vec<String>,
+    /// How many octets it has.
+    pub octets: usize,
+    /// What it lay in.
+    pub origin: Origin,
+}
+
+impl Seen {
+    /// What is kept of a piece of content.
+    pub fn of(content: &Content<'_>, kind: Kind) -> Self {
+        let hash = ring::digest::digest(&ring::digest::SHA256, &content.octets);
+        let mut digest = [0; 32];
+        for (to, from) in digest.iter_mut().zip(hash.as_ref()) {
+            *to = *from;
+        }
+        Self {
+            digest,
+            kind,
+            names: content.names.clone(),
+            octets: content.octets.len(),
+            origin: content.origin,
+        }
+    }
 }
 
 impl Judgement {

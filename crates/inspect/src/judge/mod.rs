@@ -1,0 +1,174 @@
+//! The judgement on one message.
+//!
+//! Entry: [`judge`]. Reads the message by every plausible reading, holds it to the limits of family G10, and asks of
+//! each distinct piece of content what is dangerous about it; messages within messages likewise.
+
+mod headers;
+mod html;
+pub mod rules;
+
+use std::borrow::Cow;
+
+use crate::danger::limit_reason;
+use crate::kind::Kind;
+use crate::readings::{Found, Noted, read};
+use crate::rules::{Compiled, MessageRun};
+use crate::{Budget, Content, ContentRule, Judgement, Origin, Profile, Reason, Seen, Verdict};
+
+/// Judges a message by a profile.
+pub fn judge(message: &[u8], profile: &Profile) -> Judgement {
+    judge_by(message, profile, None)
+}
+
+/// Judges a message by a profile, and by the rules of a bundle.
+pub fn judge_by(message: &[u8], profile: &Profile, bundle: Option<&Compiled>) -> Judgement {
+    let mut budget = Budget::new(&profile.limits);
+    let mut judgement = Judgement::default();
+    let mut judge = Judge {
+        profile,
+        seen: Vec::new(),
+        run: bundle
+            .filter(|bundle| bundle.looks_at_messages())
+            .map(Compiled::message),
+    };
+    for reason in judge.message(message, "", &mut budget) {
+        judgement.add(reason);
+    }
+    for reason in judge.run.map(MessageRun::finish).unwrap_or_default() {
+        judgement.add(reason);
+    }
+    judgement.contents = judge.seen;
+    judgement
+}
+
+/// More pieces of content are not told of.
+const MAX_SEEN: usize = 64;
+
+/// More reasons say nothing new.
+const MAX_REASONS: usize = 100;
+
+struct Judge<'p> {
+    profile: &'p Profile,
+    seen: Vec<Seen>,
+    /// The rules of a bundle, as far as the message was shown to them.
+    run: Option<MessageRun<'p>>,
+}
+
+impl Judge<'_> {
+    fn message(&mut self, message: &[u8], prefix: &str, budget: &mut Budget) -> Vec<Reason> {
+        let readings = read(message, budget);
+        let mut reasons = Vec::new();
+        for (index, (place, block)) in readings.heads.iter().enumerate() {
+            if let Some(run) = &mut self.run {
+                if index == 0 && prefix.is_empty() {
+                    run.header(block);
+                }
+                run.part_header(block, &within(prefix, place));
+            }
+            for (rule, count) in headers::beyond(block) {
+                let reason = self.reason(rule, &count.to_string(), &within(prefix, place));
+                if !reasons.contains(&reason) {
+                    reasons.push(reason);
+                }
+            }
+        }
+        for note in &readings.notes {
+            let place = within(prefix, &note.place);
+            reasons.push(match &note.what {
+                Noted::Rule(rule) => self.reason(rule, &note.evidence, &place),
+                Noted::Limit(limit) => limit_reason(*limit, &place, self.profile),
+            });
+        }
+        for found in readings.contents {
+            self.found(found, message.len(), prefix, budget, &mut reasons);
+            if reasons.len() > MAX_REASONS {
+                reasons.sort_by_key(|reason| std::cmp::Reverse(reason.verdict));
+                reasons.truncate(MAX_REASONS);
+            }
+        }
+        reasons
+    }
+
+    fn found(
+        &mut self,
+        found: Found<'_>,
+        whole: usize,
+        prefix: &str,
+        budget: &mut Budget,
+        reasons: &mut Vec<Reason>,
+    ) {
+        let Found {
+            mut content,
+            usual,
+            message,
+        } = found;
+        content.place = within(prefix, &content.place);
+        if content.origin == Origin::Body
+            && content.types.iter().any(|kind| kind == "text/html")
+            && let Some(what) = html::active(&content.octets)
+        {
+            reasons.push(self.reason(&rules::HTML_ACTIVE, what, &content.place));
+        }
+        let profile = self.profile;
+        let of_content =
+            crate::examine::content(&content, profile, budget, &mut |piece, kind, budget| {
+                if usual && !message {
+                    self.see(piece, kind);
+                }
+                // What is shown as text has been read for parts already; and a text without headers is its own body.
+                if kind != Kind::Message
+                    || piece.origin == Origin::Body
+                    || piece.octets.len() >= whole
+                {
+                    return Vec::new();
+                }
+                self.message(&piece.octets, &piece.place, budget)
+            });
+        reasons.extend(
+            of_content
+                .into_iter()
+                .filter(|reason| usual || reason.verdict > Verdict::Accept),
+        );
+    }
+
+    fn see(&mut self, piece: &Content<'_>, kind: Kind) {
+        if let Some(run) = &mut self.run {
+            run.content(piece);
+        }
+        if self.seen.len() < MAX_SEEN {
+            self.seen.push(Seen::of(piece, kind));
+        }
+    }
+
+    fn reason(&self, rule: &'static ContentRule, evidence: &str, place: &str) -> Reason {
+        Reason {
+            rule: Cow::Borrowed(rule.name),
+            verdict: self.profile.verdict_of(rule),
+            text: rule.text.to_owned(),
+            evidence: printable(evidence),
+            place: printable(place),
+        }
+    }
+}
+
+fn within(prefix: &str, place: &str) -> String {
+    match (prefix.is_empty(), place.is_empty()) {
+        (true, _) => place.to_owned(),
+        (false, true) => prefix.to_owned(),
+        (false, false) => format!("{prefix}/{place}"),
+    }
+}
+
+/// One line, printable, not long.
+fn printable(text: &str) -> String {
+    text.chars()
+        .take(200)
+        .map(|letter| {
+            if letter.is_control() {
+                '\u{fffd}'
+            } else {
+                letter
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,259 @@
+//! Last, without regard to structure: headers of parts and runs of base64 wherever they stand.
+//!
+//! No reader shows what is found here as it is; but whatever way a message is broken that the readings do not
+//! know, an attachment still has to stand in it somewhere, and be decoded by somebody.
+
+use super::encodings::{Base64, Encoding, base64_as, decode, encodings, looks_base64};
+use super::head::single;
+use super::lines::{Lines, trim, trim_start};
+use super::names::{names, readings_of};
+use super::walk::{Walker, is_textual};
+use crate::Budget;
+
+/// Reads whatever stands behind headers of content as a part, if no reading has read it.
+pub(super) fn loose_parts(walker: &mut Walker<'_>, budget: &mut Budget, octets: &[u8], raw: bool) {
+    let mut behind = 0;
+    for line in Lines::new(octets) {
+        if line.start < behind {
+            continue;
+        }
+        let text = trim_start(line.text);
+        if !matches!(text.first(), Some(b'c' | b'C'))
+            || !text
+                .get(..8)
+                .is_some_and(|begin| begin.eq_ignore_ascii_case(b"content-"))
+        {
+            continue;
+        }
+        let from = line.start + (line.text.len() - text.len());
+        let head = single(octets.get(from..).unwrap_or_default());
+        let body = octets.len() - head.body.len();
+        behind = body;
+        if head.body.is_empty() || (raw && walker.bodies.contains(&body)) {
+            continue;
+        }
+        let end = Lines::from(octets, body)
+            .find(|line| line.text.starts_with(b"--"))
+            .map_or(octets.len(), |line| line.start);
+        let text = octets.get(body..end).unwrap_or_default();
+        if trim(text).is_empty() {
+            continue;
+        }
+        if raw {
+            walker.bodies.insert(body);
+        }
+        let types: Vec<_> = head.types.iter().map(readings_of).collect();
+        let is_container = types
+            .iter()
+            .flatten()
+            .flat_map(|parsed| &parsed.readings)
+            .any(|value| {
+                value.main.starts_with(b"multipart") || value.main.starts_with(b"message")
+            });
+        if is_container {
+            continue;
+        }
+        let dispositions: Vec<_> = head.dispositions.iter().map(readings_of).collect();
+        let names = names(&dispositions, &types).all;
+        let mut ways: Vec<Encoding> = head
+            .encodings
+            .iter()
+            .flat_map(|field| encodings(field.value, text).0)
+            .collect();
+        if ways.iter().all(|way| *way == Encoding::Identity) {
+            ways.push(Encoding::Identity);
+            if looks_base64(text) {
+                ways.push(Encoding::Base64);
+            }
+        }
+        ways.dedup();
+        for way in ways {
+            if way == Encoding::Identity && names.is_empty() && is_textual(text) {
+                continue;
+            }
+            for decoded in decode(text, way) {
+                let place = format!("octet {from}");
+                if !walker.add_rare(budget, decoded.octets.into_owned(), &names, &place) {
+                    return;
+                }
+            }
+            if raw && way != Encoding::Identity {
+                walker.decoded.push(body..end);
+            }
+        }
+    }
+}
+
+/// The fewest letters that are taken for base64 where nothing says so.
+const SHORTEST: usize = 32;
+
+/// Decodes whatever looks like base64 in the raw message and was not decoded.
+pub(super) fn runs(walker: &mut Walker<'_>, budget: &mut Budget) {
+    let raw = walker.raw;
+    let mut decoded = std::mem::take(&mut walker.decoded);
+    decoded.sort_by_key(|range| range.start);
+    let mut at = 0;
+    for range in decoded {
+        if range.start > at {
+            runs_in(
+                walker,
+                budget,
+                raw.get(at..range.start).unwrap_or_default(),
+                "",
+            );
+        }
+        at = at.max(range.end);
+    }
+    runs_in(walker, budget, raw.get(at..).unwrap_or_default(), "");
+}
+
+/// Decodes whatever looks like base64 in a text.
+pub(super) fn runs_in(walker: &mut Walker<'_>, budget: &mut Budget, octets: &[u8], place: &str) {
+    let mut at = 0;
+    while let Some(start) = next_run(octets, at) {
+        let end = end_of_run(octets, start);
+        at = end.max(start + 1);
+        let run = octets.get(start..end).unwrap_or_default();
+        if run.len() < SHORTEST {
+            continue;
+        }
+        let Some(found) = first_notable(run) else {
+            continue;
+        };
+        let place = if place.is_empty() {
+            "octets that look like base64".to_owned()
+        } else {
+            format!("{place}/octets that look like base64")
+        };
+        if !walker.add_rare(budget, found, &[], &place) {
+            return;
+        }
+    }
+}
+
+/// What a run decodes to from the first of its lines that begins as a file does. Lines before it must be words
+/// of a text: in the middle of base64 a line may begin like anything.
+fn first_notable(run: &[u8]) -> Option<Vec<u8>> {
+    for line in Lines::new(run) {
+        let text = trim(line.text);
+        if text.len() >= 20 || text.len() + line.next < run.len() {
+            let rest = run.get(line.start..).unwrap_or_default();
+            let head = rest.get(..SHORTEST).unwrap_or(rest);
+            if is_notable(&base64_as(head, Base64::Resumes)) {
+                return Some(base64_as(rest, Base64::Resumes));
+            }
+        }
+        if text.len() >= 40 {
+            break;
+        }
+    }
+    None
+}
+
+const fn is_letter(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/')
+}
+
+/// Where the next run of letters begins that is longer than words are: at a beginning that a file has, in base64.
+fn next_run(octets: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        let rest = octets.get(at..).filter(|rest| !rest.is_empty())?;
+        let skip = rest.iter().position(|octet| is_letter(*octet))?;
+        let start = at + skip;
+        let word = octets.get(start..)?;
+        // Short words are passed over fast: most of a text.
+        let length = word
+            .iter()
+            .take(SHORTEST)
+            .position(|octet| !is_letter(*octet) && !matches!(octet, b'\r' | b'\n' | b'='))
+            .unwrap_or(SHORTEST.min(word.len()));
+        if length >= SHORTEST {
+            return Some(start);
+        }
+        at = start + length.max(1);
+    }
+}
+
+fn end_of_run(octets: &[u8], start: usize) -> usize {
+    octets
+        .get(start..)
+        .and_then(|rest| {
+            rest.iter().position(|octet| {
+                !is_letter(*octet) && !matches!(octet, b'\r' | b'\n' | b'=' | b' ' | b'\t')
+            })
+        })
+        .map_or(octets.len(), |length| start + length)
+}
+
+/// Whether octets begin as a file does that can do harm, or hold one that can.
+fn is_notable(begin: &[u8]) -> bool {
+    const BEGINNINGS: [&[u8]; 22] = [
+        b"MZ",
+        b"PK\x03\x04",
+        b"PK\x05\x06",
+        b"Rar!",
+        b"7z\xbc\xaf",
+        b"\x7fELF",
+        b"\x1f\x8b",
+        b"\xd0\xcf\x11\xe0",
+        b"X5O!P%@AP",
+        b"MSCF",
+        b"BZh",
+        b"\xfd7zXZ",
+        b"\x28\xb5\x2f\xfd",
+        b"ITSF",
+        b"L\x00\x00\x00\x01\x14\x02",
+        b"\xca\xfe\xba\xbe",
+        b"\xcf\xfa\xed\xfe",
+        b"{\\rtf",
+        b"%PDF",
+        b"#!/",
+        b"\x78\x9f\x3e\x22",
+        b"ISc(",
+    ];
+    BEGINNINGS.iter().any(|one| begin.starts_with(one))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Budget, Limits};
+
+    fn found(message: &str) -> Vec<(Vec<u8>, bool)> {
+        let mut budget = Budget::new(&Limits::default());
+        super::super::read(message.as_bytes(), &mut budget)
+            .contents
+            .into_iter()
+            .map(|found| (found.content.octets.into_owned(), found.usual))
+            .collect()
+    }
+
+    #[test]
+    fn base64_in_a_text_is_found_and_counts_as_rare() {
+        let contents =
+            found("Subject: x\r\n\r\nHello\r\nTVqQAAMAAAAEAAAA//8AALgAAAAAAAAAQAAAAAAAAAAA\r\n");
+        assert_eq!(contents.len(), 2);
+        assert!(contents[1].0.starts_with(b"MZ\x90"));
+        assert!(!contents[1].1);
+    }
+
+    #[test]
+    fn headers_of_content_in_a_text_are_read() {
+        let contents = found(
+            "Subject: x\r\n\r\nHello\r\nContent-Type: application/x; name=a.exe\r\nContent-Transfer-Encoding: base64\r\n\r\nTVqQAAM=\r\n",
+        );
+        assert!(
+            contents
+                .iter()
+                .any(|(octets, usual)| octets == b"MZ\x90\0\x03" && !usual)
+        );
+    }
+
+    #[test]
+    fn plain_text_brings_nothing_forth() {
+        assert_eq!(
+            found("Subject: x\r\n\r\nHello, this is a text.\r\n").len(),
+            1
+        );
+    }
+}

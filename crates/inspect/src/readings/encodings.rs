@@ -1,0 +1,538 @@
+//! Content transfer encodings, by every reading.
+//!
+//! Entry: [`encodings`] says which encodings a header may mean, [`decode`] what a body may then hold.
+
+use std::borrow::Cow;
+
+use super::files::{unix_files, yenc_files};
+use super::lines::{Lines, is_blank, trim};
+use super::params::hex;
+
+/// How a body is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Identity,
+    Base64,
+    QuotedPrintable,
+    Unix,
+    Yenc,
+}
+
+/// Which encodings one value may mean, the usual one first; `false`: it is not one of the names that standards give.
+pub(super) fn encodings(value: &[u8], body: &[u8]) -> (Vec<Encoding>, bool) {
+    let value = trim(value);
+    if let Some(encoding) = exact(value) {
+        return (vec![encoding], true);
+    }
+    let plain: Vec<u8> = without_comments(value)
+        .iter()
+        .filter(|octet| octet.is_ascii_alphanumeric())
+        .map(u8::to_ascii_lowercase)
+        .collect();
+    let has = |word: &[u8]| plain.windows(word.len()).any(|window| window == word);
+    let identity = [
+        &b"7bit"[..],
+        b"8bit",
+        b"binary",
+        b"7bits",
+        b"8bits",
+        b"none",
+        b"plain",
+    ];
+    let mut found = vec![Encoding::Identity];
+    if identity.contains(&plain.as_slice()) {
+        return (found, true);
+    }
+    if has(b"base64") || has(b"b64") {
+        found.push(Encoding::Base64);
+    }
+    if has(b"quoted") || has(b"printable") {
+        found.push(Encoding::QuotedPrintable);
+    }
+    if has(b"uu") {
+        found.push(Encoding::Unix);
+    }
+    if !found.contains(&Encoding::Base64) && looks_base64(body) {
+        found.push(Encoding::Base64);
+    }
+    if !found.contains(&Encoding::QuotedPrintable) && looks_quoted(body) {
+        found.push(Encoding::QuotedPrintable);
+    }
+    (found, plain.is_empty())
+}
+
+fn exact(value: &[u8]) -> Option<Encoding> {
+    const NAMES: [(&[u8], Encoding); 15] = [
+        (b"7bit", Encoding::Identity),
+        (b"8bit", Encoding::Identity),
+        (b"base64", Encoding::Base64),
+        (b"quoted-printable", Encoding::QuotedPrintable),
+        (b"binary", Encoding::Identity),
+        (b"x-uuencode", Encoding::Unix),
+        (b"uuencode", Encoding::Unix),
+        (b"x-uue", Encoding::Unix),
+        (b"uue", Encoding::Unix),
+        (b"x-uu", Encoding::Unix),
+        (b"x-uuencoded", Encoding::Unix),
+        (b"x-yenc", Encoding::Yenc),
+        (b"yenc", Encoding::Yenc),
+        (b"8bits", Encoding::Identity),
+        (b"7bits", Encoding::Identity),
+    ];
+    NAMES
+        .iter()
+        .find(|(name, _)| value.eq_ignore_ascii_case(name))
+        .map(|(_, encoding)| *encoding)
+}
+
+fn without_comments(value: &[u8]) -> Vec<u8> {
+    let mut depth = 0_usize;
+    let mut out = Vec::with_capacity(value.len());
+    for octet in value {
+        match octet {
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
+            other if depth == 0 => out.push(*other),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// Whether a body is mostly base64: few octets of no such kind, and no words with blanks between.
+pub(super) fn looks_base64(body: &[u8]) -> bool {
+    let sample = body.get(..4096).unwrap_or(body);
+    let mut letters = 0_usize;
+    let mut others = 0_usize;
+    for octet in sample {
+        if octet.is_ascii_alphanumeric() || b"+/=-_".contains(octet) {
+            letters += 1;
+        } else if !matches!(octet, b'\r' | b'\n') {
+            others += 1;
+        }
+    }
+    letters >= 24 && others * 8 <= letters
+}
+
+/// Whether a body has several octets written as `=XX`.
+fn looks_quoted(body: &[u8]) -> bool {
+    let sample = body.get(..4096).unwrap_or(body);
+    sample
+        .windows(3)
+        .filter(|window| {
+            matches!(window, [b'=', high, low] if hex(*high).is_some() && hex(*low).is_some())
+        })
+        .take(3)
+        .count()
+        >= 3
+}
+
+/// What a body holds, by one way to decode it.
+#[derive(Debug, Clone)]
+pub(super) struct Decoded<'m> {
+    pub(super) octets: Cow<'m, [u8]>,
+    /// Too few readers decode so for the difference to count.
+    pub(super) rare: bool,
+    /// A name that the encoding itself carries.
+    pub(super) name: Option<Vec<u8>>,
+}
+
+impl<'m> Decoded<'m> {
+    fn usual(octets: impl Into<Cow<'m, [u8]>>) -> Self {
+        Self {
+            octets: octets.into(),
+            rare: false,
+            name: None,
+        }
+    }
+}
+
+/// Everything a body may hold under an encoding; the usual reading first.
+pub(super) fn decode(body: &[u8], encoding: Encoding) -> Vec<Decoded<'_>> {
+    match encoding {
+        Encoding::Identity => vec![Decoded::usual(body)],
+        Encoding::Base64 => base64(body),
+        Encoding::QuotedPrintable => quoted_printable(body),
+        Encoding::Unix => files_or_whole(body, unix_files(body)),
+        Encoding::Yenc => files_or_whole(body, yenc_files(body)),
+    }
+}
+
+fn files_or_whole(body: &[u8], files: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Decoded<'_>> {
+    if files.is_empty() {
+        return vec![Decoded::usual(body)];
+    }
+    files
+        .into_iter()
+        .enumerate()
+        .map(|(index, (name, octets))| Decoded {
+            octets: Cow::Owned(octets),
+            rare: index > 0,
+            name: Some(name),
+        })
+        .collect()
+}
+
+/// How a decoder of base64 takes what should not be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Base64 {
+    /// Passes over what is no letter, and ends at padding.
+    Skips,
+    /// Passes over what is no letter, and begins anew behind padding.
+    Resumes,
+    /// Passes over padding as well.
+    Ignores,
+    /// Ends at what is no letter.
+    Stops,
+    /// Takes `-` and `_` for letters.
+    Url,
+    /// Ends at an empty line.
+    Paragraph,
+    /// Begins anew in each line.
+    Lines,
+    /// Leaves out lines that hold what is no letter.
+    CleanLines,
+}
+
+const PAD: u8 = 64;
+const SPACE: u8 = 65;
+const ILLEGAL: u8 = 66;
+
+const TABLE: [u8; 256] = table();
+
+const fn table() -> [u8; 256] {
+    let mut table = [ILLEGAL; 256];
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut value = 0;
+    #[expect(clippy::indexing_slicing, reason = "constant, checked by the compiler")]
+    while value < 64 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 64")]
+        {
+            table[letters[value] as usize] = value as u8;
+        }
+        value += 1;
+    }
+    #[expect(clippy::indexing_slicing, reason = "constant, checked by the compiler")]
+    {
+        table[b'=' as usize] = PAD;
+        table[b' ' as usize] = SPACE;
+        table[b'\t' as usize] = SPACE;
+        table[b'\r' as usize] = SPACE;
+        table[b'\n' as usize] = SPACE;
+    }
+    table
+}
+
+fn letter(octet: u8) -> u8 {
+    TABLE.get(usize::from(octet)).copied().unwrap_or(ILLEGAL)
+}
+
+#[derive(Default)]
+struct Quantum {
+    bits: u32,
+    letters: u8,
+}
+
+impl Quantum {
+    fn push(&mut self, value: u8, out: &mut Vec<u8>) {
+        self.bits = self.bits << 6 | u32::from(value);
+        self.letters += 1;
+        if self.letters == 4 {
+            let [_, one, two, three] = self.bits.to_be_bytes();
+            out.extend([one, two, three]);
+            *self = Self::default();
+        }
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        let [_, one, two, _] =
+            (self.bits << (6 * (4 - u32::from(self.letters.min(4))))).to_be_bytes();
+        match self.letters {
+            2 => out.push(one),
+            3 => out.extend([one, two]),
+            _ => {}
+        }
+        *self = Self::default();
+    }
+}
+
+/// What is not as it should be in base64.
+#[derive(Default, Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each may be so whatever the others are"
+)]
+struct Oddities {
+    illegal: bool,
+    url: bool,
+    after_padding: bool,
+    empty_line: bool,
+    uneven_lines: bool,
+}
+
+/// The usual reading, and what is odd about it.
+fn base64_usual(body: &[u8]) -> (Vec<u8>, Oddities) {
+    let mut out = Vec::with_capacity(body.len() / 4 * 3 + 3);
+    let mut quantum = Quantum::default();
+    let mut odd = Oddities::default();
+    let mut padded = false;
+    let mut rest = body;
+    while !rest.is_empty() {
+        // Whole groups of letters, as nearly all are.
+        while !padded
+            && quantum.letters == 0
+            && let [one, two, three, four, behind @ ..] = rest
+        {
+            let (one, two, three, four) =
+                (letter(*one), letter(*two), letter(*three), letter(*four));
+            if (one | two | three | four) > 63 {
+                break;
+            }
+            let bits = u32::from(one) << 18
+                | u32::from(two) << 12
+                | u32::from(three) << 6
+                | u32::from(four);
+            let [_, one, two, three] = bits.to_be_bytes();
+            out.extend([one, two, three]);
+            rest = behind;
+        }
+        let Some((octet, behind)) = rest.split_first() else {
+            break;
+        };
+        rest = behind;
+        match letter(*octet) {
+            PAD => {
+                odd.after_padding |= padded && quantum.letters > 0;
+                padded = true;
+            }
+            SPACE => {
+                if *octet == b'\n' {
+                    odd.uneven_lines |= quantum.letters != 0;
+                    let line_end = rest.strip_prefix(b"\r").unwrap_or(rest);
+                    odd.empty_line |= line_end.starts_with(b"\n");
+                }
+            }
+            ILLEGAL => {
+                odd.illegal = true;
+                odd.url |= matches!(octet, b'-' | b'_');
+            }
+            _ if padded => {
+                odd.after_padding = true;
+            }
+            value => quantum.push(value, &mut out),
+        }
+    }
+    // Padding where no letters are missing is itself out of place, and harmless.
+    quantum.flush(&mut out);
+    (out, odd)
+}
+
+fn base64(body: &[u8]) -> Vec<Decoded<'_>> {
+    let (octets, odd) = base64_usual(body);
+    let mut found = vec![Decoded::usual(octets)];
+    let mut add = |octets: Vec<u8>, rare: bool| {
+        if !octets.is_empty()
+            && !found
+                .iter()
+                .any(|other| other.octets.as_ref() == octets.as_slice())
+        {
+            found.push(Decoded {
+                octets: Cow::Owned(octets),
+                rare,
+                name: None,
+            });
+        }
+    };
+    if odd.after_padding {
+        add(base64_as(body, Base64::Resumes), false);
+        add(base64_as(body, Base64::Ignores), false);
+    }
+    if odd.illegal {
+        add(base64_as(body, Base64::Stops), false);
+        add(base64_as(body, Base64::CleanLines), false);
+    }
+    if odd.url {
+        add(base64_as(body, Base64::Url), false);
+    }
+    if odd.after_padding || odd.illegal || odd.uneven_lines {
+        add(base64_as(body, Base64::Lines), true);
+    }
+    if odd.empty_line {
+        add(base64_as(body, Base64::Paragraph), true);
+    }
+    found
+}
+
+/// Decodes base64 as one kind of decoder does.
+pub(super) fn base64_as(body: &[u8], how: Base64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len() / 4 * 3 + 3);
+    let mut quantum = Quantum::default();
+    if matches!(how, Base64::Lines | Base64::CleanLines | Base64::Paragraph) {
+        let mut begun = false;
+        for line in Lines::new(body) {
+            let clean = line.text.iter().all(|octet| letter(*octet) <= SPACE);
+            let empty = line.text.iter().copied().all(is_blank);
+            if how == Base64::CleanLines && !clean {
+                continue;
+            }
+            if how == Base64::Paragraph && empty && begun {
+                break;
+            }
+            begun |= !empty;
+            for octet in line.text {
+                match letter(*octet) {
+                    value @ 0..=63 => quantum.push(value, &mut out),
+                    PAD => quantum.flush(&mut out),
+                    _ => {}
+                }
+            }
+            if how == Base64::Lines {
+                quantum.flush(&mut out);
+            }
+        }
+        quantum.flush(&mut out);
+        return out;
+    }
+    for octet in body {
+        match letter(*octet) {
+            PAD => match how {
+                Base64::Resumes | Base64::Url => quantum.flush(&mut out),
+                Base64::Ignores => {}
+                _ => break,
+            },
+            SPACE => {}
+            ILLEGAL => match (how, octet) {
+                (Base64::Stops, _) => break,
+                (Base64::Url, b'-') => quantum.push(62, &mut out),
+                (Base64::Url, b'_') => quantum.push(63, &mut out),
+                _ => {}
+            },
+            value => quantum.push(value, &mut out),
+        }
+    }
+    quantum.flush(&mut out);
+    out
+}
+
+fn quoted_printable(body: &[u8]) -> Vec<Decoded<'_>> {
+    let (octets, invalid) = quoted_as(body, true);
+    let mut found = vec![Decoded::usual(octets)];
+    if invalid {
+        let (octets, _) = quoted_as(body, false);
+        found.push(Decoded {
+            octets: Cow::Owned(octets),
+            rare: true,
+            name: None,
+        });
+    }
+    found
+}
+
+/// Decodes quoted-printable; `keeps`: an `=` that begins no escape stays. Tells whether there was one.
+fn quoted_as(body: &[u8], keeps: bool) -> (Vec<u8>, bool) {
+    let mut out = Vec::with_capacity(body.len());
+    let mut invalid = false;
+    for line in Lines::new(body) {
+        let mut text = line.text;
+        while let Some((last, before)) = text.split_last()
+            && is_blank(*last)
+        {
+            text = before;
+        }
+        let mut soft = false;
+        while let Some(equals) = memchr::memchr(b'=', text) {
+            let (plain, escape) = text.split_at(equals);
+            out.extend_from_slice(plain);
+            match escape {
+                [_] => {
+                    soft = true;
+                    text = &[];
+                }
+                [_, high, low, behind @ ..] if hex(*high).is_some() && hex(*low).is_some() => {
+                    out.push(hex(*high).unwrap_or(0) << 4 | hex(*low).unwrap_or(0));
+                    text = behind;
+                }
+                [_, behind @ ..] => {
+                    invalid = true;
+                    if keeps {
+                        out.push(b'=');
+                    }
+                    text = behind;
+                }
+                [] => break,
+            }
+        }
+        if !soft {
+            out.extend_from_slice(text);
+            let end = line.start + line.text.len();
+            out.extend_from_slice(body.get(end..line.next).unwrap_or_default());
+        }
+    }
+    (out, invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(body: &str) -> Vec<String> {
+        base64(body.as_bytes())
+            .iter()
+            .map(|decoded| String::from_utf8_lossy(&decoded.octets).into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn plain_base64_has_one_reading() {
+        assert_eq!(all("aGVs\r\nbG8gd29ybGQ=\r\n"), ["hello world"]);
+        assert_eq!(all("aGVsbG8gd29ybGQ"), ["hello world"]);
+        assert_eq!(all("aGVsbG8=\r\n\r\n"), ["hello"]);
+        assert_eq!(all("aG VsbG8=\r\n"), ["hello"]);
+    }
+
+    #[test]
+    fn broken_base64_has_several() {
+        let check = |body: &str, expected: &[&str]| {
+            let found = all(body);
+            for one in expected {
+                assert!(found.iter().any(|other| other == one), "{body}: {found:?}");
+            }
+        };
+        check("aGVsbG8=d29ybGQ=", &["hello", "helloworld"]);
+        check("aGVs*bG8=", &["hello", "hel"]);
+        check("aGVs\r\njunk!\r\nbG8=", &["hello"]);
+        check("aGVsbA\r\nd29ybGQ", &["hellworld"]);
+        check("a=GVsbG8=", &["hello"]);
+    }
+
+    #[test]
+    fn quoted_printable_keeps_or_drops_what_is_no_escape() {
+        let found: Vec<Vec<u8>> = quoted_printable(b"=4D=5a=ZZ x=\r\ny \r\n")
+            .iter()
+            .map(|decoded| decoded.octets.to_vec())
+            .collect();
+        assert_eq!(found, [b"MZ=ZZ xy\r\n".to_vec(), b"MZZZ xy\r\n".to_vec()]);
+    }
+
+    #[test]
+    fn encodings_that_are_misspelt() {
+        use Encoding::{Base64, Identity, QuotedPrintable, Unix};
+        let check = |value: &str, expected: &[Encoding]| {
+            assert_eq!(encodings(value.as_bytes(), b"").0, expected, "{value}");
+        };
+        check("base64", &[Base64]);
+        check(" BASE64 \r\n", &[Base64]);
+        check("\"base64\"", &[Identity, Base64]);
+        check("base64,foo", &[Identity, Base64]);
+        check("x-base64", &[Identity, Base64]);
+        check("b a s e 6 4", &[Identity, Base64]);
+        check("(x)base64", &[Identity, Base64]);
+        check("quoted_printable", &[Identity, QuotedPrintable]);
+        check("8-bit", &[Identity]);
+        check("x-uuencode", &[Unix]);
+        assert_eq!(
+            encodings(b"nonsense", b"TVqQAAMAAAAEAAAA//8AALgAAAAAAAAAQAAAAAA").0,
+            [Identity, Base64]
+        );
+    }
+}

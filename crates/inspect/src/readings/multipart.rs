@@ -1,0 +1,194 @@
+//! A multipart body to its parts.
+
+use std::ops::Range;
+
+use super::lines::{Lines, is_blank};
+
+/// A body cut at its boundary.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Split {
+    /// Before the first boundary line.
+    pub(super) preamble: Range<usize>,
+    pub(super) parts: Vec<Range<usize>>,
+    /// Behind the closing boundary line.
+    pub(super) epilogue: Range<usize>,
+}
+
+/// A line that begins with the boundary.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    start: usize,
+    next: usize,
+    closes: bool,
+    /// Nothing but blanks stands behind the boundary, or `--`.
+    exact: bool,
+}
+
+/// One way to cut a body.
+#[derive(Debug, Clone)]
+pub(super) struct Cut {
+    pub(super) split: Split,
+    /// Its boundary stands alone in its lines.
+    pub(super) exact: bool,
+}
+
+/// Every way to cut a body at a boundary, the usual one first; none, if no line has the boundary.
+pub(super) fn splits(body: &[u8], boundary: &[u8]) -> Vec<Cut> {
+    let marks = marks(body, boundary);
+    let mut found: Vec<Cut> = Vec::new();
+    let loose = marks.iter().any(|mark| !mark.exact);
+    let closes = marks.iter().position(|mark| mark.closes);
+    let behind = closes.is_some_and(|at| at + 1 < marks.len());
+    // Strict readers first; then those who take whatever begins with the boundary; then those who go on behind the end.
+    let mut add = |only_exact: bool, ends: bool| {
+        let split = cut(body, &marks, only_exact, ends);
+        if !split.parts.is_empty() && !found.iter().any(|cut| cut.split == split) {
+            found.push(Cut {
+                split,
+                exact: only_exact,
+            });
+        }
+    };
+    add(true, true);
+    if loose {
+        add(false, true);
+    }
+    if behind {
+        add(true, false);
+    }
+    if loose && behind {
+        add(false, false);
+    }
+    found
+}
+
+fn marks(body: &[u8], boundary: &[u8]) -> Vec<Mark> {
+    let mut marks = Vec::new();
+    for line in Lines::new(body) {
+        let Some(rest) = line
+            .text
+            .strip_prefix(b"--")
+            .and_then(|text| text.strip_prefix(boundary))
+        else {
+            continue;
+        };
+        let closing = rest.strip_prefix(b"--");
+        let tail = closing.unwrap_or(rest);
+        marks.push(Mark {
+            start: line.start,
+            next: line.next,
+            closes: closing.is_some(),
+            exact: tail.iter().copied().all(is_blank),
+        });
+    }
+    marks
+}
+
+fn cut(body: &[u8], marks: &[Mark], only_exact: bool, ends: bool) -> Split {
+    let mut split = Split {
+        epilogue: body.len()..body.len(),
+        ..Split::default()
+    };
+    let mut open: Option<usize> = None;
+    let mut begun = false;
+    for mark in marks.iter().filter(|mark| mark.exact || !only_exact) {
+        let end = before_line(body, mark.start);
+        if let Some(start) = open.take() {
+            split.parts.push(start..end.max(start));
+        }
+        if !begun {
+            split.preamble = 0..end;
+            begun = true;
+        }
+        if mark.closes && ends {
+            split.epilogue = mark.next..body.len();
+            return split;
+        }
+        open = Some(mark.next);
+    }
+    if let Some(start) = open {
+        split.parts.push(start..body.len());
+    }
+    split
+}
+
+/// Where the line before ends: its line end belongs to the boundary (RFC 2046 section 5.1.1).
+fn before_line(body: &[u8], start: usize) -> usize {
+    let before = body.get(..start).unwrap_or_default();
+    let before = before.strip_suffix(b"\n").unwrap_or(before);
+    before.strip_suffix(b"\r").unwrap_or(before).len()
+}
+
+/// What the body itself seems to use as a boundary: the first line that begins with two dashes and is followed
+/// by a header of content.
+pub(super) fn inferred(body: &[u8]) -> Option<&[u8]> {
+    let mut last: Option<&[u8]> = None;
+    for line in Lines::new(body) {
+        if let Some(boundary) = last
+            && line
+                .text
+                .get(..8)
+                .is_some_and(|begin| begin.eq_ignore_ascii_case(b"content-"))
+        {
+            return Some(boundary);
+        }
+        last = line
+            .text
+            .strip_prefix(b"--")
+            .map(super::lines::trim_end)
+            .filter(|boundary| !boundary.is_empty());
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(body: &str, boundary: &str) -> Vec<Vec<String>> {
+        splits(body.as_bytes(), boundary.as_bytes())
+            .into_iter()
+            .map(|cut| {
+                cut.split
+                    .parts
+                    .into_iter()
+                    .map(|part| body.get(part).unwrap().to_owned())
+                    .collect()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn plain_parts_have_one_reading() {
+        assert_eq!(
+            texts("pre\r\n--x\r\na\r\n--x \r\nb\r\n--x--\r\nepilogue", "x"),
+            [["a", "b"]]
+        );
+        assert_eq!(texts("--x\na\n--x\nb\n", "x"), [["a", "b\n"]]);
+    }
+
+    #[test]
+    fn junk_behind_a_boundary_gives_another_reading() {
+        assert_eq!(
+            texts("--x\na\n--xy\nb\n--x--\n", "x"),
+            [vec!["a\n--xy\nb"], vec!["a", "b"]]
+        );
+    }
+
+    #[test]
+    fn parts_behind_the_end_are_another_reading() {
+        assert_eq!(
+            texts("--x\na\n--x--\n--x\nb\n--x--\n", "x"),
+            [vec!["a"], vec!["a", "", "b", ""]]
+        );
+    }
+
+    #[test]
+    fn a_boundary_is_inferred_from_what_follows_it() {
+        assert_eq!(
+            inferred(b"-- \nsignature\n--abc\nContent-Type: text/plain\n\nx"),
+            Some(&b"abc"[..])
+        );
+        assert_eq!(inferred(b"-- \nsignature\n"), None);
+    }
+}

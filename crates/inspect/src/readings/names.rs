@@ -1,0 +1,240 @@
+//! The names of a part, by every reading.
+
+use super::head::Field;
+use super::head::unfold;
+use super::params::{Parsed, parse, percent, texts};
+use super::words::{decode, decode_words};
+
+/// What readers may call a part.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names {
+    /// Every name, the most usual first.
+    pub(super) all: Vec<String>,
+    /// One header, read in two usual ways, gives names of two kinds.
+    pub(super) ambiguous: Option<(String, String)>,
+    /// The two headers give names of two kinds.
+    pub(super) differ: Option<(String, String)>,
+    /// The most pieces one parameter came in.
+    pub(super) segments: usize,
+    /// The most parameters of one header.
+    pub(super) parameters: usize,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Candidate {
+    name: String,
+    rare: bool,
+}
+
+/// A header's value by all its readings: as it is folded, and with folds drawn together where that differs.
+pub(super) fn readings_of(field: &Field<'_>) -> Vec<Parsed> {
+    let usual = unfold(field.value, false);
+    let mut found = vec![parse(&usual)];
+    // Some readers drop the blanks that a fold begins with: a matter only where it falls into a word.
+    if matches!(usual, std::borrow::Cow::Owned(_)) {
+        let joined = parse(&unfold(field.value, true));
+        if found
+            .first()
+            .is_some_and(|usual| usual.readings != joined.readings)
+        {
+            found.push(joined);
+        }
+    }
+    found
+}
+
+/// The names of a part, from its `Content-Disposition` and `Content-Type` headers.
+pub(super) fn names(dispositions: &[Vec<Parsed>], types: &[Vec<Parsed>]) -> Names {
+    let mut names = Names::default();
+    let first = candidates(dispositions, b"filename", &mut names);
+    let second = candidates(types, b"name", &mut names);
+    names.ambiguous = two_kinds(&first).or_else(|| two_kinds(&second));
+    if names.ambiguous.is_none()
+        && let (Some(one), Some(two)) = (kind_of(&first), kind_of(&second))
+        && extension(one) != extension(two)
+    {
+        names.differ = Some((one.to_owned(), two.to_owned()));
+    }
+    for candidate in first.into_iter().chain(second) {
+        if !names.all.contains(&candidate.name) {
+            names.all.push(candidate.name);
+        }
+    }
+    // Not asked for by any standard, and taken by some readers.
+    let mut crossed = Names::default();
+    for candidate in candidates(dispositions, b"name", &mut crossed)
+        .into_iter()
+        .chain(candidates(types, b"filename", &mut crossed))
+    {
+        if !names.all.contains(&candidate.name) {
+            names.all.push(candidate.name);
+        }
+    }
+    names.all.truncate(MAX_NAMES);
+    names
+}
+
+/// More names of one part are not kept.
+const MAX_NAMES: usize = 32;
+
+fn candidates(headers: &[Vec<Parsed>], name: &[u8], names: &mut Names) -> Vec<Candidate> {
+    let mut found: Vec<Candidate> = Vec::new();
+    let mut add = |name: String, rare: bool| {
+        if name.is_empty() {
+            return;
+        }
+        if let Some(other) = found.iter_mut().find(|other| other.name == name) {
+            other.rare &= rare;
+        } else if found.len() < MAX_NAMES {
+            found.push(Candidate { name, rare });
+        }
+    };
+    for parsed in headers.iter().flatten() {
+        for value in &parsed.readings {
+            names.parameters = names.parameters.max(value.parameters.len());
+            let texts = texts(value, name);
+            names.segments = names.segments.max(texts.segments);
+            for text in texts.texts {
+                if let Some(charset) = &text.charset {
+                    add(decode(&text.octets, Some(charset)), text.rare);
+                } else if let Some(decoded) = decode_words(&text.octets) {
+                    add(decoded, text.rare);
+                    add(decode(&text.octets, None), true);
+                } else {
+                    add(decode(&text.octets, None), text.rare);
+                }
+                let bare = text
+                    .octets
+                    .trim_ascii()
+                    .strip_prefix(b"'")
+                    .unwrap_or(&text.octets);
+                let bare = bare.strip_suffix(b"'").unwrap_or(bare);
+                let bare = bare.strip_suffix(b"\\").unwrap_or(bare);
+                if bare != text.octets {
+                    add(decode(bare, None), true);
+                }
+                if text.octets.contains(&b'%') {
+                    let octets = percent(&text.octets);
+                    if octets != text.octets {
+                        add(decode(&octets, None), true);
+                    }
+                }
+                if let Some(end) = memchr::memchr(0, &text.octets) {
+                    let before = text.octets.get(..end).unwrap_or_default();
+                    add(decode(before, None), false);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Two usual names with different extensions.
+fn two_kinds(candidates: &[Candidate]) -> Option<(String, String)> {
+    let mut usual = candidates
+        .iter()
+        .filter(|candidate| !candidate.rare && !extension(&candidate.name).is_empty());
+    let first = usual.next()?;
+    let second = usual.find(|other| extension(&other.name) != extension(&first.name))?;
+    Some((first.name.clone(), second.name.clone()))
+}
+
+fn kind_of(candidates: &[Candidate]) -> Option<&str> {
+    candidates
+        .iter()
+        .find(|candidate| !candidate.rare && !extension(&candidate.name).is_empty())
+        .map(|candidate| candidate.name.as_str())
+}
+
+/// What follows the last dot, in lower case, letters and digits only.
+fn extension(name: &str) -> String {
+    name.rsplit_once('.')
+        .map_or_else(String::new, |(_, after)| {
+            after
+                .chars()
+                .filter(|letter| letter.is_alphanumeric())
+                .flat_map(char::to_lowercase)
+                .take(16)
+                .collect()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(disposition: &str, content_type: &str) -> Names {
+        let field = |value: &'static [u8]| Field {
+            value,
+            certain: true,
+        };
+        let leak = |text: &str| -> &'static [u8] {
+            Box::leak(text.to_owned().into_boxed_str()).as_bytes()
+        };
+        names(
+            &[readings_of(&field(leak(disposition)))],
+            &[readings_of(&field(leak(content_type)))],
+        )
+    }
+
+    #[test]
+    fn one_name_however_it_is_written() {
+        let check = |disposition: &str, expected: &str| {
+            let names = of(disposition, "application/pdf");
+            assert_eq!(
+                names.all.first().map(String::as_str),
+                Some(expected),
+                "{disposition}"
+            );
+            assert_eq!(names.ambiguous, None, "{disposition}");
+        };
+        check("attachment; filename=a.pdf", "a.pdf");
+        check("attachment; filename=\"a b.pdf\"", "a b.pdf");
+        check("attachment; filename=\"=?utf-8?B?w7wucGRm?=\"", "ü.pdf");
+        check("attachment; filename*=utf-8''%c3%bc.pdf", "ü.pdf");
+        check("attachment; filename*0=\"a \"; filename*1=b.pdf", "a b.pdf");
+        check(
+            "attachment; filename*0*=utf-8''%c3%bc; filename*1=.pdf",
+            "ü.pdf",
+        );
+        check(
+            "attachment;\r\n filename=\"a long\r\n name.pdf\"",
+            "a long name.pdf",
+        );
+        check("attachment; filename=my file (1).pdf", "my file .pdf");
+    }
+
+    #[test]
+    fn names_that_depend_on_the_reader() {
+        let check = |disposition: &str| {
+            let names = of(disposition, "application/pdf");
+            assert!(names.ambiguous.is_some(), "{disposition}: {names:?}");
+            assert!(
+                names.all.iter().any(|name| name.ends_with("exe")),
+                "{disposition}: {names:?}"
+            );
+        };
+        check("attachment; filename=a.txt; filename=a.exe");
+        check("attachment; filename=a.txt; filename*=utf-8''a.exe");
+        check("attachment; filename=a.txt; filename*0=a.e; filename*1=xe");
+        check("attachment; filename*0=a; filename*1=.exe; filename*1=.txt");
+    }
+
+    #[test]
+    fn a_plain_name_and_a_coded_one_of_the_same_kind_agree() {
+        let names = of(
+            "attachment; filename=\"EURO rates.pdf\"; filename*=utf-8''%e2%82%ac%20rates.pdf",
+            "application/pdf; name=\"EURO rates.pdf\"",
+        );
+        assert_eq!(names.ambiguous, None);
+        assert_eq!(names.differ, None);
+    }
+
+    #[test]
+    fn two_headers_may_differ() {
+        let names = of("attachment; filename=a.txt", "text/plain; name=a.exe");
+        assert_eq!(names.ambiguous, None);
+        assert!(names.differ.is_some());
+    }
+}

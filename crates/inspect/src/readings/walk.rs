@@ -1,0 +1,714 @@
+//! Walks through a message and follows each reading.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
+
+use super::encodings::{Encoding, decode, encodings};
+use super::ends::{Shape, carriage_returns_as_ends, line_feeds_as_blanks};
+use super::head::{Head, heads};
+use super::lines::trim_end;
+use super::multipart::{Split, inferred, splits};
+use super::names::{Names, names, readings_of};
+use super::nature::{Nature, nature};
+use super::params::Parsed;
+use super::{Found, Note, Noted, Readings};
+use crate::judge::rules;
+use crate::{Budget, Content, ContentRule, LimitReached, Origin};
+
+/// Attachments that one reading finds, by their numbers in the list of contents, in order.
+type Set = Vec<usize>;
+
+/// Follows readings, and remembers what they find.
+pub(super) struct Walker<'a> {
+    pub(super) raw: &'a [u8],
+    pub(super) out: Readings<'a>,
+    by_hash: HashMap<u64, Vec<usize>>,
+    /// Where in the raw message bodies of parts begin that were read.
+    pub(super) bodies: HashSet<usize>,
+    /// What of the raw message was decoded.
+    pub(super) decoded: Vec<Range<usize>>,
+    limits: Vec<LimitReached>,
+    noted: HashSet<(&'static str, String)>,
+}
+
+/// Where the walk is.
+#[derive(Clone, Copy)]
+struct At<'p> {
+    place: &'p str,
+    /// Few readers come here: what differs here counts for nothing.
+    rare: bool,
+}
+
+/// More notes than these say nothing new.
+const MAX_NOTES: usize = 200;
+
+impl<'a> Walker<'a> {
+    pub(super) fn new(raw: &'a [u8]) -> Self {
+        Self {
+            raw,
+            out: Readings::default(),
+            by_hash: HashMap::new(),
+            bodies: HashSet::new(),
+            decoded: Vec::new(),
+            limits: Vec::new(),
+            noted: HashSet::new(),
+        }
+    }
+
+    pub(super) fn read(mut self, budget: &mut Budget) -> Readings<'a> {
+        let raw = self.raw;
+        let at = At {
+            place: "",
+            rare: false,
+        };
+        let usual = self.entity(budget, raw, b"text/plain", at);
+        let shape = Shape::of(raw);
+        if shape.bare_cr {
+            let other = carriage_returns_as_ends(raw);
+            let set = self.another(budget, &other, at);
+            if set.is_some_and(|set| set != usual) {
+                self.note(
+                    &rules::MIME_AMBIGUOUS,
+                    "a carriage return without a line feed",
+                    at,
+                );
+            }
+        }
+        let rare = At { rare: true, ..at };
+        if shape.nul {
+            let other: Vec<u8> = raw.iter().copied().filter(|octet| *octet != 0).collect();
+            self.another(budget, &other, rare);
+        }
+        if shape.crlf && shape.bare_lf {
+            let other = line_feeds_as_blanks(raw);
+            self.another(budget, &other, rare);
+        }
+        super::carve::loose_parts(&mut self, budget, raw, true);
+        super::carve::runs(&mut self, budget);
+        self.out
+    }
+
+    /// Reads the whole message once more, with other line ends.
+    fn another(&mut self, budget: &mut Budget, octets: &[u8], at: At<'_>) -> Option<Set> {
+        let paid = budget
+            .reading()
+            .and_then(|()| budget.octets(octets.len() as u64));
+        match paid {
+            Ok(()) => Some(self.entity(budget, octets, b"text/plain", at)),
+            Err(limit) => {
+                self.limit(limit, at.place);
+                None
+            }
+        }
+    }
+
+    fn entity(&mut self, budget: &mut Budget, octets: &[u8], default: &[u8], at: At<'_>) -> Set {
+        if let Err(limit) = budget.part() {
+            self.limit(limit, at.place);
+            return Set::new();
+        }
+        let inner = budget.deeper(|budget| {
+            let mut sets: Vec<(Set, &'static str)> = Vec::new();
+            for (index, head) in heads(octets).iter().enumerate() {
+                if index > 0 && !self.pays_reading(budget, at) {
+                    break;
+                }
+                if let Some(why) = head.why {
+                    self.note(&rules::MIME_BROKEN, why, at);
+                }
+                let set = self.part(budget, head, default, at);
+                sets.push((set, head.why.unwrap_or_default()));
+            }
+            self.agreed(sets, at)
+        });
+        inner.unwrap_or_else(|limit| {
+            self.limit(limit, at.place);
+            Set::new()
+        })
+    }
+
+    fn part(&mut self, budget: &mut Budget, head: &Head<'_>, default: &[u8], at: At<'_>) -> Set {
+        if !at.rare && self.out.heads.len() < MAX_NOTES * 10 {
+            let block = self.borrow(head.block);
+            self.out.heads.push((at.place.to_owned(), block));
+        }
+        let types: Vec<Vec<Parsed>> = head.types.iter().map(readings_of).collect();
+        let dispositions: Vec<Vec<Parsed>> = head.dispositions.iter().map(readings_of).collect();
+        let names = names(&dispositions, &types);
+        self.names_noted(&names, at);
+        let nature = nature(head, &types, default);
+        for (list, what) in [
+            (&head.types, "several Content-Type headers"),
+            (&head.encodings, "several Content-Transfer-Encoding headers"),
+            (&head.dispositions, "several Content-Disposition headers"),
+        ] {
+            if list.len() > 1 {
+                self.note(&rules::MIME_BROKEN, what, at);
+            }
+        }
+        for kind in &nature.types {
+            if kind == "message/partial" {
+                self.note(&rules::MESSAGE_PARTIAL, kind, at);
+            } else if kind == "message/external-body" {
+                self.note(&rules::MESSAGE_EXTERNAL_BODY, kind, at);
+            }
+        }
+        let encodings = self.encodings(head, at);
+        let mut sets: Vec<(Set, &'static str)> = Vec::new();
+        if let Some(boundaries) = &nature.multipart {
+            let set = self.multipart(budget, head.body, boundaries, &encodings, nature.digest, at);
+            sets.push((set, "a type that is not written as it should be"));
+            if nature.multipart_uncertain && !nature.leaf {
+                // Who sees no multipart shows text.
+                sets.push((Set::new(), "a type that is not written as it should be"));
+            }
+        }
+        if nature.message {
+            let set = self.message(budget, head.body, &encodings, at);
+            sets.push((set, "two types"));
+            if !names.all.is_empty() {
+                self.add(
+                    Cow::Borrowed(&[]),
+                    &names.all,
+                    &nature.types,
+                    Origin::Attachment,
+                    at,
+                    true,
+                );
+            }
+        }
+        if nature.leaf {
+            let set = self.leaf(budget, head, &nature, &names, &encodings, &dispositions, at);
+            sets.push((set, "two types"));
+            if nature.multipart.is_none() && !nature.stray.is_empty() {
+                let rare = At { rare: true, ..at };
+                self.multipart(budget, head.body, &nature.stray, &encodings, false, rare);
+            }
+        }
+        self.agreed(sets, at)
+    }
+
+    /// The encodings that the headers may mean; the usual one first.
+    fn encodings(&mut self, head: &Head<'_>, at: At<'_>) -> Vec<Encoding> {
+        let mut found = Vec::new();
+        let mut add = |encoding: Encoding| {
+            if !found.contains(&encoding) {
+                found.push(encoding);
+            }
+        };
+        let mut broken = false;
+        for field in &head.encodings {
+            let (meant, clean) = encodings(field.value, head.body);
+            broken |= !clean;
+            for encoding in meant {
+                add(encoding);
+            }
+            if !field.certain {
+                broken = true;
+                add(Encoding::Identity);
+            }
+        }
+        if head.encodings.is_empty() {
+            add(Encoding::Identity);
+        }
+        if broken {
+            self.note(
+                &rules::MIME_BROKEN,
+                "an encoding that no standard names",
+                at,
+            );
+        }
+        found
+    }
+
+    fn multipart(
+        &mut self,
+        budget: &mut Budget,
+        body: &[u8],
+        boundaries: &[Vec<u8>],
+        encodings: &[Encoding],
+        digest: bool,
+        at: At<'_>,
+    ) -> Set {
+        let mut sets: Vec<(Set, &'static str)> = Vec::new();
+        let raw_cuts = cuts(body, boundaries);
+        let exact = raw_cuts.iter().any(|(_, exact)| *exact);
+        let distinct = raw_cuts.len();
+        for (index, (split, _)) in raw_cuts.iter().enumerate() {
+            if index > 0 && !self.pays_reading(budget, at) {
+                break;
+            }
+            let set = self.parts(budget, body, split, digest, at);
+            sets.push((set, "its boundary can be read in more than one way"));
+        }
+        if distinct == 0 || !exact {
+            if distinct > 0 {
+                sets.push((Set::new(), "what stands behind its boundary"));
+            } else if let Some(boundary) = inferred(body) {
+                self.note(
+                    &rules::MIME_BROKEN,
+                    "no part has the boundary that is named",
+                    at,
+                );
+                sets.push((Set::new(), "no part has the boundary that is named"));
+                for cut in splits(body, boundary).iter().take(1) {
+                    let set = self.parts(budget, body, &cut.split, digest, at);
+                    sets.push((set, "no part has the boundary that is named"));
+                }
+            }
+        }
+        for encoding in encodings.iter().filter(|one| **one != Encoding::Identity) {
+            self.note(&rules::MIME_BROKEN, "a multipart that is encoded", at);
+            // Many honest senders say quoted-printable of a multipart and mean its parts.
+            let rare = *encoding != Encoding::Base64 && distinct > 0;
+            for decoded in decode(body, *encoding) {
+                if let Err(limit) = budget.octets(decoded.octets.len() as u64) {
+                    self.limit(limit, at.place);
+                    break;
+                }
+                let here = At {
+                    rare: at.rare || rare || decoded.rare,
+                    ..at
+                };
+                let inner = cuts(&decoded.octets, boundaries);
+                for (split, _) in &inner {
+                    if !self.pays_reading(budget, at) {
+                        break;
+                    }
+                    let set = self.parts(budget, &decoded.octets, split, digest, here);
+                    if !here.rare {
+                        sets.push((set, "a multipart that is encoded"));
+                    }
+                }
+                if !inner.is_empty() && distinct == 0 {
+                    sets.push((Set::new(), "a multipart that is encoded"));
+                }
+                super::carve::loose_parts(self, budget, &decoded.octets, false);
+            }
+        }
+        if sets.is_empty() {
+            self.text_files(budget, body, at);
+        }
+        self.agreed(sets, at)
+    }
+
+    fn parts(
+        &mut self,
+        budget: &mut Budget,
+        body: &[u8],
+        split: &Split,
+        digest: bool,
+        at: At<'_>,
+    ) -> Set {
+        let default: &[u8] = if digest {
+            b"message/rfc822"
+        } else {
+            b"text/plain"
+        };
+        let mut all = Set::new();
+        for (index, range) in split.parts.iter().enumerate() {
+            let number = index + 1;
+            let place = if at.place.is_empty() {
+                number.to_string()
+            } else {
+                format!("{}.{number}", at.place)
+            };
+            let part = body.get(range.clone()).unwrap_or_default();
+            let here = At {
+                place: &place,
+                rare: at.rare,
+            };
+            all.extend(self.entity(budget, part, default, here));
+        }
+        for range in [&split.preamble, &split.epilogue] {
+            let text = body.get(range.clone()).unwrap_or_default();
+            self.text_files(budget, text, at);
+        }
+        sorted(all)
+    }
+
+    fn message(
+        &mut self,
+        budget: &mut Budget,
+        body: &[u8],
+        encodings: &[Encoding],
+        at: At<'_>,
+    ) -> Set {
+        let mut sets = Vec::new();
+        let place = if at.place.is_empty() {
+            "message".to_owned()
+        } else {
+            format!("{}.message", at.place)
+        };
+        for (index, encoding) in encodings.iter().enumerate() {
+            if index > 0 && !self.pays_reading(budget, at) {
+                break;
+            }
+            for decoded in decode(body, *encoding) {
+                let here = At {
+                    place: &place,
+                    rare: at.rare || decoded.rare,
+                };
+                if *encoding != Encoding::Identity {
+                    if let Err(limit) = budget.octets(decoded.octets.len() as u64) {
+                        self.limit(limit, at.place);
+                        break;
+                    }
+                    super::carve::loose_parts(self, budget, &decoded.octets, false);
+                }
+                let set = self.entity(budget, &decoded.octets, b"text/plain", here);
+                if !here.rare {
+                    sets.push((set, "an encoded message"));
+                }
+            }
+        }
+        // An encoded message is against the standard: some readers take it as it stands.
+        if !encodings.contains(&Encoding::Identity) && self.pays_reading(budget, at) {
+            let here = At {
+                place: &place,
+                rare: true,
+            };
+            self.entity(budget, body, b"text/plain", here);
+        }
+        self.agreed(sets, at)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that is known of one part")]
+    fn leaf(
+        &mut self,
+        budget: &mut Budget,
+        head: &Head<'_>,
+        nature: &Nature,
+        names: &Names,
+        encodings: &[Encoding],
+        dispositions: &[Vec<Parsed>],
+        at: At<'_>,
+    ) -> Set {
+        let body = head.body;
+        if let Some(start) = self.offset(body) {
+            self.bodies.insert(start);
+        }
+        let attached = dispositions
+            .iter()
+            .flatten()
+            .flat_map(|parsed| &parsed.readings)
+            .any(|value| value.main.starts_with(b"attach"));
+        let text = nature
+            .types
+            .iter()
+            .all(|kind| kind.starts_with("text") || !kind.contains('/'));
+        let origin = if attached || !names.all.is_empty() || !text {
+            Origin::Attachment
+        } else {
+            Origin::Body
+        };
+        let mut sets: Vec<(Set, &'static str)> = Vec::new();
+        for encoding in encodings {
+            let mut here = Vec::new();
+            for decoded in decode(body, *encoding) {
+                if *encoding != Encoding::Identity
+                    && let Err(limit) = budget.octets(decoded.octets.len() as u64)
+                {
+                    self.limit(limit, at.place);
+                    break;
+                }
+                let textual = is_textual(&decoded.octets);
+                let significant = origin == Origin::Attachment || !textual;
+                let mut all_names = names.all.clone();
+                if let Some(name) = &decoded.name {
+                    all_names.push(super::words::decode(name, None));
+                }
+                let many = *encoding == Encoding::Unix || *encoding == Encoding::Yenc;
+                let rare = At {
+                    rare: at.rare || (decoded.rare && !many),
+                    ..at
+                };
+                if textual {
+                    if *encoding != Encoding::Identity {
+                        super::carve::loose_parts(self, budget, &decoded.octets, false);
+                        super::carve::runs_in(self, budget, &decoded.octets, at.place);
+                    }
+                    self.text_files(budget, &decoded.octets, at);
+                }
+                let octets = self.keep(decoded.octets);
+                let id = self.add(octets, &all_names, &nature.types, origin, rare, false);
+                if !decoded.rare {
+                    here.push(if significant { vec![id] } else { Set::new() });
+                }
+            }
+            if *encoding != Encoding::Identity
+                && let Some(start) = self.offset(body)
+            {
+                self.decoded.push(start..start + body.len());
+            }
+            let mut usual = here.into_iter();
+            if let Some(set) = usual.next() {
+                sets.push((set, "its encoding can be read in more than one way"));
+            }
+            sets.extend(usual.map(|set| (set, "octets that do not belong in its encoding")));
+        }
+        self.agreed(sets, at)
+    }
+
+    /// Files that stand in a text, as mail had them before MIME.
+    pub(super) fn text_files(&mut self, budget: &mut Budget, text: &[u8], at: impl Into<Place>) {
+        let place = at.into().0;
+        let mut files = Vec::new();
+        if super::lines::find(text, b"begin", 0).is_some() {
+            files = super::files::unix_files(text);
+        }
+        if memchr::memmem::find(text, b"=ybegin ").is_some() {
+            files.extend(super::files::yenc_files(text));
+        }
+        for (name, octets) in files {
+            if let Err(limit) = budget
+                .part()
+                .and_then(|()| budget.octets(octets.len() as u64))
+            {
+                self.limit(limit, &place);
+                return;
+            }
+            let name = super::words::decode(&name, None);
+            let place = format!("{place}/{name}");
+            let at = At {
+                place: place.trim_start_matches('/'),
+                rare: true,
+            };
+            self.add(
+                Cow::Owned(octets),
+                &[name],
+                &[],
+                Origin::Attachment,
+                at,
+                false,
+            );
+        }
+    }
+
+    /// Notes content that a rare reading found.
+    pub(super) fn add_rare(
+        &mut self,
+        budget: &mut Budget,
+        octets: Vec<u8>,
+        names: &[String],
+        place: &str,
+    ) -> bool {
+        if let Err(limit) = budget
+            .part()
+            .and_then(|()| budget.octets(octets.len() as u64))
+        {
+            self.limit(limit, place);
+            return false;
+        }
+        let at = At { place, rare: true };
+        self.add(
+            Cow::Owned(octets),
+            names,
+            &[],
+            Origin::Attachment,
+            at,
+            false,
+        );
+        true
+    }
+
+    fn add(
+        &mut self,
+        octets: Cow<'a, [u8]>,
+        names: &[String],
+        types: &[String],
+        origin: Origin,
+        at: At<'_>,
+        message: bool,
+    ) -> usize {
+        let trimmed = trim_end(&octets);
+        let mut hasher = DefaultHasher::new();
+        trimmed.hash(&mut hasher);
+        message.hash(&mut hasher);
+        let hash = hasher.finish();
+        let same = self.by_hash.get(&hash).and_then(|ids| {
+            ids.iter().copied().find(|id| {
+                self.out.contents.get(*id).is_some_and(|found| {
+                    found.message == message && trim_end(&found.content.octets) == trimmed
+                })
+            })
+        });
+        if let Some(id) = same
+            && let Some(found) = self.out.contents.get_mut(id)
+        {
+            found.usual |= !at.rare;
+            if origin == Origin::Attachment {
+                found.content.origin = origin;
+            }
+            merge(&mut found.content.names, names);
+            merge(&mut found.content.types, types);
+            return id;
+        }
+        let id = self.out.contents.len();
+        self.by_hash.entry(hash).or_default().push(id);
+        self.out.contents.push(Found {
+            content: Content {
+                octets,
+                names: names.to_vec(),
+                types: types.to_vec(),
+                origin,
+                place: at.place.to_owned(),
+            },
+            usual: !at.rare,
+            message,
+        });
+        id
+    }
+
+    /// What all readings found together; a note, where the usual ones differ.
+    fn agreed(&mut self, sets: Vec<(Set, &'static str)>, at: At<'_>) -> Set {
+        let mut sets = sets.into_iter();
+        let Some((mut all, _)) = sets.next() else {
+            return Set::new();
+        };
+        let first = all.clone();
+        let mut differs = None;
+        for (set, why) in sets {
+            if set != first {
+                differs.get_or_insert(why);
+                all.extend(set);
+            }
+        }
+        if let Some(why) = differs
+            && !at.rare
+        {
+            self.note(&rules::MIME_AMBIGUOUS, why, at);
+        }
+        sorted(all)
+    }
+
+    fn pays_reading(&mut self, budget: &mut Budget, at: At<'_>) -> bool {
+        budget
+            .reading()
+            .map_err(|limit| self.limit(limit, at.place))
+            .is_ok()
+    }
+
+    fn names_noted(&mut self, names: &Names, at: At<'_>) {
+        let both = |pair: &(String, String)| format!("{} and {}", pair.0, pair.1);
+        if let Some(pair) = &names.ambiguous {
+            self.note(&rules::NAME_AMBIGUOUS, &both(pair), at);
+        }
+        if let Some(pair) = &names.differ {
+            self.note(&rules::NAME_DIFFERS, &both(pair), at);
+        }
+        if names.segments > rules::MAX_SEGMENTS {
+            self.note(&rules::TOO_MANY_SEGMENTS, &names.segments.to_string(), at);
+        }
+        if names.parameters > rules::MAX_PARAMETERS {
+            self.note(
+                &rules::TOO_MANY_PARAMETERS,
+                &names.parameters.to_string(),
+                at,
+            );
+        }
+    }
+
+    fn note(&mut self, rule: &'static ContentRule, evidence: &str, at: At<'_>) {
+        if at.rare || self.out.notes.len() >= MAX_NOTES {
+            return;
+        }
+        if self
+            .noted
+            .insert((rule.name, format!("{}\n{evidence}", at.place)))
+        {
+            self.out.notes.push(Note {
+                what: Noted::Rule(rule),
+                evidence: evidence.to_owned(),
+                place: at.place.to_owned(),
+            });
+        }
+    }
+
+    pub(super) fn limit(&mut self, limit: LimitReached, place: &str) {
+        if !self.limits.contains(&limit) {
+            self.limits.push(limit);
+            self.out.notes.push(Note {
+                what: Noted::Limit(limit),
+                evidence: String::new(),
+                place: place.to_owned(),
+            });
+        }
+    }
+
+    /// Where octets stand in the raw message, if they do.
+    pub(super) fn offset(&self, octets: &[u8]) -> Option<usize> {
+        let start = (octets.as_ptr() as usize).checked_sub(self.raw.as_ptr() as usize)?;
+        (start + octets.len() <= self.raw.len()).then_some(start)
+    }
+
+    fn borrow(&self, octets: &[u8]) -> Cow<'a, [u8]> {
+        self.offset(octets)
+            .and_then(|start| self.raw.get(start..start + octets.len()))
+            .map_or_else(|| Cow::Owned(octets.to_vec()), Cow::Borrowed)
+    }
+
+    fn keep(&self, octets: Cow<'_, [u8]>) -> Cow<'a, [u8]> {
+        match octets {
+            Cow::Owned(octets) => Cow::Owned(octets),
+            Cow::Borrowed(octets) => self.borrow(octets),
+        }
+    }
+}
+
+/// The name of a place, however it is at hand.
+pub(super) struct Place(String);
+
+impl From<At<'_>> for Place {
+    fn from(at: At<'_>) -> Self {
+        Self(at.place.to_owned())
+    }
+}
+
+impl From<&str> for Place {
+    fn from(place: &str) -> Self {
+        Self(place.to_owned())
+    }
+}
+
+/// Which ways to cut a body there are, by all boundaries; `true`: its boundary stands alone in its line.
+fn cuts(body: &[u8], boundaries: &[Vec<u8>]) -> Vec<(Split, bool)> {
+    let mut found: Vec<(Split, bool)> = Vec::new();
+    for boundary in boundaries {
+        for cut in splits(body, boundary) {
+            if !found
+                .iter()
+                .any(|(other, _)| other.parts == cut.split.parts)
+            {
+                found.push((cut.split, cut.exact));
+            }
+        }
+    }
+    found
+}
+
+fn merge(into: &mut Vec<String>, from: &[String]) {
+    for one in from {
+        if !into.contains(one) && into.len() < 64 {
+            into.push(one.clone());
+        }
+    }
+}
+
+fn sorted(mut set: Set) -> Set {
+    set.sort_unstable();
+    set.dedup();
+    set
+}
+
+/// Whether octets look like text: few that no text has.
+pub(super) fn is_textual(octets: &[u8]) -> bool {
+    let sample = octets.get(..1024).unwrap_or(octets);
+    let odd = sample
+        .iter()
+        .filter(|octet| **octet < b' ' && !matches!(octet, b'\t' | b'\r' | b'\n' | 0x0c | 0x1b))
+        .count();
+    odd * 50 <= sample.len() && !sample.contains(&0)
+}

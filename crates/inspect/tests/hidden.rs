@@ -1,0 +1,933 @@
+//! Attachments that are hidden by breaking MIME are found: families of breakage, each with several payloads.
+//!
+//! The families are those that published collections name (headers that come twice, encodings misspelt, base64 with
+//! what does not belong, boundaries that can be read in two ways, ...). At least 98 of 100 are to be refused.
+#![allow(
+    clippy::format_collect,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "lists of families, made of plain ASCII"
+)]
+
+mod mail;
+
+use mail::{TEXT, TOP, base64, based, lines, program, quoted, script, test_virus, unix, yenc, zip};
+use mailkeep_inspect::{Profile, Verdict, judge};
+
+struct Payload {
+    name: &'static str,
+    kind: &'static str,
+    octets: Vec<u8>,
+}
+
+fn payloads() -> Vec<Payload> {
+    vec![
+        Payload {
+            name: "files.zip",
+            kind: "application/zip",
+            octets: zip(&[("eicar.com", &test_virus())]),
+        },
+        Payload {
+            name: "setup.exe",
+            kind: "application/octet-stream",
+            octets: program(),
+        },
+        Payload {
+            name: "invoice.vbs",
+            kind: "application/octet-stream",
+            octets: script(),
+        },
+    ]
+}
+
+type Made = Vec<(String, Vec<u8>)>;
+
+/// A multipart message of a text and a part that is given whole.
+fn with_part(part: &str) -> Vec<u8> {
+    format!("{TOP}Content-Type: multipart/mixed; boundary=\"abc\"\r\n\r\n--abc\r\n{TEXT}--abc\r\n{part}\r\n--abc--\r\n")
+        .into_bytes()
+}
+
+/// A part with the usual headers, but its encoding.
+fn part(payload: &Payload, encoding: &str, body: &str) -> String {
+    let Payload { name, kind, .. } = payload;
+    format!(
+        "Content-Type: {kind}; name=\"{name}\"\r\nContent-Disposition: attachment; filename=\"{name}\"\r\n{encoding}\r\n{body}"
+    )
+}
+
+/// The usual part.
+fn plain_part(payload: &Payload) -> String {
+    part(
+        payload,
+        "Content-Transfer-Encoding: base64\r\n",
+        &based(&payload.octets),
+    )
+}
+
+fn encodings_by_value(payload: &Payload, made: &mut Made) {
+    for value in [
+        "base64 ",
+        "base64\t",
+        "\"base64\"",
+        "'base64'",
+        "base64,foo",
+        "foo,base64",
+        "x-base64",
+        "b a s e 6 4",
+        "BaSe64",
+        "base64;",
+        "base64; x=y",
+        "(c)base64",
+        "base64(c)",
+        "base64 (c (d))",
+        "ba(c)se64",
+        "base64 foo",
+        "foo base64",
+        "\r\n base64",
+        "\r\n\tbase64",
+        "\r\n \r\n base64",
+        "base64\0",
+        "\0base64",
+        "=?us-ascii?Q?base64?=",
+        "base-64",
+        "base_64",
+        "8bit base64",
+        "base64/7bit",
+        "base64=",
+        ":base64",
+        "bas\\e64",
+        "bsae64",
+        "nonsense",
+        "",
+        "mime64",
+        "7bit\r\n base64",
+    ] {
+        made.push((
+            format!("encoding {value:?}"),
+            with_part(&part(
+                payload,
+                &format!("Content-Transfer-Encoding: {value}\r\n"),
+                &based(&payload.octets),
+            )),
+        ));
+    }
+}
+
+fn encodings_by_header(payload: &Payload, made: &mut Made) {
+    let body = based(&payload.octets);
+    for headers in [
+        "Content-Transfer-Encoding: base64\r\nContent-Transfer-Encoding: 7bit\r\n",
+        "Content-Transfer-Encoding: 7bit\r\nContent-Transfer-Encoding: base64\r\n",
+        "Content-Transfer-Encoding: base64\r\nContent-Transfer-Encoding: quoted-printable\r\n",
+        "Content-Transfer-Encoding: quoted-printable\r\nContent-Transfer-Encoding: base64\r\n",
+        "Content-Transfer-Encoding: binary\r\nContent-Transfer-Encoding: base64\r\nContent-Transfer-Encoding: 8bit\r\n",
+        "Content-Transfer-Encoding: x-unknown\r\nContent-Transfer-Encoding: base64\r\n",
+        "Content-Transfer-Encoding: base64\r\nContent-Transfer-Encoding: x-unknown\r\n",
+        "Content-Transfer-Encoding : base64\r\n",
+        "Content-Transfer-Encoding\t: base64\r\n",
+        "Content-Transfer-Encoding \t : base64\r\n",
+        "Content-Transfer-Encoding\r\n : base64\r\n",
+        "Content-Transfer-Encoding\0: base64\r\n",
+        "\0Content-Transfer-Encoding: base64\r\n",
+        " Content-Transfer-Encoding: base64\r\n",
+        "\tContent-Transfer-Encoding: base64\r\n",
+        "content-transfer-encoding:base64\r\n",
+        "CONTENT-TRANSFER-ENCODING:BASE64\r\n",
+        "Content-Transfer-Encoding:: base64\r\n",
+        "Content-Transfer-\r\n Encoding: base64\r\n",
+        "Content_Transfer_Encoding: base64\r\n",
+        "X: y\rContent-Transfer-Encoding: base64\r\n",
+        "X: y\nContent-Transfer-Encoding: base64\r\n",
+        "X: y\r\r\nContent-Transfer-Encoding: base64\r\n",
+        "junk without a colon\r\nContent-Transfer-Encoding: base64\r\n",
+        "  \r\nContent-Transfer-Encoding: base64\r\n",
+        ": nothing\r\nContent-Transfer-Encoding: base64\r\n",
+        "",
+    ] {
+        made.push((
+            format!("headers {headers:?}"),
+            with_part(&part(payload, headers, &body)),
+        ));
+    }
+}
+
+fn base64_bodies(payload: &Payload, made: &mut Made) {
+    let whole = base64(&payload.octets);
+    let body = based(&payload.octets);
+    let each = |with: &str| -> String {
+        body.lines()
+            .map(|line| {
+                format!(
+                    "{}{with}{}\r\n",
+                    &line[..line.len() / 2],
+                    &line[line.len() / 2..]
+                )
+            })
+            .collect()
+    };
+    let bare = whole.trim_end_matches('=');
+    let middle = whole.len() / 8 * 4;
+    let singles: String = payload
+        .octets
+        .iter()
+        .map(|octet| base64(&[*octet]))
+        .collect();
+    let pairs: String = payload.octets.chunks(2).map(base64).collect();
+    for (what, body) in [
+        ("illegal letters", each("!")),
+        ("stars", each("*")),
+        ("dots", each(".")),
+        ("dashes", each("-")),
+        ("umlauts", each("\u{fc}")),
+        ("blanks", each(" ")),
+        ("tabs", each("\t")),
+        ("NUL", each("\0")),
+        ("BEL", each("\x07")),
+        ("carriage returns", each("\r")),
+        ("padding", each("=")),
+        ("padding twice", each("==")),
+        ("no padding", lines(bare, 76)),
+        (
+            "too much padding",
+            format!("{}====\r\n", lines(bare, 76).trim_end()),
+        ),
+        ("padding first", format!("=\r\n{body}")),
+        ("padding first, whole", format!("====\r\n{body}")),
+        ("junk first", format!("####\r\n{body}")),
+        ("words first", format!("This is base64:\r\n{body}")),
+        (
+            "junk lines",
+            body.lines()
+                .map(|line| format!("{line}\r\n!!!!\r\n"))
+                .collect(),
+        ),
+        (
+            "blank lines",
+            body.lines().map(|line| format!("{line}\r\n\r\n")).collect(),
+        ),
+        ("lines of one", lines(&whole, 1)),
+        ("lines of three", lines(&whole, 3)),
+        ("lines of five", lines(&whole, 5)),
+        ("lines of 77", lines(&whole, 77)),
+        ("one line", format!("{whole}\r\n")),
+        ("each octet padded", lines(&singles, 76)),
+        ("each two octets padded", lines(&pairs, 76)),
+        (
+            "something small before",
+            format!("Zm9v\r\n\r\nZg==\r\n{body}"),
+        ),
+        ("two in one", format!("SGVsbG8=\r\n{body}")),
+        ("junk behind", format!("{body}and some words\r\n")),
+        ("url letters", whole.replace('+', "-").replace('/', "_")),
+        (
+            "split in the middle",
+            format!("{}\r\n\r\n{}\r\n", &whole[..middle], &whole[middle..]),
+        ),
+        ("line feeds", body.replace("\r\n", "\n")),
+        ("carriage returns for line ends", body.replace("\r\n", "\r")),
+        (
+            "quoted with >",
+            body.lines().map(|line| format!("> {line}\r\n")).collect(),
+        ),
+        (
+            "indented",
+            body.lines().map(|line| format!("    {line}\r\n")).collect(),
+        ),
+        ("comments", each("(x)")),
+    ] {
+        made.push((
+            format!("base64 with {what}"),
+            with_part(&part(
+                payload,
+                "Content-Transfer-Encoding: base64\r\n",
+                &body,
+            )),
+        ));
+    }
+}
+
+fn boundaries(payload: &Payload, made: &mut Made) {
+    let part = plain_part(payload);
+    for (parameters, used) in [
+        ("boundary=\"abc\"; boundary=\"def\"", "abc"),
+        ("boundary=\"abc\"; boundary=\"def\"", "def"),
+        ("boundary=abc;boundary=def", "def"),
+        ("boundary=\"abc\"; Boundary=\"def\"", "def"),
+        ("boundary*0=ab; boundary*1=c", "abc"),
+        ("boundary*0*=us-ascii''ab; boundary*1*=c", "abc"),
+        ("boundary*1=c; boundary*0=ab", "abc"),
+        ("boundary=def; boundary*0=ab; boundary*1=c", "abc"),
+        ("boundary=def; boundary*0=ab; boundary*1=c", "def"),
+        ("boundary*=us-ascii''%61%62%63", "abc"),
+        ("boundary*=abc", "abc"),
+        ("boundary=def; boundary*=us-ascii''abc", "abc"),
+        ("boundary=abc (comment)", "abc"),
+        ("boundary=(comment)abc", "abc"),
+        ("boundary=a(b)c", "a(b)c"),
+        ("boundary=a(b)c", "ac"),
+        ("boundary(c)=abc; boundary=def", "abc"),
+        ("boundary((c))=abc; boundary=def", "def"),
+        ("boundary =abc", "abc"),
+        ("boundary= abc", "abc"),
+        ("boundary = \"abc\"", "abc"),
+        ("boundary=\"abc", "abc"),
+        ("boundary=abc\"", "abc"),
+        ("boundary='abc'", "abc"),
+        ("boundary='abc'", "'abc'"),
+        ("boundary=\"abc \"", "abc"),
+        ("boundary=\"abc \"", "abc "),
+        ("boundary=\" abc\"", "abc"),
+        ("boundary=\"ab\\c\"", "abc"),
+        ("boundary=\"ab\\c\"", "ab\\c"),
+        ("boundary=ab\\c", "ab\\c"),
+        ("boundary=\"a\" \"bc\"", "abc"),
+        ("boundary=\"ab\"c", "abc"),
+        ("boundary=\"abc\0def\"", "abc"),
+        ("boundary=abc\0", "abc"),
+        ("boundary=abc;", "abc"),
+        ("boundary=abc,", "abc"),
+        ("boundary=abc def", "abc"),
+        ("boundary=abc def", "abc def"),
+        ("boundary=\"=?us-ascii?Q?abc?=\"", "abc"),
+        ("boundary=\"=?us-ascii?Q?abc?=\"", "=?us-ascii?Q?abc?="),
+        ("boundary=\"a=?us-ascii?Q?b?=c\"", "abc"),
+        ("x=\"; boundary=def; y=\"; boundary=abc", "abc"),
+        ("x=\"; boundary=def; y=\"; boundary=abc", "def"),
+        ("x=(\"); boundary=def; y=(\"); boundary=abc", "def"),
+        ("boundary=\r\n abc", "abc"),
+        ("boundary=\"a\r\n bc\"", "a bc"),
+        ("boundary=\"a\r\n bc\"", "abc"),
+        ("bound\r\n ary=abc", "abc"),
+        ("\r\n boundary\r\n =\r\n abc", "abc"),
+        (";;; boundary=abc", "abc"),
+        ("charset=; boundary=abc", "abc"),
+        ("boundary:abc", "abc"),
+        ("boundary=\"\"", "abc"),
+        ("boundary=\"\"", ""),
+        ("boundary=", "abc"),
+        ("x=y", "abc"),
+        ("boundary=abcd", "abc"),
+        ("boundary=ABC", "abc"),
+        ("boundary=\"--abc\"", "abc"),
+        ("boundary=\u{fc}", "\u{fc}"),
+    ] {
+        made.push((
+            format!("boundary {parameters:?} as {used:?}"),
+            format!("{TOP}Content-Type: multipart/mixed; {parameters}\r\n\r\n--{used}\r\n{TEXT}--{used}\r\n{part}\r\n--{used}--\r\n")
+                .into_bytes(),
+        ));
+    }
+}
+
+fn boundary_lines(payload: &Payload, made: &mut Made) {
+    let part = plain_part(payload);
+    let top = format!("{TOP}Content-Type: multipart/mixed; boundary=\"abc\"\r\n\r\n");
+    for (what, body) in [
+        (
+            "blanks behind",
+            format!("--abc \t \r\n{TEXT}--abc   \r\n{part}\r\n--abc--\r\n"),
+        ),
+        (
+            "junk behind",
+            format!("--abc\r\n{TEXT}--abcdef\r\n{part}\r\n--abc--\r\n"),
+        ),
+        (
+            "words behind",
+            format!("--abc\r\n{TEXT}--abc some words\r\n{part}\r\n--abc--\r\n"),
+        ),
+        (
+            "junk behind all",
+            format!("--abcx\r\n{TEXT}--abcx\r\n{part}\r\n--abcx--\r\n"),
+        ),
+        (
+            "behind the end",
+            format!("--abc\r\n{TEXT}--abc--\r\n--abc\r\n{part}\r\n--abc--\r\n"),
+        ),
+        (
+            "behind the end, without a boundary",
+            format!("--abc\r\n{TEXT}--abc--\r\n{part}\r\n"),
+        ),
+        (
+            "behind an end with junk",
+            format!("--abc\r\n{TEXT}--abc--x\r\n{part}\r\n--abc--\r\n"),
+        ),
+        (
+            "before the first",
+            format!("{part}\r\n--abc\r\n{TEXT}--abc--\r\n"),
+        ),
+        ("no end", format!("--abc\r\n{TEXT}--abc\r\n{part}")),
+        (
+            "a blank before",
+            format!("--abc\r\n{TEXT} --abc\r\n{part}\r\n--abc--\r\n"),
+        ),
+        (
+            "three dashes",
+            format!("--abc\r\n{TEXT}---abc\r\n{part}\r\n--abc--\r\n"),
+        ),
+        (
+            "one dash",
+            format!("--abc\r\n{TEXT}-abc\r\n{part}\r\n--abc--\r\n"),
+        ),
+        (
+            "in capitals",
+            format!("--abc\r\n{TEXT}--ABC\r\n{part}\r\n--abc--\r\n"),
+        ),
+        (
+            "a NUL behind",
+            format!("--abc\r\n{TEXT}--abc\0\r\n{part}\r\n--abc--\r\n"),
+        ),
+        (
+            "a NUL before",
+            format!("--abc\r\n{TEXT}\0--abc\r\n{part}\r\n--abc--\r\n"),
+        ),
+        (
+            "carriage returns",
+            format!(
+                "--abc\r{}--abc\r{}\r--abc--\r",
+                TEXT.replace("\r\n", "\r"),
+                part.replace("\r\n", "\r")
+            ),
+        ),
+        (
+            "line feeds",
+            format!(
+                "--abc\n{}--abc\n{}\n--abc--\n",
+                TEXT.replace("\r\n", "\n"),
+                part.replace("\r\n", "\n")
+            ),
+        ),
+        (
+            "two carriage returns",
+            format!("--abc\r\r\n{TEXT}--abc\r\r\n{part}\r\n--abc--\r\n"),
+        ),
+        (
+            "a carriage return before",
+            format!("--abc\r\n{TEXT}x\r--abc\r\n{part}\r\n--abc--\r\n"),
+        ),
+        (
+            "no line end before",
+            format!("--abc\r\n{}--abc\r\n{part}\r\n--abc--\r\n", TEXT.trim_end()),
+        ),
+        ("only an end", format!("--abc--\r\n{part}\r\n")),
+        (
+            "an end first",
+            format!("--abc--\r\n--abc\r\n{part}\r\n--abc--\r\n"),
+        ),
+        (
+            "empty parts",
+            format!("--abc\r\n--abc\r\n--abc\r\n{part}\r\n--abc--\r\n"),
+        ),
+        (
+            "inner with the outer's boundary",
+            format!(
+                "--abc\r\nContent-Type: multipart/mixed; boundary=\"abc\"\r\n\r\n--abc\r\n{TEXT}--abc\r\n{part}\r\n--abc--\r\n--abc--\r\n"
+            ),
+        ),
+        (
+            "inner with a longer one",
+            format!(
+                "--abc\r\nContent-Type: multipart/mixed; boundary=\"abcdef\"\r\n\r\n--abcdef\r\n{TEXT}--abcdef\r\n{part}\r\n--abcdef--\r\n--abc--\r\n"
+            ),
+        ),
+        (
+            "inner with a shorter one",
+            format!(
+                "--abc\r\nContent-Type: multipart/mixed; boundary=\"ab\"\r\n\r\n--ab\r\n{TEXT}--ab\r\n{part}\r\n--ab--\r\n--abc--\r\n"
+            ),
+        ),
+        (
+            "inner that is never ended",
+            format!(
+                "--abc\r\nContent-Type: multipart/mixed; boundary=\"x\"\r\n\r\n--x\r\n{TEXT}--abc\r\n{part}\r\n--abc--\r\n"
+            ),
+        ),
+        (
+            "inner behind the outer's end",
+            format!(
+                "--abc\r\nContent-Type: multipart/mixed; boundary=\"x\"\r\n\r\n--x\r\n{TEXT}--abc--\r\n--x\r\n{part}\r\n--x--\r\n"
+            ),
+        ),
+    ] {
+        made.push((
+            format!("boundary lines: {what}"),
+            format!("{top}{body}").into_bytes(),
+        ));
+    }
+}
+
+fn heads(payload: &Payload, made: &mut Made) {
+    let Payload { name, kind, octets } = payload;
+    let body = based(octets);
+    let headers = format!(
+        "Content-Type: {kind}; name=\"{name}\"\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename=\"{name}\"\r\n"
+    );
+    for (what, part) in [
+        ("no empty line", format!("{headers}{body}")),
+        ("an empty line of blanks", format!("{headers}   \r\n{body}")),
+        ("an empty line of a tab", format!("{headers}\t\r\n{body}")),
+        ("an empty line of LF", format!("{headers}\n{body}")),
+        ("an empty line of CR", format!("{headers}\r{body}")),
+        ("an empty line before", format!("\r\n{headers}\r\n{body}")),
+        (
+            "empty lines before",
+            format!("\r\n\r\n\r\n{headers}\r\n{body}"),
+        ),
+        ("blanks before", format!("  \r\n{headers}\r\n{body}")),
+        (
+            "a continuation first",
+            format!("  x\r\n{headers}\r\n{body}"),
+        ),
+        ("junk first", format!("junk\r\n{headers}\r\n{body}")),
+        (
+            "junk between",
+            headers.replace("Content-Transfer", "junk\r\nContent-Transfer") + "\r\n" + &body,
+        ),
+        (
+            "an empty line between",
+            headers.replace("Content-Transfer", "\r\nContent-Transfer") + "\r\n" + &body,
+        ),
+        (
+            "a line of blanks between",
+            headers.replace("Content-Transfer", " \r\nContent-Transfer") + "\r\n" + &body,
+        ),
+        ("From_ first", format!("From x\r\n{headers}\r\n{body}")),
+        (
+            "indented",
+            headers
+                .lines()
+                .map(|line| format!(" {line}\r\n"))
+                .collect::<String>()
+                + "\r\n"
+                + &body,
+        ),
+        (
+            "a very long header",
+            format!("X: {}\r\n{headers}\r\n{body}", "x".repeat(20_000)),
+        ),
+        (
+            "many headers",
+            format!("{}{headers}\r\n{body}", "X: y\r\n".repeat(900)),
+        ),
+        (
+            "all in capitals",
+            headers.to_uppercase().replace(&name.to_uppercase(), name) + "\r\n" + &body,
+        ),
+        (
+            "no disposition",
+            format!(
+                "Content-Type: {kind}; name=\"{name}\"\r\nContent-Transfer-Encoding: base64\r\n\r\n{body}"
+            ),
+        ),
+        (
+            "no type",
+            format!(
+                "Content-Disposition: attachment; filename=\"{name}\"\r\nContent-Transfer-Encoding: base64\r\n\r\n{body}"
+            ),
+        ),
+        (
+            "no name",
+            format!("Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n\r\n{body}"),
+        ),
+        ("a byte order mark", format!("\u{feff}{headers}\r\n{body}")),
+        (
+            "a bare CR in a header",
+            headers.replace("; name", ";\r name") + "\r\n" + &body,
+        ),
+    ] {
+        made.push((format!("head of a part: {what}"), with_part(&part)));
+        made.push((
+            format!("head of the message: {what}"),
+            format!("{TOP}{part}").into_bytes(),
+        ));
+    }
+}
+
+fn types(payload: &Payload, made: &mut Made) {
+    let part = plain_part(payload);
+    let inner = format!("--abc\r\n{TEXT}--abc\r\n{part}\r\n--abc--\r\n");
+    for kind in [
+        "Content-Type: text/plain\r\nContent-Type: multipart/mixed; boundary=abc\r\n",
+        "Content-Type: multipart/mixed; boundary=abc\r\nContent-Type: text/plain\r\n",
+        "Content-Type: multipart/mixed; boundary=abc\r\nContent-Type: multipart/mixed; boundary=def\r\n",
+        "Content-Type: multipart/mixed; boundary=def\r\nContent-Type: multipart/mixed; boundary=abc\r\n",
+        "Content-Type: (c)multipart/mixed; boundary=abc\r\n",
+        "Content-Type: multipart/(c)mixed; boundary=abc\r\n",
+        "Content-Type: multipart(c)/mixed; boundary=abc\r\n",
+        "Content-Type: multi(c)part/mixed; boundary=abc\r\n",
+        "Content-Type: multipart / mixed; boundary=abc\r\n",
+        "Content-Type: multipart/ mixed; boundary=abc\r\n",
+        "Content-Type: multipart; boundary=abc\r\n",
+        "Content-Type: multipart/; boundary=abc\r\n",
+        "Content-Type: /mixed; boundary=abc\r\n",
+        "Content-Type: multipart/foobar; boundary=abc\r\n",
+        "Content-Type: multipart/mixed/x; boundary=abc\r\n",
+        "Content-Type: \"multipart/mixed\"; boundary=abc\r\n",
+        "Content-Type: \"multipart\"/\"mixed\"; boundary=abc\r\n",
+        "Content-Type: multipart/mixed boundary=abc\r\n",
+        "Content-Type: multipart/mixed, boundary=abc\r\n",
+        "Content-Type: multipart/mixed : boundary=abc\r\n",
+        "Content-Type: ; multipart/mixed; boundary=abc\r\n",
+        "Content-Type: =?us-ascii?Q?multipart/mixed?=; boundary=abc\r\n",
+        "Content-Type:\r\n multipart/mixed;\r\n boundary=abc\r\n",
+        "Content-Type: multi\r\n part/mixed; boundary=abc\r\n",
+        "Content-Type: multipart/mixed\0; boundary=abc\r\n",
+        "Content-Type: \0multipart/mixed; boundary=abc\r\n",
+        "Content-Type : multipart/mixed; boundary=abc\r\n",
+        " Content-Type: multipart/mixed; boundary=abc\r\n",
+        "Content-Type: text/plain; boundary=abc\r\n",
+        "Content-Type: mutlipart/mixed; boundary=abc\r\n",
+        "Content-Type: application/x; boundary=abc\r\n",
+        "Content-Type: message/rfc822\r\n",
+        "Content-Type: text/plain\r\n",
+        "Content-Type: text/html\r\n",
+        "Content-Type:\r\n",
+        "Content-Types: multipart/mixed; boundary=abc\r\n",
+        "",
+    ] {
+        made.push((
+            format!("type {kind:?}"),
+            format!("{TOP}{kind}\r\n{inner}").into_bytes(),
+        ));
+    }
+    for encoding in [
+        "base64",
+        "quoted-printable",
+        "8bit\r\nContent-Transfer-Encoding: base64",
+        "x-uuencode",
+    ] {
+        let body = match encoding {
+            "quoted-printable" => quoted(inner.as_bytes()),
+            "x-uuencode" => unix("x", inner.as_bytes()),
+            _ => based(inner.as_bytes()),
+        };
+        let kind = "Content-Type: multipart/mixed; boundary=abc\r\n";
+        made.push((
+            format!("a multipart in {encoding}"),
+            format!("{TOP}{kind}Content-Transfer-Encoding: {encoding}\r\n\r\n{body}").into_bytes(),
+        ));
+        let whole = format!("{TOP}{kind}\r\n{inner}");
+        let body = match encoding {
+            "quoted-printable" => quoted(whole.as_bytes()),
+            "x-uuencode" => unix("x", whole.as_bytes()),
+            _ => based(whole.as_bytes()),
+        };
+        for kind in [
+            "message/rfc822",
+            "message/rfc822; name=a.eml",
+            "text/plain",
+            "application/octet-stream; name=a.eml",
+            "message/global",
+        ] {
+            made.push((
+                format!("a message as {kind} in {encoding}"),
+                with_part(&format!(
+                    "Content-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{body}"
+                )),
+            ));
+        }
+    }
+    let whole =
+        format!("{TOP}Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n{part}\r\n--x--\r\n");
+    made.push((
+        "a message within".into(),
+        with_part(&format!("Content-Type: message/rfc822\r\n\r\n{whole}")),
+    ));
+    made.push((
+        "a message as text".into(),
+        with_part(&format!("Content-Type: text/plain\r\n\r\n{whole}")),
+    ));
+    made.push((
+        "a message as text behind words".into(),
+        with_part(&format!(
+            "Content-Type: text/plain\r\n\r\nsee below\r\n\r\n{whole}"
+        )),
+    ));
+    made.push((
+        "a message without a type".into(),
+        with_part(&format!("\r\n{whole}")),
+    ));
+    made.push((
+        "a digest".into(),
+        format!("{TOP}Content-Type: multipart/digest; boundary=abc\r\n\r\n--abc\r\n\r\n{whole}\r\n--abc--\r\n").into_bytes(),
+    ));
+    made.push((
+        "message/partial".into(),
+        format!("{TOP}Content-Type: message/partial; id=x; number=1; total=2\r\n\r\n{part}")
+            .into_bytes(),
+    ));
+    made.push((
+        "message/external-body".into(),
+        format!("{TOP}Content-Type: message/external-body; access-type=URL; URL=\"http://example.net/a.exe\"\r\n\r\n{part}").into_bytes(),
+    ));
+    for depth in [3, 10, 30] {
+        let mut message = plain_part(payload);
+        for level in 0..depth {
+            message = format!(
+                "Content-Type: multipart/mixed; boundary=b{level}x\r\n\r\n--b{level}x\r\n{message}\r\n--b{level}x--\r\n"
+            );
+        }
+        made.push((
+            format!("{depth} parts deep"),
+            format!("{TOP}{message}").into_bytes(),
+        ));
+        let mut message = format!("{TOP}{}", plain_part(payload));
+        for _ in 0..depth {
+            message = format!("{TOP}Content-Type: message/rfc822\r\n\r\n{message}");
+        }
+        made.push((format!("{depth} messages deep"), message.into_bytes()));
+    }
+}
+
+fn other_encodings(payload: &Payload, made: &mut Made) {
+    let Payload { name, kind, octets } = payload;
+    let qp = quoted(octets);
+    for (what, encoding, body) in [
+        ("quoted-printable", "quoted-printable", qp.clone()),
+        ("small digits", "quoted-printable", qp.to_lowercase()),
+        (
+            "blanks behind soft breaks",
+            "quoted-printable",
+            qp.replace("=\r\n", "=  \t\r\n"),
+        ),
+        (
+            "escapes that are none",
+            "quoted-printable",
+            format!("{qp}=ZZ=\r\n==\r\n="),
+        ),
+        (
+            "an escape over two lines",
+            "quoted-printable",
+            qp.replacen("=\r\n", "=\r\n=\r\n", 1),
+        ),
+        ("LF", "quoted-printable", qp.replace("\r\n", "\n")),
+        ("misspelt", "quoted_printable", qp.clone()),
+        ("quoted", "\"quoted-printable\"", qp.clone()),
+        ("a comment", "quoted-printable (x)", qp.clone()),
+        ("not named", "nonsense", qp.clone()),
+        ("uuencode", "x-uuencode", unix(name, octets)),
+        ("uuencode", "uuencode", unix(name, octets)),
+        ("uuencode", "x-uue", unix(name, octets)),
+        ("uuencode without a name", "7bit", unix("x", octets)),
+        (
+            "uuencode with blanks",
+            "x-uuencode",
+            unix(name, octets).replace('`', " "),
+        ),
+        (
+            "words before",
+            "x-uuencode",
+            format!("words\r\n\r\n{}", unix(name, octets)),
+        ),
+        (
+            "begin-base64",
+            "7bit",
+            format!("begin-base64 644 {name}\r\n{}====\r\n", based(octets)),
+        ),
+    ] {
+        made.push((
+            format!("{what} in {encoding}"),
+            with_part(&format!(
+                "Content-Type: {kind}; name=\"{name}\"\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{body}"
+            )),
+        ));
+    }
+    let file = unix(name, octets);
+    for (what, body) in [
+        ("in a text", format!("Hello\r\n\r\n{file}\r\nBye\r\n")),
+        ("in a text at its beginning", file.clone()),
+        ("in a text without an end", file.replace("end\r\n", "")),
+        (
+            "in a text, begin in capitals",
+            file.replacen("begin", "BEGIN", 1),
+        ),
+        (
+            "in a text with a mode of four",
+            file.replacen("644", "0644", 1),
+        ),
+    ] {
+        made.push((
+            format!("uuencode {what}"),
+            format!("{TOP}\r\n{body}").into_bytes(),
+        ));
+        made.push((
+            format!("uuencode {what} of a part"),
+            with_part(&format!("Content-Type: text/plain\r\n\r\n{body}")),
+        ));
+        made.push((
+            format!("uuencode {what} in base64"),
+            with_part(&format!(
+                "Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n{}",
+                based(body.as_bytes())
+            )),
+        ));
+    }
+    let mut message = format!("{TOP}\r\n").into_bytes();
+    message.extend(yenc(name, octets));
+    made.push(("yEnc in a text".into(), message));
+    made.push((
+        "base64 behind words, without headers".into(),
+        format!("{TOP}\r\nHello\r\n\r\n{}", based(octets)).into_bytes(),
+    ));
+    made.push((
+        "base64 before the headers of a part".into(),
+        format!("{TOP}Content-Type: multipart/mixed; boundary=abc\r\n\r\n{}\r\n--abc\r\n{TEXT}--abc--\r\n", based(octets)).into_bytes(),
+    ));
+}
+
+fn names(payload: &Payload, made: &mut Made) {
+    // What a name hides: the content itself gives nothing away.
+    let Payload { name, .. } = payload;
+    let (stem, end) = name.rsplit_once('.').unwrap();
+    if !matches!(end, "exe" | "vbs") {
+        return;
+    }
+    let split = &end[..1];
+    let rest = &end[1..];
+    let coded = base64(name.as_bytes());
+    let wide = base64(
+        &name
+            .encode_utf16()
+            .flat_map(u16::to_be_bytes)
+            .collect::<Vec<_>>(),
+    );
+    for disposition in [
+        format!("attachment; filename={name}"),
+        format!("attachment; filename=a.txt; filename={name}"),
+        format!("attachment; filename={name}; filename=a.txt"),
+        format!("attachment; filename=a.txt; FileName=\"{name}\""),
+        format!("attachment; filename*=utf-8''{name}"),
+        format!("attachment; filename=a.txt; filename*=utf-8''{name}"),
+        format!("attachment; filename*=utf-8''a.txt; filename={name}"),
+        format!("attachment; filename*0={stem}.; filename*1={end}"),
+        format!("attachment; filename*1={end}; filename*0={stem}."),
+        format!("attachment; filename*0={stem}.{split}; filename*1={rest}"),
+        format!("attachment; filename=a.txt; filename*0={stem}.{split}; filename*1={rest}"),
+        format!("attachment; filename*0*=utf-8''{stem}%2E; filename*1={end}"),
+        format!("attachment; filename*00={stem}.; filename*01={end}"),
+        format!("attachment; filename*1={stem}.; filename*2={end}"),
+        format!("attachment; filename*0={stem}.; filename*1={end}; filename*1=txt"),
+        format!("attachment; filename=\"=?utf-8?B?{coded}?=\""),
+        format!("attachment; filename==?utf-8?B?{coded}?="),
+        format!("attachment; filename=\"=?utf-8?Q?{stem}=2E{end}?=\""),
+        format!("attachment; filename=\"=?x-unknown?Q?{stem}=2E{end}?=\""),
+        format!("attachment; filename=\"=?utf-7?Q?{stem}+AC4-{end}?=\""),
+        format!("attachment; filename=\"=?utf-16?B?{wide}?=\""),
+        format!("attachment; filename=\"{stem}=?utf-8?Q?=2E?={end}\""),
+        format!("attachment; filename=\"{stem}.=?utf-8?Q?{end}?=\""),
+        format!("attachment; filename=\"=?utf-8?Q?{stem}.?=\r\n =?utf-8?Q?{end}?=\""),
+        format!("attachment; filename=\"{stem}\\.{end}\""),
+        format!("attachment; filename=\"{stem}.{end}\\\""),
+        format!("attachment; filename=(c)\"{name}\""),
+        format!("attachment; filename=\"{name}\" (c)"),
+        format!("attachment; filename=a.txt(c); filename={name}"),
+        format!("attachment; filename={name} "),
+        format!("attachment; filename=\"{name} \""),
+        format!("attachment; filename=\"{name}.\""),
+        format!("attachment; filename=\"{name}\0.txt\""),
+        format!("attachment; filename=\"{stem}.\r\n {end}\""),
+        format!("attachment; file\r\n name={name}"),
+        format!("attachment; filename = {name}"),
+        format!("attachment filename={name}"),
+        format!("attachment, filename={name}"),
+        format!("attachment; filename=\"{name}"),
+        format!("attachment; filename='{name}'"),
+        format!("attachment; x=\"; filename=a.txt\"; filename={name}"),
+        format!("attachment; name={name}"),
+        format!("filename={name}"),
+        format!("inline; filename={name}"),
+        format!("foo; filename={name}"),
+        format!("attachment; filename=\"a.txt{}.{end}\"", " ".repeat(100)),
+        format!("attachment; filename=\"a.txt.{end}\""),
+        format!("attachment; filename=\"../../{name}\""),
+        format!("attachment; filename=\"C:\\x\\{name}\""),
+        format!("attachment; filename=\"{stem}%2E{end}\""),
+        format!("attachment; filename*=\"utf-8''{stem}%2E{end}\""),
+        format!("attachment; filename*=utf-8'en'{stem}%2E{end}"),
+        format!("attachment; filename*={name}"),
+        "attachment; filename*=utf-16''%00a%00.%00e%00x%00e".to_owned(),
+    ] {
+        for octets in [&payload.octets[..], b"no more than a text\r\n"] {
+            let body = based(octets);
+            made.push((
+                format!("name {disposition:?}"),
+                with_part(&format!(
+                    "Content-Type: application/octet-stream\r\nContent-Disposition: {disposition}\r\nContent-Transfer-Encoding: base64\r\n\r\n{body}"
+                )),
+            ));
+        }
+    }
+    for headers in [
+        format!(
+            "Content-Disposition: attachment; filename=a.txt\r\nContent-Disposition: attachment; filename={name}\r\n"
+        ),
+        format!(
+            "Content-Disposition: attachment; filename={name}\r\nContent-Disposition: attachment; filename=a.txt\r\n"
+        ),
+        format!("Content-Disposition : attachment; filename={name}\r\n"),
+        format!(
+            "Content-Type: text/plain; name={name}\r\nContent-Disposition: attachment; filename=a.txt\r\n"
+        ),
+        format!(
+            "Content-Type: text/plain; name=a.txt\r\nContent-Disposition: attachment; filename={name}\r\n"
+        ),
+        format!(
+            "Content-Type: text/plain; name=a.txt\r\nContent-Type: text/plain; name={name}\r\n"
+        ),
+        format!("Content-Type: text/plain; name*0={stem}.; name*1={end}\r\n"),
+        format!("Content-Type: text/plain; filename={name}\r\n"),
+    ] {
+        made.push((
+            format!("names {headers:?}"),
+            with_part(&format!(
+                "{headers}Content-Transfer-Encoding: base64\r\n\r\n{}",
+                based(&payload.octets)
+            )),
+        ));
+    }
+}
+
+#[test]
+fn hidden_attachments_are_refused() {
+    let mut made = Made::new();
+    for payload in payloads() {
+        for family in [
+            encodings_by_value,
+            encodings_by_header,
+            base64_bodies,
+            boundaries,
+            boundary_lines,
+            heads,
+            types,
+            other_encodings,
+            names,
+        ] {
+            let begin = made.len();
+            family(&payload, &mut made);
+            for (what, _) in &mut made[begin..] {
+                *what = format!("{}: {what}", payload.name);
+            }
+        }
+    }
+    assert!(made.len() >= 350);
+    let profile = Profile::default();
+    let mut passed = Vec::new();
+    for (what, message) in &made {
+        if judge(message, &profile).verdict != Verdict::Refuse {
+            passed.push(what);
+        }
+    }
+    let refused = made.len() - passed.len();
+    println!(
+        "{refused} of {} messages that hide an attachment are refused",
+        made.len()
+    );
+    for what in &passed {
+        println!("  passes: {what}");
+    }
+    assert!(
+        refused * 100 >= made.len() * 98,
+        "{refused} of {}",
+        made.len()
+    );
+}
