@@ -27,6 +27,7 @@ mod spool;
 mod stream;
 mod systemd;
 mod tls;
+mod veto;
 
 pub use config::{Config, ConfigError};
 pub use server::{RunError, run};
