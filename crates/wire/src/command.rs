@@ -4,18 +4,26 @@
 //! whether it may come now is the session's matter.
 
 use crate::address::{self, Domain, Path};
+use crate::auth::{AuthData, Mechanism};
 use crate::offer::Offer;
 use crate::parameters::{MailParameters, RecipientParameters};
 use crate::rules::Rule;
 
 /// The longest line of a command without an extension, with its CRLF (RFC 5321 section 4.5.3.1.4).
 const LONGEST: usize = 512;
+/// The longest line of an AUTH exchange (RFC 4954 section 4).
+pub(crate) const LONGEST_AUTH: usize = 12288;
 
 /// A command that may be written so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// AUTH, which no listener takes yet.
-    Auth,
+    /// AUTH
+    Auth {
+        /// Its mechanism, which is on offer.
+        mechanism: Mechanism,
+        /// What came with it.
+        initial: Option<AuthData>,
+    },
     /// DATA
     Data,
     /// EHLO, or HELO where `extended` is false.
@@ -103,7 +111,7 @@ impl Command {
         let longest = match verb {
             Verb::Mail => offer.longest_mail(),
             Verb::Rcpt => offer.longest_recipient(),
-            Verb::Auth if offer.auth => 12288,
+            Verb::Auth if !offer.auth.is_empty() => LONGEST_AUTH,
             _ => LONGEST,
         };
         if length > longest {
@@ -116,7 +124,7 @@ impl Command {
             _ => Err(Rule::CommandSyntax),
         };
         match verb {
-            Verb::Auth => Ok((Self::Auth, Vec::new())),
+            Verb::Auth => auth(argument, offer),
             Verb::Data => alone(Self::Data),
             Verb::Ehlo => hello(argument, true),
             Verb::Expn => Ok((Self::Expand, Vec::new())),
@@ -136,7 +144,9 @@ impl Command {
     /// Whether the client must wait for the answer before it sends more (RFC 2920 section 3.1).
     pub fn must_be_awaited(&self) -> bool {
         match self {
-            Self::Auth | Self::Data | Self::Hello { .. } | Self::StartTls | Self::Quit => true,
+            Self::Auth { .. } | Self::Data | Self::Hello { .. } | Self::Quit | Self::StartTls => {
+                true
+            }
             Self::Expand
             | Self::Help
             | Self::Mail { .. }
@@ -150,7 +160,17 @@ impl Command {
     /// The line with its CRLF, written anew for a server that offers what its parameters need.
     pub fn to_wire(&self) -> String {
         match self {
-            Self::Auth => "AUTH\r\n".to_owned(),
+            Self::Auth { mechanism, initial } => {
+                let data = match initial {
+                    None => "",
+                    // RFC 4954 section 4: what is empty is written so.
+                    Some(data) if data.as_str().is_empty() => " =",
+                    Some(data) => {
+                        return format!("AUTH {} {}\r\n", mechanism.name(), data.as_str());
+                    }
+                };
+                format!("AUTH {}{data}\r\n", mechanism.name())
+            }
             Self::Data => "DATA\r\n".to_owned(),
             Self::Expand => "EXPN\r\n".to_owned(),
             Self::Hello { extended, name } => {
@@ -219,6 +239,27 @@ fn hello(argument: &[u8], extended: bool) -> Result<(Command, Vec<Rule>), Rule> 
     Ok((Command::Hello { extended, name }, Vec::new()))
 }
 
+fn auth(argument: &[u8], offer: &Offer) -> Result<(Command, Vec<Rule>), Rule> {
+    if offer.auth.is_empty() {
+        return Err(Rule::AuthNotOffered);
+    }
+    let end = memchr::memchr(b' ', argument).unwrap_or(argument.len());
+    let (name, initial) = argument.split_at_checked(end).unwrap_or((argument, b""));
+    if name.is_empty() {
+        return Err(Rule::CommandSyntax);
+    }
+    let name = std::str::from_utf8(name).ok().ok_or(Rule::CommandSyntax)?;
+    let mechanism = Mechanism::named(name).filter(|known| offer.auth.contains(*known));
+    let mechanism = mechanism.ok_or(Rule::AuthMechanism)?;
+    let initial = match initial.strip_prefix(b" ") {
+        None => None,
+        Some(b"=") => Some(AuthData::parse(mechanism, b"")),
+        Some(data) => Some(AuthData::parse(mechanism, data)),
+    };
+    let initial = initial.transpose()?;
+    Ok((Command::Auth { mechanism, initial }, Vec::new()))
+}
+
 fn mail(argument: &[u8], offer: &Offer) -> Result<(Command, Vec<Rule>), Rule> {
     let argument = after_keyword(argument, b"FROM:")?;
     let parsed = address::parse(argument)?;
@@ -278,6 +319,9 @@ mod tests {
         check("Rcpt To:<Postmaster>", "RCPT TO:<postmaster>");
         check("DATA ", "DATA");
         check("NOOP \"unbalanced", "NOOP");
+        check("auth login", "AUTH LOGIN");
+        check("AUTH PLAIN AHVzZXIAc2VjcmV0", "AUTH PLAIN AHVzZXIAc2VjcmV0");
+        check("AUTH XOAUTH2 =", "AUTH XOAUTH2 =");
     }
 
     #[test]
@@ -296,6 +340,17 @@ mod tests {
         check("GET / HTTP/1.1", "! foreign-protocol");
         check("XCLIENT ADDR=192.0.2.1", "! proxy-command");
         check("EHLO a\0b", "! control-in-command");
+        check("AUTH", "! command-syntax");
+        check("AUTH NTLM", "! auth-mechanism");
+        check("AUTH SCRAM-SHA-256-PLUS", "! auth-mechanism");
+        check("AUTH PLAIN AHVzZXIAc2VjcmV", "! auth-base64");
+        check("AUTH PLAIN AHVz\tZXIA", "! auth-base64");
+        check("AUTH PLAIN  AHVzZXIAc2VjcmV0", "! auth-base64");
+        check("AUTH PLAIN =", "! auth-nul");
+        check(
+            &format!("AUTH LOGIN {}", "A".repeat(12280)),
+            "! command-too-long",
+        );
         check("MAIL FROM:<\u{fc}@b>", "! not-ascii-envelope");
         check(&format!("NOOP {}", "a".repeat(508)), "! command-too-long");
         check(&format!("EHLO {}", "a.".repeat(200)), "! domain-too-long");

@@ -2,9 +2,11 @@
 //!
 //! They hold the parsers to what must be true of every input, and panic where it is not.
 
+use crate::auth::Mechanism;
 use crate::command::Command;
 use crate::content::{ContentReader, ContentWriter, Progress};
 use crate::offer::Offer;
+use crate::proxy::{ProxyHeader, ProxyProgress};
 use crate::reply::{Reply, ReplyReader};
 use crate::rules::{Action, Actions, Rule};
 use crate::session::{Limits, Session, Step};
@@ -78,10 +80,42 @@ pub fn server(data: &[u8]) {
     }
 }
 
+/// What another proxy may say of a client: read in as small steps as it asks for, the header takes nothing that is
+/// the client's; written anew, it says the same.
+///
+/// # Panics
+///
+/// Where that is not so.
+pub fn proxy(data: &[u8]) {
+    let mut taken = 0;
+    while let Some(come) = data.get(..taken) {
+        match ProxyHeader::read(come) {
+            Ok(ProxyProgress::Needs(more)) => {
+                assert!(more > 0, "it asks for nothing and has not ended");
+                taken += more;
+            }
+            Ok(ProxyProgress::Whole(header)) => {
+                let again = ProxyHeader::read(&header.to_wire());
+                let same = matches!((again, header.addresses), (Ok(ProxyProgress::Whole(again)), Some((from, to)))
+                if again.addresses.is_some_and(|(f, t)| {
+                    (f.ip().to_canonical(), t.ip().to_canonical()) == (from.ip().to_canonical(), to.ip().to_canonical())
+                }));
+                assert!(
+                    same || header.addresses.is_none(),
+                    "a header written anew says something else"
+                );
+                return;
+            }
+            Err(_) => return,
+        }
+    }
+}
+
 /// Every step but those that ask for more, and all content.
 fn run(stream: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
-    // STARTTLS and AUTH are left out: what may follow them depends on when it comes.
+    // STARTTLS is left out: what may follow it depends on when it comes.
     let offer = Offer {
+        auth: Mechanism::ALL.iter().copied().collect(),
         eight_bit: true,
         dsn: true,
         pipelining: true,
@@ -89,7 +123,8 @@ fn run(stream: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
         utf8: true,
         ..Offer::default()
     };
-    let mut session = Session::new(offer, lenient(), Limits::default());
+    let mut session = Session::new(offer.clone(), lenient(), Limits::default());
+    session.secured(offer);
     let (mut steps, mut content) = (Vec::new(), Vec::new());
     let mut rest = stream;
     while !rest.is_empty() {
@@ -105,6 +140,9 @@ fn run(stream: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
                     check_command(command);
                     command.to_wire()
                 }
+                Step::Credentials(data) => {
+                    data.as_ref().map_or("*", |data| data.as_str()).to_owned()
+                }
                 Step::Refused(refusal) | Step::GiveUp(refusal) => refusal.rule.name().to_owned(),
                 Step::Message { refused, size } => format!("{refused:?} {size}"),
             };
@@ -112,6 +150,9 @@ fn run(stream: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
             match step {
                 Step::Command(Command::Quit) | Step::GiveUp(_) => return (steps, content),
                 Step::Refused(refusal) if refusal.closes() => return (steps, content),
+                // What comes with AUTH may be all, or be asked for, or be wrong.
+                Step::Command(Command::Auth { initial: None, .. }) => session.challenged(),
+                Step::Credentials(None) => session.answered(false),
                 _ => session.answered(true),
             }
         }

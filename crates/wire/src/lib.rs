@@ -7,6 +7,8 @@
 //!   be written anew: nothing of a stranger's line goes on as it came.
 //! - [`ContentReader`] and [`ContentWriter`] take a message out of the DATA stream and put one into it.
 //! - [`Reply`] is what is answered; [`ReplyReader`] and [`Offer`] are what the server behind answers.
+//! - [`ProxyHeader`] says who a client is where another proxy took its connection; [`AuthData`] is what a client
+//!   sends to prove who it is, and passes through unseen.
 //! - [`milter::Milter`] is the filter's side of a connection of Postfix or Sendmail.
 //! - [`Rule`] lists the generic rules with their defaults; [`Policy`] their exceptions.
 //!
@@ -17,6 +19,7 @@
 #![warn(clippy::indexing_slicing, clippy::string_slice)]
 
 mod address;
+mod auth;
 mod command;
 mod content;
 pub mod fuzz;
@@ -25,11 +28,13 @@ pub mod milter;
 mod network;
 mod offer;
 mod parameters;
+mod proxy;
 mod reply;
 mod rules;
 mod session;
 
 pub use address::{Domain, Mailbox, Path, PathError};
+pub use auth::{AuthData, Mechanism, Mechanisms};
 pub use command::{Command, CommandError, Verb};
 pub use content::{ContentLimits, ContentReader, ContentWriter, Progress};
 pub use headers::{HeaderGuard, HeaderLimits};
@@ -38,6 +43,7 @@ pub use offer::Offer;
 pub use parameters::{
     Body, MailParameters, Notify, ParameterError, RecipientParameters, Ret, Xtext,
 };
+pub use proxy::{ProxyError, ProxyHeader, ProxyProgress};
 pub use reply::{EnhancedCode, Reply, ReplyError, ReplyReader, ServerReply};
 pub use rules::{Action, Actions, Exception, Policy, Rule};
 pub use session::{Limits, Refusal, Session, Step};

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use crate::auth::{Mechanism, Mechanisms};
 use crate::reply::ServerReply;
 
 /// What a server offers, of what is understood here.
@@ -15,8 +16,8 @@ use crate::reply::ServerReply;
 pub struct Offer {
     /// 8BITMIME (RFC 6152).
     pub eight_bit: bool,
-    /// AUTH (RFC 4954).
-    pub auth: bool,
+    /// AUTH (RFC 4954), and the mechanisms that are known here.
+    pub auth: Mechanisms,
     /// DSN (RFC 3461).
     pub dsn: bool,
     /// ENHANCEDSTATUSCODES (RFC 2034).
@@ -39,7 +40,7 @@ impl Offer {
     pub(crate) fn everything() -> Self {
         Self {
             eight_bit: true,
-            auth: true,
+            auth: Mechanism::ALL.iter().copied().collect(),
             dsn: true,
             enhanced: true,
             pipelining: true,
@@ -58,7 +59,7 @@ impl Offer {
             let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
             match keyword.as_str() {
                 "8BITMIME" => offer.eight_bit = true,
-                "AUTH" => offer.auth = true,
+                "AUTH" => offer.auth = words.filter_map(Mechanism::named).collect(),
                 "DSN" => offer.dsn = true,
                 "ENHANCEDSTATUSCODES" => offer.enhanced = true,
                 "PIPELINING" => offer.pipelining = true,
@@ -82,7 +83,7 @@ impl Offer {
     pub fn and(&self, other: &Self) -> Self {
         Self {
             eight_bit: self.eight_bit && other.eight_bit,
-            auth: self.auth && other.auth,
+            auth: self.auth.and(other.auth),
             dsn: self.dsn && other.dsn,
             enhanced: self.enhanced && other.enhanced,
             pipelining: self.pipelining && other.pipelining,
@@ -96,7 +97,7 @@ impl Offer {
         }
     }
 
-    /// The lines of an answer to EHLO behind its first; XCLIENT and AUTH are never among them.
+    /// The lines of an answer to EHLO behind its first; XCLIENT is never among them.
     pub fn keywords(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (offered, keyword) in [
@@ -118,6 +119,13 @@ impl Offer {
             }
             lines.push(line);
         }
+        if !self.auth.is_empty() {
+            let mut line = "AUTH".to_owned();
+            for mechanism in self.auth.iter() {
+                write!(line, " {}", mechanism.name()).ok();
+            }
+            lines.push(line);
+        }
         lines
     }
 
@@ -129,7 +137,7 @@ impl Offer {
             (self.utf8, 10),
             // RET=HDRS and ENVID= of 100 octets encoded threefold at most.
             (self.dsn, 138),
-            (self.auth, 500),
+            (!self.auth.is_empty(), 500),
         ];
         512 + added
             .iter()
@@ -159,9 +167,12 @@ mod tests {
     fn only_what_is_understood_goes_on() {
         let offer = read(
             "250-mx\r\n250-PIPELINING\r\n250-size 1000\r\n250-ETRN\r\n250-CHUNKING\r\n250-XEXCH50\r\n\
-             250-XCLIENT NAME ADDR\r\n250-AUTH PLAIN\r\n250 DSN\r\n",
+             250-XCLIENT NAME ADDR\r\n250-AUTH NTLM plain GSSAPI SCRAM-SHA-256-PLUS\r\n250 DSN\r\n",
         );
-        assert_eq!(offer.keywords(), ["PIPELINING", "DSN", "SIZE 1000"]);
+        assert_eq!(
+            offer.keywords(),
+            ["PIPELINING", "DSN", "SIZE 1000", "AUTH PLAIN"]
+        );
         assert_eq!(offer.xclient, ["NAME", "ADDR"]);
     }
 

@@ -164,7 +164,7 @@ impl MailParameters {
                     let id = Xtext::parse(value.unwrap_or_default(), MAX_ENVID)?;
                     once(&mut parameters.envelope_id, id)?;
                 }
-                "AUTH" if offer.auth => {
+                "AUTH" if !offer.auth.is_empty() => {
                     let auth = Xtext::parse(value.unwrap_or_default(), MAX_AUTH)?;
                     once(&mut parameters.auth, auth)?;
                 }
@@ -208,7 +208,7 @@ impl MailParameters {
             && (self.body.is_none() || offer.eight_bit)
             && (!self.utf8 || offer.utf8)
             && (offer.dsn || (self.ret.is_none() && self.envelope_id.is_none()))
-            && (self.auth.is_none() || offer.auth)
+            && (self.auth.is_none() || !offer.auth.is_empty())
     }
 }
 

@@ -62,7 +62,7 @@ impl std::fmt::Display for EnhancedCode {
 pub struct Reply {
     code: u16,
     enhanced: Option<EnhancedCode>,
-    /// At least one, none of them empty, all printable ASCII.
+    /// At least one, all printable ASCII, none of them empty but a challenge.
     lines: Vec<String>,
 }
 
@@ -108,6 +108,20 @@ impl Reply {
             enhanced: Some(enhanced.unwrap_or(EnhancedCode::new(class, 0, 0))),
             lines,
         }
+    }
+
+    /// A server's challenge in an AUTH exchange (334), where what it holds is base64 and its only line.
+    pub fn challenge(answer: &ServerReply) -> Option<Self> {
+        let [text] = answer.lines.as_slice() else {
+            return None;
+        };
+        let is_base64 = |octet: u8| octet.is_ascii_alphanumeric() || b"+/=".contains(&octet);
+        (answer.code == 334 && text.bytes().all(is_base64)).then(|| Self {
+            code: 334,
+            enhanced: None,
+            // The one text that may be empty: there is no code before it that would need one.
+            lines: vec![text.clone()],
+        })
     }
 
     /// The reply code.
@@ -345,6 +359,22 @@ mod tests {
         );
         let long = format!("550 {}\r\n", "x".repeat(1500));
         assert!(relayed(&long).len() <= LONGEST_WRITTEN);
+    }
+
+    #[test]
+    fn a_challenge_goes_on_whole_and_nothing_else_is_one() {
+        let challenge = |octets: &str| {
+            let reply = one(octets.as_bytes()).unwrap().unwrap();
+            Reply::challenge(&reply).map(|reply| reply.to_wire())
+        };
+        let long = format!("334 {}\r\n", "QUJD".repeat(300));
+        for octets in ["334 \r\n", "334 VXNlcm5hbWU6\r\n", &long] {
+            assert_eq!(challenge(octets).as_deref(), Some(octets));
+        }
+        assert_eq!(challenge("334\r\n").as_deref(), Some("334 \r\n"));
+        for octets in ["334 a b\r\n", "334-a\r\n334 b\r\n", "235 VXNl\r\n"] {
+            assert_eq!(challenge(octets), None, "{octets}");
+        }
     }
 
     #[test]

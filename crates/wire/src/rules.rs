@@ -156,9 +156,24 @@ rules! {
     /// A command at a time it must not come.
     CommandOrder = "command-order", "G8", Refuse, fixed, stays,
         503 5 5 1 "this command does not belong here", "";
-    /// AUTH where it is not offered.
+    /// AUTH where it is not offered: in clear, or where the server behind does not offer it.
     AuthNotOffered = "auth-not-offered", "G9", Refuse, fixed, stays,
         502 5 5 1 "AUTH is not offered here", "";
+    /// A mechanism that is not on offer.
+    AuthMechanism = "auth-mechanism", "G9", Refuse, fixed, stays,
+        504 5 5 4 "this mechanism is not offered here", "";
+    /// Credentials that are not base64 as RFC 4648 has it, padded (CVE-2018-6789, CVE-2026-33603).
+    AuthBase64 = "auth-base64", "G9", Refuse, fixed, stays,
+        501 5 5 2 "the credentials are not base64", "";
+    /// PLAIN without exactly two NULs, or a NUL where another mechanism is spoken.
+    AuthNul = "auth-nul", "G9", Refuse, fixed, stays,
+        501 5 5 2 "the credentials are not as their mechanism has them", "";
+    /// Mail without AUTH where it must come first.
+    AuthRequired = "auth-required", "G9", Refuse, fixed, stays,
+        530 5 7 0 "authentication is required first, over TLS", "";
+    /// More failed AUTH than a session may have.
+    TooManyAuthFailures = "too-many-auth-failures", "G9", Refuse, fixed, closes,
+        421 4 7 0 "too many failed attempts to authenticate", "";
     /// More recipients than one message may have.
     TooManyRecipients = "too-many-recipients", "G10", Refuse, fixed, stays,
         452 4 5 3 "too many recipients; send the others another copy", "";
@@ -174,6 +189,9 @@ rules! {
     /// More header fields than their limit.
     TooManyHeaders = "too-many-headers", "G10", Refuse, free, stays,
         552 5 3 4 "the message has too many headers", "they go on as they are";
+    /// One header field with more addresses than its limit (commas outside of quotes are counted, CVE-2024-23184).
+    TooManyAddresses = "too-many-addresses", "G10", Refuse, free, stays,
+        552 5 3 4 "a header of the message names too many addresses", "it goes on as it is";
     /// More than one hundred Received headers: it goes in circles (RFC 5321 section 6.3).
     MailLoop = "mail-loop", "G10", Refuse, fixed, stays,
         554 5 4 6 "the message goes in circles", "";

@@ -8,7 +8,8 @@
 //! Faces strangers. Nothing of a line goes on but what was parsed. After STARTTLS nothing is kept of what was said
 //! before (RFC 3207 section 4.2).
 
-use crate::command::Command;
+use crate::auth::{AuthData, Mechanism};
+use crate::command::{Command, LONGEST_AUTH};
 use crate::content::{ContentLimits, ContentReader, Progress};
 use crate::offer::Offer;
 use crate::reply::Reply;
@@ -31,6 +32,8 @@ pub struct Limits {
     pub empty_lines: u32,
     /// Recipients of one message.
     pub recipients: u32,
+    /// AUTH that failed.
+    pub auth_failures: u32,
     /// Of each message.
     pub content: ContentLimits,
 }
@@ -42,6 +45,7 @@ impl Default for Limits {
             errors: 10,
             empty_lines: 3,
             recipients: 1000,
+            auth_failures: 3,
             content: ContentLimits::default(),
         }
     }
@@ -73,7 +77,10 @@ pub enum Step {
     Feed,
     /// A command that may come now. Answer it, then say so with [`Session::answered`].
     Command(Command),
-    /// Answer by the rule's reply.
+    /// The client's next word in an AUTH exchange; `None` where it gives up. Answer it as the AUTH itself: with
+    /// [`Session::challenged`] or [`Session::answered`].
+    Credentials(Option<AuthData>),
+    /// Answer by the rule's reply. An AUTH exchange is over by that.
     Refused(Refusal),
     /// The message is whole; answer it. Content is in the caller's buffer, unless it is refused.
     Message {
@@ -98,6 +105,7 @@ enum Greeting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pending {
     None,
+    Auth(Mechanism),
     Hello(Greeting),
     Mail,
     Recipient,
@@ -108,6 +116,10 @@ enum Pending {
 
 /// One connection.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a state of its own, and any may stand with any"
+)]
 pub struct Session {
     offer: Offer,
     actions: Actions,
@@ -124,9 +136,18 @@ pub struct Session {
     transaction: Option<u32>,
     /// Whether the last MAIL asked for SMTPUTF8.
     utf8: bool,
+    /// Whether the last MAIL was refused: what was sent behind it, not knowing that, is no error of its own.
+    mail_refused: bool,
+    /// The mechanism of an AUTH that goes on.
+    exchange: Option<Mechanism>,
+    authenticated: bool,
+    auth_required: bool,
     content: Option<ContentReader>,
+    /// The last command line, without its line end.
+    line: Vec<u8>,
     commands: u32,
     errors: u32,
+    auth_failures: u32,
     empty_lines: u32,
     noticed: Vec<Rule>,
 }
@@ -146,12 +167,25 @@ impl Session {
             secure: false,
             transaction: None,
             utf8: false,
+            mail_refused: false,
+            exchange: None,
+            authenticated: false,
+            auth_required: false,
             content: None,
+            line: Vec::new(),
             commands: 0,
             errors: 0,
+            auth_failures: 0,
             empty_lines: 0,
             noticed: Vec::new(),
         }
+    }
+
+    /// The same, where nobody may send mail without AUTH.
+    #[must_use]
+    pub fn requiring_auth(mut self) -> Self {
+        self.auth_required = true;
+        self
     }
 
     /// What is offered from now on.
@@ -189,6 +223,21 @@ impl Session {
         if self.content.is_some() {
             return self.content_step(content);
         }
+        if let Some(mechanism) = self.exchange {
+            return match self.credentials(mechanism) {
+                Ok(None) => Step::Feed,
+                Ok(Some(word)) => {
+                    self.exchange = None;
+                    self.pending = Pending::Auth(mechanism);
+                    word
+                }
+                Err(rule) => {
+                    self.exchange = None;
+                    self.auth_failures = self.auth_failures.saturating_add(1);
+                    self.refused(rule)
+                }
+            };
+        }
         match self.command() {
             Ok(Some(command)) => Step::Command(command),
             Ok(None) => Step::Feed,
@@ -200,14 +249,28 @@ impl Session {
     pub fn answered(&mut self, accepted: bool) {
         let pending = std::mem::replace(&mut self.pending, Pending::None);
         if !accepted {
+            match pending {
+                Pending::Auth(_) => self.auth_failures = self.auth_failures.saturating_add(1),
+                Pending::Mail => self.mail_refused = true,
+                Pending::None
+                | Pending::Data
+                | Pending::Hello(_)
+                | Pending::Other
+                | Pending::Recipient
+                | Pending::Reset => {}
+            }
             return;
         }
         match pending {
+            Pending::Auth(_) => self.authenticated = true,
             Pending::Hello(greeting) => {
                 self.greeting = greeting;
                 self.transaction = None;
             }
-            Pending::Mail => self.transaction = Some(0),
+            Pending::Mail => {
+                self.transaction = Some(0);
+                self.mail_refused = false;
+            }
             Pending::Recipient => {
                 if let Some(count) = &mut self.transaction {
                     *count = count.saturating_add(1);
@@ -220,6 +283,25 @@ impl Session {
             Pending::Reset => self.transaction = None,
             Pending::None | Pending::Other => {}
         }
+    }
+
+    /// Tells that the AUTH which [`Session::step`] handed out, or its last word, was answered with a challenge.
+    pub fn challenged(&mut self) {
+        if let Pending::Auth(mechanism) = std::mem::replace(&mut self.pending, Pending::None) {
+            self.exchange = Some(mechanism);
+        }
+    }
+
+    /// The line of the command that [`Session::step`] handed out last, as it came, without its line end.
+    pub fn line(&self) -> &[u8] {
+        &self.line
+    }
+
+    /// Counts a command as refused that [`Session::step`] handed out; whether that was one too many.
+    pub fn refused_by_caller(&mut self) -> bool {
+        self.answered(false);
+        self.errors = self.errors.saturating_add(1);
+        self.errors > self.limits.errors
     }
 
     /// The message that began is gone: the server behind lost it, or the client was told that it failed.
@@ -236,7 +318,15 @@ impl Session {
         self.overlong = None;
         self.greeting = Greeting::None;
         self.transaction = None;
+        self.exchange = None;
+        self.authenticated = false;
         self.content = None;
+        self.line.clear();
+    }
+
+    /// Whether an AUTH of this session succeeded.
+    pub fn is_authenticated(&self) -> bool {
+        self.authenticated
     }
 
     /// Whether TLS has begun.
@@ -314,10 +404,44 @@ impl Session {
         }
     }
 
-    fn command(&mut self) -> Result<Option<Command>, Rule> {
-        let Some(line) = self.line()? else {
-            return Ok(None);
+    /// The next word of an AUTH exchange.
+    fn credentials(&mut self, mechanism: Mechanism) -> Result<Option<Step>, Rule> {
+        let mut line = std::mem::take(&mut self.line);
+        let whole = self.next_line(&mut line);
+        let data = match whole {
+            Ok(true) if !self.rest().is_empty() => self
+                .hold(Rule::TalksBeforeReply)
+                .and_then(|()| word(mechanism, &line))
+                .map(Some),
+            Ok(true) => word(mechanism, &line).map(Some),
+            Ok(false) => Ok(None),
+            Err(rule) => Err(rule),
         };
+        // Nobody shall find it in `Session::line`.
+        line.clear();
+        self.line = line;
+        data
+    }
+
+    fn command(&mut self) -> Result<Option<Command>, Rule> {
+        let mut line = std::mem::take(&mut self.line);
+        let command = match self.next_line(&mut line) {
+            Ok(true) => self.read_command(&line).map(Some),
+            Ok(false) => Ok(None),
+            Err(rule) => Err(rule),
+        };
+        if command.is_err()
+            && line
+                .get(..4)
+                .is_some_and(|verb| verb.eq_ignore_ascii_case(b"MAIL"))
+        {
+            self.mail_refused = true;
+        }
+        self.line = line;
+        command
+    }
+
+    fn read_command(&mut self, line: &[u8]) -> Result<Command, Rule> {
         self.commands = self.commands.saturating_add(1);
         if self.commands > self.limits.commands {
             return Err(Rule::TooManyCommands);
@@ -334,7 +458,7 @@ impl Session {
             Greeting::Extended => &self.offer,
             Greeting::None | Greeting::Plain => &plain,
         };
-        let (command, noticed) = Command::parse(&line, offer)?;
+        let (command, noticed) = Command::parse(line, offer)?;
         for rule in noticed {
             self.hold(rule)?;
         }
@@ -344,26 +468,28 @@ impl Session {
             self.utf8 = parameters.utf8;
         }
         self.pending = match &command {
+            Command::Auth { mechanism, .. } => Pending::Auth(*mechanism),
             Command::Data => Pending::Data,
             Command::Hello { extended: true, .. } => Pending::Hello(Greeting::Extended),
             Command::Hello { .. } => Pending::Hello(Greeting::Plain),
             Command::Mail { .. } => Pending::Mail,
             Command::Recipient { .. } => Pending::Recipient,
             Command::Reset => Pending::Reset,
-            Command::Auth
-            | Command::Expand
+            Command::Expand
             | Command::Help
             | Command::Noop
             | Command::Quit
             | Command::StartTls
             | Command::Verify => Pending::Other,
         };
-        Ok(Some(command))
+        Ok(command)
     }
 
-    /// The next line without its CRLF.
-    fn line(&mut self) -> Result<Option<Vec<u8>>, Rule> {
+    /// Puts the next line into `line`, without its CRLF; whether there was one.
+    fn next_line(&mut self, line: &mut Vec<u8>) -> Result<bool, Rule> {
+        line.clear();
         let longest = match self.greeting {
+            Greeting::Extended if !self.offer.auth.is_empty() => LONGEST_AUTH,
             Greeting::Extended => self
                 .offer
                 .longest_mail()
@@ -381,11 +507,11 @@ impl Session {
                     return Err(Rule::TooManyErrors);
                 }
             }
-            return Ok(None);
+            return Ok(false);
         };
-        let mut line = rest.get(..end).unwrap_or_default().to_vec();
+        line.extend_from_slice(rest.get(..end).unwrap_or_default());
         self.at += end + 1;
-        if self.overlong.take().is_some() || line.len() >= longest.max(512) {
+        if self.overlong.take().is_some() || line.len() >= longest {
             return Err(Rule::CommandTooLong);
         }
         if line.last() == Some(&b'\r') {
@@ -393,23 +519,41 @@ impl Session {
         } else {
             self.hold(Rule::BareLfInCommand)?;
         }
-        if memchr::memchr(b'\r', &line).is_some() {
+        if memchr::memchr(b'\r', line).is_some() {
             return Err(Rule::BareCrInCommand);
         }
-        Ok(Some(line))
+        Ok(true)
     }
 
     /// RFC 5321 section 4.1.4.
     fn in_order(&mut self, command: &Command) -> Result<(), Rule> {
         let greeted = self.greeting != Greeting::None;
         let right = match command {
-            Command::Auth => return Err(Rule::AuthNotOffered),
+            Command::Auth { .. } if !self.secure => return Err(Rule::AuthNotOffered),
+            Command::Auth { .. } if self.auth_failures >= self.limits.auth_failures => {
+                return Err(Rule::TooManyAuthFailures);
+            }
+            Command::Auth { .. } => !self.authenticated && self.transaction.is_none(),
             Command::StartTls if !self.offer.starttls && !self.secure => {
                 return Err(Rule::UnknownVerb);
             }
             Command::StartTls => !self.secure && self.greeting == Greeting::Extended,
-            Command::Mail { .. } => greeted && self.transaction.is_none(),
+            Command::Mail { .. } if greeted && self.auth_required && !self.authenticated => {
+                return Err(Rule::AuthRequired);
+            }
+            Command::Mail { parameters, .. } => {
+                if parameters
+                    .size
+                    .is_some_and(|size| size > self.limits.content.size)
+                {
+                    return Err(Rule::MessageTooLarge);
+                }
+                greeted && self.transaction.is_none()
+            }
             Command::Recipient { to, .. } => {
+                if self.transaction.is_none() && self.mail_refused {
+                    self.forgive();
+                }
                 if to.needs_utf8() && !self.utf8 {
                     return Err(Rule::NotAsciiEnvelope);
                 }
@@ -422,9 +566,9 @@ impl Session {
                 self.transaction.is_some()
             }
             Command::Data => {
-                if self.transaction == Some(0) {
-                    // A client that pipelines cannot know yet that nobody is left: no error of its own.
-                    self.errors = self.errors.saturating_sub(1);
+                if self.transaction == Some(0) || (self.transaction.is_none() && self.mail_refused)
+                {
+                    self.forgive();
                 }
                 self.transaction.is_some_and(|count| count > 0)
             }
@@ -443,6 +587,12 @@ impl Session {
         }
     }
 
+    /// For what is refused next: a client that pipelines could not know that its MAIL was refused, or that nobody
+    /// was left, and what it sent behind that is no error of its own.
+    fn forgive(&mut self) {
+        self.errors = self.errors.saturating_sub(1);
+    }
+
     /// Whether octets follow that should have waited.
     fn in_step(&mut self, command: &Command) -> Result<(), Rule> {
         if self.rest().is_empty() || *command == Command::Quit {
@@ -457,4 +607,12 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// `*` gives up (RFC 4954 section 4).
+fn word(mechanism: Mechanism, line: &[u8]) -> Result<Step, Rule> {
+    if line == b"*" {
+        return Ok(Step::Credentials(None));
+    }
+    AuthData::parse(mechanism, line).map(|data| Step::Credentials(Some(data)))
 }

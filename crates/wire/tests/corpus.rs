@@ -22,6 +22,11 @@ fn every_server_of_the_corpus_is_survived() {
     replay("smtp_server", mailkeep_wire::fuzz::server);
 }
 
+#[test]
+fn every_proxy_of_the_corpus_is_survived() {
+    replay("smtp_proxy_header", mailkeep_wire::fuzz::proxy);
+}
+
 /// What sessions are made of, and what breaks them.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let piece = proptest::sample::select(vec![
@@ -35,6 +40,10 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
         "NOOP\r\n",
         "QUIT\r\n",
         "BDAT 3\r\n",
+        "AUTH PLAIN\r\n",
+        "AUTH LOGIN c2VjcmV0\r\n",
+        "AHUAcA==\r\n",
+        "*\r\n",
         "A: b\r\n\r\n",
         ".\r\n",
         "\r\n.\r\n",
@@ -65,5 +74,6 @@ proptest! {
     fn any_octets_of_a_client_are_survived(data in proptest::collection::vec(any::<u8>(), 0..300)) {
         mailkeep_wire::fuzz::client(&data);
         mailkeep_wire::fuzz::server(&data);
+        mailkeep_wire::fuzz::proxy(&data);
     }
 }

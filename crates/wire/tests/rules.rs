@@ -9,7 +9,8 @@
 use std::collections::BTreeSet;
 
 use mailkeep_wire::{
-    Action, Actions, Command, ContentLimits, HeaderLimits, Limits, Offer, Rule, Session, Step,
+    Action, Actions, Command, ContentLimits, HeaderLimits, Limits, Mechanism, Offer, Rule, Session,
+    Step,
 };
 
 /// Greets, and begins a message.
@@ -172,6 +173,16 @@ fn table() -> Vec<(Rule, Vec<String>, Vec<String>)> {
             format!("${}\r\n.\r\n", "a".repeat(3000)),
             format!("$A: b\r\n\r\n{}\r\n.\r\n", "a".repeat(1900)),
         ),
+        row(
+            Rule::MessageTooLarge,
+            &["EHLO a\r\n|MAIL FROM:<> SIZE=2001\r\n"],
+            &["EHLO a\r\n|MAIL FROM:<> SIZE=2000\r\n"],
+        ),
+        long(
+            Rule::TooManyAddresses,
+            format!("$To: {}\r\n.\r\n", "a@b, ".repeat(9)),
+            format!("$To: \"{}\" <a@b>\r\n.\r\n", "a, ".repeat(9)),
+        ),
         long(
             Rule::HeadersTooLarge,
             format!("${}\r\n.\r\n", "A: bcdefgh\r\n".repeat(45)),
@@ -194,7 +205,10 @@ fn table() -> Vec<(Rule, Vec<String>, Vec<String>)> {
         ),
         row(
             Rule::TooManyErrors,
-            &["DATA\r\n|DATA\r\n|DATA\r\n|DATA\r\n|DATA\r\n"],
+            &[
+                "DATA\r\n|DATA\r\n|DATA\r\n|DATA\r\n|DATA\r\n",
+                "RCPT TO:<a@b>\r\n|RCPT TO:<a@b>\r\n|RCPT TO:<a@b>\r\n|RCPT TO:<a@b>\r\n",
+            ],
             &["RSET\r\n|RSET\r\n|RSET\r\n|RSET\r\n|RSET\r\n"],
         ),
         long(
@@ -274,6 +288,7 @@ fn run(script: &str, actions: Actions) -> (BTreeSet<Rule>, BTreeSet<Rule>) {
         errors: 3,
         empty_lines: 3,
         recipients: 3,
+        auth_failures: 2,
         content: ContentLimits {
             size: 2000,
             discard: 10_000,
@@ -281,6 +296,7 @@ fn run(script: &str, actions: Actions) -> (BTreeSet<Rule>, BTreeSet<Rule>) {
                 block: 500,
                 one: 250,
                 count: 50,
+                addresses: 8,
                 received: 10,
             },
         },
@@ -301,7 +317,7 @@ fn run(script: &str, actions: Actions) -> (BTreeSet<Rule>, BTreeSet<Rule>) {
             loop {
                 match session.step(&mut content) {
                     Step::Feed | Step::Command(Command::Quit) => break,
-                    Step::Command(_) => session.answered(true),
+                    Step::Command(_) | Step::Credentials(_) => session.answered(true),
                     Step::Refused(refusal) | Step::GiveUp(refusal) => {
                         refused.insert(refusal.rule);
                         if refusal.closes() {
@@ -369,6 +385,14 @@ fn every_rule_refuses_its_cases_and_passes_their_look_alikes() {
         seen.insert(rule);
     }
     seen.extend(ELSEWHERE);
+    // `what_is_wrong_with_an_auth_is_refused`, below.
+    seen.extend([
+        Rule::AuthMechanism,
+        Rule::AuthBase64,
+        Rule::AuthNul,
+        Rule::AuthRequired,
+        Rule::TooManyAuthFailures,
+    ]);
     seen.extend([Rule::TalksBeforeBanner, Rule::HeaderNotUtf8]);
     let unseen: Vec<_> = Rule::ALL
         .iter()
@@ -472,4 +496,98 @@ fn a_line_without_an_end_takes_bounded_memory_and_ends() {
         }
     }
     unreachable!("100 KiB of one line were read");
+}
+
+/// What an authentication is refused by, and how often a client was authenticated. `|` is where it waits; what is in
+/// `failing` the server behind refuses.
+fn authenticate(script: &str, secure: bool, failing: &[&str]) -> (Vec<Rule>, bool) {
+    let offer = Offer {
+        auth: [Mechanism::Plain, Mechanism::Login].into_iter().collect(),
+        pipelining: true,
+        ..Offer::default()
+    };
+    let limits = Limits {
+        auth_failures: 2,
+        ..Limits::default()
+    };
+    let mut session = Session::new(offer.clone(), Actions::default(), limits).requiring_auth();
+    if secure {
+        session.secured(offer);
+    }
+    let mut refused = Vec::new();
+    let mut content = Vec::new();
+    for part in script.split('|') {
+        session.feed(part.as_bytes());
+        loop {
+            match session.step(&mut content) {
+                Step::Feed => break,
+                Step::Command(Command::Auth { initial: None, .. }) => session.challenged(),
+                Step::Command(Command::Auth { initial, .. }) | Step::Credentials(initial) => {
+                    let data = initial.as_ref().map_or("*", |data| data.as_str());
+                    session.answered(!failing.contains(&data));
+                }
+                Step::Command(_) => session.answered(true),
+                Step::Refused(refusal) => {
+                    refused.push(refusal.rule);
+                    if refusal.closes() {
+                        break;
+                    }
+                }
+                Step::Message { .. } | Step::GiveUp(_) => unreachable!(),
+            }
+        }
+    }
+    (refused, session.is_authenticated())
+}
+
+#[test]
+fn what_is_wrong_with_an_auth_is_refused() {
+    let greeted = |script: &str| {
+        let script = format!("EHLO a\r\n|{script}");
+        authenticate(&script, true, &["*", "AGEAYg=="])
+    };
+    for (script, rule) in [
+        ("AUTH NTLM\r\n", Rule::AuthMechanism),
+        ("AUTH CRAM-MD5\r\n", Rule::AuthMechanism),
+        ("AUTH PLAIN AHUAcA=\r\n", Rule::AuthBase64),
+        ("AUTH PLAIN\r\n|AHUAcA=\r\n", Rule::AuthBase64),
+        ("AUTH PLAIN\r\n|dXNlcg==\r\n", Rule::AuthNul),
+        ("AUTH LOGIN\r\n|AHUAcA==\r\n", Rule::AuthNul),
+        ("AUTH PLAIN\r\nAHUAcA==\r\n", Rule::TalksBeforeReply),
+        (
+            "AUTH PLAIN\r\n|AHUAcA==\r\nMAIL FROM:<>\r\n",
+            Rule::TalksBeforeReply,
+        ),
+        ("MAIL FROM:<>\r\n", Rule::AuthRequired),
+        ("AUTH PLAIN\r\n|*\r\n|MAIL FROM:<>\r\n", Rule::AuthRequired),
+        (
+            "AUTH PLAIN AGEAYg==\r\n|MAIL FROM:<>\r\n",
+            Rule::AuthRequired,
+        ),
+    ] {
+        assert_eq!(greeted(script), (vec![rule], false), "{script:?}");
+    }
+    let passes = "AUTH PLAIN AHUAcA==\r\n|MAIL FROM:<>\r\n";
+    assert_eq!(greeted(passes), (vec![], true));
+    assert_eq!(greeted("AUTH LOGIN\r\n|dXNlcg==\r\n"), (vec![], true));
+    let again = "AUTH PLAIN AHUAcA==\r\n|AUTH PLAIN AHUAcA==\r\n";
+    assert_eq!(greeted(again), (vec![Rule::CommandOrder], true));
+    let guessing = "AUTH PLAIN AGEAYg==\r\n|AUTH PLAIN\r\n|*\r\n|AUTH PLAIN AHUAcA==\r\n";
+    assert_eq!(greeted(guessing), (vec![Rule::TooManyAuthFailures], false));
+    // In clear, or without EHLO, nothing of the kind is taken.
+    let (refused, _) = authenticate("EHLO a\r\n|AUTH PLAIN AHUAcA==\r\n", false, &[]);
+    assert_eq!(refused, [Rule::AuthNotOffered]);
+    let (refused, _) = authenticate("HELO a\r\n|AUTH PLAIN AHUAcA==\r\n", true, &[]);
+    assert_eq!(refused, [Rule::AuthNotOffered]);
+}
+
+#[test]
+fn what_was_pipelined_behind_a_refused_mail_is_no_error_of_its_own() {
+    let recipients = "RCPT TO:<c@d>\r\n".repeat(15);
+    let script = format!("EHLO a\r\n|MAIL FROM:<a..@@>\r\n{recipients}DATA\r\n");
+    let (refused, _) = run(&script, Actions::default());
+    assert_eq!(
+        refused,
+        BTreeSet::from([Rule::AddressSyntax, Rule::CommandOrder])
+    );
 }
