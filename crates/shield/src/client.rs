@@ -3,6 +3,8 @@
 //! Entry: [`Client::run`]. A message is acknowledged only with the backend's own acknowledgement; whatever goes wrong
 //! before that is a temporary failure, so that the sender keeps it.
 
+mod arrival;
+mod auth;
 mod delivery;
 
 use std::net::SocketAddr;
@@ -10,44 +12,53 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailkeep_wire::{
-    Action, Command, EnhancedCode, Offer, Refusal, Reply, ServerReply, Session, Step,
+    Action, Command, EnhancedCode, Offer, Refusal, Reply, Rule, ServerReply, Session, Step,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
 
+use self::auth::Exchange;
 use self::delivery::Envelope;
 use crate::backend::{BackendError, Connection, Stranger, try_again};
-use crate::server::Shared;
+use crate::config::{Kind, ListenerFile};
+use crate::server::{Admitted, Shared};
 use crate::spool::Spool;
 use crate::stream::Stream;
+use crate::veto::CommandLine;
 
 /// Octets read at a time.
 const PIECE: usize = 16 << 10;
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(30);
+/// Octets of answers that wait for the end of a group of commands.
+const MOST_REPLIES: usize = 16 << 10;
 /// How long a client may pause within a message (RFC 5321 section 4.5.3.2.5).
 const PAUSE: Duration = Duration::from_mins(3);
 
 /// One client.
 pub(crate) struct Client {
     shared: Arc<Shared>,
-    listener: Arc<str>,
+    listener: Arc<ListenerFile>,
     trace: String,
     address: SocketAddr,
+    /// The address that it asked for.
+    asked: SocketAddr,
     stream: Stream,
     session: Session,
     stopped: watch::Receiver<bool>,
     /// What the client called itself.
     hello: String,
     backend: Option<Connection>,
+    /// An AUTH that goes on.
+    exchange: Option<Exchange>,
     envelope: Envelope,
     /// Answers that wait for the end of a group of commands.
     replies: String,
     /// By when the message that is being read must be whole.
     deadline: Option<Instant>,
+    /// When the last command was dealt with. Octets that make no command do not count: one that comes each minute
+    /// would hold a session for good.
+    dealt: Instant,
 }
 
 /// Why a session is over.
@@ -65,6 +76,8 @@ enum End {
     Stopping,
     /// TLS failed.
     Handshake,
+    /// What a proxy said of the client was no PROXY header.
+    Header,
     /// No backend answers.
     NoBackend,
 }
@@ -75,6 +88,7 @@ impl End {
             Self::Closed => "closed",
             Self::Gone => "gone",
             Self::Handshake => "handshake-failed",
+            Self::Header => "proxy-header-failed",
             Self::Late => "late",
             Self::NoBackend => "no-backend",
             Self::Quit => "quit",
@@ -86,33 +100,47 @@ impl End {
 impl Client {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        listener: Arc<str>,
+        listener: Arc<ListenerFile>,
         trace: String,
         stream: TcpStream,
         address: SocketAddr,
         stopped: watch::Receiver<bool>,
     ) -> Self {
-        let actions = shared.policy().actions(&listener, address.ip());
-        let session = Session::new(Offer::default(), actions, shared.limits.of_session());
         Self {
+            asked: stream.local_addr().unwrap_or(address),
+            session: Self::session(&shared, &listener, address),
             shared,
             listener,
             trace,
             address,
             stream: Stream::Plain(stream),
-            session,
             stopped,
             hello: String::new(),
             backend: None,
+            exchange: None,
             envelope: Envelope::default(),
             replies: String::new(),
             deadline: None,
+            dealt: Instant::now(),
+        }
+    }
+
+    fn session(shared: &Shared, listener: &ListenerFile, address: SocketAddr) -> Session {
+        let actions = shared.policy().actions(&listener.name, address.ip());
+        let session = Session::new(Offer::default(), actions, shared.limits.of_session());
+        match listener.kind {
+            Kind::Mx => session,
+            Kind::Submission | Kind::Submissions => session.requiring_auth(),
         }
     }
 
     /// Serves the client to its end.
-    pub(crate) async fn run(mut self) {
-        let end = match self.greet().await {
+    pub(crate) async fn run(mut self, mut admitted: Admitted) {
+        let mut greeted = self.arrive(&mut admitted).await;
+        if greeted.is_ok() {
+            greeted = self.greet().await;
+        }
+        let end = match greeted {
             Ok(()) => self.converse().await,
             Err(end) => end,
         };
@@ -130,14 +158,14 @@ impl Client {
             tokio::time::sleep(delay).await;
         }
         let mut early = [0; 512];
-        let count = self.stream.try_read(&mut early);
+        let count = self.stream.try_read(&mut early).unwrap_or(0);
         self.session.feed(early.get(..count).unwrap_or_default());
         if let Some(refusal) = self.session.before_banner() {
             self.refuse(refusal);
             return Err(End::Closed);
         }
         self.monitored();
-        let Some(offer) = self.offer(false) else {
+        let Some(offer) = self.offer(self.session.is_secure()) else {
             let code = EnhancedCode::new(4, 3, 2);
             let text = "the mail server behind does not answer; try again later";
             self.say(&Reply::new(421, code, text));
@@ -150,9 +178,14 @@ impl Client {
 
     /// What this client is offered: what the backends take, and what the shield adds.
     fn offer(&self, secure: bool) -> Option<Offer> {
-        let behind = self.shared.backends.offer()?;
+        let behind = self.shared.backends.offer(&self.listener.name)?;
         let most = self.shared.limits.message_size;
         let ours = Offer {
+            auth: if secure {
+                self.listener.mechanisms()
+            } else {
+                Default::default()
+            },
             eight_bit: true,
             dsn: true,
             size: Some(most),
@@ -164,7 +197,7 @@ impl Client {
             enhanced: true,
             pipelining: true,
             size: both.size.or(Some(most)),
-            starttls: !secure && self.shared.tls(&self.listener).is_some(),
+            starttls: !secure && self.shared.tls(&self.listener.name).is_some(),
             ..both
         })
     }
@@ -174,11 +207,14 @@ impl Client {
         let mut buffer = vec![0; PIECE];
         loop {
             let step = self.session.step(&mut content);
+            let dealt = step != Step::Feed;
             let done = match step {
                 Step::Feed => self.read(&mut content, &mut buffer).await,
                 Step::Command(command) => self.command(command).await,
+                Step::Credentials(data) => self.credentials(data).await,
                 Step::Refused(refusal) => {
                     self.refuse(refusal);
+                    self.give_up_exchange(refusal.rule.name()).await;
                     if refusal.closes() {
                         Err(End::Closed)
                     } else {
@@ -198,7 +234,16 @@ impl Client {
                 }
             };
             self.monitored();
+            if dealt {
+                self.dealt = Instant::now();
+            }
             if let Err(end) = done {
+                return end;
+            }
+            // A client that does not read its answers must not make them pile up.
+            if self.replies.len() > MOST_REPLIES
+                && let Err(end) = self.flush().await
+            {
                 return end;
             }
         }
@@ -223,7 +268,11 @@ impl Client {
             Some(deadline) => deadline
                 .saturating_duration_since(Instant::now())
                 .min(PAUSE),
-            None => self.shared.limits.idle(),
+            None => self
+                .shared
+                .limits
+                .idle()
+                .saturating_sub(self.dealt.elapsed()),
         };
         // A message that has begun may come to its end.
         let may_stop = !self.session.in_transaction();
@@ -255,11 +304,19 @@ impl Client {
     }
 
     async fn command(&mut self, command: Command) -> Result<(), End> {
+        if let Some(closes) = self.vetoed(&command) {
+            return if closes { Err(End::Closed) } else { Ok(()) };
+        }
         let mut accepted = true;
         match &command {
             Command::Hello { extended, name } => {
-                name.as_str().clone_into(&mut self.hello);
                 self.forget().await;
+                let known = self.hello == name.as_str() && self.session.is_extended() == *extended;
+                name.as_str().clone_into(&mut self.hello);
+                // A backend was told of another name.
+                if !known && !self.session.is_authenticated() {
+                    self.leave_backend().await;
+                }
                 let mut lines = vec![self.shared.name.clone()];
                 if *extended {
                     match self.offer(self.session.is_secure()) {
@@ -273,7 +330,7 @@ impl Client {
                 self.say(&Reply::bare(250, &lines));
             }
             Command::Mail { from, .. } => {
-                accepted = self.mail(&command, from).await;
+                accepted = self.mail(&command, from).await?;
             }
             Command::Recipient { .. } => accepted = self.recipient(&command).await,
             Command::Data => {
@@ -305,10 +362,8 @@ impl Client {
                 return Err(End::Quit);
             }
             Command::StartTls => return self.starttls().await,
-            // The session hands it out nowhere yet.
-            Command::Auth => {
-                accepted = false;
-                self.say(&mailkeep_wire::Rule::AuthNotOffered.reply());
+            Command::Auth { mechanism, .. } => {
+                return self.authenticate(*mechanism, &command.to_wire()).await;
             }
         }
         self.session.answered(accepted);
@@ -321,44 +376,40 @@ impl Client {
         Err(End::NoBackend)
     }
 
-    async fn starttls(&mut self) -> Result<(), End> {
-        let Some(config) = self.shared.tls(&self.listener) else {
-            let code = EnhancedCode::new(4, 7, 0);
-            self.say(&Reply::new(454, code, "TLS is not available now"));
-            self.session.answered(false);
-            return Ok(());
+    /// Whether a rule for a single hole speaks against a command; then the client was told.
+    fn vetoed(&mut self, command: &Command) -> Option<bool> {
+        let line = CommandLine {
+            line: self.session.line(),
+            command,
+            listener: &self.listener.name,
+            client: self.address.ip(),
+            secure: self.session.is_secure(),
+            authenticated: self.session.is_authenticated(),
         };
-        self.forget().await;
+        let veto = self.shared.veto(&line)?;
+        let fields = [("rule", json!(veto.rule)), ("family", json!("patch"))];
+        self.log("refused", &fields);
+        self.say(&veto.reply.with(&format!("(reference {})", self.trace)));
+        let too_many = self.session.refused_by_caller();
+        if too_many && !veto.closes {
+            self.refuse(Refusal {
+                rule: Rule::TooManyErrors,
+            });
+        }
+        Some(veto.closes || too_many)
+    }
+
+    /// Lets go of the backend.
+    async fn leave_backend(&mut self) {
         if let Some(mut backend) = self.backend.take() {
             backend.quit().await;
         }
-        self.say(&Reply::new(220, EnhancedCode::new(2, 0, 0), "begin TLS"));
-        self.flush().await?;
-        let Some(plain) = self.stream.take_plain() else {
-            return Err(End::Gone);
-        };
-        let handshake = TlsAcceptor::from(config).accept(plain);
-        match tokio::time::timeout(HANDSHAKE, handshake).await {
-            Ok(Ok(stream)) => self.stream = Stream::Tls(Box::new(stream.into())),
-            failed => {
-                self.shared.counters.handshakes_failed.one();
-                let why = match failed {
-                    Ok(Err(error)) => error.to_string(),
-                    Ok(Ok(_)) | Err(_) => "too slow".to_owned(),
-                };
-                self.log("handshake-failed", &[("why", json!(why))]);
-                return Err(End::Handshake);
-            }
-        }
-        self.shared.counters.secured.one();
-        let offer = self.offer(true);
-        self.session.secured(offer.unwrap_or_default());
-        Ok(())
     }
 
     fn stranger(&self) -> Stranger {
         Stranger {
             address: self.address,
+            asked: self.asked,
             hello: self.hello.clone(),
             extended: self.session.is_extended(),
         }
@@ -416,7 +467,7 @@ impl Client {
         let client = self.address.ip().to_canonical().to_string();
         let mut all = vec![
             ("trace", json!(self.trace)),
-            ("listener", json!(&*self.listener)),
+            ("listener", json!(self.listener.name)),
             ("client", json!(client)),
         ];
         all.extend_from_slice(fields);
@@ -441,9 +492,10 @@ fn ok(text: &str) -> Reply {
     Reply::new(250, EnhancedCode::new(2, 0, 0), text)
 }
 
-/// A backend's answer in the shield's words. 421 would end the client's session, which goes on.
+/// A backend's answer in the shield's words. 421 would end the client's session, which goes on; what asks for more
+/// (3xx) was not asked for.
 fn relayed(reply: &ServerReply) -> Reply {
-    if reply.code() == 421 || reply.code() == 354 {
+    if reply.code() == 421 || reply.code() / 100 == 3 {
         return try_again();
     }
     Reply::relayed(reply)

@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mailkeep_wire::{Action, ContentLimits, Domain, Exception, Limits, Network, Policy, Rule};
-use serde::Deserialize;
+use mailkeep_wire::{
+    Action, ContentLimits, Domain, Exception, Limits, Mechanism, Mechanisms, Network, Policy, Rule,
+};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use crate::tls::{self, TlsError};
@@ -61,7 +64,7 @@ struct File {
 }
 
 /// `[limits]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LimitsFile {
     /// Sessions at a time.
@@ -102,6 +105,24 @@ impl Default for LimitsFile {
 }
 
 impl LimitsFile {
+    /// That nothing is forbidden by a limit of nothing.
+    fn check(&self) -> Result<(), ConfigError> {
+        let zero = [
+            ("sessions", self.sessions == 0),
+            ("sessions_per_client", self.sessions_per_client == 0),
+            ("message_size", self.message_size == 0),
+            ("recipients", self.recipients == 0),
+            ("idle_seconds", self.idle_seconds == 0),
+            ("message_seconds", self.message_seconds == 0),
+        ];
+        match zero.iter().find(|(_, zero)| *zero) {
+            Some((name, _)) => Err(ConfigError::Value(format!(
+                "limits: {name} = 0 would refuse everything"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// What a session may do.
     pub(crate) fn of_session(&self) -> Limits {
         Limits {
@@ -127,21 +148,79 @@ impl LimitsFile {
     }
 }
 
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// Mail from strangers; no AUTH.
+    #[default]
+    Mx,
+    /// Mail of one's own people (RFC 6409): STARTTLS, then AUTH, then mail.
+    Submission,
+    /// The same, over TLS from the first octet (RFC 8314).
+    Submissions,
+}
+
 /// `[[listener]]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListenerFile {
     pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) kind: Kind,
     pub(crate) address: Vec<SocketAddr>,
     /// PEM, the server's own first. Without it STARTTLS is not offered.
     #[serde(default)]
     pub(crate) certificate: Option<PathBuf>,
     #[serde(default)]
     pub(crate) key: Option<PathBuf>,
+    /// Who begins its connections with a PROXY header, and must.
+    #[serde(default, deserialize_with = "networks")]
+    pub(crate) proxy_from: Vec<Network>,
+    /// What of AUTH is passed on.
+    #[serde(default, deserialize_with = "mechanisms")]
+    pub(crate) mechanisms: Option<Mechanisms>,
+}
+
+impl ListenerFile {
+    /// The mechanisms that are offered over TLS where the backend offers them.
+    pub(crate) fn mechanisms(&self) -> Mechanisms {
+        if self.kind == Kind::Mx {
+            return Mechanisms::default();
+        }
+        let usual = [
+            Mechanism::Login,
+            Mechanism::OauthBearer,
+            Mechanism::Plain,
+            Mechanism::ScramSha1,
+            Mechanism::ScramSha256,
+            Mechanism::Xoauth2,
+        ];
+        self.mechanisms
+            .unwrap_or_else(|| usual.into_iter().collect())
+    }
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ProxyVersion {
+    V2,
+}
+
+/// How a backend learns who the client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tells {
+    /// By a PROXY header before its banner.
+    Proxy,
+    /// By XCLIENT, without which it is not used.
+    Xclient,
+    /// Not at all: it takes the shield for the client.
+    Nothing,
 }
 
 /// `[[backend]]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BackendFile {
     pub(crate) address: SocketAddr,
@@ -151,13 +230,48 @@ pub(crate) struct BackendFile {
     /// PEM of the authorities, or of its very certificate.
     #[serde(default)]
     pub(crate) roots: Option<PathBuf>,
-    /// Whether it is told of the client by XCLIENT where it offers it.
-    #[serde(default = "yes")]
-    pub(crate) xclient: bool,
+    /// Whether it is told of the client by XCLIENT, and must offer that.
+    #[serde(default)]
+    pub(crate) xclient: Option<bool>,
+    /// Whether it is told of the client by a PROXY header.
+    #[serde(default)]
+    pub(crate) proxy: Option<ProxyVersion>,
+    /// The listeners it serves; empty is all.
+    #[serde(default)]
+    pub(crate) listeners: Vec<String>,
+    /// Whether it gets no new mail: it is about to go out of service.
+    #[serde(default)]
+    pub(crate) drain: bool,
 }
 
-fn yes() -> bool {
-    true
+impl BackendFile {
+    pub(crate) fn tells(&self) -> Tells {
+        match (self.proxy, self.xclient) {
+            (Some(ProxyVersion::V2), _) => Tells::Proxy,
+            (None, Some(false)) => Tells::Nothing,
+            (None, None | Some(true)) => Tells::Xclient,
+        }
+    }
+
+    /// Whether it takes mail of this listener.
+    pub(crate) fn serves(&self, listener: &str) -> bool {
+        self.listeners.is_empty() || self.listeners.iter().any(|name| name == listener)
+    }
+}
+
+fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Network>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    let networks = texts.iter().map(|text| text.parse::<Network>());
+    networks.collect::<Result<_, _>>().map_err(D::Error::custom)
+}
+
+fn mechanisms<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Mechanisms>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    let known = |name: &String| {
+        let wrong = || D::Error::custom(format!("{name:?} is no mechanism that is passed on"));
+        Mechanism::named(name).ok_or_else(wrong)
+    };
+    names.iter().map(known).collect::<Result<_, _>>().map(Some)
 }
 
 /// `[[exception]]`
@@ -194,6 +308,28 @@ impl Config {
         Ok(config)
     }
 
+    /// What another file says otherwise that only a restart takes over.
+    pub(crate) fn differs(&self, other: &Self) -> Vec<&'static str> {
+        let without_drain = |config: &Self| {
+            let mut backends = config.backends.clone();
+            for backend in &mut backends {
+                backend.drain = false;
+            }
+            backends
+        };
+        [
+            ("name", self.name != other.name),
+            ("spool", self.spool != other.spool),
+            ("metrics", self.metrics != other.metrics),
+            ("limits", self.limits != other.limits),
+            ("listener", self.listeners != other.listeners),
+            ("backend", without_drain(self) != without_drain(other)),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+
     fn check(file: File) -> Result<Self, ConfigError> {
         let wrong = |what: String| Err(ConfigError::Value(what));
         if !file.name.is_ascii() || Domain::parse(file.name.as_bytes()).is_err() {
@@ -216,6 +352,20 @@ impl Config {
             if listener.address.is_empty() {
                 return wrong(format!("listener {name:?} has no address"));
             }
+            if listener.kind != Kind::Mx && listener.certificate.is_none() {
+                return wrong(format!(
+                    "listener {name:?} takes passwords, and needs certificate and key"
+                ));
+            }
+            if listener.kind == Kind::Mx && listener.mechanisms.is_some() {
+                return wrong(format!(
+                    "listener {name:?} is for mail from strangers (kind = \"mx\"), who do not authenticate: \
+                     mechanisms has no meaning there"
+                ));
+            }
+            if !file.backend.iter().any(|backend| backend.serves(name)) {
+                return wrong(format!("listener {name:?} has no backend"));
+            }
             if listener.certificate.is_some() != listener.key.is_some() {
                 return wrong(format!(
                     "listener {name:?} needs certificate and key, or neither"
@@ -230,6 +380,30 @@ impl Config {
                 ));
             }
         }
+        for backend in &file.backend {
+            let address = backend.address;
+            if backend.proxy.is_some() && backend.xclient == Some(true) {
+                return wrong(format!(
+                    "backend {address} is told of clients by xclient or by proxy, not by both"
+                ));
+            }
+            if file
+                .backend
+                .iter()
+                .filter(|other| other.address == address && other.listeners == backend.listeners)
+                .count()
+                > 1
+            {
+                return wrong(format!("backend {address} stands there twice"));
+            }
+            let mut names = backend.listeners.iter();
+            if let Some(name) =
+                names.find(|name| !file.listener.iter().any(|listener| listener.name == **name))
+            {
+                return wrong(format!("backend {address} names no listener: {name:?}"));
+            }
+        }
+        file.limits.check()?;
         let mut exceptions = Vec::new();
         for exception in file.exception {
             exceptions.push(exception.check(&file.listener)?);
@@ -311,6 +485,37 @@ mod tests {
                 "network = \"a key that means nothing\""
             )
             .is_err()
+        );
+    }
+
+    #[test]
+    fn what_would_refuse_everything_or_mean_nothing_is_refused() {
+        assert!(check("[limits]\nmessage_size = 0\n").is_err());
+        assert!(check("proxy = \"v2\"\nxclient = true\n").is_err());
+        assert!(check("proxy = \"v2\"\n").is_ok());
+        assert!(check("listeners = [\"no\"]\n").is_err());
+        assert!(check("listeners = [\"mx\"]\n").is_ok());
+        let listener = |more: &str| {
+            check(&format!(
+                "[[listener]]\nname = \"own\"\naddress = [\"127.0.0.1:587\"]\n{more}"
+            ))
+        };
+        assert!(listener("").is_ok());
+        assert!(listener("kind = \"submission\"").is_err(), "no certificate");
+        assert!(listener("mechanisms = [\"PLAIN\"]").is_err());
+        assert!(listener("proxy_from = [\"10.0.0.0/99\"]").is_err());
+        let sure = "kind = \"submission\"\ncertificate = \"a\"\nkey = \"b\"\n";
+        assert!(listener(sure).is_ok());
+        assert!(listener(&format!("{sure}mechanisms = [\"NTLM\"]")).is_err());
+        let other = "[[backend]]\naddress = \"127.0.0.1:10025\"\n";
+        assert!(check(other).is_err(), "twice the same");
+        assert!(
+            check(&format!(
+                "listeners = [\"mx\"]\n{}",
+                "[[listener]]\nname = \"own\"\naddress = [\"127.0.0.1:587\"]\n"
+            ))
+            .is_err(),
+            "a listener without a backend"
         );
     }
 

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mailkeep_wire::{Action, Rule};
 
+use crate::backend::State;
+
 /// One number that only grows, or a level.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);
@@ -38,6 +40,10 @@ pub(crate) struct Counters {
     pub(crate) secured: Count,
     /// TLS handshakes that failed.
     pub(crate) handshakes_failed: Count,
+    /// AUTH that the backend accepted.
+    pub(crate) authenticated: Count,
+    /// AUTH that failed.
+    pub(crate) auth_failed: Count,
     /// Messages that the backend took.
     pub(crate) accepted: Count,
     /// Messages refused for good, by a rule or by the backend.
@@ -59,6 +65,8 @@ impl Default for Counters {
             open: Count::default(),
             secured: Count::default(),
             handshakes_failed: Count::default(),
+            authenticated: Count::default(),
+            auth_failed: Count::default(),
             accepted: Count::default(),
             refused: Count::default(),
             tempfailed: Count::default(),
@@ -85,7 +93,7 @@ impl Counters {
     }
 
     /// The Prometheus text form, with the backends that answer, and lines of the log that were dropped.
-    pub(crate) fn render(&self, backends: &[(String, bool)], dropped: u64) -> String {
+    pub(crate) fn render(&self, backends: &[State], dropped: u64) -> String {
         let mut text = String::new();
         for (name, kind, help, value) in [
             (
@@ -106,6 +114,18 @@ impl Counters {
                 "counter",
                 "TLS handshakes that failed.",
                 self.handshakes_failed.value(),
+            ),
+            (
+                "auth_total",
+                "counter",
+                "AUTH that the server behind accepted.",
+                self.authenticated.value(),
+            ),
+            (
+                "auth_failures_total",
+                "counter",
+                "AUTH that failed.",
+                self.auth_failed.value(),
             ),
             (
                 "message_octets_total",
@@ -143,14 +163,31 @@ impl Counters {
             )
             .ok();
         }
-        text.push_str("# HELP mailkeep_shield_backend_up Whether a backend answers.\n# TYPE mailkeep_shield_backend_up gauge\n");
-        for (backend, up) in backends {
-            let value = u8::from(*up);
-            writeln!(
-                text,
-                "mailkeep_shield_backend_up{{backend=\"{backend}\"}} {value}"
-            )
-            .ok();
+        for (name, help, value) in [
+            (
+                "up",
+                "Whether a backend answers.",
+                (|state| u64::from(state.up)) as fn(&State) -> u64,
+            ),
+            ("draining", "Whether a backend gets no new mail.", |state| {
+                u64::from(state.draining)
+            }),
+            (
+                "conversations",
+                "Conversations with a backend for clients, now.",
+                |state| state.conversations,
+            ),
+        ] {
+            writeln!(text, "# HELP mailkeep_shield_backend_{name} {help}").ok();
+            writeln!(text, "# TYPE mailkeep_shield_backend_{name} gauge").ok();
+            for state in backends {
+                let (address, value) = (state.address, value(state));
+                writeln!(
+                    text,
+                    "mailkeep_shield_backend_{name}{{backend=\"{address}\"}} {value}"
+                )
+                .ok();
+            }
         }
         let name = Rule::COUNTER;
         writeln!(

@@ -6,7 +6,7 @@
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use mailkeep_model::text::printable_max;
@@ -25,19 +25,23 @@ pub(crate) struct Log {
     dropped: AtomicU64,
 }
 
-/// The thread that writes; to be joined once the log is gone.
-pub(crate) struct Writer(JoinHandle<()>);
+/// The thread that writes; to be waited for once the log is gone.
+pub(crate) struct Writer(Receiver<()>);
 
 impl Log {
     /// A log, and its thread.
     pub(crate) fn open() -> (Self, Writer) {
         let (sender, receiver) = sync_channel(WAITING);
-        let thread = std::thread::spawn(move || write(&receiver));
+        let (done, ended) = sync_channel(1);
+        std::thread::spawn(move || {
+            write(&receiver);
+            done.send(()).ok();
+        });
         let log = Self {
             sender,
             dropped: AtomicU64::new(0),
         };
-        (log, Writer(thread))
+        (log, Writer(ended))
     }
 
     /// One line: when, what, and its fields.
@@ -66,9 +70,9 @@ impl Log {
 }
 
 impl Writer {
-    /// Waits until every line is written.
+    /// Waits until every line is written, or nobody reads them.
     pub(crate) fn join(self) {
-        self.0.join().ok();
+        self.0.recv_timeout(Duration::from_secs(2)).ok();
     }
 }
 

@@ -39,9 +39,8 @@ async fn answer(mut stream: TcpStream, shared: &Shared) {
             _ => return,
         }
     }
-    let body = shared
-        .counters
-        .render(&shared.backends.state(), shared.log.dropped());
+    let backends: Vec<_> = shared.backends.states().collect();
+    let body = shared.counters.render(&backends, shared.log.dropped());
     let text = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n{body}",

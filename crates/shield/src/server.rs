@@ -16,20 +16,24 @@ use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backend::Backends;
 use crate::client::Client;
-use crate::config::{Config, ConfigError, LimitsFile};
+use crate::config::{Config, ConfigError, Kind, LimitsFile, ListenerFile};
 use crate::counters::Counters;
 use crate::log::Log;
+use crate::systemd::Sockets;
 use crate::tls::{self, TlsError};
+use crate::veto::{CommandLine, CommandVeto, Veto};
 use crate::{metrics, systemd};
 
 /// How often each backend is asked whether it answers.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How often one is asked that does not.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long the first looks are waited for. One that hangs must not keep the others from being used.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
 
 /// Why the shield cannot run.
 #[derive(Debug, Error)]
@@ -37,6 +41,9 @@ pub enum RunError {
     /// An address cannot be listened on.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
+    /// A socket that systemd handed over and that no listener names.
+    #[error("systemd hands over a socket on {0}, which is the address of no listener")]
+    Unnamed(SocketAddr),
     /// The runtime or its signals.
     #[error("cannot start")]
     Start(#[source] io::Error),
@@ -55,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) log: Log,
     reloadable: RwLock<Reloadable>,
+    /// Who may speak against single commands.
+    veto: RwLock<Option<Arc<dyn CommandVeto>>>,
     /// How many sessions each client has.
     clients: Mutex<HashMap<IpAddr, u32>>,
     /// Begins every trace id of this run.
@@ -101,43 +110,51 @@ impl Shared {
         reloadable.tls.get(listener).cloned()
     }
 
+    /// What the rules for single holes say against a command.
+    pub(crate) fn veto(&self, line: &CommandLine<'_>) -> Option<Veto> {
+        let veto = self.veto.read().unwrap_or_else(PoisonError::into_inner);
+        veto.as_ref()?.veto(line)
+    }
+
     /// A new trace id: unique among the runs of one machine.
     fn trace(&self) -> String {
         let nth = self.traces.fetch_add(1, Ordering::Relaxed);
         format!("{:x}-{nth:x}", self.run)
     }
 
-    /// Counts a session in, if it may be.
-    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
+    /// Counts a session in, if it may be; one that another proxy brings is counted for its client later.
+    fn admit(self: &Arc<Self>, address: IpAddr, by_proxy: bool) -> Option<Admitted> {
         if self.counters.open.value() >= self.limits.sessions as u64 {
             return None;
         }
-        let client = client_key(address);
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = clients.entry(client).or_insert(0);
-        if *count >= self.limits.sessions_per_client {
-            return None;
-        }
-        *count += 1;
         self.counters.open.add(1);
-        Some(Admitted {
+        let mut admitted = Admitted {
             shared: Arc::clone(self),
-            client,
-        })
+            client: None,
+            by_proxy,
+        };
+        (by_proxy || admitted.count(address)).then_some(admitted)
     }
 
-    /// Reads the file again; what was in force stays so if it is wrong.
-    fn reload(&self, path: &Path) {
+    /// Reads the file again; what was in force stays so if it is wrong. What cannot change without a restart is
+    /// named.
+    fn reload(&self, path: &Path, running: &Config) {
         let fresh = Config::read(path).and_then(|config| {
-            Reloadable::of(&config).map_err(|error| ConfigError::Tls("any".to_owned(), error))
+            let reloadable = Reloadable::of(&config);
+            let reloadable =
+                reloadable.map_err(|error| ConfigError::Tls("any".to_owned(), error))?;
+            Ok((config, reloadable))
         });
         match fresh {
-            Ok(fresh) => {
+            Ok((config, reloadable)) => {
                 *self
                     .reloadable
                     .write()
-                    .unwrap_or_else(PoisonError::into_inner) = fresh;
-                self.log.line("reloaded", &[]);
+                    .unwrap_or_else(PoisonError::into_inner) = reloadable;
+                self.backends.drain(&config.backends);
+                let waits = running.differs(&config);
+                self.log
+                    .line("reloaded", &[("waits_for_restart", json!(waits))]);
             }
             Err(error) => {
                 let mut why = error.to_string();
@@ -153,18 +170,42 @@ impl Shared {
 /// A session that is counted; no more when this is dropped.
 pub(crate) struct Admitted {
     shared: Arc<Shared>,
-    client: IpAddr,
+    /// For whom it is counted.
+    client: Option<IpAddr>,
+    by_proxy: bool,
+}
+
+impl Admitted {
+    /// Whether another proxy must say first who the client is.
+    pub(crate) fn by_proxy(&self) -> bool {
+        self.by_proxy
+    }
+
+    /// Counts it for this client, if it may have another.
+    pub(crate) fn count(&mut self, address: IpAddr) -> bool {
+        let client = client_key(address);
+        let clients = self.shared.clients.lock();
+        let mut clients = clients.unwrap_or_else(PoisonError::into_inner);
+        let count = clients.entry(client).or_insert(0);
+        if *count >= self.shared.limits.sessions_per_client {
+            return false;
+        }
+        *count += 1;
+        self.client = Some(client);
+        true
+    }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.shared.counters.open.less();
+        let Some(client) = self.client else { return };
         let clients = self.shared.clients.lock();
         let mut clients = clients.unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = clients.get_mut(&self.client) {
+        if let Some(count) = clients.get_mut(&client) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                clients.remove(&self.client);
+                clients.remove(&client);
             }
         }
     }
@@ -210,17 +251,28 @@ async fn serve(path: &Path, config: Config, log: Log) -> Result<(), RunError> {
         counters: Counters::default(),
         log,
         reloadable: RwLock::new(Reloadable::of(&config)?),
+        veto: RwLock::new(None),
         clients: Mutex::new(HashMap::new()),
         run: started.unsigned_abs(),
         traces: AtomicU64::new(0),
     });
+    let mut sockets = Sockets::from_environment().map_err(RunError::Start)?;
     let mut listeners = Vec::new();
     for file in &config.listeners {
-        let name: Arc<str> = Arc::from(file.name.as_str());
+        let file = Arc::new(file.clone());
         for address in &file.address {
-            let listener = listen(*address).map_err(|error| RunError::Listen(*address, error))?;
-            listeners.push((Arc::clone(&name), listener));
+            let listener = match sockets.take(*address) {
+                Some(listener) => listener
+                    .set_nonblocking(true)
+                    .and_then(|()| TcpListener::from_std(listener)),
+                None => listen(*address),
+            };
+            let listener = listener.map_err(|error| RunError::Listen(*address, error))?;
+            listeners.push((Arc::clone(&file), listener));
         }
+    }
+    if let Some(address) = sockets.left() {
+        return Err(RunError::Unnamed(address));
     }
     if let Some(address) = config.metrics {
         let listener = listen(address).map_err(|error| RunError::Listen(address, error))?;
@@ -231,24 +283,30 @@ async fn serve(path: &Path, config: Config, log: Log) -> Result<(), RunError> {
     let mut hangup = signal(SignalKind::hangup()).map_err(RunError::Start)?;
 
     // The first look, so that the first client can be told what is on offer.
+    let mut first = tokio::task::JoinSet::new();
     for nth in 0..shared.backends.count() {
-        look(&shared, nth).await;
-        tokio::spawn(keep_looking(Arc::clone(&shared), nth));
+        let shared = Arc::clone(&shared);
+        let (seen, looked) = oneshot::channel();
+        tokio::spawn(keep_looking(shared, nth, seen));
+        first.spawn(looked);
     }
+    tokio::time::timeout(FIRST_LOOK, first.join_all())
+        .await
+        .ok();
     let (stop, stopped) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel::<()>(1);
     let mut accepting = Vec::new();
-    for (name, listener) in listeners {
+    for (file, listener) in listeners {
         if let Ok(address) = listener.local_addr() {
             let fields = [
-                ("listener", json!(&*name)),
+                ("listener", json!(file.name)),
                 ("address", json!(address.to_string())),
             ];
             shared.log.line("listening", &fields);
         }
         let accept = accept(
             Arc::clone(&shared),
-            name,
+            file,
             listener,
             stopped.clone(),
             alive.clone(),
@@ -258,13 +316,19 @@ async fn serve(path: &Path, config: Config, log: Log) -> Result<(), RunError> {
     drop(alive);
     drop(stopped);
     systemd::notify("READY=1");
+    // That this is said shows that the runtime still does its work.
+    let watchdog = systemd::watchdog();
+    let mut alive_every = tokio::time::interval(watchdog.unwrap_or(Duration::from_hours(1)));
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = alive_every.tick() => if watchdog.is_some() {
+                systemd::notify("WATCHDOG=1");
+            },
             _ = hangup.recv() => {
                 systemd::notify("RELOADING=1");
-                shared.reload(path);
+                shared.reload(path, &config);
                 systemd::notify("READY=1");
             }
         }
@@ -308,7 +372,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 async fn accept(
     shared: Arc<Shared>,
-    name: Arc<str>,
+    file: Arc<ListenerFile>,
     listener: TcpListener,
     mut stopped: watch::Receiver<bool>,
     alive: mpsc::Sender<()>,
@@ -323,37 +387,41 @@ async fn accept(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        begin(&shared, &name, stream, address, &stopped, &alive);
+        begin(&shared, &file, stream, address, &stopped, &alive);
     }
 }
 
 fn begin(
     shared: &Arc<Shared>,
-    name: &Arc<str>,
+    file: &Arc<ListenerFile>,
     stream: TcpStream,
     address: SocketAddr,
     stopped: &watch::Receiver<bool>,
     alive: &mpsc::Sender<()>,
 ) {
     shared.counters.sessions.one();
-    let Some(admitted) = shared.admit(address.ip()) else {
+    let mut proxies = file.proxy_from.iter();
+    let by_proxy = proxies.any(|network| network.contains(address.ip()));
+    let Some(admitted) = shared.admit(address.ip(), by_proxy) else {
         let rule = Rule::TooManySessions;
         shared.counters.rule(rule, Action::Refuse);
         let fields = [
-            ("listener", json!(&**name)),
+            ("listener", json!(file.name)),
             ("client", json!(address.ip().to_canonical().to_string())),
             ("rule", json!(rule.name())),
             ("trace", json!(shared.trace())),
         ];
         shared.log.line("refused", &fields);
-        // A fresh connection has room for one line; if not, it is closed all the same.
-        stream.try_write(rule.reply().to_wire().as_bytes()).ok();
+        if file.kind != Kind::Submissions {
+            // A fresh connection has room for one line; if not, it is closed all the same.
+            stream.try_write(rule.reply().to_wire().as_bytes()).ok();
+        }
         return;
     };
     stream.set_nodelay(true).ok();
     let client = Client::new(
         Arc::clone(shared),
-        Arc::clone(name),
+        Arc::clone(file),
         shared.trace(),
         stream,
         address,
@@ -361,8 +429,7 @@ fn begin(
     );
     let alive = alive.clone();
     tokio::spawn(async move {
-        client.run().await;
-        drop(admitted);
+        client.run(admitted).await;
         drop(alive);
     });
 }
@@ -380,10 +447,30 @@ async fn look(shared: &Shared, nth: usize) {
     }
 }
 
-async fn keep_looking(shared: Arc<Shared>, nth: usize) {
+/// Looks after one backend; `seen` is told of the first look.
+async fn keep_looking(shared: Arc<Shared>, nth: usize, seen: oneshot::Sender<()>) {
+    let mut seen = Some(seen);
+    let mut drained = false;
     loop {
-        let up = shared.backends.state().get(nth).is_some_and(|(_, up)| *up);
-        tokio::time::sleep(if up { LOOK_EVERY } else { LOOK_AGAIN }).await;
         look(&shared, nth).await;
+        if let Some(seen) = seen.take() {
+            seen.send(()).ok();
+        }
+        let Some(state) = shared.backends.state(nth) else {
+            return;
+        };
+        let empty = state.draining && state.conversations == 0;
+        if empty != drained {
+            drained = empty;
+            let event = if empty {
+                "backend-drained"
+            } else {
+                "backend-taken-back"
+            };
+            let fields = [("backend", json!(state.address.to_string()))];
+            shared.log.line(event, &fields);
+        }
+        let patience = if state.up { LOOK_EVERY } else { LOOK_AGAIN };
+        shared.backends.changed(nth, patience).await;
     }
 }

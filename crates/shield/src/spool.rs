@@ -5,7 +5,9 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
@@ -22,6 +24,10 @@ pub(crate) struct Spool {
     file: Option<File>,
     /// A file was lost to an error: what is left is not the message.
     failed: bool,
+    /// How far it has been read back.
+    read: usize,
+    /// What is left out when it is read back, in order.
+    omitted: Vec<Range<usize>>,
 }
 
 impl Spool {
@@ -33,7 +39,29 @@ impl Spool {
             memory: Vec::new(),
             file: None,
             failed: false,
+            read: 0,
+            omitted: Vec::new(),
         }
+    }
+
+    /// All of it at once, with what is to be left out.
+    pub(crate) async fn octets(&mut self) -> io::Result<Arc<Vec<u8>>> {
+        self.rewind().await?;
+        if self.file.is_none() {
+            return Ok(Arc::new(self.memory.clone()));
+        }
+        let all = self.with_file(|file| {
+            let size = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+            let mut all = Vec::with_capacity(size);
+            file.read_to_end(&mut all)?;
+            Ok(all)
+        });
+        all.await.map(Arc::new)
+    }
+
+    /// Leaves these octets out from now on; they are in order.
+    pub(crate) fn omit(&mut self, places: Vec<Range<usize>>) {
+        self.omitted = places;
     }
 
     /// Adds octets.
@@ -49,6 +77,7 @@ impl Spool {
     /// Makes it ready to be read from its beginning.
     pub(crate) async fn rewind(&mut self) -> io::Result<()> {
         self.whole()?;
+        self.read = 0;
         if self.file.is_none() {
             return Ok(());
         }
@@ -57,20 +86,32 @@ impl Spool {
             .await
     }
 
-    /// The next octets of the file, or all of memory at `at` octets; empty at the end.
-    pub(crate) async fn piece(&mut self, at: usize) -> io::Result<Vec<u8>> {
-        self.whole()?;
-        if self.file.is_none() {
-            let end = self.memory.len().min(at.saturating_add(PIECE));
-            return Ok(self.memory.get(at..end).unwrap_or_default().to_vec());
+    /// The next octets; empty at the end.
+    pub(crate) async fn piece(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            self.whole()?;
+            let begin = self.read;
+            let raw = if self.file.is_none() {
+                let end = self.memory.len().min(begin.saturating_add(PIECE));
+                self.memory.get(begin..end).unwrap_or_default().to_vec()
+            } else {
+                self.with_file(|file| {
+                    let mut piece = vec![0; PIECE];
+                    let count = file.read(&mut piece)?;
+                    piece.truncate(count);
+                    Ok(piece)
+                })
+                .await?
+            };
+            if raw.is_empty() {
+                return Ok(raw);
+            }
+            self.read += raw.len();
+            let left = without(raw, begin, &self.omitted);
+            if !left.is_empty() {
+                return Ok(left);
+            }
         }
-        self.with_file(|file| {
-            let mut piece = vec![0; PIECE];
-            let count = file.read(&mut piece)?;
-            piece.truncate(count);
-            Ok(piece)
-        })
-        .await
     }
 
     fn whole(&self) -> io::Result<()> {
@@ -111,5 +152,48 @@ impl Spool {
         self.file = Some(file);
         self.failed = false;
         Ok(value)
+    }
+}
+
+/// A piece that begins there, without these places of the whole.
+fn without(piece: Vec<u8>, begin: usize, omitted: &[Range<usize>]) -> Vec<u8> {
+    let end = begin + piece.len();
+    let within = |place: &&Range<usize>| place.start < end && place.end > begin;
+    if !omitted.iter().any(|place| within(&place)) {
+        return piece;
+    }
+    let mut left = Vec::with_capacity(piece.len());
+    let mut at = 0;
+    for place in omitted.iter().filter(within) {
+        let from = place.start.saturating_sub(begin);
+        left.extend_from_slice(piece.get(at..from).unwrap_or_default());
+        at = (place.end - begin).min(piece.len());
+    }
+    left.extend_from_slice(piece.get(at..).unwrap_or_default());
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_omitted_is_left_out_wherever_pieces_are_cut(
+            size in 0_usize..300, cuts in proptest::collection::vec(0_usize..300, 0..6), step in 1_usize..50) {
+            let message: Vec<u8> = (0..size).map(|nth| u8::try_from(nth % 251).unwrap()).collect();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(size)).collect();
+            cuts.sort_unstable();
+            let omitted: Vec<_> = cuts.chunks_exact(2).map(|two| two[0]..two[1]).collect();
+            let mut pieces = Vec::new();
+            for (nth, piece) in message.chunks(step).enumerate() {
+                pieces.extend(without(piece.to_vec(), nth * step, &omitted));
+            }
+            let kept = |(at, _): &(usize, &u8)| !omitted.iter().any(|place| place.contains(at));
+            let expected: Vec<u8> = message.iter().enumerate().filter(kept).map(|(_, one)| *one).collect();
+            prop_assert_eq!(pieces, expected);
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! A connection, in clear or over TLS. Entry: [`Stream`].
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
@@ -32,6 +34,15 @@ impl Stream {
         }
     }
 
+    /// Reads exactly so much, before anything else is read; an error where it ends before.
+    pub(crate) async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.read_exact(buffer).await.map(drop),
+            Self::Tls(stream) => stream.read_exact(buffer).await.map(drop),
+            Self::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
     /// Reads what is there; zero at its end. May be dropped at any time without losing octets.
     pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
@@ -41,11 +52,20 @@ impl Stream {
         }
     }
 
-    /// What has come in clear, without waiting.
-    pub(crate) fn try_read(&mut self, buffer: &mut [u8]) -> usize {
-        match self {
-            Self::Plain(stream) => stream.try_read(buffer).unwrap_or(0),
-            Self::Tls(_) | Self::Gone => 0,
+    /// What has come, without waiting; `None` where nothing has, zero at its end.
+    pub(crate) fn try_read(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let mut read = ReadBuf::new(buffer);
+        // Whoever reads next asks to be woken again.
+        let mut nobody = Context::from_waker(Waker::noop());
+        let polled = match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(&mut nobody, &mut read),
+            Self::Tls(stream) => Pin::new(stream).poll_read(&mut nobody, &mut read),
+            Self::Gone => Poll::Ready(Ok(())),
+        };
+        match polled {
+            Poll::Pending => None,
+            Poll::Ready(Ok(())) => Some(read.filled().len()),
+            Poll::Ready(Err(_)) => Some(0),
         }
     }
 

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bench::{Backend, Client, Shield, config, ledger, until};
+use bench::{Backend, Client, Shield, config, config_with_xclient, ledger, until};
 use xtask::lab::{Family, Lab, Pairing, Wanted};
 
 /// Where the inner test finds Postfix, and where it leaves what it counted.
@@ -152,7 +152,7 @@ fn before_a_real_postfix_nothing_is_lost_and_a_known_hole_is_closed() {
 fn the_part_inside_the_lab() {
     let postfix: SocketAddr = std::env::var(INNER).unwrap().parse().unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let config = config(&[postfix], "");
+    let config = config_with_xclient(&[postfix], "");
 
     let mut straight = Client::connect(postfix);
     straight.reply();

@@ -4,11 +4,11 @@
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
-use mailkeep_wire::{Command, Path, Refusal, ServerReply};
+use mailkeep_wire::{Command, EnhancedCode, Path, Refusal, Reply, ServerReply};
 use serde_json::json;
 
 use super::{Client, End, relayed};
-use crate::backend::{BackendError, Handed, try_again};
+use crate::backend::{BackendError, Connection, Handed, try_again};
 use crate::spool::Spool;
 
 /// What was said of the message that has begun.
@@ -26,38 +26,75 @@ pub(super) struct Envelope {
 
 impl Client {
     /// Asks a backend, and answers with its answer. Whether it said yes.
-    pub(super) async fn mail(&mut self, command: &Command, from: &Path) -> bool {
+    pub(super) async fn mail(&mut self, command: &Command, from: &Path) -> Result<bool, End> {
         self.envelope = Envelope {
             from_domain: from.domain().map(str::to_owned),
             ..Envelope::default()
         };
-        if self.backend.is_none() {
-            match self.shared.backends.connect(&self.stranger()).await {
-                Ok(backend) => self.backend = Some(backend),
-                Err(error) => {
-                    self.backend_failed(&error);
-                    let reply = match &error {
-                        BackendError::Refuses(_, reply) => relayed(reply),
-                        _ => try_again(),
-                    };
-                    self.say(&reply);
-                    return false;
+        let bound = self.session.is_authenticated();
+        if !bound && self.backend.as_ref().is_some_and(Connection::is_draining) {
+            self.leave_backend().await;
+        }
+        let kept = self.backend.is_some();
+        if bound && !kept {
+            return self.gone();
+        }
+        let mut reply = None;
+        // One that was kept may have had enough while the client was silent: that is no fault of the next message.
+        for again in [false, true] {
+            if again && (bound || !kept) {
+                break;
+            }
+            if self.backend.is_none() {
+                match self.connect().await {
+                    Ok(backend) => self.backend = Some(backend),
+                    Err(error) => {
+                        self.backend_failed(&error);
+                        let reply = match &error {
+                            BackendError::Refuses(_, reply) => relayed(reply),
+                            _ => try_again(),
+                        };
+                        self.say(&reply);
+                        return Ok(false);
+                    }
                 }
             }
+            let Some(line) = self.line_for_backend(command) else {
+                // It offered more when the client was greeted.
+                self.say(&try_again());
+                return Ok(false);
+            };
+            reply = self.ask(&line).await;
+            self.envelope.mail = line;
+            if reply.is_some() {
+                break;
+            }
         }
-        let Some(line) = self.line_for_backend(command) else {
-            // It offered more when the client was greeted.
-            self.say(&try_again());
-            return false;
-        };
-        self.envelope.mail.clone_from(&line);
-        if let Some(reply) = self.ask(&line).await {
-            self.say(&relayed(&reply));
-            reply.is_positive()
-        } else {
-            self.say(&try_again());
-            false
+        match reply {
+            Some(reply) => {
+                self.say(&relayed(&reply));
+                Ok(reply.is_positive())
+            }
+            None if bound => self.gone(),
+            None => {
+                self.say(&try_again());
+                Ok(false)
+            }
         }
+    }
+
+    /// The backend that knows who the client is was lost: only the client can say so anew.
+    fn gone(&mut self) -> Result<bool, End> {
+        let text = "the mail server behind is gone; connect and authenticate anew";
+        self.say(&Reply::new(421, EnhancedCode::new(4, 4, 2), text));
+        Err(End::NoBackend)
+    }
+
+    pub(super) async fn connect(&self) -> Result<Connection, BackendError> {
+        let backends = &self.shared.backends;
+        backends
+            .connect(&self.listener.name, &self.stranger())
+            .await
     }
 
     /// MAIL with the parameters that this backend offers.
@@ -69,6 +106,10 @@ impl Client {
         let mut parameters = parameters.clone();
         if offer.size.is_none() {
             parameters.size = None;
+        }
+        // RFC 4954 section 5: not said to a server that does not know it.
+        if offer.auth.is_empty() {
+            parameters.auth = None;
         }
         let from = from.clone();
         parameters
@@ -169,6 +210,7 @@ impl Client {
             ("recipients", json!(envelope.recipients.len())),
             ("sender_domain", json!(envelope.from_domain)),
             ("tls", json!(self.session.is_secure())),
+            ("authenticated", json!(self.session.is_authenticated())),
         ];
         if let Some(backend) = &self.backend {
             fields.push(("backend", json!(backend.address().to_string())));
@@ -222,7 +264,11 @@ impl Client {
 
     /// The same envelope in a new conversation; every part of it must be accepted again.
     async fn reopen(&mut self, envelope: &Envelope) -> bool {
-        match self.shared.backends.connect(&self.stranger()).await {
+        // Only the client can authenticate anew.
+        if self.session.is_authenticated() {
+            return false;
+        }
+        match self.connect().await {
             Ok(backend) => self.backend = Some(backend),
             Err(error) => {
                 self.backend_failed(&error);
@@ -242,7 +288,9 @@ impl Client {
     /// address itself.
     fn received(&self) -> String {
         let date = DateTimePrinter::new().timestamp_to_string(&Timestamp::now());
+        // RFC 3848.
         let protocol = match (self.session.is_extended(), self.session.is_secure()) {
+            (true, true) if self.session.is_authenticated() => "ESMTPSA",
             (true, true) => "ESMTPS",
             (true, false) => "ESMTP",
             (false, _) => "SMTP",

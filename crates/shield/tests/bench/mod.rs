@@ -9,7 +9,7 @@
     reason = "shared by several tests, none of which uses all of it"
 )]
 
-use std::io::{BufRead as _, BufReader, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -17,6 +17,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use mailkeep_wire::{ProxyHeader, ProxyProgress};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 pub mod ledger;
@@ -40,6 +42,14 @@ pub struct Orders {
     pub offer: Vec<String>,
     /// Answers by the beginning of a command; `.` is the end of a message, an empty answer hangs up.
     pub answers: Vec<(String, String)>,
+    /// The same, each for one command only, and asked first.
+    pub once: Vec<(String, String)>,
+    /// What it says first, where that is not the usual.
+    pub banner: Option<String>,
+    /// Whether a PROXY header comes before the banner; each that came is kept.
+    pub proxied: Option<Vec<ProxyHeader>>,
+    /// What it shows after STARTTLS.
+    pub tls: Option<Arc<ServerConfig>>,
     /// Every message it took.
     pub taken: Vec<Taken>,
     /// Every command it has read.
@@ -77,6 +87,11 @@ impl Backend {
         orders.answers.push((command.to_owned(), answer.to_owned()));
     }
 
+    pub fn answer_once(&self, command: &str, answer: &str) {
+        let mut orders = self.orders.lock().unwrap();
+        orders.once.push((command.to_owned(), answer.to_owned()));
+    }
+
     pub fn taken(&self) -> Vec<Taken> {
         self.orders.lock().unwrap().taken.clone()
     }
@@ -99,21 +114,102 @@ pub fn until(what: impl Fn() -> bool) {
     }
 }
 
-fn converse(stream: TcpStream, orders: &Mutex<Orders>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut writer = stream;
-    writer.write_all(b"220 backend ESMTP\r\n")?;
+trait Both: Read + Write {}
+
+impl<T: Read + Write> Both for T {}
+
+/// A client of a backend, in clear or over TLS.
+struct Peer {
+    stream: Box<dyn Both>,
+    plain: TcpStream,
+    buffer: Vec<u8>,
+    at: usize,
+}
+
+impl Peer {
+    fn octet(&mut self) -> io::Result<u8> {
+        if self.at == self.buffer.len() {
+            self.buffer.resize(16 << 10, 0);
+            let count = self.stream.read(&mut self.buffer)?;
+            self.buffer.truncate(count);
+            self.at = 0;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        self.at += 1;
+        Ok(self.buffer[self.at - 1])
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\n") {
+            line.push(self.octet()?);
+        }
+        Ok(String::from_utf8(line).unwrap().trim_end().to_owned())
+    }
+
+    fn say(&mut self, text: &str) -> io::Result<()> {
+        self.stream.write_all(text.as_bytes())?;
+        self.stream.flush()
+    }
+
+    fn proxy_header(&mut self) -> io::Result<ProxyHeader> {
+        let mut header = Vec::new();
+        loop {
+            match ProxyHeader::read(&header).unwrap() {
+                ProxyProgress::Whole(header) => return Ok(header),
+                ProxyProgress::Needs(more) => {
+                    for _ in 0..more {
+                        header.push(self.octet()?);
+                    }
+                }
+            }
+        }
+    }
+
+    fn secure(&mut self, config: Arc<ServerConfig>) -> io::Result<()> {
+        let connection = ServerConnection::new(config).unwrap();
+        let mut stream = StreamOwned::new(connection, self.plain.try_clone()?);
+        stream.conn.complete_io(&mut stream.sock)?;
+        self.stream = Box::new(stream);
+        Ok(())
+    }
+
+    /// Reads as the worst of servers does not: only CRLF.CRLF ends it.
+    fn content(&mut self) -> io::Result<Vec<u8>> {
+        let mut wire = b"\r\n".to_vec();
+        while !wire.ends_with(b"\r\n.\r\n") {
+            wire.push(self.octet()?);
+        }
+        Ok(wire[2..wire.len() - 3].to_vec())
+    }
+}
+
+fn converse(stream: TcpStream, orders: &Mutex<Orders>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut peer = Peer {
+        stream: Box::new(stream.try_clone()?),
+        plain: stream,
+        buffer: Vec::new(),
+        at: 0,
+    };
+    let proxied = orders.lock().unwrap().proxied.is_some();
+    if proxied {
+        let header = peer.proxy_header()?;
+        let mut orders = orders.lock().unwrap();
+        orders.proxied.as_mut().unwrap().push(header);
+    }
+    let banner = orders.lock().unwrap().banner.clone();
+    peer.say(banner.as_deref().unwrap_or("220 backend ESMTP\r\n"))?;
     let (mut mail, mut recipients) = (String::new(), Vec::new());
     loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(());
-        }
-        let line = line.trim_end().to_owned();
-        let (told, offer) = {
+        let line = peer.line()?;
+        let (told, offer, tls) = {
             let mut orders = orders.lock().unwrap();
             orders.commands.push(line.clone());
-            (answer_to(&orders, &line), orders.offer.clone())
+            let told = answer_to(&mut orders, &line);
+            (told, orders.offer.clone(), orders.tls.clone())
         };
         let answer = match (told, line.get(..4).unwrap_or_default()) {
             (Some(answer), _) if answer.is_empty() => return Ok(()),
@@ -129,14 +225,14 @@ fn converse(stream: TcpStream, orders: &Mutex<Orders>) -> std::io::Result<()> {
                 "250 2.1.5 recipient fine\r\n".to_owned()
             }
             (None, "DATA") => {
-                writer.write_all(b"354 go\r\n")?;
-                let wire = content(&mut reader)?;
-                let ordered = answer_to(&orders.lock().unwrap(), ".");
+                peer.say("354 go\r\n")?;
+                let wire = peer.content()?;
+                let ordered = answer_to(&mut orders.lock().unwrap(), ".");
                 if let Some(answer) = ordered {
                     if answer.is_empty() {
                         return Ok(());
                     }
-                    writer.write_all(answer.as_bytes())?;
+                    peer.say(&answer)?;
                     continue;
                 }
                 orders.lock().unwrap().taken.push(Taken {
@@ -148,17 +244,25 @@ fn converse(stream: TcpStream, orders: &Mutex<Orders>) -> std::io::Result<()> {
                 "250 2.0.0 queued as 1\r\n".to_owned()
             }
             (None, "XCLI") => "220 backend ESMTP\r\n".to_owned(),
+            (None, "STAR") if tls.is_some() => {
+                peer.say("220 go\r\n")?;
+                peer.secure(tls.unwrap())?;
+                continue;
+            }
             (None, "QUIT") => {
-                writer.write_all(b"221 2.0.0 bye\r\n")?;
-                return Ok(());
+                return peer.say("221 2.0.0 bye\r\n");
             }
             (None, _) => "250 2.0.0 fine\r\n".to_owned(),
         };
-        writer.write_all(answer.as_bytes())?;
+        peer.say(&answer)?;
     }
 }
 
-fn answer_to(orders: &Orders, line: &str) -> Option<String> {
+fn answer_to(orders: &mut Orders, line: &str) -> Option<String> {
+    let mut once = orders.once.iter();
+    if let Some(place) = once.position(|(command, _)| line.starts_with(command.as_str())) {
+        return Some(orders.once.remove(place).1);
+    }
     let mut answers = orders.answers.iter();
     let found = answers.find(|(command, _)| line.starts_with(command.as_str()));
     found.map(|(_, answer)| answer.clone())
@@ -173,17 +277,6 @@ fn ehlo(offer: &[String]) -> String {
         format!("250{separator}{line}\r\n")
     };
     lines.iter().enumerate().map(line).collect()
-}
-
-/// Reads as the worst of servers does not: only CRLF.CRLF ends it.
-fn content(reader: &mut impl Read) -> std::io::Result<Vec<u8>> {
-    let mut wire = b"\r\n".to_vec();
-    let mut octet = [0];
-    while !wire.ends_with(b"\r\n.\r\n") {
-        reader.read_exact(&mut octet)?;
-        wire.push(octet[0]);
-    }
-    Ok(wire[2..wire.len() - 3].to_vec())
 }
 
 /// The program.
@@ -348,13 +441,20 @@ impl<S: Read + Write> Client<S> {
     }
 }
 
-/// A configuration with one listener on loopback and these backends.
+/// A configuration with one listener on loopback and these backends, which are not told of the client.
 pub fn config(backends: &[SocketAddr], more: &str) -> String {
     let mut text = format!(
         "name = \"shield.example\"\n{more}\n[[listener]]\nname = \"mx\"\naddress = [\"127.0.0.1:0\"]\n"
     );
     for address in backends {
-        text.push_str(&format!("[[backend]]\naddress = \"{address}\"\n"));
+        text.push_str(&format!(
+            "[[backend]]\naddress = \"{address}\"\nxclient = false\n"
+        ));
     }
     text
+}
+
+/// The same with backends that are told by XCLIENT.
+pub fn config_with_xclient(backends: &[SocketAddr], more: &str) -> String {
+    config(backends, more).replace("xclient = false\n", "")
 }

@@ -1,0 +1,324 @@
+//! A conversation with one backend. What it answers is parsed, and never passed on as it came.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mailkeep_wire::{ContentWriter, Offer, ProxyHeader, ReplyError, ReplyReader, ServerReply};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::{Backend, BackendError, Stranger};
+use crate::config::Tells;
+use crate::spool::Spool;
+use crate::stream::Stream;
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// RFC 5321 section 4.5.3.2.1 to 3 has five minutes; ours stands beside us, and a client is waiting.
+const ANSWER: Duration = Duration::from_mins(1);
+/// RFC 5321 section 4.5.3.2.6.
+const TAKEN: Duration = Duration::from_mins(10);
+/// Octets of a message that are sent at a time.
+const PIECE: usize = 64 << 10;
+
+/// What became of a message that was handed over.
+pub(crate) enum Handed {
+    /// The backend's last word.
+    Answered(ServerReply),
+    /// The connection was lost before any of the message went out: another may be tried.
+    NotBegun(BackendError),
+}
+
+/// A conversation with one backend.
+pub(crate) struct Connection {
+    backend: Arc<Backend>,
+    stream: Stream,
+    reader: ReplyReader,
+    buffer: Vec<u8>,
+    /// What it offers in this conversation.
+    pub(crate) offer: Offer,
+    /// Whether it knows the client's own address.
+    pub(crate) knows_client: bool,
+    /// Whether it is counted.
+    counted: bool,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.counted {
+            return;
+        }
+        let before = self.backend.conversations.fetch_sub(1, Ordering::Relaxed);
+        if before == 1 && self.backend.draining.load(Ordering::Relaxed) {
+            self.backend.changed.notify_one();
+        }
+    }
+}
+
+impl Connection {
+    /// Connects, and greets, over TLS where that is configured. Where nobody is meant it is only a look.
+    pub(super) async fn open(
+        backend: &Arc<Backend>,
+        name: &str,
+        stranger: Option<&Stranger>,
+    ) -> Result<Self, BackendError> {
+        let address = backend.file.address;
+        let connect = tokio::time::timeout(CONNECT, TcpStream::connect(address));
+        let stream = match connect.await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(BackendError::Connect(address, error)),
+            Err(_) => return Err(BackendError::Late(address)),
+        };
+        stream.set_nodelay(true).ok();
+        let counted = stranger.is_some();
+        if counted {
+            backend.conversations.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut connection = Self {
+            backend: Arc::clone(backend),
+            stream: Stream::Plain(stream),
+            reader: ReplyReader::default(),
+            buffer: vec![0; 2048],
+            offer: Offer::default(),
+            knows_client: false,
+            counted,
+        };
+        let proxied = backend.file.tells() == Tells::Proxy;
+        if proxied {
+            let addresses = stranger.map(|stranger| (stranger.address, stranger.asked));
+            let header = ProxyHeader { addresses };
+            connection.send(&header.to_wire()).await?;
+            connection.knows_client = true;
+        }
+        // Whom the banner and the answer to EHLO are meant for.
+        let (name, named) = match stranger {
+            Some(stranger) if proxied => (stranger.hello.as_str(), true),
+            _ => (name, false),
+        };
+        let banner = connection.answer(ANSWER).await?;
+        if !banner.is_positive() {
+            return Err(match banner.code() {
+                _ if named => BackendError::Refuses(address, Box::new(banner)),
+                421 => BackendError::Busy(address),
+                code => BackendError::No(address, code),
+            });
+        }
+        connection.hello(name, named).await?;
+        if let Some((config, server)) = &backend.tls {
+            connection.secure(config, server).await?;
+            connection.hello(name, named).await?;
+        }
+        if backend.file.tells() == Tells::Xclient && !connection.takes("ADDR") {
+            return Err(BackendError::NoXclient(address));
+        }
+        Ok(connection)
+    }
+
+    /// Whether it takes this attribute of XCLIENT.
+    fn takes(&self, attribute: &str) -> bool {
+        self.offer.xclient.iter().any(|taken| taken == attribute)
+    }
+
+    /// Tells of the client by XCLIENT, where that is agreed, and greets in its name.
+    pub(super) async fn introduce(&mut self, stranger: &Stranger) -> Result<(), BackendError> {
+        if self.backend.file.tells() != Tells::Xclient {
+            return Ok(());
+        }
+        let literal = |address: SocketAddr| match address.ip().to_canonical() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("IPV6:{address}"),
+        };
+        let mut line = "XCLIENT".to_owned();
+        for attribute in &self.offer.xclient {
+            let value = match attribute.as_str() {
+                "ADDR" => literal(stranger.address),
+                "PORT" => stranger.address.port().to_string(),
+                "DESTADDR" => literal(stranger.asked),
+                "DESTPORT" => stranger.asked.port().to_string(),
+                // The shield asks no name server yet, and that is said.
+                "NAME" => "[TEMPUNAVAIL]".to_owned(),
+                "PROTO" if stranger.extended => "ESMTP".to_owned(),
+                "PROTO" => "SMTP".to_owned(),
+                _ => continue,
+            };
+            write!(line, " {attribute}={value}").ok();
+        }
+        line.push_str("\r\n");
+        let hello = format!("EHLO {}\r\n", stranger.hello);
+        for line in [line, hello] {
+            let reply = self.command(&line).await?;
+            if !reply.is_positive() {
+                return Err(BackendError::Refuses(self.address(), Box::new(reply)));
+            }
+            self.offer = Offer::read(&reply);
+        }
+        self.knows_client = true;
+        Ok(())
+    }
+
+    async fn hello(&mut self, name: &str, named: bool) -> Result<(), BackendError> {
+        let reply = self.command(&format!("EHLO {name}\r\n")).await?;
+        if reply.is_positive() {
+            self.offer = Offer::read(&reply);
+            return Ok(());
+        }
+        self.offer = Offer::default();
+        let reply = self.command(&format!("HELO {name}\r\n")).await?;
+        if reply.is_positive() {
+            return Ok(());
+        }
+        Err(match reply.code() {
+            _ if named => BackendError::Refuses(self.address(), Box::new(reply)),
+            421 => BackendError::Busy(self.address()),
+            code => BackendError::No(self.address(), code),
+        })
+    }
+
+    async fn secure(
+        &mut self,
+        config: &Arc<ClientConfig>,
+        server: &ServerName<'static>,
+    ) -> Result<(), BackendError> {
+        let address = self.address();
+        if !self.offer.starttls {
+            return Err(BackendError::NoTls(address));
+        }
+        let reply = self.command("STARTTLS\r\n").await?;
+        if !reply.is_positive() {
+            return Err(BackendError::No(address, reply.code()));
+        }
+        // CVE-2021-38371 and its kin: what stands here was not said over TLS.
+        if !self.reader.is_empty() {
+            return Err(BackendError::Reply(address, ReplyError::OctetsAfter));
+        }
+        let Some(plain) = self.stream.take_plain() else {
+            return Err(BackendError::Closed(address));
+        };
+        let connector = TlsConnector::from(Arc::clone(config));
+        let handshake = tokio::time::timeout(ANSWER, connector.connect(server.clone(), plain));
+        match handshake.await {
+            Ok(Ok(stream)) => {
+                self.stream = Stream::Tls(Box::new(stream.into()));
+                Ok(())
+            }
+            Ok(Err(error)) => Err(BackendError::Tls(address, error)),
+            Err(_) => Err(BackendError::Late(address)),
+        }
+    }
+
+    /// Whether its backend gets no new mail.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.backend.draining.load(Ordering::Relaxed)
+    }
+
+    /// Sends one command line and awaits its answer.
+    pub(crate) async fn command(&mut self, line: &str) -> Result<ServerReply, BackendError> {
+        self.quiet()?;
+        self.send(line.as_bytes()).await?;
+        self.answer(ANSWER).await
+    }
+
+    /// That nothing has been said unasked: it would be taken for the answer to what is asked next, and a message
+    /// for acknowledged that is not.
+    fn quiet(&mut self) -> Result<(), BackendError> {
+        match self.stream.try_read(&mut self.buffer) {
+            Some(0) => return Err(BackendError::Closed(self.address())),
+            Some(count) => self
+                .reader
+                .feed(self.buffer.get(..count).unwrap_or_default()),
+            None => {}
+        }
+        if self.reader.is_empty() {
+            Ok(())
+        } else {
+            Err(BackendError::Reply(self.address(), ReplyError::OctetsAfter))
+        }
+    }
+
+    async fn send(&mut self, octets: &[u8]) -> Result<(), BackendError> {
+        let sent = self.stream.write(octets).await;
+        sent.map_err(|error| BackendError::Broken(self.address(), error))
+    }
+
+    async fn answer(&mut self, patience: Duration) -> Result<ServerReply, BackendError> {
+        let address = self.address();
+        let read = async {
+            loop {
+                let reply = self.reader.next_reply();
+                if let Some(reply) = reply.map_err(|error| BackendError::Reply(address, error))? {
+                    return Ok(reply);
+                }
+                match self.stream.read(&mut self.buffer).await {
+                    Ok(0) => return Err(BackendError::Closed(address)),
+                    Ok(count) => self
+                        .reader
+                        .feed(self.buffer.get(..count).unwrap_or_default()),
+                    Err(error) => return Err(BackendError::Broken(address, error)),
+                }
+            }
+        };
+        match tokio::time::timeout(patience, read).await {
+            Ok(answer) => answer,
+            Err(_) => Err(BackendError::Late(address)),
+        }
+    }
+
+    /// Hands over a message, behind the headers in `before`. An error here means that nobody knows whether the
+    /// backend has it: the sender must keep it.
+    pub(crate) async fn hand_over(
+        &mut self,
+        before: &str,
+        spool: &mut Spool,
+    ) -> Result<Handed, BackendError> {
+        match self.command("DATA\r\n").await {
+            Ok(reply) if reply.code() == 354 => {}
+            Ok(reply) if reply.is_positive() => {
+                return Err(BackendError::No(self.address(), reply.code()));
+            }
+            Ok(reply) if reply.code() == 421 => {
+                return Ok(Handed::NotBegun(BackendError::No(self.address(), 421)));
+            }
+            Ok(reply) => return Ok(Handed::Answered(reply)),
+            Err(error) => return Ok(Handed::NotBegun(error)),
+        }
+        spool.rewind().await.map_err(BackendError::Spool)?;
+        let mut writer = ContentWriter::default();
+        let mut wire = Vec::with_capacity(before.len() + 8192);
+        writer.write(before.as_bytes(), &mut wire);
+        loop {
+            let piece = spool.piece().await.map_err(BackendError::Spool)?;
+            if piece.is_empty() {
+                break;
+            }
+            writer.write(&piece, &mut wire);
+            if wire.len() >= PIECE {
+                self.send(&wire).await?;
+                wire.clear();
+            }
+        }
+        // The end goes out with what is before it: a small message is one segment.
+        writer.end(&mut wire);
+        self.quiet()?;
+        self.send(&wire).await?;
+        let reply = self.answer(TAKEN).await?;
+        Ok(Handed::Answered(reply))
+    }
+
+    /// Says goodbye, without waiting long.
+    pub(crate) async fn quit(&mut self) {
+        if self.send(b"QUIT\r\n").await.is_ok() {
+            // Whether it answers does not matter.
+            drop(self.answer(Duration::from_secs(1)).await);
+        }
+        self.stream.close().await;
+    }
+
+    /// Its address, for the log.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.backend.file.address
+    }
+}
