@@ -2,7 +2,7 @@
 //! judges it anew. Entry: [`Kept`].
 //!
 //! The message itself lies beside it, encrypted; the record holds what a digest to the recipients needs, and no
-//! more of the message than its subject.
+//! more of the message than its subject. It never changes: what was done with a message is in the log of events.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -50,12 +50,6 @@ pub struct Kept {
     pub text: String,
     /// All rules that had something to say.
     pub rules: Vec<String>,
-    /// When it was released to its recipients, in seconds of the Unix epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub released: Option<u64>,
-    /// When its recipients were told, in seconds of the Unix epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<u64>,
 }
 
 /// Why a record cannot be read.
@@ -144,8 +138,6 @@ mod tests {
             rule: "office-macro".to_owned(),
             text: "The attachment invoice.docm holds macros.".to_owned(),
             rules: vec!["office-macro".to_owned()],
-            released: None,
-            told: None,
         }
     }
 

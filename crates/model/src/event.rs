@@ -281,6 +281,24 @@ pub enum EventKind {
         /// Who did it.
         by: Actor,
     },
+    /// A message was let out of a shield's quarantine.
+    MessageReleased {
+        /// Its id there.
+        message: String,
+        /// To whom.
+        recipients: Vec<String>,
+        /// Who did it.
+        by: Actor,
+    },
+    /// Somebody was told which mail is kept from him, and how to recognise the like.
+    HeldMailTold {
+        /// Whom.
+        person: String,
+        /// The messages' ids in the quarantine.
+        messages: Vec<String>,
+        /// Names of the lessons that he had not had before.
+        lessons: Vec<String>,
+    },
 }
 
 impl EventKind {
@@ -308,6 +326,8 @@ impl EventKind {
             | Self::FindingChanged { .. }
             | Self::HostIsolated { .. }
             | Self::HostReleased { .. }
+            | Self::MessageReleased { .. }
+            | Self::HeldMailTold { .. }
             | Self::RecipesPlanned { .. }
             | Self::WindowsReserved { .. }
             | Self::ReservationEnded { .. } => None,

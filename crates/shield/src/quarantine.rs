@@ -229,8 +229,6 @@ mod tests {
             rule: "office-macro".to_owned(),
             text: String::new(),
             rules: Vec::new(),
-            released: None,
-            told: None,
         }
     }
 

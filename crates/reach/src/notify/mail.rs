@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use lettre::address::{Address, Envelope};
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
@@ -203,6 +204,52 @@ impl MailError {
 /// [`MailError::Unreachable`] are worth it).
 pub fn send_mail(settings: &MailSettings, mail: &Mail<'_>) -> Result<(), MailError> {
     let message = compose(settings, mail)?;
+    transport(settings)?
+        .send(&message)
+        .map(drop)
+        .map_err(|error| name_error(settings, error))
+}
+
+/// Hands on a message that somebody else has written, as it is, to these recipients in one transaction. An empty
+/// `sender` is the null reverse-path (RFC 5321 section 4.5.5).
+///
+/// # Errors
+/// As [`send_mail`]; an address that lettre does not take is [`MailError::BadAddress`].
+pub fn pass_on(
+    settings: &MailSettings,
+    sender: &str,
+    recipients: &[String],
+    message: &[u8],
+) -> Result<(), MailError> {
+    let address = |field, text: &str| {
+        one_line(field, text)?;
+        text.parse::<Address>()
+            .ok()
+            .ok_or_else(|| MailError::BadAddress {
+                field,
+                address: printable_max(text, 200),
+            })
+    };
+    let from = match sender {
+        "" => None,
+        sender => Some(address("the envelope's sender", sender)?),
+    };
+    let to = recipients
+        .iter()
+        .map(|recipient| address("the envelope's recipients", recipient))
+        .collect::<Result<Vec<_>, _>>()?;
+    let envelope = Envelope::new(from, to)
+        .ok()
+        .ok_or_else(|| MailError::NoRecipient {
+            subject: "passed on".to_owned(),
+        })?;
+    transport(settings)?
+        .send_raw(&envelope, message)
+        .map(drop)
+        .map_err(|error| name_error(settings, error))
+}
+
+fn transport(settings: &MailSettings) -> Result<SmtpTransport, MailError> {
     let server = &settings.server;
     one_line("the server's name", server)?;
     let tls = match settings.tls {
@@ -227,11 +274,7 @@ pub fn send_mail(settings: &MailSettings, mail: &Mail<'_>) -> Result<(), MailErr
         transport =
             transport.credentials(Credentials::new(user.clone(), password.reveal().to_owned()));
     }
-    transport
-        .build()
-        .send(&message)
-        .map(drop)
-        .map_err(|error| name_error(settings, error))
+    Ok(transport.build())
 }
 
 /// The message, checked. `Auto-Submitted` (RFC 3834) keeps vacation programs from answering it.

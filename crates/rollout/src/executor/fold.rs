@@ -85,6 +85,8 @@ impl Executor {
             | EventKind::PlanMade { .. }
             | EventKind::PlanReported { .. }
             | EventKind::RecipesPlanned { .. }
+            | EventKind::MessageReleased { .. }
+            | EventKind::HeldMailTold { .. }
             | EventKind::PlanApproved { .. }
             | EventKind::ProbesCounted { .. } => {}
         }

@@ -314,6 +314,8 @@ pub(super) fn event(recorded: &RecordedEvent) -> String {
         | EventKind::FindingGone { .. }
         | EventKind::FindingChanged { .. }
         | EventKind::RecipesPlanned { .. }
+        | EventKind::MessageReleased { .. }
+        | EventKind::HeldMailTold { .. }
         | EventKind::WindowsReserved { .. }
         | EventKind::ReservationEnded { .. } => "something else".to_owned(),
     };
