@@ -1,0 +1,303 @@
+//! What pages, drawings, PDF documents, calendars and wrappings do when they are shown.
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+
+use super::{Said, Within, shown};
+use crate::kind::{Class, Kind};
+use crate::octets::{begins, holds, rest, some};
+use crate::unpack::{PDF_OBJECTS, REMINDER};
+use crate::{Content, Origin};
+
+pub(super) fn judge(content: &Content<'_>, kind: Kind, within: Within, said: &mut Said<'_>) {
+    let octets = &content.octets;
+    let declared = |name: &str| content.types.iter().any(|declared| declared == name);
+    if declared(REMINDER) && server(octets) {
+        said.say(
+            "reminder-unc",
+            "plays a sound from a server",
+            shown(&crate::octets::name(some(octets, 0, 80))),
+        );
+    }
+    if kind == Kind::Pdf || declared(PDF_OBJECTS) {
+        pdf(octets, said);
+    }
+    if kind == Kind::Calendar {
+        calendar(octets, said);
+    }
+    let page = matches!(kind, Kind::Html | Kind::Svg);
+    let attached = content.origin != Origin::Body && !within.inner;
+    if page && attached {
+        let lower = octets.to_ascii_lowercase();
+        if kind == Kind::Svg
+            && (holds(&lower, b"<script")
+                || holds(&lower, b"javascript:")
+                || handler(&lower).is_some())
+        {
+            said.say("svg-script", "is a drawing with a script", "");
+        }
+        if kind == Kind::Html && holds(&lower, b"<script") {
+            said.say("html-attachment-script", "is a page with a script", "");
+        }
+    }
+    // What a page made of base64 hands out as a download.
+    if within.inner
+        && matches!(within.parent, Some(Kind::Html | Kind::Svg))
+        && matches!(kind.class(), Class::Archive | Class::Disk | Class::Shortcut)
+    {
+        said.say(
+            "html-smuggling",
+            &format!("is {} within a page, which hands it out", kind.title()),
+            kind.name(),
+        );
+    }
+    if page
+        || matches!(
+            kind,
+            Kind::Rtf | Kind::Calendar | Kind::UrlShortcut | Kind::ShellFile
+        )
+    {
+        links(octets, said);
+    }
+}
+
+/// Links that lead Windows to a server.
+fn links(octets: &[u8], said: &mut Said<'_>) {
+    let lower = octets.to_ascii_lowercase();
+    for at in memmem::find_iter(&lower, b"file:") {
+        let link = some(&lower, at, 1024);
+        let end = link
+            .iter()
+            .position(|octet| matches!(octet, b'"' | b'\'' | b'>' | b'<' | b' ' | b'\r' | b'\n'))
+            .unwrap_or(link.len());
+        let link = decoded(some(link, 0, end));
+        let path = rest(&link, 5);
+        let slashes = path
+            .iter()
+            .take_while(|octet| matches!(octet, b'/' | b'\\'))
+            .count();
+        // Three slashes and a drive, or one: a file here. Two and a name, or four: one on a server.
+        let local = slashes == 3
+            && rest(path, slashes)
+                .get(1)
+                .is_some_and(|octet| matches!(octet, b':' | b'|'));
+        let on_server =
+            slashes >= 2 && !local && (slashes != 3 || holds(some(path, 0, slashes), b"\\"));
+        if on_server && holds(path, b"!") {
+            said.say(
+                "moniker-link",
+                "has a link to a file on a server with `!` behind it",
+                shown(&crate::octets::name(some(&link, 0, 80))),
+            );
+            break;
+        }
+    }
+    for at in memmem::find_iter(&lower, b"search-ms:") {
+        let query = decoded(some(&lower, at, 1024));
+        if holds(&query, b"location:\\\\")
+            || holds(&query, b"subquery=\\\\")
+            || holds(&query, b"location:%5c%5c")
+            || holds(&query, b"location://")
+        {
+            said.say(
+                "ntlm-leak",
+                "has a link that searches a stranger's server",
+                "search-ms:",
+            );
+            break;
+        }
+    }
+    if holds(&lower, b"wpa:////") || holds(&lower, b"wpa://\\\\") {
+        said.say(
+            "ntlm-leak",
+            "has a link that logs on to a stranger's server",
+            "wpa:",
+        );
+    }
+}
+
+/// Percent signs and entities taken out, so far as links have them.
+fn decoded(link: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(link.len());
+    let mut at = 0;
+    while let Some(octet) = link.get(at) {
+        let pair = some(link, at + 1, 2);
+        if *octet == b'%'
+            && let Ok(digits) = std::str::from_utf8(pair)
+            && let Ok(value) = u8::from_str_radix(digits, 16)
+        {
+            plain.push(value.to_ascii_lowercase());
+            at += 3;
+        } else if some(link, at, 5) == b"&#33;" {
+            plain.push(b'!');
+            at += 5;
+        } else if some(link, at, 6) == b"&#x21;" {
+            plain.push(b'!');
+            at += 6;
+        } else {
+            plain.push(*octet);
+            at += 1;
+        }
+    }
+    plain
+}
+
+/// Whether a path leads to a server.
+fn server(path: &[u8]) -> bool {
+    let path = path.trim_ascii();
+    path.starts_with(b"\\\\")
+        || path.starts_with(b"//")
+        || begins(path, b"file://") && !begins(path, b"file:///")
+}
+
+/// What a PDF does when it is opened. Names may be written with `#` and numbers.
+fn pdf(octets: &[u8], said: &mut Said<'_>) {
+    let plain = names_decoded(octets);
+    let follows = |name: &[u8]| {
+        memmem::find_iter(&plain, name).any(|at| {
+            let next = plain.get(at + name.len());
+            next.is_none_or(|next| !next.is_ascii_alphanumeric())
+        })
+    };
+    let launches = memmem::find_iter(&plain, b"/Launch").any(|at| {
+        // As an action's type, not as a name of somebody's own.
+        let before = some(&plain, at.saturating_sub(16), at.min(16)).trim_ascii_end();
+        before.ends_with(b"/S")
+    });
+    if launches {
+        said.say("pdf-launch", "starts a program", "/Launch");
+    }
+    if follows(b"/JavaScript") || follows(b"/JS") {
+        said.say("pdf-script", "has a script", "/JavaScript");
+    }
+}
+
+fn names_decoded(octets: &[u8]) -> Cow<'_, [u8]> {
+    if !holds(octets, b"#") {
+        return Cow::Borrowed(octets);
+    }
+    let mut plain = Vec::with_capacity(octets.len());
+    let mut at = 0;
+    while let Some(octet) = octets.get(at) {
+        if *octet == b'#'
+            && let Ok(digits) = std::str::from_utf8(some(octets, at + 1, 2))
+            && digits.len() == 2
+            && let Ok(value) = u8::from_str_radix(digits, 16)
+            && value.is_ascii_alphanumeric()
+        {
+            plain.push(value);
+            at += 3;
+        } else {
+            plain.push(*octet);
+            at += 1;
+        }
+    }
+    Cow::Owned(plain)
+}
+
+/// Appointments.
+fn calendar(octets: &[u8], said: &mut Said<'_>) {
+    let mut properties = 0;
+    for line in unfolded(octets) {
+        if begins(&line, b"x-microsoft-cdo-modprops") {
+            properties += 1;
+        }
+        if begins(&line, b"organizer") && line.len() > 2000 {
+            said.say(
+                "calendar-organizer",
+                "has an organizer of over 2,000 octets",
+                line.len().to_string(),
+            );
+        }
+        if begins(&line, b"attach")
+            && let Some(colon) = memchr::memchr(b':', &line)
+            && server(rest(&line, colon + 1))
+        {
+            said.say("reminder-unc", "plays a sound from a server", "ATTACH");
+        }
+        let lower = line.to_ascii_lowercase();
+        if holds(&lower, b"<script") {
+            said.say("calendar-active", "has a script in its text", "<script");
+        } else if let Some(handler) = handler(&lower) {
+            said.say("calendar-active", "has a script in its text", handler);
+        }
+    }
+    if properties > 1 {
+        said.say(
+            "calendar-modprops",
+            "lists changed properties more than once",
+            "",
+        );
+    }
+}
+
+/// Lines, with those that were folded joined (RFC 5545 section 3.1).
+fn unfolded(octets: &[u8]) -> Vec<Vec<u8>> {
+    let mut lines: Vec<Vec<u8>> = Vec::new();
+    for line in octets.split(|octet| *octet == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match (line.split_first(), lines.last_mut()) {
+            (Some((b' ' | b'\t', more)), Some(last)) => last.extend_from_slice(more),
+            _ => lines.push(line.to_vec()),
+        }
+    }
+    lines
+}
+
+/// An attribute of a tag that runs a script (`onload=`), in small letters.
+fn handler(lower: &[u8]) -> Option<String> {
+    for at in memchr::memchr_iter(b'<', lower) {
+        let tag = some(lower, at + 1, 2048);
+        if !tag.first().is_some_and(u8::is_ascii_alphabetic) {
+            continue;
+        }
+        let end = memchr::memchr(b'>', tag).unwrap_or(tag.len());
+        let tag = some(tag, 0, end);
+        for found in memmem::find_iter(tag, b"on") {
+            let before = found.checked_sub(1).and_then(|before| tag.get(before));
+            if !before.is_some_and(|before| {
+                before.is_ascii_whitespace() || matches!(before, b'/' | b'"' | b'\'')
+            }) {
+                continue;
+            }
+            let name = rest(tag, found);
+            let length = name
+                .iter()
+                .position(|octet| !octet.is_ascii_alphabetic())
+                .unwrap_or(name.len());
+            let value = rest(name, length).trim_ascii_start();
+            if (4..=24).contains(&length) && value.starts_with(b"=") {
+                return Some(String::from_utf8_lossy(some(name, 0, length)).into_owned());
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handlers_are_told_from_words() {
+        assert_eq!(
+            handler(b"<img src=x onerror=alert(1)>").as_deref(),
+            Some("onerror")
+        );
+        assert_eq!(handler(b"<svg/onload=alert(1)>").as_deref(), Some("onload"));
+        for honest in [
+            &b"<p>once = twice</p>"[..],
+            b"<a href=\"?on=1\">",
+            b"a < b on x = 1",
+            b"<td version=1>",
+        ] {
+            assert_eq!(handler(honest), None);
+        }
+    }
+
+    #[test]
+    fn names_in_a_pdf_are_read_through_their_numbers() {
+        assert_eq!(&*names_decoded(b"/L#61unch #"), b"/Launch #");
+    }
+}

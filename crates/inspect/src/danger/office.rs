@@ -1,0 +1,408 @@
+//! What documents of Office do when they are opened: macros, objects and templates from elsewhere, DDE.
+
+use super::{Said, Within, names, shown};
+use crate::Content;
+use crate::kind::Kind;
+use crate::octets::{begins, find, holds, rest, some};
+use crate::unpack::ole;
+
+/// Procedures that Office calls by itself.
+const RUNS: &[&str] = &[
+    "autoopen",
+    "auto_open",
+    "autoexec",
+    "auto_exec",
+    "autonew",
+    "autoclose",
+    "auto_close",
+    "autoexit",
+    "document_open",
+    "document_close",
+    "document_new",
+    "documentopen",
+    "documentchange",
+    "document_beforeclose",
+    "workbook_open",
+    "workbook_activate",
+    "workbook_beforeclose",
+    "workbook_deactivate",
+    "presentation_open",
+    "slideshowbegin",
+    "onslideshowpagechange",
+    "_layout(",
+    "_painted(",
+    "_gotfocus(",
+    "_mousemove(",
+];
+
+/// What only a macro that means harm has cause to do when its document is opened.
+const ACTS: &[&str] = &[
+    "wscript.shell",
+    "shell.application",
+    "shellexecute",
+    "urldownloadtofile",
+    "msxml2.xmlhttp",
+    "msxml2.serverxmlhttp",
+    "microsoft.xmlhttp",
+    "winhttp.winhttprequest",
+    "adodb.stream",
+    ".savetofile",
+    "powershell",
+    "cmd.exe",
+    "cmd /c",
+    "cmd.exe /c",
+    "mshta",
+    "rundll32",
+    "regsvr32",
+    "certutil",
+    "bitsadmin",
+    "virtualalloc",
+    "rtlmovememory",
+    "createthread",
+    "createremotethread",
+    "winmgmts:",
+    "win32_process",
+    "strreverse(",
+    "callbyname(",
+    "execute4macro",
+    "executeexcel4macro",
+];
+
+/// How many characters by number hide what a macro does.
+const CHARACTERS: usize = 40;
+
+pub(super) fn judge(content: &Content<'_>, kind: Kind, within: Within, said: &mut Said<'_>) {
+    for declared in &content.types {
+        match declared.as_str() {
+            ole::VBA => macros(&content.octets, said),
+            ole::MACRO_SHEET => sheet(said),
+            ole::FORMATS => code_format(&content.octets, said),
+            _ => {}
+        }
+    }
+    if kind == Kind::OoxmlMacro {
+        let plain = content
+            .names
+            .iter()
+            .flat_map(|name| names::readings(name))
+            .find(|name| {
+                matches!(
+                    name.extension.as_str(),
+                    "docx" | "xlsx" | "pptx" | "ppsx" | "dotx" | "xltx" | "potx"
+                )
+            });
+        if let Some(name) = plain {
+            said.say(
+                "office-macro-hidden",
+                &format!(
+                    "has macros, and is called a .{}, which has none",
+                    name.extension
+                ),
+                shown(&name.base),
+            );
+        }
+        said.say("office-macro", "has macros", "");
+    }
+    if matches!(
+        within.parent,
+        Some(Kind::Ooxml | Kind::OoxmlMacro | Kind::Zip)
+    ) {
+        part(content, said);
+    }
+    if within.parent == Some(Kind::Rtf)
+        && content
+            .names
+            .iter()
+            .any(|name| begins(name.as_bytes(), b"equation.") && name.ends_with(" object"))
+    {
+        said.say("rtf-object", "is an object of the Equation Editor", "");
+    }
+    if matches!(kind, Kind::Text | Kind::Html) && !within.inner {
+        table(&content.octets, said);
+    }
+}
+
+fn sheet(said: &mut Said<'_>) {
+    said.say("office-macro-sheet", "has a sheet of Excel 4 macros", "");
+}
+
+/// The text of macros.
+fn macros(text: &[u8], said: &mut Said<'_>) {
+    let text = text.to_ascii_lowercase();
+    // A module that only declares itself is in every document that was ever looked at in the editor.
+    let lines = text.split(|octet| matches!(octet, b'\n' | b'\r'));
+    let code = lines.map(<[u8]>::trim_ascii).any(|line| {
+        !line.is_empty()
+            && !line.starts_with(b"attribute ")
+            && !line.starts_with(b"option ")
+            && !line.starts_with(b"'")
+    });
+    if !code {
+        return;
+    }
+    let runs = RUNS.iter().find(|name| holds(&text, name.as_bytes()));
+    let act = ACTS
+        .iter()
+        .copied()
+        .find(|act| holds(&text, act.as_bytes()));
+    let act = act.or_else(|| calls_shell(&text).then_some("shell"));
+    let characters = memchr::memmem::find_iter(&text, b"chr(").count()
+        + memchr::memmem::find_iter(&text, b"chrw(").count()
+        + memchr::memmem::find_iter(&text, b"chr$(").count();
+    let act = act.or((characters >= CHARACTERS).then_some("characters by number"));
+    if let (Some(runs), Some(act)) = (runs, act) {
+        said.say(
+            "office-macro-runs",
+            "has macros that run by themselves and reach beyond the document",
+            format!("{}, {act}", runs.trim_end_matches('(')),
+        );
+    }
+    said.say("office-macro", "has macros", "");
+}
+
+/// Whether `Shell` is called, and not something that ends so.
+fn calls_shell(text: &[u8]) -> bool {
+    memchr::memmem::find_iter(text, b"shell").any(|at| {
+        let before = at
+            .checked_sub(1)
+            .and_then(|before| text.get(before))
+            .copied()
+            .unwrap_or(b'\n');
+        let after = some(text, at.saturating_add(5), 2);
+        let apart = matches!(before, b' ' | b'\t' | b'\n' | b'\r' | b'=' | b'(' | b':')
+            || some(text, at.saturating_sub(4), 4) == b"vba.";
+        apart
+            && (after.starts_with(b"(")
+                || after.starts_with(b"$(")
+                || after == b" \""
+                || after == b" ("
+                || is_argument(after))
+    })
+}
+
+fn is_argument(after: &[u8]) -> bool {
+    matches!(after, [b' ', letter] if letter.is_ascii_alphabetic())
+}
+
+/// A part of a document of today.
+#[expect(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "the name is in small letters"
+)]
+fn part(content: &Content<'_>, said: &mut Said<'_>) {
+    let Some(name) = content
+        .names
+        .first()
+        .map(|name| name.to_ascii_lowercase().replace('\\', "/"))
+    else {
+        return;
+    };
+    let octets = &content.octets;
+    if name.starts_with("xl/macrosheets/") && !name.contains("_rels") {
+        sheet(said);
+    }
+    if name.ends_with(".rels") {
+        relations(octets, said);
+    } else if name.ends_with("xl/styles.xml") {
+        let lower = octets.to_ascii_lowercase();
+        for at in memchr::memmem::find_iter(&lower, b"formatcode=\"") {
+            let value = some(octets, at.saturating_add(12), 512);
+            let end = memchr::memchr(b'"', value).unwrap_or(value.len());
+            let value = String::from_utf8_lossy(some(value, 0, end))
+                .replace("&gt;", ">")
+                .replace("&lt;", "<");
+            code_format(value.as_bytes(), said);
+        }
+    } else if name.starts_with("xl/externallinks/") {
+        let lower = octets.to_ascii_lowercase();
+        if let Some(at) = find(&lower, b"ddeservice=\"") {
+            let value = some(&lower, at.saturating_add(12), 64);
+            if PROGRAMS
+                .iter()
+                .any(|program| begins(value, program.as_bytes()))
+            {
+                said.say("office-dde", "starts a program by DDE", "ddeService");
+            }
+        }
+    } else if name.starts_with("word/") && name.ends_with(".xml") {
+        fields(octets, said);
+    }
+}
+
+/// Programs that no document has cause to talk to.
+const PROGRAMS: &[&str] = &[
+    "cmd",
+    "powershell",
+    "mshta",
+    "rundll32",
+    "regsvr32",
+    "wscript",
+    "cscript",
+    "msiexec",
+    "certutil",
+    "msexcel",
+    "bitsadmin",
+];
+
+/// Fields of a document: their instructions may be cut in pieces anywhere.
+fn fields(xml: &[u8], said: &mut Said<'_>) {
+    let mut instructions = Vec::new();
+    for at in memchr::memmem::find_iter(xml, b"<w:instrText") {
+        let from = some(xml, at, 4096);
+        let (Some(begin), Some(end)) = (memchr::memchr(b'>', from), find(from, b"</w:instrText>"))
+        else {
+            continue;
+        };
+        instructions.extend_from_slice(some(
+            from,
+            begin.saturating_add(1),
+            end.saturating_sub(begin).saturating_sub(1),
+        ));
+        if instructions.len() > 1 << 20 {
+            break;
+        }
+    }
+    for at in memchr::memmem::find_iter(xml, b"w:instr=\"") {
+        let from = some(xml, at.saturating_add(9), 4096);
+        let end = memchr::memchr(b'"', from).unwrap_or(0);
+        instructions.push(b'\n');
+        instructions.extend_from_slice(some(from, 0, end));
+    }
+    let lower = instructions.to_ascii_lowercase();
+    let by_name = holds(&lower, b"dde ")
+        && PROGRAMS
+            .iter()
+            .any(|program| holds(&lower, program.as_bytes()));
+    if holds(&lower, b"ddeauto") || by_name {
+        said.say("office-dde", "starts a program by DDE", "a field");
+    }
+}
+
+/// Relations of a part to what lies elsewhere. Links and pictures are honest.
+fn relations(xml: &[u8], said: &mut Said<'_>) {
+    let lower = xml.to_ascii_lowercase();
+    for at in memchr::memmem::find_iter(&lower, b"<relationship ") {
+        let element = some(&lower, at, 8192);
+        let end = memchr::memchr(b'>', element).unwrap_or(element.len());
+        let element = some(element, 0, end);
+        if !holds(element, b"targetmode=\"external\"") && !holds(element, b"targetmode='external'")
+        {
+            continue;
+        }
+        let target = find(element, b"target=")
+            .map(|at| some(element, at.saturating_add(8), 512))
+            .map(|value| {
+                let end = value
+                    .iter()
+                    .position(|octet| matches!(octet, b'"' | b'\''))
+                    .unwrap_or(value.len());
+                some(value, 0, end)
+            })
+            .unwrap_or_default();
+        let shown_target = shown(&crate::octets::name(target));
+        let web = target.starts_with(b"http")
+            || target.starts_with(b"\\\\")
+            || target.starts_with(b"file://");
+        let script = begins(target, b"mhtml:")
+            || begins(target, b"script:")
+            || holds(target, b"!x-usc:")
+            || holds(target, b"ms-msdt:");
+        if script
+            || (holds(element, b"/oleobject\"") && target.starts_with(b"http"))
+            || (holds(element, b"/frame\"") && target.starts_with(b"http"))
+        {
+            said.say(
+                "office-object-external",
+                "loads an object from elsewhere",
+                shown_target,
+            );
+        } else if web && holds(element, b"/attachedtemplate\"") && target.starts_with(b"http") {
+            said.say(
+                "office-template-external",
+                "loads its template from elsewhere",
+                shown_target,
+            );
+        }
+    }
+}
+
+/// Number formats, one a line: between brackets stands a colour, a language, or a comparison with a number.
+fn code_format(formats: &[u8], said: &mut Said<'_>) {
+    for at in memchr::memchr_iter(b'[', formats) {
+        let from = some(formats, at.saturating_add(1), 256);
+        let end = memchr::memchr(b']', from).unwrap_or(from.len());
+        let condition = some(from, 0, end);
+        let operand = condition.trim_ascii_start();
+        let Some(operand) = operand
+            .strip_prefix(b"<".as_slice())
+            .or_else(|| operand.strip_prefix(b">"))
+            .or_else(|| operand.strip_prefix(b"="))
+        else {
+            continue;
+        };
+        let operand = operand
+            .strip_prefix(b"=")
+            .or_else(|| operand.strip_prefix(b">"))
+            .unwrap_or(operand);
+        let number = operand.trim_ascii().iter().all(|octet| {
+            octet.is_ascii_digit()
+                || matches!(octet, b'.' | b',' | b'-' | b'+' | b'e' | b'E' | b' ' | b'%')
+        });
+        if !number {
+            said.say(
+                "office-code-format",
+                "has a number format with code in it",
+                shown(&crate::octets::name(some(condition, 0, 60))),
+            );
+            return;
+        }
+    }
+}
+
+/// A table in text: a cell that begins as a formula and names a program (`=cmd|'/C calc'!A0`).
+fn table(text: &[u8], said: &mut Said<'_>) {
+    for at in memchr::memchr_iter(b'|', text) {
+        let before = some(text, at.saturating_sub(16), at.min(16)).to_ascii_lowercase();
+        let after = rest(text, at.saturating_add(1)).trim_ascii_start();
+        if !after.starts_with(b"'") {
+            continue;
+        }
+        let named = PROGRAMS
+            .iter()
+            .find(|program| before.ends_with(program.as_bytes()));
+        let Some(program) = named else {
+            continue;
+        };
+        let sign = before
+            .len()
+            .checked_sub(program.len().saturating_add(1))
+            .and_then(|sign| before.get(sign));
+        if matches!(sign, Some(b'=' | b'+' | b'-' | b'@' | b'(' | b'!'))
+            && holds(some(after, 0, 512), b"!")
+        {
+            said.say("office-dde", "starts a program by DDE", *program);
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_of_shell_is_told_from_words_that_end_so() {
+        for call in [
+            "x = shell(\"calc\")",
+            "  shell \"calc\", 1",
+            "vba.shell(y)",
+            "call shell(z)",
+            "shell cmd",
+        ] {
+            assert!(calls_shell(call.as_bytes()), "{call}");
+        }
+        for other in ["nutshell(", "'a shell", "shellsort(a)", "wscript.shell"] {
+            assert!(!calls_shell(other.as_bytes()), "{other}");
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! Kinds told by numbers at known places.
+
+use super::Kind;
+use crate::octets::{find, find_last, holds, piece, some, u8_at, u16be, u16le, u32be, u32le};
+
+/// Signatures at the very beginning.
+const HEADS: &[(&[u8], Kind)] = &[
+    (b"\x7fELF", Kind::Elf),
+    (b"\xfe\xed\xfa\xce", Kind::MachO),
+    (b"\xfe\xed\xfa\xcf", Kind::MachO),
+    (b"\xce\xfa\xed\xfe", Kind::MachO),
+    (b"\xcf\xfa\xed\xfe", Kind::MachO),
+    (b"dex\n0", Kind::Dex),
+    (b"#@~^", Kind::EncodedScript),
+    // A shell link's header size and class, MS-SHLLINK 2.1.
+    (
+        b"\x4c\0\0\0\x01\x14\x02\0\0\0\0\0\xc0\0\0\0\0\0\0\x46",
+        Kind::Shortcut,
+    ),
+    (b"7z\xbc\xaf\x27\x1c", Kind::SevenZip),
+    (b"Rar!\x1a\x07\x01\0", Kind::Rar5),
+    (b"Rar!\x1a\x07\0", Kind::Rar4),
+    (b"RE~^", Kind::Rar4),
+    (b"\x1f\x8b", Kind::Gzip),
+    (b"\xfd7zXZ\0", Kind::Xz),
+    (b"\x28\xb5\x2f\xfd", Kind::Zstd),
+    (b"LZIP\x01", Kind::Lzip),
+    (b"\x04\x22\x4d\x18", Kind::Lz4),
+    (b"\x1f\x9d", Kind::Compress),
+    (b"\x1f\xa0", Kind::Compress),
+    (b"MSCF\0\0\0\0", Kind::Cab),
+    (b"070701", Kind::Cpio),
+    (b"070702", Kind::Cpio),
+    (b"070707", Kind::Cpio),
+    (b"\xed\xab\xee\xdb", Kind::Rpm),
+    (b"!<arch>\n", Kind::Ar),
+    (b"!<thin>\n", Kind::Ar),
+    (b"ALZ\x01", Kind::Alz),
+    (b"EGGA", Kind::Egg),
+    (b"xar!", Kind::Xar),
+    (b"SZDD\x88\xf0\x27\x33", Kind::Szdd),
+    (b"SZ \x88\xf0\x27\x33\xd1", Kind::Szdd),
+    (b"KWAJ\x88\xf0\x27\xd1", Kind::Szdd),
+    (b"{\\rtf", Kind::Rtf),
+    (b"{\\rt", Kind::Rtf),
+    (b"ITSF", Kind::Chm),
+    (b"\x78\x9f\x3e\x22", Kind::Tnef),
+    // The file types of a section and of a table of contents, MS-ONESTORE 2.3.1.
+    (
+        b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3",
+        Kind::OneNote,
+    ),
+    (
+        b"\xa1\x2f\xff\x43\xd9\xef\x76\x4c\x9e\xe2\x10\xea\x57\x22\x76\x5f",
+        Kind::OneNote,
+    ),
+    (b"vhdxfile", Kind::VirtualDisk),
+    (b"conectix", Kind::VirtualDisk),
+    (b"KDMV", Kind::VirtualDisk),
+    (b"COWD", Kind::VirtualDisk),
+    (b"QFI\xfb", Kind::VirtualDisk),
+    (b"MSWIM\0\0\0", Kind::VirtualDisk),
+    (b"\x89PNG\r\n\x1a\n", Kind::Image),
+    (b"\xff\xd8\xff", Kind::Image),
+    (b"GIF87a", Kind::Image),
+    (b"GIF89a", Kind::Image),
+    (b"II*\0", Kind::Image),
+    (b"MM\0*", Kind::Image),
+    (b"8BPS", Kind::Image),
+    (b"\0\0\x01\0\x01\0", Kind::Image),
+    (b"\xd7\xcd\xc6\x9a", Kind::Image),
+    (b"\x0a\x05\x01", Kind::Image),
+    (b"\0\0\0\x0cjP  ", Kind::Image),
+    (b"OggS", Kind::Audio),
+    (b"fLaC", Kind::Audio),
+    (b"MThd", Kind::Audio),
+    (b"ID3", Kind::Audio),
+    (b"#!AMR", Kind::Audio),
+    (b".snd\0", Kind::Audio),
+    (b"\x1a\x45\xdf\xa3", Kind::Video),
+    (b"FLV\x01", Kind::Video),
+    (b"\0\0\x01\xba", Kind::Video),
+    (b"\0\0\x01\xb3", Kind::Video),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", Kind::Video),
+    (b"\0\x01\0\0\0", Kind::Font),
+    (b"OTTO", Kind::Font),
+    (b"wOFF", Kind::Font),
+    (b"wOF2", Kind::Font),
+];
+
+/// How far a reader of PDF looks for its header (Adobe's own look through the first KiB).
+const PDF_HEAD: usize = 1024;
+
+pub(super) fn of(octets: &[u8]) -> Option<Kind> {
+    if let Some(kind) = program(octets) {
+        return Some(kind);
+    }
+    let head = HEADS
+        .iter()
+        .find(|(signature, _)| octets.starts_with(signature));
+    if let Some((_, kind)) = head {
+        return Some(match kind {
+            Kind::Gzip if u8_at(octets, 2).is_some_and(|method| method != 8) => Kind::Unknown,
+            _ => *kind,
+        });
+    }
+    if octets.starts_with(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") {
+        return Some(ole2(octets));
+    }
+    if octets.starts_with(b"PK\x03\x04")
+        || octets.starts_with(b"PK\x05\x06")
+        || octets.starts_with(b"PK00PK\x03\x04")
+        || octets.starts_with(b"PK\x07\x08PK\x03\x04")
+    {
+        return Some(zip(octets));
+    }
+    if let Some(kind) = numbered(octets) {
+        return Some(kind);
+    }
+    if holds(some(octets, 0, PDF_HEAD), b"%PDF-") {
+        return Some(Kind::Pdf);
+    }
+    if some(octets, octets.len().saturating_sub(512), 4) == b"koly" {
+        return Some(Kind::Dmg);
+    }
+    if let Some(kind) = disk(octets) {
+        return Some(kind);
+    }
+    // A zip without its head, or behind something that nothing above knows.
+    if zip_end(octets).is_some() {
+        return Some(zip(octets));
+    }
+    None
+}
+
+/// `MZ` and what follows; Java; Symbian.
+fn program(octets: &[u8]) -> Option<Kind> {
+    if octets.starts_with(b"MZ") || octets.starts_with(b"ZM") {
+        return mz(octets);
+    }
+    if octets.starts_with(b"\xca\xfe\xba\xbe") {
+        // A class of Java keeps its version where a program for several processors keeps their number.
+        let number = u32be(octets, 4)?;
+        return Some(if number < 40 {
+            Kind::MachO
+        } else {
+            Kind::JavaClass
+        });
+    }
+    if u32le(octets, 8) == Some(0x1000_0419) || u32le(octets, 0) == Some(0x1020_1a7a) {
+        return Some(Kind::Sis);
+    }
+    None
+}
+
+/// Whether what begins with `MZ` runs.
+pub(super) fn mz(octets: &[u8]) -> Option<Kind> {
+    if is_pe(octets) {
+        return Some(Kind::Pe);
+    }
+    // A word may begin with these letters; a program's header holds octets that no text has.
+    let head = some(octets, 0, 64);
+    let binary = head
+        .iter()
+        .any(|octet| *octet < 0x20 && !matches!(octet, b'\t' | b'\n' | b'\r' | 0x0c | 0x1b));
+    binary.then_some(Kind::Dos)
+}
+
+/// Whether there is a PE header where the `MZ` header says.
+pub(super) fn is_pe(octets: &[u8]) -> bool {
+    u32le(octets, 0x3c)
+        .map(crate::octets::place)
+        .and_then(|at| piece(octets, at, 4))
+        .is_some_and(|signature| {
+            signature == b"PE\0\0" || signature.starts_with(b"NE") || signature.starts_with(b"LE")
+        })
+}
+
+/// An OLE2 file: an installer, or a document. The root's class stands in the first directory sector.
+fn ole2(octets: &[u8]) -> Kind {
+    let sector = match u16le(octets, 30) {
+        Some(12) => 4096_usize,
+        _ => 512,
+    };
+    let root = u32le(octets, 48)
+        .map(crate::octets::place)
+        .and_then(|first| first.checked_add(1)?.checked_mul(sector))
+        .and_then(|at| piece(octets, at, 128));
+    match root.and_then(|entry| piece(entry, 80, 16)) {
+        // The classes of an installer, a merge module, a patch and a transform: {000C1084...}, 1082, 1086.
+        Some(
+            [
+                0x82 | 0x84 | 0x86,
+                0x10,
+                0x0c,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0xc0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0x46,
+            ],
+        ) => Kind::Msi,
+        _ => Kind::Ole2,
+    }
+}
+
+/// Where a zip's end of central directory lies, if it has one that may be its own.
+pub(super) fn zip_end(octets: &[u8]) -> Option<usize> {
+    let from = octets.len().saturating_sub(22 + 65_535);
+    let at = from.checked_add(find_last(some(octets, from, usize::MAX), b"PK\x05\x06")?)?;
+    let size = crate::octets::place(u32le(octets, at.checked_add(12)?)?);
+    let entries = u16le(octets, at.checked_add(10)?)?;
+    if entries == 0 || (size > at && size != crate::octets::place(u32::MAX)) {
+        return None;
+    }
+    Some(at)
+}
+
+/// What a zip is, by the names in its directory.
+fn zip(octets: &[u8]) -> Kind {
+    if let Some(first) = piece(octets, 30, 38) {
+        // ODF and EPUB put their type into a first, stored member.
+        if first.starts_with(b"mimetypeapplication/vnd.oasis.opendocument")
+            || first.starts_with(b"mimetypeapplication/epub+zip")
+        {
+            return Kind::Odf;
+        }
+    }
+    let directory = zip_end(octets)
+        .and_then(|end| {
+            let size = crate::octets::place(u32le(octets, end.checked_add(12)?)?);
+            octets.get(end.checked_sub(size)?..end)
+        })
+        .unwrap_or(octets);
+    let has = |name: &[u8]| find(directory, name).is_some();
+    let has_any_case = |name: &[u8]| {
+        has(name)
+            || find(
+                &some(directory, 0, 1 << 20).to_ascii_lowercase(),
+                &name.to_ascii_lowercase(),
+            )
+            .is_some()
+    };
+    if has(b"AndroidManifest.xml") && has(b"classes.dex") {
+        return Kind::Apk;
+    }
+    if has(b"[Content_Types].xml") {
+        if has(b"AppxManifest.xml") || has(b"AppxBundleManifest.xml") {
+            return Kind::Appx;
+        }
+        if has_any_case(b"vbaProject.bin") || has(b"xl/macrosheets/") {
+            return Kind::OoxmlMacro;
+        }
+        if has(b"word/") || has(b"xl/") || has(b"ppt/") || has(b"_rels/.rels") {
+            return Kind::Ooxml;
+        }
+    }
+    if has(b"META-INF/MANIFEST.MF") && has(b".class") {
+        return Kind::Jar;
+    }
+    if has(b"mimetype") && has(b"META-INF/manifest.xml") {
+        return Kind::Odf;
+    }
+    Kind::Zip
+}
+
+/// Kinds whose signature is more than a fixed string at the beginning.
+fn numbered(octets: &[u8]) -> Option<Kind> {
+    if let [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..] = octets
+        && (rest.starts_with(b"1AY&SY") || rest.starts_with(b"\x17rE8P\x90"))
+    {
+        return Some(Kind::Bzip2);
+    }
+    if let [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] = octets {
+        return Some(Kind::Zstd);
+    }
+    if matches!(octets, [0xc7, 0x71, ..] | [0x71, 0xc7, ..]) && binary_cpio(octets) {
+        return Some(Kind::Cpio);
+    }
+    if matches!(piece(octets, 257, 5), Some(b"ustar")) || old_tar(octets) {
+        return Some(Kind::Tar);
+    }
+    if octets.starts_with(b"\x60\xea")
+        && u16le(octets, 2).is_some_and(|size| (20..=2600).contains(&size))
+        && u8_at(octets, 10).is_some_and(|file_type| file_type <= 4)
+    {
+        return Some(Kind::Arj);
+    }
+    if let Some([b'-', b'l' | b'p', b'h' | b'z' | b'm', _, b'-']) = piece(octets, 2, 5) {
+        return Some(Kind::Lzh);
+    }
+    if piece(octets, 7, 7) == Some(b"**ACE**") {
+        return Some(Kind::Ace);
+    }
+    if u32le(octets, 20) == Some(0xfdc4_a7dc) {
+        return Some(Kind::Zoo);
+    }
+    if lzma(octets) {
+        return Some(Kind::Lzma);
+    }
+    if let Some(b"ftyp") = piece(octets, 4, 4) {
+        return Some(match piece(octets, 8, 4) {
+            Some(b"heic" | b"heix" | b"mif1" | b"avif" | b"msf1") => Kind::Image,
+            Some(b"M4A " | b"M4B ") => Kind::Audio,
+            _ => Kind::Video,
+        });
+    }
+    if let Some(b"moov" | b"mdat" | b"wide") = piece(octets, 4, 4) {
+        return Some(Kind::Video);
+    }
+    if octets.starts_with(b"RIFF") || octets.starts_with(b"RIFX") {
+        return Some(match piece(octets, 8, 4) {
+            Some(b"WAVE" | b"RMID") => Kind::Audio,
+            Some(b"WEBP") => Kind::Image,
+            // An animated cursor is one, too; CVE-2007-0038 was reached by mail.
+            _ => Kind::Video,
+        });
+    }
+    if octets.starts_with(b"FORM") && matches!(piece(octets, 8, 4), Some(b"AIFF" | b"AIFC")) {
+        return Some(Kind::Audio);
+    }
+    if octets.starts_with(b"BM")
+        && u32le(octets, 6) == Some(0)
+        && u32le(octets, 14).is_some_and(|size| size <= 200)
+    {
+        return Some(Kind::Image);
+    }
+    if piece(octets, 40, 4) == Some(b" EMF") && u32le(octets, 0) == Some(1) {
+        return Some(Kind::Image);
+    }
+    if let [0xff, second, third, ..] = octets
+        && second & 0xe6 >= 0xe2
+        && second & 0x18 != 0x08
+        && third & 0xf0 != 0xf0
+        && third & 0xf0 != 0
+        // UTF-16 begins with FF FE; as sound that would be the reserved layer with a strange rate.
+        && *second != 0xfe
+    {
+        return Some(Kind::Audio);
+    }
+    None
+}
+
+/// A tar of before POSIX: no signature, but a sum over its header (tar(5)).
+fn old_tar(octets: &[u8]) -> bool {
+    let Some(header) = piece(octets, 0, 512) else {
+        return false;
+    };
+    if header.first().is_none_or(|first| *first == 0) {
+        return false;
+    }
+    crate::unpack::tar_sum_holds(header)
+}
+
+/// The old cpio in machine words: the sizes in its header must be possible.
+fn binary_cpio(octets: &[u8]) -> bool {
+    let size = match octets.first() {
+        Some(0xc7) => u16le(octets, 20),
+        _ => u16be(octets, 20),
+    };
+    size.is_some_and(|size| (2..=1024).contains(&size))
+}
+
+/// LZMA alone has no signature: properties, a dictionary of a usual size, and a length that is unknown or sane.
+fn lzma(octets: &[u8]) -> bool {
+    let Some(dictionary) = u32le(octets, 1) else {
+        return false;
+    };
+    let usual =
+        dictionary.is_power_of_two() || (dictionary % 3 == 0 && (dictionary / 3).is_power_of_two());
+    octets.first() == Some(&0x5d)
+        && usual
+        && dictionary >= 4096
+        && u8_at(octets, 13) == Some(0)
+        && crate::octets::u64le(octets, 5).is_some_and(|size| size == u64::MAX || size < 1 << 40)
+}
+
+/// Images of disks: their signatures lie far inside.
+fn disk(octets: &[u8]) -> Option<Kind> {
+    // ISO 9660 from sector 16 on; images of raw CDs have sectors of 2352 octets, with 16 or 24 of a head.
+    for at in [0x8001, 0x9311, 0x9319] {
+        if matches!(
+            piece(octets, at, 5),
+            Some(b"CD001" | b"BEA01" | b"NSR02" | b"NSR03")
+        ) {
+            return Some(Kind::Iso);
+        }
+    }
+    if matches!(piece(octets, 1024, 4), Some(b"H+\0\x04" | b"HX\0\x05"))
+        || piece(octets, 512, 8) == Some(b"EFI PART")
+            && holds(some(octets, 0, 1 << 16), b"H+\0\x04")
+    {
+        return Some(Kind::Dmg);
+    }
+    if some(octets, octets.len().saturating_sub(512), 8) == b"conectix" {
+        return Some(Kind::VirtualDisk);
+    }
+    // A disk or a floppy of DOS: a jump, and the mark at the end of its first sector.
+    if matches!(octets, [0xeb, _, 0x90, ..] | [0xe9, ..])
+        && piece(octets, 510, 2) == Some(b"\x55\xaa")
+        && u16le(octets, 11).is_some_and(|size| matches!(size, 512 | 1024 | 2048 | 4096))
+    {
+        return Some(Kind::VirtualDisk);
+    }
+    None
+}

@@ -1,0 +1,303 @@
+//! Kinds told by what a text says. Weaker than a signature: scripts of Windows and batch files have none, and are
+//! told by what only they would say.
+
+use std::borrow::Cow;
+
+use super::Kind;
+use crate::octets::{begins, find, holds, some};
+
+/// How much of a text is looked at.
+const HEAD: usize = 64 << 10;
+
+/// How much is looked at for octets that no text has.
+const SAMPLE: usize = 4096;
+
+pub(super) fn of(octets: &[u8]) -> Kind {
+    let Some(head) = readable(octets) else {
+        return Kind::Unknown;
+    };
+    let lower = head.to_ascii_lowercase();
+    let start = lower.trim_ascii_start();
+    if let Some(interpreter) = start.strip_prefix(b"#!")
+        && interpreter.trim_ascii_start().starts_with(b"/")
+    {
+        return Kind::UnixScript;
+    }
+    if begins(start, b"begin:vcalendar") {
+        return Kind::Calendar;
+    }
+    if begins(start, b"begin:vcard") {
+        return Kind::Vcard;
+    }
+    if let Some(kind) = settings(start) {
+        return kind;
+    }
+    if holds(
+        some(start, 0, 8192),
+        b"(this file must be converted with binhex",
+    ) {
+        return Kind::BinHex;
+    }
+    if is_uuencode_head(start) {
+        return Kind::Uuencode;
+    }
+    if is_message(start) {
+        return Kind::Message;
+    }
+    if let Some(kind) = markup(start) {
+        return kind;
+    }
+    script(start).unwrap_or(Kind::Text)
+}
+
+/// The head of a text as one octet a character; none where it is no text.
+pub(super) fn readable(octets: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let plain = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
+    let wide = |skip: usize, low: usize| -> Cow<'_, [u8]> {
+        let units = some(octets, skip, HEAD.saturating_mul(2)).chunks_exact(2);
+        let narrow = units.map(|pair| match (pair.get(low), pair.get(1 - low)) {
+            (Some(octet), Some(0)) => *octet,
+            _ => b'?',
+        });
+        Cow::Owned(narrow.collect())
+    };
+    match octets {
+        [0xff, 0xfe, ..] => return Some(wide(2, 0)),
+        [0xfe, 0xff, ..] => return Some(wide(2, 1)),
+        [first, 0, second, 0, ..] if first.is_ascii_graphic() && second.is_ascii_graphic() => {
+            return Some(wide(0, 0));
+        }
+        _ => {}
+    }
+    let sample = some(plain, 0, SAMPLE);
+    let strange = sample
+        .iter()
+        .filter(|octet| {
+            **octet < 0x20 && !matches!(octet, b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | 0x08 | 0x1b)
+        })
+        .count();
+    let zero = sample.contains(&0);
+    if zero || strange * 50 > sample.len() {
+        return None;
+    }
+    Some(Cow::Borrowed(some(plain, 0, HEAD)))
+}
+
+/// Files of settings that open something.
+fn settings(start: &[u8]) -> Option<Kind> {
+    let head = some(start, 0, 4096);
+    if section(head, b"[internetshortcut]")
+        || section(head, b"[{000214a0-0000-0000-c000-000000000046}]")
+    {
+        return Some(Kind::UrlShortcut);
+    }
+    if section(head, b"[shell]") && holds(head, b"command=") {
+        return Some(Kind::ShellFile);
+    }
+    if head.starts_with(b"<") {
+        let shell = [
+            b"<librarydescription".as_slice(),
+            b"<searchconnectordescription",
+            b"<persistedquery",
+            b"<pcsettings",
+            b"<msc_consolefile",
+        ];
+        if shell.iter().any(|word| holds(head, word)) {
+            return Some(Kind::ShellFile);
+        }
+    }
+    None
+}
+
+/// Whether a line consists of this section's name.
+fn section(head: &[u8], name: &[u8]) -> bool {
+    head.split(|octet| matches!(octet, b'\n' | b'\r'))
+        .any(|line| line.trim_ascii() == name)
+}
+
+/// Whether its first line begins a uuencoded file.
+fn is_uuencode_head(start: &[u8]) -> bool {
+    let line = start.split(|octet| *octet == b'\n').next().unwrap_or(&[]);
+    uuencode_begin(line).is_some()
+}
+
+/// The name in a line that begins a uuencoded file.
+pub(crate) fn uuencode_begin(line: &[u8]) -> Option<&[u8]> {
+    let rest = line
+        .strip_prefix(b"begin ".as_slice())
+        .or_else(|| line.strip_prefix(b"begin-base64 "))?;
+    let mode_end = rest.iter().position(|octet| *octet == b' ')?;
+    let (mode, name) = rest.split_at_checked(mode_end)?;
+    let octal =
+        (3..=4).contains(&mode.len()) && mode.iter().all(|octet| matches!(octet, b'0'..=b'7'));
+    let name = name.trim_ascii();
+    (octal && !name.is_empty()).then_some(name)
+}
+
+/// Fields that begin a message, and that tell one from a text with a colon in it.
+const FIELDS: &[&[u8]] = &[
+    b"received:",
+    b"return-path:",
+    b"delivered-to:",
+    b"from:",
+    b"to:",
+    b"cc:",
+    b"subject:",
+    b"date:",
+    b"message-id:",
+    b"mime-version:",
+    b"content-type:",
+    b"content-transfer-encoding:",
+    b"content-disposition:",
+    b"x-mailer:",
+    b"reply-to:",
+    b"sender:",
+    b"dkim-signature:",
+    b"authentication-results:",
+];
+
+/// Whether it begins like a message: a field first, and at least two that messages have.
+fn is_message(start: &[u8]) -> bool {
+    let mut found = 0;
+    let lines = start.split(|octet| *octet == b'\n').take(200);
+    for (number, line) in lines.enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if number == 0 && (line.starts_with(b"from ") || line.starts_with(b">from ")) {
+            continue;
+        }
+        if line.is_empty() {
+            break;
+        }
+        if line.starts_with(b" ") || line.starts_with(b"\t") {
+            continue;
+        }
+        let Some(colon) = memchr::memchr(b':', line) else {
+            return false;
+        };
+        if some(line, 0, colon)
+            .iter()
+            .any(|octet| !octet.is_ascii_graphic())
+        {
+            return false;
+        }
+        if FIELDS.iter().any(|field| line.starts_with(field)) {
+            found += 1;
+        }
+    }
+    found >= 2
+}
+
+/// HTML, SVG, XML and what is written in them.
+fn markup(start: &[u8]) -> Option<Kind> {
+    if !start.starts_with(b"<") {
+        return None;
+    }
+    if holds(start, b"<hta:application") {
+        return Some(Kind::WindowsScript);
+    }
+    let script = holds(start, b"<script");
+    if script
+        && (holds(start, b"<job")
+            || holds(start, b"<package")
+            || holds(start, b"<component")
+            || holds(start, b"<scriptlet"))
+        && !holds(start, b"<html")
+    {
+        return Some(Kind::WindowsScript);
+    }
+    let head = some(start, 0, 4096);
+    let svg = find(head, b"<svg");
+    let html = [
+        b"<!doctype html".as_slice(),
+        b"<html",
+        b"<head",
+        b"<body",
+        b"<script",
+        b"<iframe",
+        b"<meta",
+        b"<title",
+        b"<style",
+        b"<table",
+        b"<div",
+        b"<font",
+        b"<center",
+        b"<p>",
+        b"<br",
+        b"<a ",
+        b"<img",
+    ]
+    .iter()
+    .filter_map(|tag| find(head, tag))
+    .min();
+    match (svg, html) {
+        (Some(svg), Some(html)) if html < svg => Some(Kind::Html),
+        (Some(_), _) => Some(Kind::Svg),
+        (None, Some(_)) => Some(Kind::Html),
+        (None, None) if head.starts_with(b"<?xml") || head.starts_with(b"<!doctype") => {
+            Some(Kind::Xml)
+        }
+        (None, None) => None,
+    }
+}
+
+/// Scripts without a signature. One word that only such a script has cause to hold, or two that are frequent there.
+fn script(text: &[u8]) -> Option<Kind> {
+    let count = |words: &[&[u8]]| words.iter().filter(|word| holds(text, word)).count();
+    let strong = count(&[
+        b"wscript.shell",
+        b"scripting.filesystemobject",
+        b"new activexobject(",
+        b"wscript.createobject",
+        b"adodb.stream",
+        b"getobject(\"winmgmts",
+        b"wscript.scriptfullname",
+    ]);
+    if strong >= 1 && count(&[b"createobject", b"activexobject", b"getobject("]) >= 1 {
+        return Some(Kind::WindowsScript);
+    }
+    let shell = count(&[
+        b"invoke-expression",
+        b"iex (",
+        b"iex(",
+        b"new-object net.webclient",
+        b"new-object system.net.webclient",
+        b"invoke-webrequest",
+        b".downloadstring(",
+        b".downloadfile(",
+        b"frombase64string(",
+        b"-encodedcommand",
+        b"[reflection.assembly]::load",
+        b"[system.reflection.assembly]::load",
+        b"set-executionpolicy",
+        b"start-process",
+        b"add-type -typedefinition",
+        b"set-strictmode",
+        b"write-host",
+        b"write-output",
+        b"$env:",
+        b"[cmdletbinding()]",
+        b"get-childitem",
+    ]);
+    if shell >= 2 {
+        return Some(Kind::PowerShell);
+    }
+    let first = text.split(|octet| *octet == b'\n').take(5);
+    let echo = first.map(<[u8]>::trim_ascii).any(|line| {
+        line.starts_with(b"@echo off")
+            || line.starts_with(b"@cmd ")
+            || line.starts_with(b"@powershell")
+    });
+    let batch = count(&[
+        b"%~dp0",
+        b"%comspec%",
+        b"%temp%\\",
+        b"%appdata%\\",
+        b"setlocal enabledelayedexpansion",
+        b"cmd.exe /c",
+        b"goto :eof",
+    ]);
+    if echo || batch >= 2 {
+        return Some(Kind::Batch);
+    }
+    None
+}

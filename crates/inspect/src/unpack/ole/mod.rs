@@ -1,0 +1,364 @@
+//! OLE2 files: what is embedded in documents, the text of their macros, the attachments of Outlook messages.
+//!
+//! The texts of macros come out as members of the type [`VBA`], so that whoever judges content judges them.
+
+mod compound;
+mod vba;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+pub(crate) use compound::{Compound, Stream};
+
+use super::{Member, Sink, Trouble, Unread, inflate};
+use crate::kind::{self, Class, Kind};
+use crate::octets::{name, place, rest, some, u16le, u32le, until_zero, utf16le};
+
+/// The type given to the text of a macro.
+pub(crate) const VBA: &str = "text/x-vba";
+
+/// The type given to a macro sheet of Excel 4, of which only the presence is known.
+pub(crate) const MACRO_SHEET: &str = "application/x-macro-sheet";
+
+/// The type given to the number formats of a workbook, one a line.
+pub(crate) const FORMATS: &str = "text/x-number-formats";
+
+/// Streams of macros larger than this were written to exhaust their readers.
+const MACRO_MAX: usize = 8 << 20;
+
+pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
+    let Some(file) = Compound::open(octets) else {
+        sink.trouble(Trouble::Damaged("its head is none"));
+        return;
+    };
+    let streams = file.streams();
+    let mut macros: Vec<u8> = Vec::new();
+    let mut attachments: BTreeMap<&str, Vec<&Stream>> = BTreeMap::new();
+    for stream in streams {
+        let title = stream.name();
+        if title.starts_with("__substg1.0_") && stream.path.contains("__attach_version1.0_") {
+            attachments.entry(stream.folder()).or_default().push(stream);
+            continue;
+        }
+        if title == "EncryptedPackage" {
+            sink.trouble(Trouble::EncryptedNames);
+        }
+        if !one(&file, stream, &mut macros, sink) {
+            return;
+        }
+    }
+    if !macros.is_empty() {
+        // Together: what runs by itself and what it calls may stand in different modules.
+        sink.produced(&macros);
+        let more = sink.member(Member {
+            names: vec!["macros.bas".to_owned()],
+            types: vec![VBA.to_owned()],
+            octets: Cow::Owned(macros),
+            inner: true,
+            ..Member::default()
+        });
+        if !more {
+            return;
+        }
+    }
+    reminder(&file, sink);
+    for parts in attachments.values() {
+        if !attachment(&file, parts, sink) {
+            return;
+        }
+    }
+}
+
+/// What one stream of a document holds.
+fn one(file: &Compound<'_>, stream: &Stream, macros: &mut Vec<u8>, sink: &mut Sink<'_>) -> bool {
+    let (most, limit) = sink.allowance();
+    let mut content = file.content(stream, crate::octets::place64(most).saturating_add(1));
+    if crate::octets::count(&content) > most {
+        content.truncate(crate::octets::place64(most));
+        sink.reached(limit);
+        return false;
+    }
+    let title = stream.name();
+    match title {
+        "\u{1}Ole10Native" => {
+            sink.produced(&content);
+            return match package(rest(&content, 4)) {
+                Some(member) => sink.member(member),
+                None => inner(sink, "Ole10Native", &content),
+            };
+        }
+        "Package" | "CONTENTS" => {
+            sink.produced(&content);
+            return inner(sink, title, &content);
+        }
+        "PowerPoint Document" => return presentation(&content, sink),
+        "Workbook" | "Book" => return workbook(title, &content, sink),
+        _ => {}
+    }
+    let folder = stream.folder();
+    if folder
+        .split('/')
+        .any(|part| part.eq_ignore_ascii_case("VBA"))
+        && title != "dir"
+        && content.len() <= MACRO_MAX
+    {
+        for text in vba::texts(&content) {
+            if macros.len() < MACRO_MAX {
+                macros.extend_from_slice(&text);
+                macros.push(b'\n');
+            }
+        }
+        return true;
+    }
+    // Anything else that would be something by itself.
+    let kind = kind::of(&content);
+    if matches!(
+        kind.class(),
+        Class::Program | Class::Shortcut | Class::Archive | Class::Disk
+    ) || matches!(
+        kind,
+        Kind::Ole2
+            | Kind::OoxmlMacro
+            | Kind::Ooxml
+            | Kind::Pdf
+            | Kind::WindowsScript
+            | Kind::EncodedScript
+    ) || kind::hidden(&content, Kind::Ole2)
+        .iter()
+        .any(|found| found.kind == Kind::Pe)
+    {
+        sink.produced(&content);
+        return inner(sink, title, &content);
+    }
+    true
+}
+
+fn inner(sink: &mut Sink<'_>, title: &str, content: &[u8]) -> bool {
+    if content.is_empty() {
+        return true;
+    }
+    sink.member(Member {
+        names: vec![title.to_owned()],
+        octets: Cow::Borrowed(content),
+        inner: true,
+        ..Member::default()
+    })
+}
+
+/// What the packager of Windows keeps: a label, a path, another path, the content (as in `Ole10Native`).
+pub(super) fn package(octets: &[u8]) -> Option<Member<'_>> {
+    if u16le(octets, 0)? != 2 {
+        return None;
+    }
+    let mut at = 2;
+    let label = until_zero(some(octets, at, 4096));
+    at += label.len() + 1;
+    let path = until_zero(some(octets, at, 4096));
+    at += path.len() + 1;
+    // A number, then 3 for a file and 1 for a command line that a click would run.
+    let what = u16le(octets, at + 2)?;
+    at += 4;
+    if what == 1 {
+        return Some(Member {
+            names: vec![name(label), "command line.cmd".to_owned()],
+            octets: Cow::Borrowed(path),
+            inner: false,
+            ..Member::default()
+        });
+    }
+    let length = place(u32le(octets, at)?);
+    let second = until_zero(some(octets, at + 4, length.min(4096)));
+    at = at.checked_add(4)?.checked_add(length)?;
+    let size = place(u32le(octets, at)?);
+    let content = some(octets, at.checked_add(4)?, size);
+    let mut names = Vec::new();
+    for found in [label, path, second] {
+        let found = name(found);
+        if !found.is_empty() && !names.contains(&found) {
+            names.push(found);
+        }
+    }
+    // Names in UTF-16 follow the content, and are what Windows shows today.
+    let mut after = rest(octets, at.saturating_add(4).saturating_add(size));
+    for _ in 0..3 {
+        let Some(length) = u32le(after, 0).map(place).filter(|length| *length <= 2048) else {
+            break;
+        };
+        let found = utf16le(some(after, 4, length.saturating_mul(2)));
+        if !found.is_empty() && !names.contains(&found) {
+            names.push(found);
+        }
+        after = rest(after, length.saturating_mul(2).saturating_add(4));
+    }
+    let short = content.len() < size;
+    Some(Member {
+        names,
+        octets: Cow::Borrowed(content),
+        unread: short.then_some(Unread::Damaged),
+        ..Member::default()
+    })
+}
+
+/// Objects in a presentation: records of their own, deflated as a rule (MS-PPT 2.10.34).
+fn presentation(content: &[u8], sink: &mut Sink<'_>) -> bool {
+    const OBJECT: u16 = 0x1011;
+    let mut at = 0;
+    while let (Some(first), Some(kind), Some(length)) = (
+        u16le(content, at),
+        u16le(content, at + 2),
+        u32le(content, at + 4).map(place),
+    ) {
+        let body = some(content, at + 8, length);
+        if kind == OBJECT {
+            let (object, unread) = if first >> 4 == 1 {
+                sink.unpack(&mut inflate::zlib(rest(body, 4)), None)
+            } else {
+                (body.to_vec(), None)
+            };
+            let more = sink.member(Member {
+                names: vec!["object".to_owned()],
+                octets: Cow::Owned(object),
+                unread,
+                inner: true,
+                ..Member::default()
+            });
+            if !more {
+                return false;
+            }
+        }
+        // A container's records follow its head.
+        at += if first & 0x0f == 0x0f {
+            8
+        } else {
+            length.saturating_add(8)
+        };
+        if at >= content.len() {
+            break;
+        }
+    }
+    true
+}
+
+/// What a workbook lists before its first sheet begins: number formats, and sheets of Excel 4 macros (FORMAT,
+/// BOUNDSHEET; MS-XLS 2.4.126, 2.4.28).
+fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
+    let mut at = 0;
+    let mut formats = Vec::new();
+    let mut sheet = false;
+    while let (Some(record), Some(length)) = (u16le(content, at), u16le(content, at + 2)) {
+        let body = some(content, at + 4, usize::from(length));
+        match record {
+            0x85 => sheet |= body.get(5) == Some(&1),
+            0x41e if formats.len() < 1 << 20 => {
+                // Letters of one octet or of two.
+                let text = rest(body, 5);
+                if body.get(4) == Some(&1) {
+                    formats.extend_from_slice(utf16le(text).as_bytes());
+                } else {
+                    formats.extend_from_slice(text);
+                }
+                formats.push(b'\n');
+            }
+            0x0a => break,
+            _ => {}
+        }
+        at += 4 + usize::from(length);
+    }
+    let mut give = |kind: &str, octets: Vec<u8>| {
+        sink.produced(&octets);
+        sink.member(Member {
+            names: vec![title.to_owned()],
+            types: vec![kind.to_owned()],
+            octets: Cow::Owned(octets),
+            inner: true,
+            ..Member::default()
+        })
+    };
+    (!sheet || give(MACRO_SHEET, Vec::new())) && (formats.is_empty() || give(FORMATS, formats))
+}
+
+/// The sound of a reminder in an Outlook message: a property with a name, which a table maps to a number.
+fn reminder(file: &Compound<'_>, sink: &mut Sink<'_>) {
+    let named = file
+        .streams()
+        .iter()
+        .filter(|stream| stream.path.contains("__nameid_version1.0/"))
+        .any(|stream| crate::octets::holds(&file.content(stream, 1 << 16), b"\x1f\x85\0\0"));
+    if !named {
+        return;
+    }
+    for stream in file.streams() {
+        let tag = stream.name().to_ascii_uppercase();
+        if !tag.starts_with("__SUBSTG1.0_8") {
+            continue;
+        }
+        let octets = file.content(stream, 2048);
+        let text = if tag.ends_with("001F") {
+            utf16le(&octets)
+        } else if tag.ends_with("001E") {
+            name(until_zero(&octets))
+        } else {
+            continue;
+        };
+        if text.starts_with("\\\\") {
+            let more = sink.member(Member {
+                names: vec!["reminder".to_owned()],
+                types: vec![super::REMINDER.to_owned()],
+                octets: Cow::Owned(text.into_bytes()),
+                inner: true,
+                ..Member::default()
+            });
+            if !more {
+                return;
+            }
+        }
+    }
+}
+
+/// An attachment of an Outlook message: its properties are streams (MS-OXMSG 2.2.2).
+fn attachment(file: &Compound<'_>, parts: &[&Stream], sink: &mut Sink<'_>) -> bool {
+    let mut member = Member::default();
+    let mut data = None;
+    for part in parts {
+        let Some(tag) = part.name().strip_prefix("__substg1.0_") else {
+            continue;
+        };
+        let tag = tag.to_ascii_uppercase();
+        let wide = tag.ends_with("001F");
+        let text = || {
+            let octets = file.content(part, 8192);
+            if wide {
+                utf16le(&octets)
+            } else {
+                name(until_zero(&octets))
+            }
+        };
+        match tag.get(..4) {
+            Some("3707") => member.names.insert(0, text()),
+            Some("3704" | "3001") => {
+                let found = text();
+                if !member.names.contains(&found) {
+                    member.names.push(found);
+                }
+            }
+            Some("370E") => member.types.push(text().to_ascii_lowercase()),
+            Some("3701") => data = Some(*part),
+            _ => {}
+        }
+    }
+    let Some(part) = data else {
+        return true;
+    };
+    let (most, limit) = sink.allowance();
+    let mut content = file.content(part, crate::octets::place64(most).saturating_add(1));
+    if crate::octets::count(&content) > most {
+        content.truncate(crate::octets::place64(most));
+        member.unread = Some(sink.reached(limit));
+    }
+    sink.produced(&content);
+    member.octets = Cow::Owned(content);
+    sink.member(member)
+}
+
+#[cfg(test)]
+mod tests;

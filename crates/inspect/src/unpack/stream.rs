@@ -1,0 +1,246 @@
+//! One file in one stream: gzip, xz, bzip2, Zstandard, LZMA; and what DOS, the Macintosh and Usenet had.
+
+use std::borrow::Cow;
+
+use super::{Member, Sink, Trouble, Unread, inflate};
+use crate::kind::{self, Kind};
+use crate::octets::{name, place, rest, some, u8_at, u16be, u16le, u32be, u32le, until_zero};
+
+/// gzip: the head of its first member may name the file (RFC 1952). Further members go on where it ends.
+pub(super) fn gzip(octets: &[u8], sink: &mut Sink<'_>) {
+    let names = gzip_name(octets).into_iter().collect();
+    let mut decoder = flate2::read::MultiGzDecoder::new(octets);
+    let (unpacked, unread) = sink.unpack(&mut decoder, None);
+    give(sink, names, unpacked, unread);
+}
+
+fn gzip_name(octets: &[u8]) -> Option<String> {
+    let flags = u8_at(octets, 3)?;
+    if flags & 8 == 0 {
+        return None;
+    }
+    let mut at = 10;
+    if flags & 4 != 0 {
+        at += usize::from(u16le(octets, at)?) + 2;
+    }
+    Some(name(until_zero(some(octets, at, 4096))))
+}
+
+/// The others.
+pub(super) fn squeezed(octets: &[u8], kind: Kind, sink: &mut Sink<'_>) {
+    let (most, _) = sink.allowance();
+    let decoder = match kind {
+        Kind::Xz => Ok(inflate::xz(octets)),
+        Kind::Bzip2 => Ok(inflate::bzip2(octets)),
+        Kind::Zstd => Ok(inflate::zstd(octets)),
+        Kind::Lzip => Ok(inflate::lzip(octets)),
+        _ => inflate::lzma_alone(octets, most),
+    };
+    let Ok(mut decoder) = decoder else {
+        sink.trouble(Trouble::Damaged("it has no proper head"));
+        return;
+    };
+    let (unpacked, unread) = sink.unpack(&mut decoder, None);
+    give(sink, Vec::new(), unpacked, unread);
+}
+
+fn give(sink: &mut Sink<'_>, names: Vec<String>, octets: Vec<u8>, unread: Option<Unread>) {
+    sink.member(Member {
+        names,
+        octets: Cow::Owned(octets),
+        unread,
+        ..Member::default()
+    });
+}
+
+/// COMPRESS.EXE: eight flags, then a literal or a place in a window of 4 KiB each.
+pub(super) fn szdd(octets: &[u8], sink: &mut Sink<'_>) {
+    let (start, length) = if octets.starts_with(b"SZDD") {
+        (14, u32le(octets, 10))
+    } else if octets.starts_with(b"SZ ") {
+        (12, u32le(octets, 8))
+    } else {
+        sink.trouble(Trouble::NotUnpacked);
+        return;
+    };
+    let (most, limit) = sink.allowance();
+    let most = place(u32::try_from(most).unwrap_or(u32::MAX));
+    let mut window = [b' '; 4096];
+    let mut at = 4096 - 16_usize;
+    let mut unpacked = Vec::new();
+    let mut input = rest(octets, start).iter().copied();
+    let mut put = |octet: u8, window: &mut [u8; 4096], unpacked: &mut Vec<u8>| {
+        if let Some(slot) = window.get_mut(at) {
+            *slot = octet;
+        }
+        at = (at + 1) % 4096;
+        unpacked.push(octet);
+    };
+    'all: while let Some(flags) = input.next() {
+        for bit in 0..8 {
+            if unpacked.len() >= most {
+                break 'all;
+            }
+            if flags & (1 << bit) != 0 {
+                let Some(literal) = input.next() else {
+                    break 'all;
+                };
+                put(literal, &mut window, &mut unpacked);
+                continue;
+            }
+            let (Some(low), Some(high)) = (input.next(), input.next()) else {
+                break 'all;
+            };
+            let from = usize::from(low) | (usize::from(high & 0xf0) << 4);
+            let count = usize::from(high & 0x0f) + 3;
+            for step in 0..count {
+                let octet = window.get((from + step) % 4096).copied().unwrap_or(0);
+                put(octet, &mut window, &mut unpacked);
+            }
+        }
+    }
+    let unread = if unpacked.len() >= most {
+        unpacked.truncate(most);
+        Some(sink.reached(limit))
+    } else if length
+        .map(place)
+        .is_some_and(|length| length > unpacked.len())
+    {
+        Some(Unread::Damaged)
+    } else {
+        None
+    };
+    sink.produced(&unpacked);
+    give(sink, Vec::new(), unpacked, unread);
+}
+
+/// `BinHex` 4.0 (RFC 1741): six bits a character, runs, then a name and two forks.
+pub(super) fn binhex(octets: &[u8], sink: &mut Sink<'_>) {
+    const ALPHABET: &[u8; 64] =
+        b"!\"#$%&'()*+,-012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr";
+    let Some(start) = crate::octets::find(&octets.to_ascii_lowercase(), b"binhex") else {
+        return;
+    };
+    let Some(colon) = memchr::memchr(b':', rest(octets, start)) else {
+        sink.trouble(Trouble::Damaged("it has no content"));
+        return;
+    };
+    let mut packed = Vec::new();
+    let (mut bits, mut held) = (0_u32, 0_u32);
+    for octet in rest(octets, start + colon + 1) {
+        if octet.is_ascii_whitespace() {
+            continue;
+        }
+        let Some(value) = ALPHABET.iter().position(|letter| letter == octet) else {
+            break;
+        };
+        bits = (bits << 6) | u32::try_from(value).unwrap_or(0);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            packed.push(u8::try_from((bits >> held) & 0xff).unwrap_or(0));
+        }
+    }
+    let (most, limit) = sink.allowance();
+    let most = place(u32::try_from(most).unwrap_or(u32::MAX));
+    let mut plain: Vec<u8> = Vec::new();
+    let mut input = packed.iter().copied();
+    while let Some(octet) = input.next() {
+        if plain.len() >= most {
+            break;
+        }
+        if octet != 0x90 {
+            plain.push(octet);
+            continue;
+        }
+        match input.next() {
+            Some(0) => plain.push(0x90),
+            Some(count) => {
+                let last = plain.last().copied().unwrap_or(0);
+                plain.extend(std::iter::repeat_n(last, usize::from(count) - 1));
+            }
+            None => break,
+        }
+    }
+    let over = plain.len() >= most;
+    plain.truncate(most);
+    sink.produced(&plain);
+    let length = usize::from(u8_at(&plain, 0).unwrap_or(0));
+    let title = name(some(&plain, 1, length));
+    // The name, a zero, type, creator, flags, both lengths, a sum.
+    let info = length + 2;
+    let length = u32be(&plain, info + 10).map_or(0, place);
+    let resource = u32be(&plain, info + 14).map_or(0, place);
+    let body = info + 20;
+    let unread = if over {
+        Some(sink.reached(limit))
+    } else {
+        (plain.len() < body.saturating_add(length)).then_some(Unread::Damaged)
+    };
+    give(
+        sink,
+        vec![title.clone()],
+        some(&plain, body, length).to_vec(),
+        unread,
+    );
+    if resource > 0 && u16be(&plain, body.saturating_add(length)).is_some() {
+        let fork = some(
+            &plain,
+            body.saturating_add(length).saturating_add(2),
+            resource,
+        );
+        give(sink, vec![title], fork.to_vec(), None);
+    }
+}
+
+/// uuencode, of any number of files one after another.
+pub(super) fn uuencode(octets: &[u8], sink: &mut Sink<'_>) {
+    let mut lines = octets.split(|octet| *octet == b'\n');
+    while let Some(line) = lines.next() {
+        let Some(title) = kind::uuencode_begin(line) else {
+            continue;
+        };
+        let base64 = line.starts_with(b"begin-base64");
+        let mut unpacked = Vec::new();
+        let mut ended = false;
+        for line in lines.by_ref() {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line == b"end" || line.starts_with(b"====") {
+                ended = true;
+                break;
+            }
+            if base64 {
+                unpacked.extend(super::html::base64(line));
+            } else {
+                uu_line(line, &mut unpacked);
+            }
+        }
+        sink.produced(&unpacked);
+        let unread = (!ended).then_some(Unread::Damaged);
+        give(sink, vec![name(title)], unpacked, unread);
+        if sink.stopped {
+            return;
+        }
+    }
+}
+
+/// One line: its length, then six bits a character.
+fn uu_line(line: &[u8], unpacked: &mut Vec<u8>) {
+    let Some((first, packed)) = line.split_first() else {
+        return;
+    };
+    let value = |octet: u8| u32::from(octet.wrapping_sub(0x20) & 0x3f);
+    let mut left = usize::from(first.wrapping_sub(0x20) & 0x3f);
+    for group in packed.chunks(4) {
+        let bits = (0..4).fold(0_u32, |bits, at| {
+            (bits << 6) | value(group.get(at).copied().unwrap_or(0x20))
+        });
+        let three = bits.to_be_bytes();
+        let count = left.min(3);
+        unpacked.extend_from_slice(some(&three, 1, count));
+        left -= count;
+        if left == 0 {
+            break;
+        }
+    }
+}
