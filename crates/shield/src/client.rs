@@ -388,6 +388,10 @@ impl Client {
         };
         let veto = self.shared.veto(&line)?;
         let fields = [("rule", json!(veto.rule)), ("family", json!("patch"))];
+        if !veto.refuses {
+            self.log("monitored", &fields);
+            return None;
+        }
         self.log("refused", &fields);
         self.say(&veto.reply.with(&format!("(reference {})", self.trace)));
         let too_many = self.session.refused_by_caller();

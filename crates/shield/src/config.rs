@@ -11,6 +11,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
+use crate::patches::Source;
 use crate::tls::{self, TlsError};
 
 /// What the file says, checked.
@@ -25,6 +26,8 @@ pub struct Config {
     pub(crate) listeners: Vec<ListenerFile>,
     pub(crate) backends: Vec<BackendFile>,
     pub(crate) policy: Policy,
+    /// Where the site's own bundle of rules lies.
+    pub(crate) patches: Option<Source>,
 }
 
 /// Why a configuration is refused.
@@ -55,6 +58,10 @@ struct File {
     spool: Option<PathBuf>,
     #[serde(default)]
     metrics: Option<SocketAddr>,
+    #[serde(default)]
+    bundle: Option<PathBuf>,
+    #[serde(default)]
+    bundle_signers: Option<PathBuf>,
     #[serde(default)]
     limits: LimitsFile,
     listener: Vec<ListenerFile>,
@@ -408,6 +415,11 @@ impl Config {
         for exception in file.exception {
             exceptions.push(exception.check(&file.listener)?);
         }
+        let patches = match (file.bundle, file.bundle_signers) {
+            (Some(bundle), Some(signers)) => Some(Source { bundle, signers }),
+            (None, None) => None,
+            _ => return wrong("bundle and bundle_signers belong together".to_owned()),
+        };
         Ok(Self {
             name: file.name,
             spool: file.spool.unwrap_or_else(std::env::temp_dir),
@@ -416,6 +428,7 @@ impl Config {
             listeners: file.listener,
             backends: file.backend,
             policy: Policy { exceptions },
+            patches,
         })
     }
 }

@@ -22,8 +22,10 @@ mod log;
 mod metrics;
 #[allow(dead_code, reason = "the content hook that calls it follows")]
 mod outbreak;
+mod patches;
 mod server;
 mod spool;
+mod status;
 mod stream;
 mod systemd;
 mod tls;

@@ -1,13 +1,15 @@
-//! Counters over HTTP, for Prometheus. Entry: [`serve`]. Answers every request alike, reads no more of it than its
-//! end, and knows no other page.
+//! Counters over HTTP, for Prometheus, and the state at `/status`. Entry: [`serve`]. Reads no more of a request than
+//! its end, and answers every other one by the counters.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::server::Shared;
+use crate::status::status;
 
 /// Octets of a request that are read.
 const LONGEST: usize = 8 << 10;
@@ -39,10 +41,17 @@ async fn answer(mut stream: TcpStream, shared: &Shared) {
             _ => return,
         }
     }
-    let backends: Vec<_> = shared.backends.states().collect();
-    let body = shared.counters.render(&backends, shared.log.dropped());
+    let now = Timestamp::now();
+    let (kind, body) = if request.starts_with(b"GET /status ") {
+        ("application/json", status(shared, now).to_string())
+    } else {
+        let backends: Vec<_> = shared.backends.states().collect();
+        let mut body = shared.counters.render(&backends, shared.log.dropped());
+        body.push_str(&shared.patches.render(now));
+        ("text/plain; version=0.0.4", body)
+    };
     let text = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\
+        "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n{body}",
         body.len()
     );

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -23,9 +23,10 @@ use crate::client::Client;
 use crate::config::{Config, ConfigError, Kind, LimitsFile, ListenerFile};
 use crate::counters::Counters;
 use crate::log::Log;
+use crate::patches::{self, Patches};
 use crate::systemd::Sockets;
 use crate::tls::{self, TlsError};
-use crate::veto::{CommandLine, CommandVeto, Veto};
+use crate::veto::{CommandLine, CommandVeto as _, Veto};
 use crate::{metrics, systemd};
 
 /// How often each backend is asked whether it answers.
@@ -47,6 +48,9 @@ pub enum RunError {
     /// The runtime or its signals.
     #[error("cannot start")]
     Start(#[source] io::Error),
+    /// The rules that come with the program.
+    #[error("cannot use the built-in rules")]
+    Rules(#[source] mailkeep_inspect::rules::BundleError),
     /// Certificates, which were well when the configuration was read.
     #[error("cannot use the certificates")]
     Tls(#[from] TlsError),
@@ -62,8 +66,9 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) log: Log,
     reloadable: RwLock<Reloadable>,
-    /// Who may speak against single commands.
-    veto: RwLock<Option<Arc<dyn CommandVeto>>>,
+    /// Rules for single holes.
+    pub(crate) patches: Patches,
+    stopping: AtomicBool,
     /// How many sessions each client has.
     clients: Mutex<HashMap<IpAddr, u32>>,
     /// Begins every trace id of this run.
@@ -112,8 +117,18 @@ impl Shared {
 
     /// What the rules for single holes say against a command.
     pub(crate) fn veto(&self, line: &CommandLine<'_>) -> Option<Veto> {
-        let veto = self.veto.read().unwrap_or_else(PoisonError::into_inner);
-        veto.as_ref()?.veto(line)
+        self.patches.veto(line)
+    }
+
+    /// Whether a rule of the inspection of messages refuses, whoever the mail is from and for.
+    #[expect(clippy::unused_self, reason = "the inspection is not asked yet")]
+    pub(crate) fn refuses_content(&self, _rule: &str) -> bool {
+        false
+    }
+
+    /// Whether it is going out of service.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// A new trace id: unique among the runs of one machine.
@@ -152,6 +167,8 @@ impl Shared {
                     .write()
                     .unwrap_or_else(PoisonError::into_inner) = reloadable;
                 self.backends.drain(&config.backends);
+                self.patches.set_source(config.patches.clone());
+                patches::load(self);
                 let waits = running.differs(&config);
                 self.log
                     .line("reloaded", &[("waits_for_restart", json!(waits))]);
@@ -251,11 +268,18 @@ async fn serve(path: &Path, config: Config, log: Log) -> Result<(), RunError> {
         counters: Counters::default(),
         log,
         reloadable: RwLock::new(Reloadable::of(&config)?),
-        veto: RwLock::new(None),
+        patches: Patches::new(&config.name, Timestamp::now()).map_err(RunError::Rules)?,
+        stopping: AtomicBool::new(false),
         clients: Mutex::new(HashMap::new()),
         run: started.unsigned_abs(),
         traces: AtomicU64::new(0),
     });
+    shared.patches.set_source(config.patches.clone());
+    if config.patches.is_none() {
+        shared.log.line("bundle-loaded", &shared.patches.fields());
+    }
+    patches::load(&shared);
+    tokio::spawn(patches::watch(Arc::clone(&shared)));
     let mut sockets = Sockets::from_environment().map_err(RunError::Start)?;
     let mut listeners = Vec::new();
     for file in &config.listeners {
@@ -334,6 +358,7 @@ async fn serve(path: &Path, config: Config, log: Log) -> Result<(), RunError> {
         }
     }
     systemd::notify("STOPPING=1");
+    shared.stopping.store(true, Ordering::Relaxed);
     shared.log.line(
         "draining",
         &[("sessions", json!(shared.counters.open.value()))],

@@ -33,6 +33,8 @@ pub(crate) struct Veto {
     pub(crate) rule: String,
     /// What the client is told.
     pub(crate) reply: Reply,
+    /// Whether it is refused; else it is only told of, and goes on.
+    pub(crate) refuses: bool,
     /// Whether the connection ends by that.
     pub(crate) closes: bool,
 }

@@ -1,0 +1,445 @@
+//! Virtual patches: the bundle in force, how it comes into force, and what its rules did.
+//!
+//! Entry: [`Patches`]. Without a bundle of a site's own, the one that comes with the program is in force. A bundle that
+//! is refused changes nothing. One that expires while it is in force stays so, and that is told: whoever asks must not
+//! count on it.
+//!
+//! # Security
+//!
+//! A bundle says what is refused, so that whoever writes one can stop mail. It counts only with a signature by one
+//! of those in `bundle_signers`; that file, and the configuration that names it, must be nobody else's to write.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use mailkeep_inspect::rules::{
+    AllowedSigners, Bundle, BundleError, Compiled, Held, MAX_BYTES, PatchRule, Signer, admit,
+    builtin,
+};
+use mailkeep_inspect::{Reason, Verdict};
+use mailkeep_wire::{EnhancedCode, Reply};
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::server::Shared;
+use crate::veto::{CommandLine, CommandVeto, Veto};
+
+/// How often a bundle's files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Octets of a signature or a list of signers.
+const MAX_TEXT: usize = 1 << 20;
+
+/// Where a site's own bundle lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// The bundle; its signature lies beside it, with `.sig` behind the name.
+    pub(crate) bundle: PathBuf,
+    /// Who may sign it.
+    pub(crate) signers: PathBuf,
+}
+
+/// Why a bundle did not come into force.
+#[derive(Debug, Error)]
+pub(crate) enum Refused {
+    /// A file.
+    #[error("cannot read {}", .0.display())]
+    Read(PathBuf, #[source] std::io::Error),
+    /// The bundle.
+    #[error("the bundle {} is not taken", .0.display())]
+    Bundle(PathBuf, #[source] BundleError),
+}
+
+impl Refused {
+    /// The stable name.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Read(..) => "read",
+            Self::Bundle(_, error) => error.kind(),
+        }
+    }
+
+    fn chain(&self) -> String {
+        let mut words = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            words.push_str(": ");
+            words.push_str(&error.to_string());
+            source = error.source();
+        }
+        words
+    }
+}
+
+/// What is in force.
+#[derive(Debug)]
+pub(crate) struct InForce {
+    /// The bundle.
+    pub(crate) bundle: Bundle,
+    /// Its signatures.
+    pub(crate) compiled: Compiled,
+    /// Who signed it; nobody: it came with the program.
+    pub(crate) signer: Option<Signer>,
+    text: Vec<u8>,
+    since: Timestamp,
+}
+
+/// The bundle in force, and what its rules did.
+#[derive(Debug)]
+pub(crate) struct Patches {
+    shield: String,
+    /// Where a site's own bundle lies.
+    source: RwLock<Option<Source>>,
+    in_force: RwLock<Arc<InForce>>,
+    /// By rule: refused, and only told.
+    counts: Mutex<BTreeMap<String, (u64, u64)>>,
+    loads: Mutex<Loads>,
+}
+
+#[derive(Debug, Default)]
+struct Loads {
+    loaded: u64,
+    refused: u64,
+    /// When, what kind, and in words.
+    last_refused: Option<(Timestamp, &'static str, String)>,
+    told_expired: bool,
+}
+
+/// Times and sizes of a bundle's files, to see that they changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stamp(Vec<Option<(SystemTime, u64)>>);
+
+impl Stamp {
+    /// As they are now.
+    pub(crate) fn of(source: &Source) -> Self {
+        let signature = signature_of(&source.bundle);
+        let files = [&source.bundle, &signature, &source.signers];
+        let stamps = files.into_iter().map(|path| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((found.modified().ok()?, found.len()))
+        });
+        Self(stamps.collect())
+    }
+}
+
+impl Patches {
+    /// The rules that come with the program.
+    ///
+    /// # Errors
+    /// Never; a test of theirs holds them to that.
+    pub(crate) fn new(shield: &str, now: Timestamp) -> Result<Self, BundleError> {
+        let bundle = builtin()?;
+        let compiled = Compiled::new(&bundle)?;
+        Ok(Self {
+            shield: shield.to_owned(),
+            source: RwLock::new(None),
+            in_force: RwLock::new(Arc::new(InForce {
+                bundle,
+                compiled,
+                signer: None,
+                text: Vec::new(),
+                since: now,
+            })),
+            counts: Mutex::new(BTreeMap::new()),
+            loads: Mutex::new(Loads::default()),
+        })
+    }
+
+    /// What is in force now.
+    pub(crate) fn in_force(&self) -> Arc<InForce> {
+        let held = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&held)
+    }
+
+    /// Where a site's own bundle lies from now on.
+    pub(crate) fn set_source(&self, source: Option<Source>) {
+        *self.source.write().unwrap_or_else(PoisonError::into_inner) = source;
+    }
+
+    /// Where a site's own bundle lies.
+    pub(crate) fn source(&self) -> Option<Source> {
+        let source = self.source.read();
+        source.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Brings a site's own bundle into force; if it is refused, what was stays. `true`: it is another than before.
+    pub(crate) fn load(&self, source: &Source, now: Timestamp) -> Result<bool, Refused> {
+        let loaded = self.admitted(source, now);
+        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        match loaded {
+            Ok(Some(fresh)) => {
+                loads.loaded += 1;
+                loads.told_expired = false;
+                loads.last_refused = None;
+                let mut held = self
+                    .in_force
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner);
+                *held = Arc::new(fresh);
+                Ok(true)
+            }
+            Ok(None) => {
+                loads.last_refused = None;
+                Ok(false)
+            }
+            Err(refused) => {
+                loads.refused += 1;
+                loads.last_refused = Some((now, refused.kind(), refused.chain()));
+                Err(refused)
+            }
+        }
+    }
+
+    /// What these files hold; nothing where it is in force already.
+    fn admitted(&self, source: &Source, now: Timestamp) -> Result<Option<InForce>, Refused> {
+        let text = read(&source.bundle, MAX_BYTES)?;
+        let signature = read(&signature_of(&source.bundle), MAX_TEXT)?;
+        let signers = read(&source.signers, MAX_TEXT)?;
+        let (signers, _) = AllowedSigners::read(&String::from_utf8_lossy(&signers));
+        let before = self.in_force();
+        let held = before.signer.as_ref().map(|_| Held {
+            id: before.bundle.id.clone(),
+            version: before.bundle.version,
+            made: before.bundle.made,
+            text: before.text.clone(),
+        });
+        let admitted = admit(
+            &text,
+            &signature,
+            &signers,
+            Some(&self.shield),
+            held.as_ref(),
+            now,
+        )
+        .map_err(|error| Refused::Bundle(source.bundle.clone(), error))?;
+        if before.signer.is_some() && before.text == text {
+            return Ok(None);
+        }
+        Ok(Some(InForce {
+            bundle: admitted.bundle,
+            compiled: admitted.compiled,
+            signer: Some(admitted.signer),
+            text,
+            since: now,
+        }))
+    }
+
+    /// Whether the bundle in force has expired since this was asked last.
+    pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
+        let held = self.in_force();
+        let expired = held.signer.is_some() && held.bundle.expires <= now;
+        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        expired && !std::mem::replace(&mut loads.told_expired, expired)
+    }
+
+    /// What is told of the bundle in force when it comes into force.
+    pub(crate) fn fields(&self) -> Vec<(&'static str, Value)> {
+        let held = self.in_force();
+        let signer = held.signer.as_ref();
+        vec![
+            ("bundle", json!(held.bundle.id)),
+            ("version", json!(held.bundle.version)),
+            ("made", json!(held.bundle.made)),
+            ("expires", json!(held.bundle.expires)),
+            ("signer", json!(signer.map(|signer| &signer.principal))),
+            ("key", json!(signer.map(|signer| &signer.key))),
+            ("rules", json!(held.bundle.in_force().count())),
+            ("signatures", json!(held.compiled.count())),
+        ]
+    }
+
+    /// Counts what a rule said.
+    pub(crate) fn count(&self, reason: &Reason) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (refused, told) = counts.entry(reason.rule.to_string()).or_default();
+        if reason.verdict == Verdict::Accept {
+            *told += 1;
+        } else {
+            *refused += 1;
+        }
+    }
+
+    /// The state, for `mailkeep` and for people. `refuses` tells of a rule of the shield's own, by name, whether it
+    /// refuses everywhere.
+    pub(crate) fn status(&self, now: Timestamp, refuses: impl Fn(&str) -> bool) -> Value {
+        let held = self.in_force();
+        let (mut enforced, mut monitored) = (Vec::new(), Vec::new());
+        for rule in held.bundle.in_force() {
+            if is_effective(rule, &refuses) {
+                let holes: Vec<&String> = rule.cves.iter().chain(&rule.aliases).collect();
+                enforced.push(json!({
+                    "rule": rule.name,
+                    "holes": holes,
+                    "packages": rule.packages,
+                }));
+            } else if !rule.is_patch_only() {
+                monitored.push(rule.name.as_str());
+            }
+        }
+        let loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = loads.last_refused.as_ref();
+        let signer = held.signer.as_ref();
+        json!({
+            "id": held.bundle.id,
+            "version": held.bundle.version,
+            "made": held.bundle.made,
+            "expires": held.bundle.expires,
+            "expired": held.bundle.expires <= now,
+            "age_seconds": now.as_second() - held.bundle.made.as_second(),
+            "since": held.since,
+            "built_in": signer.is_none(),
+            "signer": signer.map(|signer| &signer.principal),
+            "key": signer.map(|signer| &signer.key),
+            "enforced": enforced,
+            "monitored": monitored,
+            "refused": refused.map(|(at, kind, why)| json!({ "at": at, "kind": kind, "why": why })),
+        })
+    }
+
+    /// Counters in the Prometheus text form.
+    pub(crate) fn render(&self, now: Timestamp) -> String {
+        let mut text = String::new();
+        let held = self.in_force();
+        let loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = now.as_second() - held.bundle.made.as_second();
+        let left = held.bundle.expires.as_second() - now.as_second();
+        for (name, kind, help, value) in [
+            (
+                "bundle_age_seconds",
+                "gauge",
+                "Seconds since the bundle in force was made.",
+                age,
+            ),
+            (
+                "bundle_expires_seconds",
+                "gauge",
+                "Seconds until it expires.",
+                left,
+            ),
+            (
+                "bundle_rules",
+                "gauge",
+                "Rules in force.",
+                i64::try_from(held.bundle.in_force().count()).unwrap_or(i64::MAX),
+            ),
+            (
+                "bundle_loads_total",
+                "counter",
+                "Bundles that came into force.",
+                loads.loaded.cast_signed(),
+            ),
+            (
+                "bundle_refusals_total",
+                "counter",
+                "Bundles that were refused.",
+                loads.refused.cast_signed(),
+            ),
+        ] {
+            writeln!(text, "# HELP mailkeep_shield_{name} {help}").ok();
+            writeln!(text, "# TYPE mailkeep_shield_{name} {kind}").ok();
+            writeln!(text, "mailkeep_shield_{name} {value}").ok();
+        }
+        let name = "mailkeep_shield_patch_total";
+        writeln!(text, "# HELP {name} How often each virtual patch applied.").ok();
+        writeln!(text, "# TYPE {name} counter").ok();
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        for (rule, (refused, monitored)) in &*counts {
+            for (action, value) in [("refuse", refused), ("monitor", monitored)] {
+                writeln!(
+                    text,
+                    "{name}{{rule=\"{rule}\",action=\"{action}\"}} {value}"
+                )
+                .ok();
+            }
+        }
+        text
+    }
+}
+
+/// Whether a rule in force closes its hole: by its own condition, by what the shield is, or by rules of the shield that
+/// all refuse.
+fn is_effective(rule: &PatchRule, refuses: impl Fn(&str) -> bool) -> bool {
+    use mailkeep_inspect::rules::Closes;
+    rule.is_enforced()
+        && (rule.is_signature()
+            || rule.by.iter().all(|name| refuses(name))
+                && (!rule.by.is_empty() || rule.closes.contains(&Closes::Design)))
+}
+
+impl CommandVeto for Patches {
+    fn veto(&self, line: &CommandLine<'_>) -> Option<Veto> {
+        let held = self.in_force();
+        let reasons = held.compiled.command(line.line);
+        for reason in &reasons {
+            self.count(reason);
+        }
+        let strongest = reasons.into_iter().max_by_key(|reason| reason.verdict)?;
+        Some(Veto {
+            reply: Reply::new(550, EnhancedCode::new(5, 7, 1), &strongest.text),
+            refuses: strongest.verdict != Verdict::Accept,
+            rule: strongest.rule.into_owned(),
+            closes: false,
+        })
+    }
+}
+
+/// Brings the site's own bundle into force, where there is one, and tells of it.
+pub(crate) fn load(shared: &Shared) {
+    let Some(source) = shared.patches.source() else {
+        return;
+    };
+    match shared.patches.load(&source, Timestamp::now()) {
+        Ok(true) => shared.log.line("bundle-loaded", &shared.patches.fields()),
+        Ok(false) => {}
+        Err(refused) => {
+            let fields = [
+                ("why", json!(refused.kind())),
+                ("what", json!(refused.chain())),
+                ("in_force", json!(shared.patches.in_force().bundle.id)),
+            ];
+            shared.log.line("bundle-refused", &fields);
+        }
+    }
+}
+
+/// Looks whether the bundle's files changed, and brings them into force once they have come to rest: a bundle and its
+/// signature are two files.
+pub(crate) async fn watch(shared: Arc<Shared>) {
+    let stamp = |shared: &Shared| shared.patches.source().map(|source| Stamp::of(&source));
+    let mut taken = stamp(&shared);
+    let mut before = taken.clone();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let found = stamp(&shared);
+        if found != taken && found == before {
+            taken.clone_from(&found);
+            let shared = Arc::clone(&shared);
+            tokio::task::spawn_blocking(move || load(&shared))
+                .await
+                .ok();
+        }
+        before = found;
+        if shared.patches.has_expired(Timestamp::now()) {
+            shared.log.line("bundle-expired", &shared.patches.fields());
+        }
+    }
+}
+
+fn signature_of(bundle: &Path) -> PathBuf {
+    let mut name = bundle.as_os_str().to_owned();
+    name.push(".sig");
+    name.into()
+}
+
+fn read(path: &Path, most: usize) -> Result<Vec<u8>, Refused> {
+    let mut octets = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(most as u64 + 1).read_to_end(&mut octets))
+        .map_err(|error| Refused::Read(path.to_owned(), error))?;
+    Ok(octets)
+}

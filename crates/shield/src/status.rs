@@ -1,0 +1,44 @@
+//! The state of the shield as JSON, at `/status` of the metrics address: for `mailkeep`, which counts a hole as covered
+//! only while this says so, and for people. Entry: [`status`].
+
+use jiff::Timestamp;
+use mailkeep_wire::{Action, Rule};
+use serde_json::{Value, json};
+
+use crate::server::Shared;
+
+/// The state now.
+pub(crate) fn status(shared: &Shared, now: Timestamp) -> Value {
+    let policy = shared.policy();
+    // A rule with an exception somewhere does not cover everybody.
+    let refuses = |name: &str| match Rule::named(name) {
+        Some(rule) => {
+            rule.default_action() == Action::Refuse
+                && !policy
+                    .exceptions
+                    .iter()
+                    .any(|exception| exception.rule == rule && exception.action == Action::Monitor)
+        }
+        None => shared.refuses_content(name),
+    };
+    let backends: Vec<Value> = shared
+        .backends
+        .states()
+        .map(|state| {
+            json!({
+                "address": state.address.to_string(),
+                "up": state.up,
+                "draining": state.draining,
+            })
+        })
+        .collect();
+    json!({
+        "name": shared.name,
+        "program": env!("CARGO_PKG_VERSION"),
+        "time": now,
+        "draining": shared.is_stopping(),
+        "sessions": shared.counters.open.value(),
+        "backends": backends,
+        "bundle": shared.patches.status(now, refuses),
+    })
+}
