@@ -45,7 +45,7 @@ pub(crate) fn of_member(
         by_name(content, kind, within, &mut said);
         by_type(content, kind, &mut said);
     }
-    by_kind(content, kind, within, &mut said);
+    by_kind(content, kind, &mut said);
     office::judge(content, kind, within, &mut said);
     active::judge(content, kind, within, &mut said);
     said.reasons
@@ -249,6 +249,9 @@ fn excused(reading: &names::Name, kind: Kind, content: &Content<'_>) -> bool {
             | Kind::Calendar
             | Kind::Vcard
     );
+    if reading.extension == "url" {
+        return kind == Kind::UrlShortcut && web_shortcut(&content.octets);
+    }
     let domain = matches!(reading.extension.as_str(), "com" | "ws");
     let message = content
         .types
@@ -386,10 +389,13 @@ fn differs(extension: &str, kind: Kind) -> bool {
 }
 
 /// What it is.
-fn by_kind(content: &Content<'_>, kind: Kind, within: Within, said: &mut Said<'_>) {
+fn by_kind(content: &Content<'_>, kind: Kind, said: &mut Said<'_>) {
     match kind.class() {
         Class::Program => {
             said.say("executable", &format!("is {}", kind.title()), kind.name());
+        }
+        Class::Shortcut if kind == Kind::UrlShortcut && web_shortcut(&content.octets) => {
+            said.say("web-shortcut", "is a shortcut to a page", kind.name());
         }
         Class::Shortcut => {
             said.say(
@@ -398,7 +404,7 @@ fn by_kind(content: &Content<'_>, kind: Kind, within: Within, said: &mut Said<'_
                 kind.name(),
             );
         }
-        Class::Script => script(content, kind, within, said),
+        Class::Script => script(content, kind, said),
         Class::Disk => {
             let rule = if kind == Kind::VirtualDisk {
                 "virtual-disk"
@@ -418,8 +424,51 @@ fn by_kind(content: &Content<'_>, kind: Kind, within: Within, said: &mut Said<'_
     }
 }
 
+/// Whether a shortcut leads to a page and nowhere else: a browser makes such of an address. One that leads to a file,
+/// to a program on the web, or that takes its icon from a server, is none.
+fn web_shortcut(octets: &[u8]) -> bool {
+    let mut pages = 0;
+    for line in octets.split(|octet| matches!(octet, b'\n' | b'\r')) {
+        let line = line.trim_ascii().to_ascii_lowercase();
+        let Some(equals) = memchr::memchr(b'=', &line) else {
+            continue;
+        };
+        let key = some(&line, 0, equals).trim_ascii();
+        let value = crate::octets::rest(&line, equals + 1).trim_ascii();
+        let web = value.starts_with(b"http://") || value.starts_with(b"https://");
+        match key {
+            b"url" | b"baseurl" => {
+                let path = value
+                    .split(|octet| matches!(octet, b'?' | b'#'))
+                    .next()
+                    .unwrap_or_default();
+                let runs = memchr::memchr_iter(b'/', path).count() > 2
+                    && names::readings(&crate::octets::name(path))
+                        .iter()
+                        .any(names::Name::is_dangerous)
+                    && !path.ends_with(b".com");
+                if !web || runs || value.contains(&b'\\') {
+                    return false;
+                }
+                pages += 1;
+            }
+            b"iconfile" | b"workingdirectory"
+                if !web
+                    && (value.starts_with(b"\\\\")
+                        || value.starts_with(b"//")
+                        || value.starts_with(b"file:")) =>
+            {
+                return false;
+            }
+            b"command" => return false,
+            _ => {}
+        }
+    }
+    pages > 0
+}
+
 /// A script is refused where it would run when opened, or where its name does not say that it is one.
-fn script(content: &Content<'_>, kind: Kind, within: Within, said: &mut Said<'_>) {
+fn script(content: &Content<'_>, kind: Kind, said: &mut Said<'_>) {
     if content.origin == Origin::Body {
         return;
     }
@@ -457,45 +506,10 @@ fn script(content: &Content<'_>, kind: Kind, within: Within, said: &mut Said<'_>
                 | "cfg"
         )
     });
-    // Unix does not run what it opens, and its scripts are called by their language, or not at all.
-    let unix_name = readings
-        .iter()
-        .any(|reading| names::RISKY.contains(&reading.extension.as_str()))
-        || readings.iter().any(|reading| {
-            matches!(
-                reading.extension.as_str(),
-                "php"
-                    | "tcl"
-                    | "awk"
-                    | "lua"
-                    | "r"
-                    | "in"
-                    | "ac"
-                    | "am"
-                    | "t"
-                    | "pm"
-                    | "m4"
-                    | "js"
-                    | "cgi"
-                    | "fish"
-                    | "sed"
-                    | "el"
-                    | "groovy"
-                    | "postinst"
-                    | "prerm"
-                    | "postrm"
-                    | "preinst"
-                    | "init"
-                    | "service"
-            )
-        });
-    let member = content.origin == Origin::Member && !within.inner;
     let unnamed = readings.iter().all(|reading| reading.extension.is_empty());
     let rule = match kind {
-        Kind::UnixScript if unix_name || text || shown_as_text || (member && unnamed) => {
-            "unix-script"
-        }
-        Kind::UnixScript => "script",
+        // Unix does not run what it opens; people post such to each other. In disguise it is another rule's.
+        Kind::UnixScript => "unix-script",
         _ if shown_as_text => "type-differs",
         // Patterns in text may mislead: an unknown ending opens in nothing.
         _ if text && unnamed => "type-differs",

@@ -40,19 +40,17 @@ pub const RULES: &[ContentRule] = &[
         "embedded-executable",
         "A Windows program within something that is none: behind a picture, in a document.",
     ),
-    refused(
-        "script",
-        "A script that would run when opened, or whose name does not say that it is one.",
-    ),
+    refused("script", "A script of Windows, which runs when opened."),
     refused("encoded-script", "An encoded script (.vbe, .jse)."),
     strict(
         "unix-script",
-        "A script of Unix that says so by its name or its type; it does not run when opened.",
+        "A script of Unix, which does not run when opened.",
     ),
     refused(
         "shortcut",
-        "A shortcut of Windows (.lnk), to an address (.url), or a command file of its shell (.scf, .library-ms).",
+        "A shortcut of Windows (.lnk), one to a file or a program elsewhere (.url), or a command file of its shell (.scf, .library-ms).",
     ),
+    strict("web-shortcut", "A shortcut to a page (.url)."),
     refused(
         "dangerous-name",
         "A name by which Windows runs the file when it is opened (.exe, .js, .hta, .msi, .chm and others).",
