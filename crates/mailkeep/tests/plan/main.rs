@@ -871,6 +871,10 @@ fn a_recipe_that_brings_a_version_without_the_fix_is_no_fix() {
     assert_eq!(missed.len(), 4);
     assert_eq!(missed[0]["host"], "mx1.eu");
     assert!(missed[0]["planned_end"].is_null(), "{missed:?}");
+    fleet
+        .plan(&[])
+        .exits(1)
+        .prints("mx1.eu  due 2026-11-24, not planned (recipe-without-fix)\n");
     bring("4.96-15+deb12u2");
     let json = fleet.plan(&["--format", "json"]).exits(0).json();
     assert_eq!(json["plan"]["bulletin"][0], "CVE-2023-42115");

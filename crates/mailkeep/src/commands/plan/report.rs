@@ -146,17 +146,25 @@ pub(super) fn left_open(
                     .and_then(|(plan, step)| plan.regions.get(&step.region));
                 format!("done {}", local(end, region))
             }
-            None => "not planned".to_owned(),
+            None => {
+                let mut reasons = report.not_planned.iter();
+                let reason = reasons.find(|item| item.host == missed.host);
+                let reason = reason.map(|item| format!(" ({})", item.reason.name()));
+                format!("not planned{}", reason.unwrap_or_default())
+            }
         };
         let remedies: Vec<String> = missed.remedies.iter().map(show::words::remedy).collect();
-        let remedies = if remedies.is_empty() {
-            "nothing that the planner can try would make it possible".to_owned()
-        } else {
-            format!("possible with {}", remedies.join(", or "))
+        let remedies = match (remedies.is_empty(), missed.planned_end) {
+            (false, _) => format!("; possible with {}", remedies.join(", or ")),
+            (true, Some(_)) => {
+                "; nothing that the planner can try would make it possible".to_owned()
+            }
+            // What keeps it from having a step at all keeps it from being in time.
+            (true, None) => String::new(),
         };
         writeln!(
             out,
-            "  {:<hosts$}  due {}, {done}; {remedies}",
+            "  {:<hosts$}  due {}, {done}{remedies}",
             missed.host, missed.deadline
         )?;
     }
