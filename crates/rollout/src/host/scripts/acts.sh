@@ -90,6 +90,7 @@ precheck_packages() {
     fi
     fetch old || [ -n "$mk_no_way_back" ] ||
         fail package-unavailable "no way back: nobody offers$mk_missing, and it cannot be rebuilt"
+    rm -rf "$mk_dir/both"
     [ -z "$mk_repacked" ] || seen "rebuilt-for-the-way-back$mk_repacked"
     # Takes the locks, and has whatever else it will need at hand.
     # shellcheck disable=SC2046 # words
@@ -397,15 +398,21 @@ prove() {
     fail_where_down
     mk_exes=$(mail_processes | cut -d ' ' -f 4- | sort | uniq -c)
     # shellcheck disable=SC2046 # words
-    mk_owners=$(dpkg-query -S $(printf '%s\n' "$mk_exes" | awk '{ print $2 }') 2>/dev/null)
-    while read -r mk_count mk_exe; do
+    mk_owners=$(dpkg-query -S $(printf '%s\n' "$mk_exes" | awk '{ print $2 }') 2>/dev/null |
+        sed -n -e 's|^\([^:, ]*\).*: \(/.*\)$|owner \2 \1|p')
+    # shellcheck disable=SC2016,SC2046 # dpkg's own ${}; words
+    mk_owned=$(dpkg-query -W -f 'version ${Package} ${Version}\n' \
+        $(printf '%s\n' "$mk_owners" | cut -d ' ' -f 3 | sort -u) 2>/dev/null)
+    mk_runs=$(printf '%s\n%s\n%s\n' "$mk_owners" "$mk_owned" "$mk_exes" | awk '
+        $1 == "owner" { if (!($2 in owner)) owner[$2] = $3; next }
+        $1 == "version" { if (!($2 in version)) version[$2] = $3; next }
+        NF { print $2, ($2 in owner ? owner[$2] : "-"), version[owner[$2]], "processes", $1 }')
+    while read -r mk_exe mk_owner mk_version; do
         [ -n "$mk_exe" ] || continue
-        mk_owner=$(printf '%s\n' "$mk_owners" | sed -n -e "s|^\\([^:, ]*\\).*: $mk_exe\$|\\1|p" | head -n 1)
-        [ -n "$mk_owner" ] || fail runs-old-code "$mk_exe belongs to no installed package"
-        # shellcheck disable=SC2016 # dpkg's own ${}
-        seen "runs $mk_exe $mk_owner $(dpkg-query -W -f '${Version}\n' "$mk_owner" 2>/dev/null | head -n 1) processes $mk_count"
+        [ "$mk_owner" != - ] || fail runs-old-code "$mk_exe belongs to no installed package"
+        seen "runs $mk_exe $mk_owner $mk_version"
     done <<END
-$mk_exes
+$mk_runs
 END
     if family_has before_proof; then "${mk_family}_before_proof"; fi
     if [ "$1" = 2 ] || [ "$mk_act" = prove ]; then says_let_in; fi

@@ -27,8 +27,18 @@ mk_watching=
 mk_mail_ports='24 25 110 143 465 587 993 995 2525 4190'
 
 have() { command -v "$1" >/dev/null 2>&1; }
-one_line() { printf '%s' "$*" | tr '\n\t\r' '   ' | tr -d '\000-\037' | cut -c 1-900; }
-seen() { mk_out="$mk_out=$mk_nonce seen $(one_line "$*")$mk_nl"; }
+# As mk_line; few texts need another program for it.
+one_line() {
+    mk_line=$*
+    case $mk_line in
+    *[[:cntrl:]]*) mk_line=$(printf '%s' "$mk_line" | tr '\n\t\r' '   ' | tr -d '\000-\037') ;;
+    esac
+    [ "${#mk_line}" -le 900 ] || mk_line=$(printf '%s' "$mk_line" | cut -c 1-900)
+}
+seen() {
+    one_line "$*"
+    mk_out="$mk_out=$mk_nonce seen $mk_line$mk_nl"
+}
 
 # The end of an act. Never called in a subshell.
 finish() {
@@ -38,8 +48,8 @@ finish() {
         mk_locked=
     fi
     trap - EXIT
-    printf '\n=%s begin 1 %s\n%s=%s end %s\n' "$mk_nonce" "$mk_act" "$mk_out" "$mk_nonce" \
-        "$(one_line "$*")"
+    one_line "$*"
+    printf '\n=%s begin 1 %s\n%s=%s end %s\n' "$mk_nonce" "$mk_act" "$mk_out" "$mk_nonce" "$mk_line"
     exit 0
 }
 ok() { finish done; }
@@ -342,9 +352,11 @@ END
     rm -rf "$mk_tree"
     return "$mk_status"
 }
-# package_file DIRECTORY NAME VERSION: the file that holds exactly this, or nothing.
+# package_file DIRECTORY NAME VERSION: the file that holds exactly this, or nothing. By its name it is looked for
+# first; the name is no proof.
 package_file() {
-    for mk_deb in "$1/$2_"*.deb; do
+    mk_named=${3#*:}
+    for mk_deb in "$1/$2_"*"$mk_named"_*.deb "$1/$2_"*.deb; do
         [ -f "$mk_deb" ] || continue
         # shellcheck disable=SC2016 # dpkg's own ${}
         [ "$(dpkg-deb -W --showformat='${Package} ${Version}' "$mk_deb" 2>/dev/null)" = "$2 $3" ] || continue
@@ -380,9 +392,6 @@ download_both() {
     mkdir -p "$mk_dir/both"
     # shellcheck disable=SC2086 # words
     (cd "$mk_dir/both" && apt_get download $mk_both $mk_ask)
-    look_for old
-    look_for new
-    rm -rf "$mk_dir/both"
 }
 # fetch new|old: sees that every package of the plan lies in a directory of that name. What cannot be had is in
 # mk_missing.
@@ -542,9 +551,9 @@ wait_listening() { # SECONDS, PORTS...
         sleep 0.2
     done
 }
-# What ports say: greeting without times and versions, and what they offer. talk PORTS...
+# What ports say: greeting without times and versions, and what they offer. dialogue PORTS...
 # perl-base is essential on Debian.
-talk() {
+dialogue() {
     # shellcheck disable=SC2016 # perl's own $
     perl -e '
         use strict; use Socket;
@@ -636,7 +645,18 @@ talk() {
             close $socket;
             print "$port offers $_\n" for sort grep length, @offers;
         }' -- "$@" 2>/dev/null
-    certificates "$@"
+}
+# What ports say, and the certificates of those that offer TLS.
+talk() {
+    mk_said=$mk_nl$(dialogue "$@")$mk_nl
+    printf '%s' "${mk_said#"$mk_nl"}"
+    for mk_port; do
+        case $mk_port:$mk_said in
+        465:* | 993:* | 995:* | *"$mk_nl$mk_port offers STARTTLS$mk_nl"* | *"$mk_nl$mk_port offers STLS$mk_nl"*)
+            certificates "$mk_port"
+            ;;
+        esac
+    done
 }
 # certificates PORTS...: the digest of each, and the names it is for.
 certificates() {
