@@ -354,6 +354,8 @@ act_patch() {
             mk_kind=$(apt_complaint)
             let_services_start
             if [ "$mk_kind" = locked ]; then
+                # What was told to end may not have yet.
+                "${mk_family}_stop"
                 "${mk_family}_start"
                 not_yet "another package manager is at work: $(apt_words)"
             fi
