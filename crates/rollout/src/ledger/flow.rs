@@ -42,6 +42,10 @@ const QUIET_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// and tell nothing.
 const QUIET_FACTOR: u32 = 10;
 
+/// A look into one mailbox is a session with its host. With many of them no more than one a second is begun, on
+/// average: all hosts are needed for something else.
+const SESSIONS_EVERY: Duration = Duration::from_secs(1);
+
 /// How soon a thread notices that its flow has ended, or is quiet no more.
 const NOTICE: Duration = Duration::from_millis(500);
 
@@ -68,6 +72,9 @@ pub trait Post: Send + Sync {
     /// printable.
     fn greets(&self, server: &HostName, service: &ServiceName) -> Result<(), String>;
 
+    /// In how many mailboxes the messages of a service end.
+    fn mailboxes(&self, service: &ServiceName) -> usize;
+
     /// Copies by number of the messages whose id begins with `prefix`, where they end; numbers below
     /// `from` only where there is more than one copy. `server` is who took them, for a service whose
     /// mail ends there; `None` looks at all. An error is printable.
@@ -91,7 +98,7 @@ pub trait ProbeJournal: Send {
 pub struct FlowSettings {
     /// From one new message of a service to the next.
     pub send_every: Duration,
-    /// From one look into a mailbox to the next.
+    /// From one look into a service's mailboxes to the next, at least; where there are many it is longer.
     pub look_every: Duration,
 }
 
@@ -185,6 +192,13 @@ struct Book {
     unwritable: bool,
 }
 
+/// From one look to the next, where so many mailboxes are looked into: as asked for, or as rarely as there are
+/// mailboxes, but not for that beyond `at_most`.
+fn looks_every(asked: Duration, mailboxes: usize, at_most: Duration) -> Duration {
+    let mailboxes = u32::try_from(mailboxes).unwrap_or(u32::MAX);
+    asked.max(SESSIONS_EVERY.saturating_mul(mailboxes).min(at_most))
+}
+
 /// Messages flowing through the services of a rollout. Dropping it ends the threads without waiting.
 pub struct Flows {
     shared: Arc<Shared>,
@@ -220,10 +234,12 @@ impl Flows {
             spawn(Box::new(move || {
                 // A message must not be late for want of a look.
                 let at_most = looker.book().ledger.late_after(&service) / 3;
+                let mailboxes = looker.parts.post.mailboxes(&service);
+                let every = looks_every(settings.look_every, mailboxes, at_most);
                 // First of all what a controller before this one has sent.
                 while looker.phase() < END {
                     looker.look(&service);
-                    looker.rest(settings.look_every, at_most);
+                    looker.rest(every, at_most);
                 }
             }));
         }
@@ -567,6 +583,10 @@ mod tests {
             Ok(())
         }
 
+        fn mailboxes(&self, _: &ServiceName) -> usize {
+            1
+        }
+
         fn look(
             &self,
             _: &ServiceName,
@@ -681,6 +701,16 @@ mod tests {
         fn figures(&self) -> Ledger {
             self.shared.book().ledger.figures(None, true)
         }
+    }
+
+    #[test]
+    fn many_mailboxes_are_looked_into_more_rarely_and_no_message_is_late_for_that() {
+        let seconds = Duration::from_secs;
+        let every = |mailboxes, at_most| looks_every(seconds(3), mailboxes, seconds(at_most));
+        assert_eq!(every(1, 20), seconds(3));
+        assert_eq!(every(10, 20), seconds(10));
+        assert_eq!(every(500, 20), seconds(20));
+        assert_eq!(every(500, 1), seconds(3));
     }
 
     #[test]

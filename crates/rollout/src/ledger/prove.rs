@@ -377,6 +377,10 @@ mod tests {
             }
         }
 
+        fn mailboxes(&self, _: &ServiceName) -> usize {
+            1
+        }
+
         fn look(
             &self,
             _: &ServiceName,

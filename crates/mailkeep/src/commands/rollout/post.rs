@@ -84,6 +84,19 @@ impl FleetPost {
         };
         Ok((settings, server))
     }
+
+    /// The hosts in whose mailboxes messages of a service end that a server took, or any server.
+    fn places(&self, service: &ServiceName, server: Option<&HostName>) -> Vec<HostName> {
+        let found_on = self
+            .services
+            .get(service)
+            .and_then(|it| it.found_on.clone());
+        match (found_on, server) {
+            (Some(host), _) => vec![host],
+            (None, Some(server)) => vec![server.clone()],
+            (None, None) => self.servers.get(service).cloned().unwrap_or_default(),
+        }
+    }
 }
 
 impl Post for FleetPost {
@@ -122,6 +135,10 @@ impl Post for FleetPost {
         greets(&server, HAND_IN)
     }
 
+    fn mailboxes(&self, service: &ServiceName) -> usize {
+        self.places(service, None).len()
+    }
+
     fn look(
         &self,
         service: &ServiceName,
@@ -133,11 +150,7 @@ impl Post for FleetPost {
             .services
             .get(service)
             .ok_or("the service has no probe")?;
-        let on: Vec<HostName> = match (&settings.found_on, server) {
-            (Some(host), _) => vec![host.clone()],
-            (None, Some(server)) => vec![server.clone()],
-            (None, None) => self.servers.get(service).cloned().unwrap_or_default(),
-        };
+        let on = self.places(service, server);
         let mut all = BTreeMap::new();
         let mut trouble = None;
         for_each_bounded(
