@@ -4,6 +4,8 @@
 //! The message itself lies beside it, encrypted; the record holds what a digest to the recipients needs, and no
 //! more of the message than its subject. It never changes: what was done with a message is in the log of events.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -100,6 +102,17 @@ impl Kept {
     }
 }
 
+/// The digest by which a message is known: SHA-256 in hexadecimal.
+pub fn digest_of(message: &[u8]) -> String {
+    ring::digest::digest(&ring::digest::SHA256, message)
+        .as_ref()
+        .iter()
+        .fold(String::with_capacity(64), |mut text, octet| {
+            write!(text, "{octet:02x}").ok();
+            text
+        })
+}
+
 /// Whether a text can be the id of a kept message, and so the name of a file: letters, digits and hyphens.
 pub fn is_id(text: &str) -> bool {
     (1..=64).contains(&text.len())
@@ -109,6 +122,9 @@ pub fn is_id(text: &str) -> bool {
 }
 
 /// For fuzzing: reading never panics, and what was read is written and read again the same.
+///
+/// # Panics
+/// Where that does not hold.
 pub fn fuzz(octets: &[u8]) {
     if let Ok(kept) = Kept::read(octets) {
         let again = Kept::read(kept.write().as_bytes());

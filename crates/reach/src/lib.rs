@@ -1,6 +1,6 @@
 //! All outbound IO: [`hosts`] (the local one, and over the user's own `ssh`), [`fetch`] (feeds over
 //! HTTPS), [`notify`] (mail, webhooks, commands), [`probe`] (a message handed in, and
-//! found again), [`mod@sign`] (signatures by SSH keys).
+//! found again), [`mod@sign`] (signatures by SSH keys), [`clamd`] (a virus scanner on this machine).
 //!
 //! Entry types: [`hosts::run_over_ssh`], [`fetch::Fetcher`], [`notify::send_mail`].
 //!
@@ -24,6 +24,7 @@
     reason = "this room owns the outbound effects: processes, sockets, and the files downloads go to"
 )]
 
+pub mod clamd;
 pub mod fetch;
 pub mod hosts;
 pub mod notify;

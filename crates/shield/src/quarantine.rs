@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use mailkeep_inspect::kept::{Kept, MESSAGES, RECORDS};
-use ring::digest;
 use serde::Deserialize;
 use tempfile::NamedTempFile;
 use thiserror::Error;
@@ -113,21 +112,9 @@ impl Quarantine {
         at.saturating_add(u64::from(self.days) * 86_400)
     }
 
-    /// The digest under which a message is kept.
-    pub(crate) fn digest(message: &[u8]) -> String {
-        use std::fmt::Write as _;
-        digest::digest(&digest::SHA256, message)
-            .as_ref()
-            .iter()
-            .fold(String::with_capacity(64), |mut text, octet| {
-                write!(text, "{octet:02x}").ok();
-                text
-            })
-    }
-
     /// Writes a message and its record to the disk: both, or there is an error and no record. Blocks.
     ///
-    /// `kept.digest` must be the message's [`Quarantine::digest`].
+    /// `kept.digest` must be the message's [`mailkeep_inspect::kept::digest_of`].
     pub(crate) fn keep(&self, kept: &Kept, message: &[u8]) -> io::Result<()> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let messages = self.folder.join(MESSAGES);
@@ -198,6 +185,8 @@ fn put(file: NamedTempFile, path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use mailkeep_inspect::kept::digest_of;
+
     use super::*;
 
     const NOW: u64 = 1_795_000_000;
@@ -218,7 +207,7 @@ mod tests {
             id: id.to_owned(),
             at: NOW,
             until,
-            digest: Quarantine::digest(message),
+            digest: digest_of(message),
             octets: message.len() as u64,
             listener: "mx".to_owned(),
             client: String::new(),
