@@ -128,3 +128,154 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "FILE")]
     pub signature: Option<PathBuf>,
 }
+
+/// `mailkeep shield quarantine`.
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// What is kept: when, by which rule, from whom, for whom
+    List(ListArgs),
+    /// One message: its record; with --key what today's rules say of it; with --raw its octets
+    Show(ShowArgs),
+    /// Hand messages to their recipients after all, past the shield
+    #[command(name = "release")]
+    ReleaseMail(ReleaseMailArgs),
+    /// Judge all that is kept by today's rules and definitions
+    Rescan(RescanArgs),
+    /// Tell recipients what was kept from them, and how to recognise the next one; each message and lesson once
+    Digest(DigestArgs),
+    /// What was kept from each team, and how many of its people have had which lesson
+    Figures(FiguresArgs),
+}
+
+/// `mailkeep shield quarantine list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// The quarantine: `folder` in the shield's configuration
+    #[arg(long, value_name = "DIR", value_parser = crate::commands::shield::quarantine::folder)]
+    pub folder: PathBuf,
+
+    /// Only messages whose rule, sender, recipient, subject, id or digest holds this
+    #[arg(long, value_name = "TEXT")]
+    pub about: Option<String>,
+
+    /// Those that were released, too
+    #[arg(long)]
+    pub all: bool,
+
+    /// One JSON object a line
+    #[arg(long)]
+    pub jsonl: bool,
+}
+
+/// `mailkeep shield quarantine show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The message's id, as `list` shows it
+    pub id: String,
+
+    /// The quarantine: `folder` in the shield's configuration
+    #[arg(long, value_name = "DIR", value_parser = crate::commands::shield::quarantine::folder)]
+    pub folder: PathBuf,
+
+    /// Your key, as age-keygen has made it
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
+    /// Write the message as it came; careful: it is dangerous
+    #[arg(long, requires = "key")]
+    pub raw: bool,
+}
+
+/// `mailkeep shield quarantine release`.
+#[derive(Debug, Args)]
+pub struct ReleaseMailArgs {
+    /// Ids, as `list` shows them
+    #[arg(required = true, value_name = "ID")]
+    pub ids: Vec<String>,
+
+    /// The quarantine: `folder` in the shield's configuration
+    #[arg(long, value_name = "DIR", value_parser = crate::commands::shield::quarantine::folder)]
+    pub folder: PathBuf,
+
+    /// Your key, as age-keygen has made it
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+
+    /// The mail server behind the shield; the port is 25 where none is given
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub to: String,
+
+    /// How the connection to it is protected; `none` is only for this machine
+    #[arg(long, value_name = "HOW", default_value = "starttls")]
+    pub tls: RelayTls,
+
+    /// Only for this recipient; may be given again
+    #[arg(long, value_name = "ADDRESS")]
+    pub recipient: Vec<String>,
+
+    /// Even if it was released before
+    #[arg(long)]
+    pub again: bool,
+}
+
+/// How a connection to a mail server is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RelayTls {
+    /// STARTTLS, or nothing is sent
+    Starttls,
+    /// TLS from the first octet
+    Implicit,
+    /// Not at all
+    None,
+}
+
+/// `mailkeep shield quarantine rescan`.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "The exit status is 1 where a message would be accepted now, or could not be judged."
+)]
+pub struct RescanArgs {
+    /// The quarantine: `folder` in the shield's configuration
+    #[arg(long, value_name = "DIR", value_parser = crate::commands::shield::quarantine::folder)]
+    pub folder: PathBuf,
+
+    /// Your key, as age-keygen has made it
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+
+    /// Ask this virus scanner, too; may be given again
+    #[arg(long, value_name = "SOCKET")]
+    pub clamd: Vec<PathBuf>,
+}
+
+/// `mailkeep shield quarantine digest`.
+#[derive(Debug, Args)]
+pub struct DigestArgs {
+    /// The quarantine: `folder` in the shield's configuration
+    #[arg(long, value_name = "DIR", value_parser = crate::commands::shield::quarantine::folder)]
+    pub folder: PathBuf,
+
+    /// Fleet file, whose [notify.mail] says how mail is sent [default: as for `check`]
+    #[arg(long, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
+
+    /// Write a file for each person there instead of mail; they count as told
+    #[arg(long, value_name = "DIR", conflicts_with = "dry_run")]
+    pub into: Option<PathBuf>,
+
+    /// Print what would be sent; nobody counts as told
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `mailkeep shield quarantine figures`.
+#[derive(Debug, Args)]
+pub struct FiguresArgs {
+    /// The quarantine, for what is kept now: `folder` in the shield's configuration
+    #[arg(long, value_name = "DIR", value_parser = crate::commands::shield::quarantine::folder)]
+    pub folder: Option<PathBuf>,
+
+    /// Who is in which team: lines of `ADDRESS,TEAM` [default: a team is a domain]
+    #[arg(long, value_name = "FILE")]
+    pub people: Option<PathBuf>,
+}
