@@ -15,6 +15,9 @@ pub enum ShieldCommand {
     /// Bundles of virtual patches: build for a shield what the servers behind it need now, sign, verify
     #[command(subcommand)]
     Bundle(BundleCommand),
+    /// Mail that a shield keeps from its recipients: list, look, judge anew, release, tell them
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
 }
 
 /// `mailkeep shield rules`.
