@@ -20,6 +20,7 @@ pub fn run(app: &App, command: &ShieldCommand) -> anyhow::Result<Done> {
         ShieldCommand::Rules(args) => rules::run(args),
         ShieldCommand::ExplainRule(args) => explain::run(args),
         ShieldCommand::Bundle(command) => bundle::run(app, command),
+        ShieldCommand::Quarantine(command) => quarantine::run(app, command),
     }
 }
 
