@@ -2,6 +2,7 @@
 
 pub mod bundle;
 mod explain;
+pub(crate) mod quarantine;
 mod rules;
 
 use std::io::Read as _;
