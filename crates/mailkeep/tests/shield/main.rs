@@ -1,0 +1,13 @@
+//! `mailkeep shield`: what a postmaster does with what the shield has kept.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise, and plays the other side itself"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod quarantine;
