@@ -36,6 +36,8 @@ const ANSWER: Duration = Duration::from_secs(20);
 const GREETING: Duration = Duration::from_secs(2);
 /// From one look at a host to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// All hosts share one machine: from one look at any host to the next at any, where there are many.
+const LOOKS_APART: Duration = Duration::from_millis(20);
 /// How long messages still under way are waited for at the end.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -144,9 +146,11 @@ impl Lab {
             };
             load.senders.push(std::thread::spawn(|| sender.run()));
         }
+        let every = looks_every(load.hosts.len());
         for host in &load.hosts {
             let (namespace, stop, address) = (namespace.clone(), Arc::clone(&stop), host.address);
-            let thread = std::thread::spawn(move || watch(&namespace, address, began, &stop));
+            let thread =
+                std::thread::spawn(move || watch(&namespace, address, every, began, &stop));
             load.watchers.push((host.region, host.name.clone(), thread));
         }
         Ok(load)
@@ -247,8 +251,20 @@ fn short_of(hosts: &[Vec<Gap>], minimum: usize, lasted: Duration) -> Duration {
     short
 }
 
+/// How often each of so many hosts is asked.
+fn looks_every(hosts: usize) -> Duration {
+    let hosts = u32::try_from(hosts).unwrap_or(u32::MAX);
+    LOOK_EVERY.max(LOOKS_APART.saturating_mul(hosts))
+}
+
 /// Asks a host again and again; gives the times in which it took no mail.
-fn watch(namespace: &Path, address: Ipv4Addr, began: Instant, stop: &AtomicBool) -> Vec<Gap> {
+fn watch(
+    namespace: &Path,
+    address: Ipv4Addr,
+    every: Duration,
+    began: Instant,
+    stop: &AtomicBool,
+) -> Vec<Gap> {
     let mut gaps = Vec::new();
     if enter(namespace).is_err() {
         // Whoever sees nothing says so: out for longer than anything lasts.
@@ -265,7 +281,7 @@ fn watch(namespace: &Path, address: Ipv4Addr, began: Instant, stop: &AtomicBool)
             (false, None) => out_since = Some(asked),
             (true, None) | (false, Some(_)) => {}
         }
-        std::thread::sleep(LOOK_EVERY.saturating_sub(began.elapsed().saturating_sub(asked)));
+        std::thread::sleep(every.saturating_sub(began.elapsed().saturating_sub(asked)));
     }
     if let Some(since) = out_since {
         gaps.push((since, began.elapsed()));
@@ -423,6 +439,14 @@ fn unix_seconds() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn up_to_ten_hosts_are_asked_five_times_a_second_and_more_of_them_more_rarely() {
+        for hosts in [1, 6, 10] {
+            assert_eq!(looks_every(hosts), LOOK_EVERY);
+        }
+        assert_eq!(looks_every(36), Duration::from_millis(720));
+    }
 
     #[test]
     fn a_region_is_short_while_fewer_than_its_minimum_take_mail() {

@@ -123,7 +123,7 @@ impl<'a> Ring<'a> {
         };
         // Asked beforehand: it is what its user sees, and costs no contender anything.
         let before = match contender {
-            Contender::Mailkeep => self.statuses(&self.faulty)?,
+            Contender::Mailkeep => found_on(&self.check()?, &self.faulty),
             Contender::Floor | Contender::Ansible => String::new(),
         };
         crate::say(format_args!("{} ...", contender.name()));
@@ -142,9 +142,10 @@ impl<'a> Ring<'a> {
             Contender::Mailkeep => format!("before, {before}; after, {}", self.report()?),
         };
         self.desk.answer(&["scan"])?;
+        let answer = self.check()?;
         let mut left = Vec::new();
         for host in self.batches.iter().flatten() {
-            let found = self.statuses(host)?;
+            let found = found_on(&answer, host);
             if found != "clean" {
                 left.push(format!("{host} {found}"));
             }
@@ -270,14 +271,11 @@ impl<'a> Ring<'a> {
         Ok((wall, cpu, status.code().unwrap_or(-1)))
     }
 
-    /// What `check` says of a host after the last scan: `clean`, or the statuses of what it finds.
-    fn statuses(&self, host: &str) -> Result<String, LabError> {
-        let answer = self
-            .desk
-            .answer(&["check", "--host", host, "--format", "json"])?;
-        let answer: Value = serde_json::from_str(&answer)
-            .map_err(|error| surprise(format!("the answer of check cannot be read: {error}")))?;
-        Ok(found_on(&answer, host))
+    /// What `check` says of all hosts after the last scan.
+    fn check(&self) -> Result<Value, LabError> {
+        let answer = self.desk.answer(&["check", "--format", "json"])?;
+        serde_json::from_str(&answer)
+            .map_err(|error| surprise(format!("the answer of check cannot be read: {error}")))
     }
 
     /// Mailkeep's report on the host that ran old code: its end, and what its proof has seen run.
@@ -338,6 +336,7 @@ fn batches_of(plan: &Value) -> Vec<Vec<String>> {
     batches.into_values().collect()
 }
 
+/// Of a host: `clean`, or the statuses of what is found on it.
 fn found_on(answer: &Value, host: &str) -> String {
     let list = |name: &str| answer[name].as_array().into_iter().flatten();
     let of_host = list("hosts").find(|told| told["name"] == *host);
