@@ -6,6 +6,7 @@
 mod arrival;
 mod auth;
 mod delivery;
+mod judged;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -11,6 +11,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
+use crate::content::{
+    AntivirusFile, AuthenticationFile, ContentFile, ContentFiles, MilterFile, MilterSocket,
+};
 use crate::patches::Source;
 use crate::tls::{self, TlsError};
 
@@ -25,6 +28,9 @@ pub struct Config {
     pub(crate) limits: LimitsFile,
     pub(crate) listeners: Vec<ListenerFile>,
     pub(crate) backends: Vec<BackendFile>,
+    /// Sockets for mail servers that stay in front themselves.
+    pub(crate) milters: Vec<MilterSocket>,
+    pub(crate) content: ContentFiles,
     pub(crate) policy: Policy,
     /// Where the site's own bundle of rules lies.
     pub(crate) patches: Option<Source>,
@@ -64,8 +70,18 @@ struct File {
     bundle_signers: Option<PathBuf>,
     #[serde(default)]
     limits: LimitsFile,
+    #[serde(default)]
     listener: Vec<ListenerFile>,
+    #[serde(default)]
     backend: Vec<BackendFile>,
+    #[serde(default)]
+    milter: Vec<MilterFile>,
+    #[serde(default)]
+    content: ContentFile,
+    #[serde(default)]
+    antivirus: AntivirusFile,
+    #[serde(default)]
+    authentication: Option<AuthenticationFile>,
     #[serde(default)]
     exception: Vec<ExceptionFile>,
 }
@@ -342,9 +358,26 @@ impl Config {
         if !file.name.is_ascii() || Domain::parse(file.name.as_bytes()).is_err() {
             return wrong(format!("name = {:?} is no host name", file.name));
         }
-        if file.listener.is_empty() || file.backend.is_empty() {
-            return wrong("at least one [[listener]] and one [[backend]] are needed".to_owned());
+        if file.listener.is_empty() != file.backend.is_empty()
+            || (file.listener.is_empty() && file.milter.is_empty())
+        {
+            let text = "at least one [[listener]] and one [[backend]] are needed, or a [[milter]]";
+            return wrong(text.to_owned());
         }
+        let milters = file.milter.iter().map(MilterFile::check);
+        let milters: Vec<MilterSocket> = milters
+            .collect::<Result<_, _>>()
+            .map_err(ConfigError::Value)?;
+        let content = ContentFiles {
+            content: file.content,
+            antivirus: file.antivirus,
+            authentication: file.authentication,
+        };
+        let names = file.listener.iter().map(|one| one.name.as_str());
+        let names: Vec<&str> = names
+            .chain(milters.iter().map(|one| one.name.as_str()))
+            .collect();
+        content.check(&names).map_err(ConfigError::Value)?;
         for listener in &file.listener {
             let name = &listener.name;
             if file
@@ -427,6 +460,8 @@ impl Config {
             limits: file.limits,
             listeners: file.listener,
             backends: file.backend,
+            milters,
+            content,
             policy: Policy { exceptions },
             patches,
         })

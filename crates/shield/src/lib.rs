@@ -17,9 +17,11 @@
 mod backend;
 mod client;
 mod config;
+mod content;
 mod counters;
 mod log;
 mod metrics;
+mod milter;
 #[allow(dead_code, reason = "the content hook that calls it follows")]
 mod outbreak;
 mod patches;

@@ -48,6 +48,7 @@ async fn answer(mut stream: TcpStream, shared: &Shared) {
         let backends: Vec<_> = shared.backends.states().collect();
         let mut body = shared.counters.render(&backends, shared.log.dropped());
         body.push_str(&shared.patches.render(now));
+        body.push_str(&shared.content().render());
         ("text/plain; version=0.0.4", body)
     };
     let text = format!(

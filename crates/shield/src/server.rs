@@ -21,8 +21,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::backend::Backends;
 use crate::client::Client;
 use crate::config::{Config, ConfigError, Kind, LimitsFile, ListenerFile};
+use crate::content::{self, Content};
 use crate::counters::Counters;
 use crate::log::Log;
+use crate::milter::Door;
 use crate::patches::{self, Patches};
 use crate::systemd::Sockets;
 use crate::tls::{self, TlsError};
@@ -45,6 +47,12 @@ pub enum RunError {
     /// A socket that systemd handed over and that no listener names.
     #[error("systemd hands over a socket on {0}, which is the address of no listener")]
     Unnamed(SocketAddr),
+    /// A milter's socket cannot be listened on.
+    #[error("cannot listen on the socket of milter {0:?}")]
+    Milter(String, #[source] io::Error),
+    /// What the configuration says of content, which was well when it was read.
+    #[error("cannot look into content: {0}")]
+    Content(String),
     /// The runtime or its signals.
     #[error("cannot start")]
     Start(#[source] io::Error),
@@ -66,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) log: Log,
     reloadable: RwLock<Reloadable>,
+    content: RwLock<Arc<Content>>,
     /// Rules for single holes.
     pub(crate) patches: Patches,
     stopping: AtomicBool,
@@ -107,6 +116,12 @@ impl Shared {
         Arc::clone(&reloadable.policy)
     }
 
+    /// What is looked at in messages.
+    pub(crate) fn content(&self) -> Arc<Content> {
+        let content = self.content.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&content)
+    }
+
     pub(crate) fn tls(&self, listener: &str) -> Option<Arc<ServerConfig>> {
         let reloadable = self
             .reloadable
@@ -121,9 +136,8 @@ impl Shared {
     }
 
     /// Whether a rule of the inspection of messages refuses, whoever the mail is from and for.
-    #[expect(clippy::unused_self, reason = "the inspection is not asked yet")]
-    pub(crate) fn refuses_content(&self, _rule: &str) -> bool {
-        false
+    pub(crate) fn refuses_content(&self, rule: &str) -> bool {
+        self.content().refuses(rule)
     }
 
     /// Whether it is going out of service.
@@ -132,7 +146,7 @@ impl Shared {
     }
 
     /// A new trace id: unique among the runs of one machine.
-    fn trace(&self) -> String {
+    pub(crate) fn trace(&self) -> String {
         let nth = self.traces.fetch_add(1, Ordering::Relaxed);
         format!("{:x}-{nth:x}", self.run)
     }
@@ -158,10 +172,15 @@ impl Shared {
             let reloadable = Reloadable::of(&config);
             let reloadable =
                 reloadable.map_err(|error| ConfigError::Tls("any".to_owned(), error))?;
-            Ok((config, reloadable))
+            let content = Content::new(&config.name, &config.content);
+            let content = content.map_err(ConfigError::Value)?;
+            Ok((config, reloadable, content))
         });
         match fresh {
-            Ok((config, reloadable)) => {
+            Ok((config, reloadable, content)) => {
+                content.adopt(&self.content());
+                let place = self.content.write();
+                *place.unwrap_or_else(PoisonError::into_inner) = Arc::new(content);
                 *self
                     .reloadable
                     .write()
@@ -260,6 +279,7 @@ pub fn run(path: &Path, config: Config) -> Result<(), RunError> {
 
 async fn serve(path: &Path, config: Config, log: Log) -> Result<(), RunError> {
     let started = Timestamp::now().as_microsecond();
+    let content = Content::new(&config.name, &config.content).map_err(RunError::Content)?;
     let shared = Arc::new(Shared {
         name: config.name.clone(),
         spool: config.spool.clone(),
@@ -268,6 +288,7 @@ async fn serve(path: &Path, config: Config, log: Log) -> Result<(), RunError> {
         counters: Counters::default(),
         log,
         reloadable: RwLock::new(Reloadable::of(&config)?),
+        content: RwLock::new(Arc::new(content)),
         patches: Patches::new(&config.name, Timestamp::now()).map_err(RunError::Rules)?,
         stopping: AtomicBool::new(false),
         clients: Mutex::new(HashMap::new()),
@@ -298,6 +319,11 @@ async fn serve(path: &Path, config: Config, log: Log) -> Result<(), RunError> {
     if let Some(address) = sockets.left() {
         return Err(RunError::Unnamed(address));
     }
+    let mut doors = Vec::new();
+    for socket in &config.milters {
+        let door = Door::open(socket);
+        doors.push(door.map_err(|error| RunError::Milter(socket.name.clone(), error))?);
+    }
     if let Some(address) = config.metrics {
         let listener = listen(address).map_err(|error| RunError::Listen(address, error))?;
         tokio::spawn(metrics::serve(listener, Arc::clone(&shared)));
@@ -312,6 +338,12 @@ async fn serve(path: &Path, config: Config, log: Log) -> Result<(), RunError> {
         let shared = Arc::clone(&shared);
         let (seen, looked) = oneshot::channel();
         tokio::spawn(keep_looking(shared, nth, seen));
+        first.spawn(looked);
+    }
+    {
+        let shared = Arc::clone(&shared);
+        let (seen, looked) = oneshot::channel();
+        tokio::spawn(keep_looking_at_scanners(shared, seen));
         first.spawn(looked);
     }
     tokio::time::timeout(FIRST_LOOK, first.join_all())
@@ -336,6 +368,10 @@ async fn serve(path: &Path, config: Config, log: Log) -> Result<(), RunError> {
             alive.clone(),
         );
         accepting.push(tokio::spawn(accept));
+    }
+    for door in doors {
+        let serve = door.serve(Arc::clone(&shared), stopped.clone(), alive.clone());
+        accepting.push(tokio::spawn(serve));
     }
     drop(alive);
     drop(stopped);
@@ -473,6 +509,17 @@ async fn look(shared: &Shared, nth: usize) {
 }
 
 /// Looks after one backend; `seen` is told of the first look.
+/// Asks the virus scanners for their versions, for as long as the program runs.
+async fn keep_looking_at_scanners(shared: Arc<Shared>, seen: oneshot::Sender<()>) {
+    shared.content().look(&shared.log).await;
+    // Nobody waits any more where it took too long.
+    seen.send(()).ok();
+    loop {
+        tokio::time::sleep(content::LOOK_EVERY).await;
+        shared.content().look(&shared.log).await;
+    }
+}
+
 async fn keep_looking(shared: Arc<Shared>, nth: usize, seen: oneshot::Sender<()>) {
     let mut seen = Some(seen);
     let mut drained = false;

@@ -39,6 +39,7 @@ pub(crate) fn status(shared: &Shared, now: Timestamp) -> Value {
         "draining": shared.is_stopping(),
         "sessions": shared.counters.open.value(),
         "backends": backends,
+        "antivirus": shared.content().status(),
         "bundle": shared.patches.status(now, refuses),
     })
 }

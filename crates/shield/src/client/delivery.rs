@@ -5,8 +5,9 @@
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use mailkeep_wire::{Command, EnhancedCode, Path, Refusal, Reply, ServerReply};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::judged::bare;
 use super::{Client, End, relayed};
 use crate::backend::{BackendError, Connection, Handed, try_again};
 use crate::spool::Spool;
@@ -19,6 +20,14 @@ pub(super) struct Envelope {
     /// RCPT as the backend accepted them.
     pub(super) recipients: Vec<String>,
     pub(super) from_domain: Option<String>,
+    /// The sender, without brackets.
+    pub(super) sender: String,
+    /// The recipients that the backend accepted, without brackets.
+    pub(super) to: Vec<String>,
+    /// Header lines that stand in front of the message.
+    pub(super) before: String,
+    /// What was found in it, for the log.
+    pub(super) judged: Vec<(&'static str, Value)>,
     /// The backend was lost since: nothing of this message can be acknowledged.
     pub(super) lost: bool,
     pub(super) spool: Option<Spool>,
@@ -29,6 +38,7 @@ impl Client {
     pub(super) async fn mail(&mut self, command: &Command, from: &Path) -> Result<bool, End> {
         self.envelope = Envelope {
             from_domain: from.domain().map(str::to_owned),
+            sender: bare(from),
             ..Envelope::default()
         };
         let bound = self.session.is_authenticated();
@@ -128,6 +138,9 @@ impl Client {
             self.say(&relayed(&reply));
             if reply.is_positive() {
                 self.envelope.recipients.push(line);
+                if let Command::Recipient { to, .. } = command {
+                    self.envelope.to.push(bare(to));
+                }
             }
             reply.is_positive()
         } else {
@@ -138,7 +151,7 @@ impl Client {
     }
 
     /// Asks the backend of this message; `None` where it was lost.
-    async fn ask(&mut self, line: &str) -> Option<ServerReply> {
+    pub(super) async fn ask(&mut self, line: &str) -> Option<ServerReply> {
         let answer = match &mut self.backend {
             Some(backend) => backend.command(line).await,
             None => return None,
@@ -178,6 +191,9 @@ impl Client {
             None => false,
         };
         content.clear();
+        if whole && !envelope.lost && !self.judged(&mut envelope, size).await {
+            return Ok(());
+        }
         let answer = if whole && !envelope.lost {
             self.hand_over(&mut envelope).await
         } else {
@@ -212,6 +228,7 @@ impl Client {
             ("tls", json!(self.session.is_secure())),
             ("authenticated", json!(self.session.is_authenticated())),
         ];
+        fields.append(&mut envelope.judged);
         if let Some(backend) = &self.backend {
             fields.push(("backend", json!(backend.address().to_string())));
         }
@@ -237,11 +254,12 @@ impl Client {
             let Some(mut backend) = self.backend.take() else {
                 continue;
             };
-            let before = if backend.knows_client {
+            let mut before = if backend.knows_client {
                 String::new()
             } else {
                 self.received()
             };
+            before.push_str(&envelope.before);
             let Some(spool) = &mut envelope.spool else {
                 return None;
             };

@@ -21,7 +21,10 @@ use mailkeep_wire::{ProxyHeader, ProxyProgress};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
+pub mod clamd;
+pub mod dns;
 pub mod ledger;
+pub mod mta;
 
 /// Longer than anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,85 @@
+//! Looks into a message that is whole, before the backend gets any of it.
+
+use mailkeep_inspect::Verdict;
+use mailkeep_wire::{EnhancedCode, Path, Reply};
+use serde_json::json;
+
+use super::Client;
+use super::delivery::Envelope;
+use crate::content::{Outcome, Subject};
+
+/// An address without its brackets.
+pub(super) fn bare(path: &Path) -> String {
+    let wire = path.to_wire();
+    let bare = wire
+        .strip_prefix('<')
+        .and_then(|path| path.strip_suffix('>'));
+    bare.unwrap_or(&wire).to_owned()
+}
+
+impl Client {
+    /// Whether it goes on. If not, the backend has forgotten it and the client has been answered.
+    pub(super) async fn judged(&mut self, envelope: &mut Envelope, size: u64) -> bool {
+        let content = self.shared.content();
+        if !content.looks(&self.listener.name, &envelope.to) {
+            return true;
+        }
+        let subject = Subject {
+            listener: self.listener.name.clone(),
+            trace: self.trace.clone(),
+            client: Some(self.address.ip()),
+            hello: self.hello.clone(),
+            sender: envelope.sender.clone(),
+            recipients: envelope.to.clone(),
+            authenticated: self.session.is_authenticated(),
+        };
+        let octets = match &mut envelope.spool {
+            Some(spool) => spool.octets().await.ok(),
+            None => None,
+        };
+        let outcome = match octets {
+            Some(octets) => content.judge(&subject, octets, &self.shared.patches).await,
+            None => Outcome::unseen(Verdict::Tempfail),
+        };
+        envelope.judged = outcome.fields();
+        if outcome.verdict == Verdict::Accept {
+            envelope.before = outcome.before();
+            if let Some(spool) = &mut envelope.spool {
+                spool.omit(outcome.omit());
+            }
+            return true;
+        }
+        if self.backend.is_some() && self.ask("RSET\r\n").await.is_none() {
+            self.backend = None;
+        }
+        let verdict = match outcome.verdict {
+            Verdict::Tempfail => {
+                self.shared.counters.tempfailed.one();
+                "tempfail"
+            }
+            Verdict::Accept | Verdict::Quarantine | Verdict::Refuse => {
+                self.shared.counters.refused.one();
+                "refuse"
+            }
+        };
+        let mut fields = vec![
+            ("verdict", json!(verdict)),
+            ("size", json!(size)),
+            ("recipients", json!(envelope.recipients.len())),
+            ("sender_domain", json!(envelope.from_domain)),
+            ("tls", json!(self.session.is_secure())),
+            ("authenticated", json!(self.session.is_authenticated())),
+        ];
+        fields.append(&mut envelope.judged);
+        self.log("message", &fields);
+        let reply = outcome.reply.unwrap_or_else(|| {
+            let text = format!(
+                "it could not be looked into; try again later (reference {})",
+                self.trace
+            );
+            Reply::new(451, EnhancedCode::new(4, 7, 1), &text)
+        });
+        self.say(&reply);
+        false
+    }
+}

@@ -1,0 +1,622 @@
+//! What is looked at in a message, for the proxy and for the milter alike: its content by `mailkeep-inspect`, virus
+//! scanners, and whether its sender is who he says.
+//!
+//! Entry: [`Content::judge`]. Fails closed: what could not be looked at, or not in time, is a temporary failure, and the
+//! sender keeps the message.
+
+mod auth;
+mod clamd;
+mod config;
+mod headers;
+mod names;
+mod spf;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mailkeep_inspect::{Judgement, Origin, Profile, Reason, Verdict};
+use mailkeep_model::text::printable_max;
+use mailkeep_wire::milter::HeaderEdit;
+use mailkeep_wire::{EnhancedCode, Reply};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use self::auth::{Authenticator, Authenticity};
+use self::clamd::{Engine, Freshness, Known, Scan};
+pub(crate) use self::config::{
+    AntivirusFile, AuthenticationFile, ContentFile, ContentFiles, MilterFile, MilterSocket, Socket,
+};
+use self::config::{Profiles, Unscanned};
+use crate::log::Log;
+use crate::patches::Patches;
+
+/// How often each virus scanner is asked for its version.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_mins(1);
+
+/// Whose message it is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Subject {
+    /// The listener or milter it came by.
+    pub(crate) listener: String,
+    pub(crate) trace: String,
+    /// None: it was made on the machine.
+    pub(crate) client: Option<IpAddr>,
+    pub(crate) hello: String,
+    /// Without brackets; empty for a bounce.
+    pub(crate) sender: String,
+    pub(crate) recipients: Vec<String>,
+    /// The client proved who it is: it is one of ours.
+    pub(crate) authenticated: bool,
+}
+
+/// What becomes of a message, and of its headers if it goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    /// The strongest first.
+    pub(crate) reasons: Vec<Reason>,
+    /// What is to be said where it does not go on. For [`Verdict::Quarantine`] where there is none.
+    pub(crate) reply: Option<Reply>,
+    /// A value of Authentication-Results that stands in front, with CRLF where it is folded.
+    results: Option<String>,
+    /// Forged ones, by their number and place.
+    forged: Vec<(u32, Range<usize>)>,
+}
+
+impl Outcome {
+    /// What becomes of a message that was not looked at.
+    pub(crate) fn unseen(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            ..Self::default()
+        }
+    }
+
+    /// As a milter says it.
+    pub(crate) fn edits(&self) -> Vec<HeaderEdit> {
+        let name = || "Authentication-Results".to_owned();
+        let removals = self.forged.iter().map(|(nth, _)| HeaderEdit::Remove {
+            name: name(),
+            nth: *nth,
+        });
+        let insert = self.results.iter().map(|value| HeaderEdit::Insert {
+            name: name(),
+            value: value.replace("\r\n", "\n"),
+        });
+        removals.chain(insert).collect()
+    }
+
+    /// Header lines that stand in front of the message.
+    pub(crate) fn before(&self) -> String {
+        let results = self.results.as_ref();
+        results.map_or_else(String::new, |value| {
+            format!("Authentication-Results: {value}\r\n")
+        })
+    }
+
+    /// Octets of the message that do not go on, in order.
+    pub(crate) fn omit(&self) -> Vec<Range<usize>> {
+        self.forged.iter().map(|(_, place)| place.clone()).collect()
+    }
+
+    /// For the log.
+    pub(crate) fn fields(&self) -> Vec<(&'static str, Value)> {
+        let mut fields = vec![("content", json!(self.verdict.name()))];
+        if let Some(first) = self.reasons.first() {
+            let rules: Vec<&str> = self.reasons.iter().map(|reason| &*reason.rule).collect();
+            fields.push(("rules", json!(rules)));
+            fields.push(("rule", json!(first.rule)));
+            let evidence = printable_max(&format!("{} {}", first.place, first.evidence), 300);
+            fields.push(("evidence", json!(evidence.trim())));
+        }
+        fields
+    }
+}
+
+/// What the configuration says of content, checked; virus scanners with what is known of them.
+#[derive(Debug)]
+pub(crate) struct Content {
+    profiles: Profiles,
+    turns: Arc<Semaphore>,
+    engines: Vec<Engine>,
+    antivirus: AntivirusFile,
+    authenticator: Option<Arc<Authenticator>>,
+    counts: Mutex<BTreeMap<(String, &'static str), u64>>,
+}
+
+impl Content {
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong in the configuration.
+    pub(crate) fn new(name: &str, files: &ContentFiles) -> Result<Self, String> {
+        let profiles = files.content.check()?;
+        let engines = files.antivirus.engines()?;
+        let authenticator = match &files.authentication {
+            Some(file) => Some(Arc::new(Authenticator::new(file, name)?)),
+            None => None,
+        };
+        Ok(Self {
+            turns: Arc::new(Semaphore::new(profiles.at_a_time)),
+            profiles,
+            engines: engines.into_iter().map(Engine::new).collect(),
+            antivirus: files.antivirus.clone(),
+            authenticator,
+            counts: Mutex::default(),
+        })
+    }
+
+    /// Takes over what another one has counted, and what it knows of the virus scanners that are the same.
+    pub(crate) fn adopt(&self, other: &Self) {
+        let counts = other.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ours = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        ours.clone_from(&counts);
+        for engine in &self.engines {
+            let mut others = other.engines.iter();
+            if let Some(same) = others.find(|other| other.config.is_same(&engine.config)) {
+                engine.remember(same.known());
+            }
+        }
+    }
+
+    /// Whether anything is looked at in a message of this listener to these recipients; if not, it need not be read
+    /// back.
+    pub(crate) fn looks(&self, listener: &str, recipients: &[String]) -> bool {
+        self.authenticator.is_some()
+            || !self.engines.is_empty()
+            || !self.profiles.of(listener, recipients).is_empty()
+    }
+
+    /// Whether a rule of the inspection refuses, whoever the mail is from and for.
+    pub(crate) fn refuses(&self, rule: &str) -> bool {
+        self.profiles.refuse(rule)
+    }
+
+    /// What becomes of a message.
+    pub(crate) async fn judge(
+        &self,
+        subject: &Subject,
+        message: Arc<Vec<u8>>,
+        patches: &Patches,
+    ) -> Outcome {
+        let profiles = self.profiles.of(&subject.listener, &subject.recipients);
+        let looked = !profiles.is_empty();
+        let inspected = async {
+            let judgement = self.inspect(profiles, &message, patches).await;
+            // What is refused anyway costs the scanners nothing.
+            let scanned = if judgement.verdict == Verdict::Refuse {
+                Vec::new()
+            } else {
+                let files = if looked {
+                    let mut all = judgement.contents.iter();
+                    all.any(|one| one.origin != Origin::Body)
+                } else {
+                    may_hold_files(&message)
+                };
+                self.scan(&message, files).await
+            };
+            (judgement, scanned)
+        };
+        let authenticated = async {
+            match &self.authenticator {
+                Some(authenticator) => {
+                    let found = authenticator.judge(subject, &message).await;
+                    (found, authenticator.forged_results(&message))
+                }
+                None => (Authenticity::default(), Vec::new()),
+            }
+        };
+        let ((judgement, scanned), (authentic, forged)) = tokio::join!(inspected, authenticated);
+        let mut reasons = judgement.reasons;
+        reasons.extend(scanned);
+        reasons.extend(authentic.reasons);
+        reasons.sort_by_key(|reason| std::cmp::Reverse(reason.verdict));
+        let verdict = reasons.first().map_or(Verdict::Accept, |one| one.verdict);
+        self.count(&reasons, verdict);
+        Outcome {
+            verdict,
+            reply: reply(reasons.first(), &subject.trace),
+            reasons,
+            results: authentic.results,
+            forged,
+        }
+    }
+
+    /// By `mailkeep-inspect`, beside the runtime: as many at a time as configured, each with a time-out.
+    async fn inspect(
+        &self,
+        profiles: Vec<Profile>,
+        message: &Arc<Vec<u8>>,
+        patches: &Patches,
+    ) -> Judgement {
+        if profiles.is_empty() {
+            return Judgement::default();
+        }
+        let held = patches.in_force();
+        let work = async {
+            let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else {
+                return None;
+            };
+            let message = Arc::clone(message);
+            let work = spawn_blocking(move || {
+                // Its turn lasts until the work is over, not until nobody waits for it any more.
+                let _turn = turn;
+                let all = profiles.iter().map(|profile| {
+                    mailkeep_inspect::judge_by(&message, profile, Some(&held.compiled))
+                });
+                let judgement = all.max_by_key(|judgement| judgement.verdict);
+                (judgement, held)
+            });
+            work.await.ok()
+        };
+        match tokio::time::timeout(self.profiles.patience, work).await {
+            Ok(Some((Some(judgement), held))) => {
+                for reason in &judgement.reasons {
+                    if held.compiled.names().any(|name| *name == reason.rule) {
+                        patches.count(reason);
+                    }
+                }
+                judgement
+            }
+            Ok(_) => failed("inspection-failed"),
+            Err(_) => failed("inspection-late"),
+        }
+    }
+
+    /// By every virus scanner at once.
+    async fn scan(&self, message: &[u8], files: bool) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        let mut answered = 0;
+        let now = Timestamp::now();
+        let scans = self.engines.iter().map(|engine| engine.scan(message));
+        let scans = join_all(scans).await;
+        for (engine, scan) in self.engines.iter().zip(scans) {
+            let name = &engine.config.name;
+            match scan {
+                Ok(Scan::Clean) => {
+                    answered += 1;
+                    self.one(name, "scan-clean");
+                }
+                Ok(Scan::Found(signature)) => {
+                    answered += 1;
+                    self.one(name, "scan-found");
+                    reasons.push(Reason {
+                        rule: "infected".into(),
+                        verdict: Verdict::Refuse,
+                        text: format!("a virus was found: {}", printable_max(&signature, 100)),
+                        evidence: format!("{name}: {signature}"),
+                        place: String::new(),
+                    });
+                }
+                Err(error) => {
+                    self.one(name, "scan-failed");
+                    reasons.push(Reason {
+                        rule: error.kind().into(),
+                        verdict: unscanned(self.antivirus.when_dead, files),
+                        text: "it could not be scanned for viruses; try again later".to_owned(),
+                        evidence: format!("{name}: {error}"),
+                        place: String::new(),
+                    });
+                }
+            }
+            let freshness = engine.known().freshness(now, self.antivirus.stale_hours);
+            let dateless = freshness == Freshness::Unknown && engine.config.own_definitions;
+            if freshness != Freshness::Fresh && !dateless {
+                reasons.push(Reason {
+                    rule: format!("definitions-{}", freshness.name()).into(),
+                    verdict: unscanned(self.antivirus.when_stale, files),
+                    text: "it could not be scanned with definitions of today; try again later"
+                        .to_owned(),
+                    evidence: name.clone(),
+                    place: String::new(),
+                });
+            }
+        }
+        if answered > 0 && self.antivirus.one_is_enough {
+            for reason in &mut reasons {
+                if reason.verdict == Verdict::Tempfail && reason.rule.starts_with("antivirus-") {
+                    reason.verdict = Verdict::Accept;
+                }
+            }
+        }
+        reasons
+    }
+
+    /// Asks every virus scanner for its version, and says what has changed.
+    pub(crate) async fn look(&self, log: &Log) {
+        let hours = self.antivirus.stale_hours;
+        let looks = join_all(self.engines.iter().map(Engine::look)).await;
+        for (engine, (before, now)) in self.engines.iter().zip(looks) {
+            let time = Timestamp::now();
+            let state = |known: &Known| (known.up, known.freshness(time, hours));
+            if state(&before) == state(&now) && before != Known::default() {
+                continue;
+            }
+            let freshness = now.freshness(time, hours);
+            let mut fields = vec![
+                ("engine", json!(engine.config.name)),
+                ("version", json!(now.version)),
+                ("freshness", json!(freshness.name())),
+            ];
+            if let Some((number, date)) = &now.definitions {
+                fields.push(("definitions", json!(number)));
+                fields.push(("definitions_date", json!(date.to_string())));
+            }
+            if let Some(why) = now.why {
+                fields.push(("why", json!(why)));
+            }
+            let event = if !now.up {
+                "antivirus-down"
+            } else if freshness == Freshness::Fresh {
+                "antivirus-up"
+            } else {
+                "definitions-not-fresh"
+            };
+            fields.push(("alert", json!(event != "antivirus-up")));
+            log.line(event, &fields);
+        }
+    }
+
+    fn count(&self, reasons: &[Reason], verdict: Verdict) {
+        self.one("", verdict.name());
+        for reason in reasons {
+            self.one(&reason.rule, reason.verdict.name());
+        }
+    }
+
+    fn one(&self, what: &str, how: &'static str) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        // Names come from rules, which are few; should one ever be made of a message, memory stays bounded.
+        if counts.len() < 4096 {
+            *counts.entry((what.to_owned(), how)).or_insert(0) += 1;
+        }
+    }
+
+    /// The Prometheus text form.
+    pub(crate) fn render(&self) -> String {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = counts.clone();
+        let mut text = String::new();
+        let head = |text: &mut String, name: &str, kind: &str, help: &str| {
+            writeln!(text, "# HELP mailkeep_shield_{name} {help}").ok();
+            writeln!(text, "# TYPE mailkeep_shield_{name} {kind}").ok();
+        };
+        head(
+            &mut text,
+            "content_total",
+            "counter",
+            "Messages that were looked into, by verdict.",
+        );
+        for ((what, how), count) in &counts {
+            if what.is_empty() {
+                writeln!(
+                    text,
+                    "mailkeep_shield_content_total{{verdict=\"{how}\"}} {count}"
+                )
+                .ok();
+            }
+        }
+        head(
+            &mut text,
+            "content_rule_total",
+            "counter",
+            "How often each rule on content applied, by what it asked for.",
+        );
+        for ((rule, how), count) in &counts {
+            if !rule.is_empty() && !how.starts_with("scan-") {
+                writeln!(
+                    text,
+                    "mailkeep_shield_content_rule_total{{rule=\"{rule}\",verdict=\"{how}\"}} {count}"
+                )
+                .ok();
+            }
+        }
+        if self.engines.is_empty() {
+            return text;
+        }
+        head(
+            &mut text,
+            "antivirus_scans_total",
+            "counter",
+            "Scans by each virus scanner, by result.",
+        );
+        for ((engine, how), count) in &counts {
+            if let Some(result) = how.strip_prefix("scan-") {
+                writeln!(
+                    text,
+                    "mailkeep_shield_antivirus_scans_total{{engine=\"{engine}\",result=\"{result}\"}} {count}"
+                )
+                .ok();
+            }
+        }
+        let now = Timestamp::now();
+        head(
+            &mut text,
+            "antivirus_up",
+            "gauge",
+            "Whether a virus scanner answers.",
+        );
+        for engine in &self.engines {
+            let (name, up) = (&engine.config.name, u8::from(engine.known().up));
+            writeln!(
+                text,
+                "mailkeep_shield_antivirus_up{{engine=\"{name}\"}} {up}"
+            )
+            .ok();
+        }
+        head(
+            &mut text,
+            "antivirus_definitions",
+            "gauge",
+            "1 for what is known of the age of its definitions.",
+        );
+        for engine in &self.engines {
+            let name = &engine.config.name;
+            let is = engine.known().freshness(now, self.antivirus.stale_hours);
+            for state in Freshness::ALL {
+                let (state, value) = (state.name(), u8::from(state == is));
+                writeln!(text, "mailkeep_shield_antivirus_definitions{{engine=\"{name}\",state=\"{state}\"}} {value}").ok();
+            }
+        }
+        head(
+            &mut text,
+            "antivirus_definitions_age_seconds",
+            "gauge",
+            "Age of its definitions; absent where it is unknown.",
+        );
+        for engine in &self.engines {
+            let name = &engine.config.name;
+            if let Some(age) = engine.known().age_seconds(now) {
+                writeln!(
+                    text,
+                    "mailkeep_shield_antivirus_definitions_age_seconds{{engine=\"{name}\"}} {age}"
+                )
+                .ok();
+            }
+        }
+        text
+    }
+
+    /// What is known of the virus scanners, as `/status` shows it.
+    pub(crate) fn status(&self) -> Value {
+        let now = Timestamp::now();
+        let engines = self.engines.iter().map(|engine| {
+            let known = engine.known();
+            let freshness = known.freshness(now, self.antivirus.stale_hours);
+            json!({
+                "name": engine.config.name,
+                "socket": engine.config.socket.to_string(),
+                "up": known.up,
+                "why": known.why,
+                "version": known.version,
+                "definitions": known.definitions.as_ref().map(|(number, _)| number),
+                "definitions_date": known.definitions.as_ref().map(|(_, date)| date.to_string()),
+                "definitions_age_seconds": known.age_seconds(now),
+                "freshness": freshness.name(),
+            })
+        });
+        engines.collect()
+    }
+}
+
+/// What becomes of a message that was not soundly scanned.
+fn unscanned(policy: Unscanned, files: bool) -> Verdict {
+    match policy {
+        Unscanned::Tempfail => Verdict::Tempfail,
+        Unscanned::TempfailAttachments if files => Verdict::Tempfail,
+        Unscanned::Accept | Unscanned::TempfailAttachments => Verdict::Accept,
+    }
+}
+
+fn failed(rule: &'static str) -> Judgement {
+    let mut judgement = Judgement::default();
+    judgement.add(Reason {
+        rule: rule.into(),
+        verdict: Verdict::Tempfail,
+        text: "it could not be looked into; try again later".to_owned(),
+        evidence: String::new(),
+        place: String::new(),
+    });
+    judgement
+}
+
+/// What the sender is told.
+fn reply(reason: Option<&Reason>, trace: &str) -> Option<Reply> {
+    let reason = reason?;
+    let text = format!("{} (reference {trace})", printable_max(&reason.text, 300));
+    match reason.verdict {
+        Verdict::Accept => None,
+        Verdict::Tempfail => Some(Reply::new(451, EnhancedCode::new(4, 7, 1), &text)),
+        Verdict::Quarantine | Verdict::Refuse => {
+            Some(Reply::new(550, EnhancedCode::new(5, 7, 1), &text))
+        }
+    }
+}
+
+/// Whether a message is more than one plain text: of what is not, nobody knows what it holds without looking.
+fn may_hold_files(message: &[u8]) -> bool {
+    let all = headers::fields(message);
+    let end = all.last().map_or(0, |field| field.place.end);
+    let types: Vec<_> = all.iter().filter(|one| one.is("Content-Type")).collect();
+    let plain = match types.as_slice() {
+        [] => true,
+        [one] => {
+            let value = String::from_utf8_lossy(one.value).to_ascii_lowercase();
+            value.trim().starts_with("text/plain") && !value.contains("name")
+        }
+        _ => false,
+    };
+    let coded = all.iter().any(|one| {
+        one.is("Content-Transfer-Encoding")
+            && one
+                .value
+                .to_ascii_lowercase()
+                .windows(6)
+                .any(|six| six == b"base64")
+    });
+    let named = all.iter().any(|one| one.is("Content-Disposition"));
+    let body = message.get(end..).unwrap_or_default();
+    let encoded = [
+        &b"\nbegin "[..],
+        b"\n=ybegin ",
+        b"\n(This file must be converted",
+    ]
+    .iter()
+    .any(|mark| memchr::memmem::find(body, mark).is_some());
+    !plain || coded || named || encoded
+}
+
+/// All of them at once, in their order.
+async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut pending: Vec<_> = futures.map(Box::pin).collect();
+    let mut done: Vec<Option<F::Output>> = pending.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        let mut waiting = false;
+        for (future, done) in pending.iter_mut().zip(&mut done) {
+            if done.is_none() {
+                match future.as_mut().poll(context) {
+                    std::task::Poll::Ready(output) => *done = Some(output),
+                    std::task::Poll::Pending => waiting = true,
+                }
+            }
+        }
+        if waiting {
+            std::task::Poll::Pending
+        } else {
+            std::task::Poll::Ready(())
+        }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_plain_text_holds_no_files() {
+        for plain in [
+            "Subject: x\r\n\r\nhello\r\n",
+            "Content-Type: text/plain; charset=utf-8\r\n\r\nhello, let us begin now\r\n",
+        ] {
+            assert!(!may_hold_files(plain.as_bytes()), "{plain}");
+        }
+        for other in [
+            "Content-Type: multipart/mixed; boundary=a\r\n\r\n--a--\r\n",
+            "Content-Type: text/plain; name=a.exe\r\n\r\nx\r\n",
+            "Content-Type: text/plain\r\nContent-Type: application/zip\r\n\r\nx\r\n",
+            "Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\nTVo=\r\n",
+            "Content-Disposition: attachment\r\n\r\nx\r\n",
+            "Subject: x\r\n\r\nhello\r\nbegin 644 a.exe\r\nend\r\n",
+            "Content-Type: text/html\r\n\r\n<p>\r\n",
+        ] {
+            assert!(may_hold_files(other.as_bytes()), "{other}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The header fields of a message as they stand in it. Entry: [`fields`].
+
+use std::ops::Range;
+
+/// One field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Field<'a> {
+    /// Without the colon.
+    pub(super) name: &'a [u8],
+    /// Behind the colon, with its line ends.
+    pub(super) value: &'a [u8],
+    /// Where it lies in the message, with its line end.
+    pub(super) place: Range<usize>,
+}
+
+impl Field<'_> {
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.name.trim_ascii().eq_ignore_ascii_case(name.as_bytes())
+    }
+}
+
+/// Every field up to the first line that is empty, or is no field.
+pub(super) fn fields(message: &[u8]) -> Vec<Field<'_>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(rest) = message.get(at..)
+        && let Some(length) = field_length(rest)
+    {
+        let whole = rest.get(..length).unwrap_or_default();
+        let Some(colon) = whole.iter().position(|octet| *octet == b':') else {
+            break;
+        };
+        let (name, value) = whole.split_at_checked(colon).unwrap_or_default();
+        if name.is_empty() || name.contains(&b'\n') {
+            break;
+        }
+        found.push(Field {
+            name,
+            value: value.get(1..).unwrap_or_default(),
+            place: at..at + length,
+        });
+        at += length;
+    }
+    found
+}
+
+/// Octets of the first field with the lines that continue it; none at the end of the headers.
+fn field_length(rest: &[u8]) -> Option<usize> {
+    let mut length = line_length(rest);
+    let first = rest.get(..length)?;
+    if first.trim_ascii().is_empty() || first.starts_with(b" ") || first.starts_with(b"\t") {
+        return None;
+    }
+    while let Some(b' ' | b'\t') = rest.get(length) {
+        length += line_length(rest.get(length..)?);
+    }
+    Some(length)
+}
+
+fn line_length(rest: &[u8]) -> usize {
+    let end = rest.iter().position(|octet| *octet == b'\n');
+    end.map_or(rest.len(), |end| end + 1)
+}
+
+/// The name that an Authentication-Results header begins with (RFC 8601 section 2.2): the first word behind comments
+/// and white space, without quotation marks, in lower case.
+pub(super) fn authserv_id(value: &[u8]) -> String {
+    let mut rest = value;
+    let mut depth = 0_u32;
+    let mut word = Vec::new();
+    while let Some((octet, after)) = rest.split_first() {
+        rest = after;
+        match octet {
+            b'\\' => {
+                let Some((next, after)) = rest.split_first() else {
+                    break;
+                };
+                rest = after;
+                if depth == 0 {
+                    word.push(*next);
+                }
+            }
+            b'(' => depth += 1,
+            b')' if depth > 0 => depth -= 1,
+            _ if depth > 0 => {}
+            b'"' => {}
+            b' ' | b'\t' | b'\r' | b'\n' if word.is_empty() => {}
+            b' ' | b'\t' | b'\r' | b'\n' | b';' => break,
+            other => word.push(*other),
+        }
+    }
+    String::from_utf8_lossy(&word).to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn folded_fields_are_one_and_the_body_is_none() {
+        let message = b"A: 1\r\n 2\r\n\t3\r\nb : x\r\n\r\nC: body\r\n";
+        let found = fields(message);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].value, b" 1\r\n 2\r\n\t3\r\n");
+        assert!(found[1].is("B"));
+        assert_eq!(&message[found[1].place.clone()], b"b : x\r\n");
+        assert!(fields(b"no field\r\nA: b\r\n").is_empty());
+        assert!(fields(b" A: b\r\n").is_empty());
+    }
+
+    #[test]
+    fn our_own_name_is_found_in_every_disguise() {
+        for value in [
+            " mx.example.org; spf=pass",
+            " MX.Example.ORG;none",
+            "\r\n\tmx.example.org 1; spf=pass",
+            " (a (nested) comment) mx.example.org; x",
+            " \"mx.example.org\"; x",
+            " mx.example\\.org; x",
+            " mx.(x)example.org; x",
+            "mx.example.org",
+        ] {
+            assert_eq!(authserv_id(value.as_bytes()), "mx.example.org", "{value}");
+        }
+        assert_eq!(
+            authserv_id(b" other.example; mx.example.org"),
+            "other.example"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_survived_and_fields_follow_each_other(octets in proptest::collection::vec(
+            prop_oneof![Just(b'\n'), Just(b':'), Just(b' '), Just(b'\r'), any::<u8>()], 0..200)) {
+            let mut at = 0;
+            for field in fields(&octets) {
+                prop_assert_eq!(field.place.start, at);
+                at = field.place.end;
+                authserv_id(field.value);
+            }
+            prop_assert!(at <= octets.len());
+        }
+    }
+}

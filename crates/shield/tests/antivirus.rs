@@ -1,0 +1,232 @@
+//! Virus scanners behind the shield: nothing infected passes, whatever they do.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test stops at the first surprise, and owns both ends"
+)]
+
+mod bench;
+
+use bench::clamd::{Clamd, Does, INFECTED, RealClamd, TEST_FILES, with_file};
+use bench::mta::{Mta, milter_address, milter_config};
+use bench::{Backend, Shield, config};
+use jiff::{Timestamp, ToSpan as _};
+
+/// A scanner's answer to VERSION, so many hours after its definitions were made.
+fn version(hours: i64) -> String {
+    let date = Timestamp::now() - hours.hours();
+    let date = date.strftime("%a %b %e %H:%M:%S %Y");
+    format!("ClamAV 1.4.6/27400/{date}")
+}
+
+const PLAIN: &[u8] = b"From: a@client.example\r\nSubject: hello\r\n\r\nnothing but text\r\n";
+
+/// By the scanner alone, without the shield's own rules.
+fn milter(more: &str) -> (tempfile::TempDir, Shield, Mta) {
+    let directory = tempfile::tempdir().unwrap();
+    let config = milter_config(&format!("[content]\nlevel = \"off\"\n{more}"));
+    let mut shield = Shield::start(directory.path(), &config);
+    let address = milter_address(&mut shield);
+    let mut mta = Mta::connect(address);
+    mta.client("client.example", "192.0.2.1", "client.example");
+    (directory, shield, mta)
+}
+
+#[test]
+fn whatever_a_scanner_does_no_infected_message_passes() {
+    let clamd = Clamd::start(&version(1));
+    let (_directory, _shield, mut mta) = milter(&clamd.engine("one", ""));
+    let infected = with_file("a.bin", INFECTED.as_bytes());
+    let coded = format!("Content-Type: text/html\r\n\r\n{INFECTED}\r\n");
+    let clean = with_file("a.bin", b"nothing");
+    let to = ["b@site.example"];
+    for does in [
+        Does::Scans,
+        Does::Hangs,
+        Does::Dies,
+        Does::Leaves,
+        Does::Confuses,
+        Does::Babbles,
+        Does::Hurries,
+        Does::TooSmall,
+        Does::Scans,
+    ] {
+        clamd.now(does);
+        let answer = mta.message("a@client.example", &to, coded.as_bytes());
+        let expected = if does == Does::Scans {
+            "550 5.7.1 "
+        } else {
+            "451 4.7.1 "
+        };
+        assert!(
+            answer.refused_with(expected) || does == Does::Hurries && !answer.accepted(),
+            "{does:?}: {answer:?}"
+        );
+        let answer = mta.message("a@client.example", &to, &infected);
+        // The scripted scanner reads no base64: what it does not answer is what counts.
+        assert!(
+            answer.accepted() == (does == Does::Scans),
+            "{does:?}: {answer:?}"
+        );
+        let answer = mta.message("a@client.example", &to, &clean);
+        assert_eq!(
+            answer.accepted(),
+            does == Does::Scans,
+            "{does:?}: {answer:?}"
+        );
+        // What can hold nothing goes on meanwhile.
+        let answer = mta.message("a@client.example", &to, PLAIN);
+        assert!(answer.accepted(), "{does:?}: {answer:?}");
+    }
+}
+
+#[test]
+fn where_policy_says_so_nothing_passes_without_a_scanner() {
+    let clamd = Clamd::start(&version(1));
+    clamd.now(Does::Leaves);
+    let more = format!(
+        "[antivirus]\nwhen_dead = \"tempfail\"\n{}",
+        clamd.engine("one", "")
+    );
+    let (_directory, mut shield, mut mta) = milter(&more);
+    let answer = mta.message("a@client.example", &["b@site.example"], PLAIN);
+    assert!(answer.refused_with("451 4.7.1 "), "{answer:?}");
+    let line = shield.event("message");
+    assert_eq!(line["verdict"], "tempfail");
+    assert_eq!(line["rule"], "antivirus-closed");
+}
+
+#[test]
+fn one_scanner_of_two_is_enough_to_refuse_and_none_to_pass() {
+    let (one, other) = (Clamd::start(&version(1)), Clamd::start(&version(1)));
+    let more = format!("{}{}", one.engine("one", ""), other.engine("other", ""));
+    let (_directory, _shield, mut mta) = milter(&more);
+    let coded = format!("Content-Type: text/html\r\n\r\n{INFECTED}\r\n");
+    let clean = with_file("a.bin", b"nothing");
+    let mut message =
+        |message: &[u8]| mta.message("a@client.example", &["b@site.example"], message);
+    assert!(message(coded.as_bytes()).refused_with("550 "));
+    assert!(message(&clean).accepted());
+    other.now(Does::Leaves);
+    assert!(message(coded.as_bytes()).refused_with("550 "));
+    assert!(message(&clean).refused_with("451 "));
+}
+
+#[test]
+fn definitions_that_are_old_or_of_unknown_age_are_never_taken_for_fresh() {
+    let clean = with_file("a.bin", b"nothing");
+    for (answer, freshness, more, accepted) in [
+        (version(1), "fresh", "", true),
+        (version(100), "stale", "", false),
+        ("ClamAV 1.4.6".to_owned(), "unknown", "", false),
+        (
+            "ClamAV 1.4.6".to_owned(),
+            "unknown",
+            "own_definitions = true",
+            true,
+        ),
+    ] {
+        let clamd = Clamd::start(&answer);
+        let directory = tempfile::tempdir().unwrap();
+        let config = milter_config(&format!(
+            "metrics = \"127.0.0.1:0\"\n[content]\nlevel = \"off\"\n{}",
+            clamd.engine("one", more)
+        ));
+        let mut shield = Shield::start(directory.path(), &config);
+        let said = if freshness == "fresh" {
+            "antivirus-up"
+        } else {
+            "definitions-not-fresh"
+        };
+        let line = shield.event(said);
+        assert_eq!(line["freshness"], freshness);
+        assert_eq!(line["alert"], freshness != "fresh");
+        let address = milter_address(&mut shield);
+        let mut mta = Mta::connect(address);
+        let answer = mta.message("a@client.example", &["b@site.example"], &clean);
+        assert_eq!(answer.accepted(), accepted, "{freshness}: {answer:?}");
+        // Plain text goes on in any case.
+        assert!(
+            mta.message("a@client.example", &["b@site.example"], PLAIN)
+                .accepted()
+        );
+    }
+}
+
+/// Sends each of Debian's test files through a real clamd, by the milter and by the proxy.
+#[test]
+fn every_test_file_is_found_by_a_real_scanner() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(clamd) = RealClamd::start(directory.path()) else {
+        println!(
+            "skipped: every_test_file_is_found_by_a_real_scanner: no clamav-daemon, no clamav-testfiles"
+        );
+        return;
+    };
+    let backend = Backend::start(&["PIPELINING"]);
+    let more = format!("[content]\nlevel = \"off\"\n{}", clamd.engine());
+    let config = format!(
+        "{}[[milter]]\nname = \"filter\"\nsocket = \"inet:127.0.0.1:0\"\n",
+        config(&[backend.address], &more)
+    );
+    let mut shield = Shield::start(directory.path(), &config);
+    let mut client = shield.client();
+    let mut mta = Mta::connect(milter_address(&mut shield));
+    let (mut by_milter, mut by_proxy, mut count) = (0, 0, 0);
+    for entry in std::fs::read_dir(TEST_FILES).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let message = with_file(&name, &std::fs::read(&path).unwrap());
+        count += 1;
+        let answer = mta.message("a@client.example", &["b@site.example"], &message);
+        by_milter += usize::from(answer.refused_with("550 5.7.1 "));
+        if answer.accepted() {
+            println!("{name} was not found");
+        }
+        client.begin();
+        client.send(&message);
+        client.send(b".\r\n");
+        let reply = client.reply();
+        by_proxy += usize::from(reply.starts_with("550 5.7.1 "));
+    }
+    println!("found of {count} test files: {by_milter} by milter, {by_proxy} by proxy");
+    assert_eq!((by_milter, by_proxy, count), (44, 44, 44));
+    assert!(backend.taken().is_empty());
+    client.begin();
+    client.send(&with_file("a.txt", b"nothing"));
+    client.send(b".\r\n");
+    assert_eq!(client.reply(), "250 2.0.0 queued as 1\r\n");
+}
+
+#[test]
+fn nothing_infected_passes_while_a_real_scanner_is_killed_and_comes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(mut clamd) = RealClamd::start(directory.path()) else {
+        println!(
+            "skipped: nothing_infected_passes_while_a_real_scanner_is_killed_and_comes_back: no clamav-daemon"
+        );
+        return;
+    };
+    let (_directory, _shield, mut mta) = milter(&clamd.engine());
+    let infected = with_file(
+        "clam.zip",
+        &std::fs::read(format!("{TEST_FILES}/clam.zip")).unwrap(),
+    );
+    let clean = with_file("a.txt", b"nothing");
+    for round in 0..3 {
+        let mut message =
+            |message: &[u8]| mta.message("a@client.example", &["b@site.example"], message);
+        assert!(message(&infected).refused_with("550 "), "{round}");
+        assert!(message(&clean).accepted(), "{round}");
+        clamd.kill();
+        for _ in 0..3 {
+            assert!(message(&infected).refused_with("451 "), "{round}");
+            assert!(message(&clean).refused_with("451 "), "{round}");
+            assert!(message(PLAIN).accepted(), "{round}");
+        }
+        clamd.restart();
+    }
+}
