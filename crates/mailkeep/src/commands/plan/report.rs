@@ -139,19 +139,16 @@ pub(super) fn left_open(
     )?;
     let hosts = width(report.missed_deadlines.iter().map(|m| m.host.as_str()));
     for missed in &report.missed_deadlines {
-        let done = match missed.planned_end {
-            Some(end) => {
-                let region = plan
-                    .and_then(|plan| plan.step_of(&missed.host).map(|step| (plan, step)))
-                    .and_then(|(plan, step)| plan.regions.get(&step.region));
-                format!("done {}", local(end, region))
-            }
-            None => {
-                let mut reasons = report.not_planned.iter();
-                let reason = reasons.find(|item| item.host == missed.host);
-                let reason = reason.map(|item| format!(" ({})", item.reason.name()));
-                format!("not planned{}", reason.unwrap_or_default())
-            }
+        let done = if let Some(end) = missed.planned_end {
+            let region = plan
+                .and_then(|plan| plan.step_of(&missed.host).map(|step| (plan, step)))
+                .and_then(|(plan, step)| plan.regions.get(&step.region));
+            format!("done {}", local(end, region))
+        } else {
+            let mut reasons = report.not_planned.iter();
+            let reason = reasons.find(|item| item.host == missed.host);
+            let reason = reason.map(|item| format!(" ({})", item.reason.name()));
+            format!("not planned{}", reason.unwrap_or_default())
         };
         let remedies: Vec<String> = missed.remedies.iter().map(show::words::remedy).collect();
         let remedies = match (remedies.is_empty(), missed.planned_end) {
