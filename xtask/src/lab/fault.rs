@@ -1,6 +1,7 @@
 //! Things that go wrong with hosts, to order.
 
-use std::process::Stdio;
+use std::io::Read as _;
+use std::process::{Child, ChildStdin, Stdio};
 
 use super::Lab;
 use super::command::logged;
@@ -104,6 +105,57 @@ impl Lab {
             &mut command,
             &log,
         )
+    }
+}
+
+/// Holds the locks that a package manager at work holds, until it is dropped.
+#[derive(Debug)]
+pub struct DpkgAtWork {
+    holder: Child,
+    /// The holder ends with it.
+    until: Option<ChildStdin>,
+}
+
+impl Lab {
+    /// Lets a package manager be at work on a host.
+    pub fn lock_dpkg(&self, name: &str) -> Result<DpkgAtWork, LabError> {
+        // struct flock of 64-bit Linux; dpkg and apt use no other locks.
+        let script = r#"use Fcntl; $| = 1; my @kept;
+            for (qw(lock-frontend lock)) {
+                open(my $f, "+<", "/var/lib/dpkg/$_") or die "$_: $!\n";
+                my $lock = pack("ssx4qqix4", F_WRLCK, 0, 0, 0, 0);
+                fcntl($f, F_SETLK, $lock) or die "$_: $!\n";
+                push @kept, $f;
+            }
+            print "locked\n"; <STDIN>;"#;
+        let failed = |outcome: String| LabError::CommandFailed {
+            what: format!("locking dpkg on {name}"),
+            command: "perl".to_owned(),
+            outcome,
+            tail: String::new(),
+        };
+        let mut perl = self.inside(name, &["perl", "-e", script])?;
+        perl.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = perl.spawn().map_err(|error| failed(error.to_string()))?;
+        let until = holder.stdin.take();
+        let mut said = [0; "locked\n".len()];
+        let has_said = holder
+            .stdout
+            .take()
+            .is_some_and(|mut output| output.read_exact(&mut said).is_ok());
+        let at_work = DpkgAtWork { holder, until };
+        if has_said && said == *b"locked\n" {
+            Ok(at_work)
+        } else {
+            Err(failed("somebody else has the locks".to_owned()))
+        }
+    }
+}
+
+impl Drop for DpkgAtWork {
+    fn drop(&mut self) {
+        self.until.take();
+        self.holder.wait().ok();
     }
 }
 

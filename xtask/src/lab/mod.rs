@@ -43,7 +43,7 @@ use rustix::process::Signal;
 pub use self::desk::{Desk, fleet};
 pub use self::error::LabError;
 pub use self::family::Family;
-pub use self::fault::Fault;
+pub use self::fault::{DpkgAtWork, Fault};
 pub use self::host::Host;
 pub use self::load::{Account, Load, LoadSettings};
 pub use self::pair::{Pair, Pairing};

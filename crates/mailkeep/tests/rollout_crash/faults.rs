@@ -1,49 +1,8 @@
 //! What goes wrong with hosts.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 
 use crate::ring::Ring;
-
-/// Holds the locks of a package manager at work until it is dropped.
-pub(crate) fn lock_dpkg(ring: &Ring<'_>, host: &str) -> Holding {
-    // struct flock of 64-bit Linux; dpkg and apt use no other locks.
-    let script = r#"use Fcntl; $| = 1; my @kept;
-        for (qw(lock-frontend lock)) {
-            open(my $f, "+<", "/var/lib/dpkg/$_") or die "$_: $!\n";
-            my $lock = pack("ssx4qqix4", F_WRLCK, 0, 0, 0, 0);
-            fcntl($f, F_SETLK, $lock) or die "$_: $!\n";
-            push @kept, $f;
-        }
-        print "locked\n"; <STDIN>;"#;
-    let mut perl = ring.lab.inside(host, &["perl", "-e", script]).unwrap();
-    let mut child = perl
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    output.read_line(&mut line).unwrap();
-    assert_eq!(line, "locked\n");
-    Holding {
-        stdin: child.stdin.take(),
-        child,
-    }
-}
-
-/// Ends what it holds when it is dropped.
-pub(crate) struct Holding {
-    child: Child,
-    stdin: Option<ChildStdin>,
-}
-
-impl Drop for Holding {
-    fn drop(&mut self) {
-        self.stdin.take();
-        self.child.wait().unwrap();
-    }
-}
 
 /// Whatever is started on the host from now on sees a clock that is an hour fast; so does its mail
 /// server, an Exim.

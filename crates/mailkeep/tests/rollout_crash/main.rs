@@ -149,7 +149,7 @@ fn hosts_that_lose_power_network_lock_or_clock_half_way_are_patched_and_proven()
     };
     let ring = Ring::fresh(&lab, "faults", began, |text| text);
     faults::wrong_clock(&ring, "h02");
-    let busy = faults::lock_dpkg(&ring, "h04");
+    let busy = lab.lock_dpkg("h04").unwrap();
     let load = ring.load();
     let mut controller = ring.start();
     std::thread::scope(|scope| {

@@ -160,41 +160,47 @@ impl<'a> Ring<'a> {
         Controller(Some(child))
     }
 
-    /// Nothing that a killed controller left lies about once another has ended by itself.
+    /// No sockets that a killed controller left lie about once another has ended by itself. The copy of a
+    /// signature that one was verifying may: it is small, and no secret.
     pub(crate) fn has_no_sockets(&self) {
-        let left: Vec<_> = std::fs::read_dir(self.sockets.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
+        let entries = std::fs::read_dir(self.sockets.path()).unwrap();
+        let mut left: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        left.retain(|name| name.to_string_lossy().starts_with("mailkeep-"));
         assert!(left.is_empty(), "{left:?}");
     }
 
     /// Waits until it does something on a host, or has ended.
     pub(crate) fn is_at_work(&self, controller: &mut Controller) -> bool {
-        while controller.runs() {
-            if !crate::acts_under_way(&self.said_since_start()).is_empty() {
-                return true;
-            }
-            std::thread::sleep(LOOK_EVERY);
-        }
-        false
+        self.until("neither works nor ends", || {
+            let acts = !crate::acts_under_way(&self.said_since_start()).is_empty();
+            (acts || !controller.runs()).then_some(acts)
+        })
     }
 
     /// Waits until the controller ends by itself; where it stops to wait for a person, that one gives up.
     pub(crate) fn ends(&self, controller: &mut Controller) -> i32 {
-        let limit = Instant::now() + LONGEST;
         let mut asked = false;
-        loop {
-            if let Some(status) = controller.ended_within(Duration::from_millis(200)) {
-                return status;
-            }
+        self.until("does not end", || {
             if !asked && self.said().contains(" PAUSED by ") {
                 let mut abort = self.desk.rollout("abort");
                 let output = abort.args(["--reason", "it went wrong"]).output().unwrap();
                 assert!(output.status.success(), "{output:?}");
                 asked = true;
             }
-            assert!(Instant::now() < limit, "does not end:\n{}", self.said());
+            controller.ended()
+        })
+    }
+
+    /// Asks until there is an answer. What is waited for are other processes' doings, which send nothing.
+    #[track_caller]
+    fn until<T>(&self, not_so: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+        let limit = Instant::now() + LONGEST;
+        loop {
+            if let Some(answer) = ask() {
+                return answer;
+            }
+            assert!(Instant::now() < limit, "{not_so}:\n{}", self.said());
+            std::thread::sleep(LOOK_EVERY);
         }
     }
 
@@ -211,19 +217,10 @@ impl<'a> Ring<'a> {
     /// Waits until a line of a controller holds all these words.
     #[track_caller]
     pub(crate) fn hears(&self, words: &[&str]) {
-        let limit = Instant::now() + LONGEST;
-        let told = |said: &str| {
-            said.lines()
-                .any(|line| words.iter().all(|word| line.contains(word)))
-        };
-        while !told(&self.said()) {
-            assert!(
-                Instant::now() < limit,
-                "never said: {words:?}\n{}",
-                self.said()
-            );
-            std::thread::sleep(LOOK_EVERY);
-        }
+        let told = |line: &str| words.iter().all(|word| line.contains(word));
+        self.until(&format!("never said {words:?}"), || {
+            self.said().lines().any(told).then_some(())
+        });
     }
 
     /// Waits until a file is there on a host, by its pattern.
@@ -406,11 +403,9 @@ impl Controller {
     /// Its exit status, unless it is still running after this time.
     pub(crate) fn ended_within(&mut self, limit: Duration) -> Option<i32> {
         let until = Instant::now() + limit;
-        let child = self.0.as_mut().unwrap();
         loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                self.0 = None;
-                return Some(status.code().unwrap_or(-1));
+            if let Some(status) = self.ended() {
+                return Some(status);
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -418,6 +413,13 @@ impl Controller {
             }
             std::thread::sleep(left.min(Duration::from_millis(10)));
         }
+    }
+
+    /// Its exit status, unless it is still running.
+    fn ended(&mut self) -> Option<i32> {
+        let status = self.0.as_mut().unwrap().try_wait().unwrap()?;
+        self.0 = None;
+        Some(status.code().unwrap_or(-1))
     }
 
     fn runs(&mut self) -> bool {

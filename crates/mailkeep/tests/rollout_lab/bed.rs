@@ -371,36 +371,6 @@ impl<'a> Bed<'a> {
         });
     }
 
-    /// Holds the locks of a package manager at work until it is dropped.
-    pub(crate) fn lock_dpkg(&self) -> Holding {
-        // struct flock of 64-bit Linux; dpkg and apt use no other locks.
-        let script = r#"use Fcntl; $| = 1; my @kept;
-            for (qw(lock-frontend lock)) {
-                open(my $f, "+<", "/var/lib/dpkg/$_") or die "$_: $!\n";
-                my $lock = pack("ssx4qqix4", F_WRLCK, 0, 0, 0, 0);
-                fcntl($f, F_SETLK, $lock) or die "$_: $!\n";
-                push @kept, $f;
-            }
-            print "locked\n"; <STDIN>;"#;
-        let mut child = self
-            .lab
-            .inside(&self.host, &["perl", "-e", script])
-            .unwrap()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        assert_eq!(line, "locked\n");
-        Holding {
-            stdin: child.stdin.take(),
-            child,
-        }
-    }
-
     /// By hand, outside any plan.
     pub(crate) fn isolated_and_back(&self, stranger: &str) {
         let limit = Duration::from_mins(1);
@@ -437,19 +407,6 @@ impl<'a> Bed<'a> {
             server.host,
             server.address()
         ));
-    }
-}
-
-/// Ends what it holds when it is dropped.
-pub(crate) struct Holding {
-    child: Child,
-    stdin: Option<ChildStdin>,
-}
-
-impl Drop for Holding {
-    fn drop(&mut self) {
-        self.stdin.take();
-        self.child.wait().unwrap();
     }
 }
 

@@ -275,7 +275,7 @@ fn hands_of_others(bed: &mut Bed<'_>) {
     assert!(detail.contains("1234567"), "{detail}");
     bed.inside("postconf -X message_size_limit");
     bed.done(Act::Save);
-    let busy = bed.lock_dpkg();
+    let busy = bed.lab.lock_dpkg(&bed.host).unwrap();
     assert!(
         matches!(bed.once(Act::Patch), ActOutcome::NotYet { .. }),
         "a package manager at work is waited for"
@@ -448,7 +448,7 @@ fn by_a_workaround(bed: &mut Bed<'_>) {
             bed.done(Act::Return);
             bed.inside("mv /lab/stand-in /lab/away");
             bed.fails(Act::Recheck, ActFailure::MitigationGone);
-            let busy = bed.lock_dpkg();
+            let busy = bed.lab.lock_dpkg(&bed.host).unwrap();
             assert!(
                 matches!(bed.once(Act::Recheck), ActOutcome::NotYet { .. }),
                 "nobody judges a host while packages come"
