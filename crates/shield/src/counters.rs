@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use jiff::Timestamp;
 use mailkeep_wire::{Action, Rule};
 
 use crate::backend::State;
@@ -92,9 +93,24 @@ impl Counters {
         }
     }
 
-    /// The Prometheus text form, with the backends that answer, and lines of the log that were dropped.
-    pub(crate) fn render(&self, backends: &[State], dropped: u64) -> String {
+    /// The Prometheus text form, with the backends that answer, when certificates end, and lines of the log that were
+    /// dropped.
+    pub(crate) fn render(
+        &self,
+        backends: &[State],
+        certificates: &[(String, Timestamp)],
+        dropped: u64,
+    ) -> String {
         let mut text = String::new();
+        if !certificates.is_empty() {
+            let name = "mailkeep_shield_certificate_not_after_seconds";
+            text.push_str("# HELP mailkeep_shield_certificate_not_after_seconds When a listener's certificate ends, in seconds since 1970.\n");
+            writeln!(text, "# TYPE {name} gauge").ok();
+            for (listener, end) in certificates {
+                let end = end.as_second();
+                writeln!(text, "{name}{{listener={listener:?}}} {end}").ok();
+            }
+        }
         for (name, kind, help, value) in [
             (
                 "sessions_total",

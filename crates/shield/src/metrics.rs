@@ -46,7 +46,10 @@ async fn answer(mut stream: TcpStream, shared: &Shared) {
         ("application/json", status(shared, now).to_string())
     } else {
         let backends: Vec<_> = shared.backends.states().collect();
-        let mut body = shared.counters.render(&backends, shared.log.dropped());
+        let mut body = 
+            shared
+                .counters
+                .render(&backends, &shared.certificates(), shared.log.dropped());
         body.push_str(&shared.patches.render(now));
         body.push_str(&shared.content().render());
         ("text/plain; version=0.0.4", body)

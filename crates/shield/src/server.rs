@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mailkeep_wire::{Action, Policy, Rule};
 use rustls::ServerConfig;
 use serde_json::json;
@@ -37,6 +37,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the first looks are waited for. One that hangs must not keep the others from being used.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
+/// How long before its end a certificate is spoken of.
+const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// How often it is.
+const WARN_EVERY: Duration = Duration::from_hours(24);
 
 /// Why the shield cannot run.
 #[derive(Debug, Error)]
@@ -90,19 +94,26 @@ struct Reloadable {
     policy: Arc<Policy>,
     /// By name of listener.
     tls: HashMap<String, Arc<ServerConfig>>,
+    /// Until when each listener's certificate holds.
+    ends: Vec<(String, Timestamp)>,
 }
 
 impl Reloadable {
     fn of(config: &Config) -> Result<Self, TlsError> {
         let mut tls = HashMap::new();
+        let mut ends = Vec::new();
         for listener in &config.listeners {
             if let Some(config) = tls::of_listener(listener)? {
                 tls.insert(listener.name.clone(), config);
+            }
+            if let Some(end) = tls::ends(listener) {
+                ends.push((listener.name.clone(), end));
             }
         }
         Ok(Self {
             policy: Arc::new(config.policy.clone()),
             tls,
+            ends,
         })
     }
 }
@@ -128,6 +139,35 @@ impl Shared {
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         reloadable.tls.get(listener).cloned()
+    }
+
+    /// Until when each listener's certificate holds.
+    pub(crate) fn certificates(&self) -> Vec<(String, Timestamp)> {
+        let reloadable = self
+            .reloadable
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        reloadable.ends.clone()
+    }
+
+    /// Says of certificates that are about to end, or have. Mail still comes: whoever sends it to strangers takes
+    /// any certificate; one's own people do not.
+    fn warn_of_certificates(&self) {
+        let now = Timestamp::now();
+        for (listener, end) in self.certificates() {
+            if end.duration_since(now) < SOON {
+                let event = if end < now {
+                    "certificate-expired"
+                } else {
+                    "certificate-expires"
+                };
+                let fields = [
+                    ("listener", json!(listener)),
+                    ("not_after", json!(end.to_string())),
+                ];
+                self.log.line(event, &fields);
+            }
+        }
     }
 
     /// What the rules for single holes say against a command.
@@ -191,6 +231,7 @@ impl Shared {
                 let waits = running.differs(&config);
                 self.log
                     .line("reloaded", &[("waits_for_restart", json!(waits))]);
+                self.warn_of_certificates();
             }
             Err(error) => {
                 let mut why = error.to_string();
@@ -379,10 +420,13 @@ async fn serve(path: &Path, config: Config, log: Log) -> Result<(), RunError> {
     // That this is said shows that the runtime still does its work.
     let watchdog = systemd::watchdog();
     let mut alive_every = tokio::time::interval(watchdog.unwrap_or(Duration::from_hours(1)));
+    // Its first tick is now.
+    let mut warn_every = tokio::time::interval(WARN_EVERY);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = warn_every.tick() => shared.warn_of_certificates(),
             _ = alive_every.tick() => if watchdog.is_some() {
                 systemd::notify("WATCHDOG=1");
             },

@@ -1,11 +1,14 @@
 //! TLS by rustls: certificates of listeners, and what backends must show.
 //!
-//! Entry: [`of_listener`], [`of_backend`]. A name in the handshake that is no host name is refused by rustls itself
+//! Entry: [`of_listener`], [`of_backend`], [`ends`]. A name in the handshake that is no host name is refused by rustls itself
 //! (rule family G7), and so is a protocol that is not SMTP (ALPACA, CVE-2021-3618).
+
+mod validity;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -44,6 +47,13 @@ pub(crate) fn of_listener(listener: &ListenerFile) -> Result<Option<Arc<ServerCo
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"smtp".to_vec()];
     Ok(Some(Arc::new(config)))
+}
+
+/// Until when what a listener shows holds: the earliest end in its chain.
+pub(crate) fn ends(listener: &ListenerFile) -> Option<Timestamp> {
+    let chain = certificates(listener.certificate.as_ref()?).ok()?;
+    let ends = chain.iter().filter_map(|one| validity::not_after(one));
+    ends.min()
 }
 
 /// What a backend must show; `None` where it is spoken to in clear.

@@ -11,6 +11,8 @@
 #[path = "proxy/behind.rs"]
 mod behind;
 mod bench;
+#[path = "proxy/endurance.rs"]
+mod endurance;
 #[path = "proxy/place.rs"]
 mod place;
 #[path = "proxy/submission.rs"]

@@ -298,13 +298,20 @@ impl Shield {
     }
 
     pub fn start_with(directory: &Path, config: &str, environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("env");
+        command.arg("--").envs(environment.iter().copied());
+        Self::start_by(command, directory, config)
+    }
+
+    /// The same by another program, which is given the command line and must become it.
+    pub fn start_by(mut command: Command, directory: &Path, config: &str) -> Self {
         let file = directory.join("shield.toml");
         std::fs::write(&file, config).unwrap();
         let listeners = config.matches("[[listener]]").count();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mailkeep-shield"))
+        let mut child = command
+            .arg(env!("CARGO_BIN_EXE_mailkeep-shield"))
             .arg("--config")
             .arg(&file)
-            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
