@@ -19,6 +19,7 @@ use mailkeep_triage::{Context, Policy, RankKey, rank_of_equals, triage};
 use crate::answer::{Answer, FeedAnswer};
 use crate::index;
 use crate::planning::mitigation;
+use crate::shield::Cover;
 use first_seen::FirstSeen;
 pub(crate) use first_seen::SCANNED;
 pub use first_seen::{earlier, ledger};
@@ -61,6 +62,8 @@ pub struct Terms<'a> {
     /// The last checks of other scopes with the same hosts ([`earlier`]): a hole found by any of them
     /// is as old as that.
     pub earlier: Vec<Snapshot>,
+    /// What the shields before the hosts cover. Empty where a plan is made: what is covered is patched all the same.
+    pub cover: Cover,
 }
 
 /// Why a check could not be made.
@@ -159,6 +162,7 @@ pub fn check(
             affected = judged.affected;
             for mut verdict in judged.verdicts {
                 mitigations.apply(&subject.name, &mut verdict);
+                terms.cover.apply(&subject.name, &mut verdict);
                 let day = first_seen.day(&subject.name, &verdict).unwrap_or(today);
                 let context = Context {
                     first_seen: day,

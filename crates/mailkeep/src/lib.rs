@@ -20,6 +20,7 @@ pub mod impact;
 pub mod index;
 pub mod output;
 pub mod planning;
+pub mod shield;
 
 use app::App;
 use cli::{Cli, Command};

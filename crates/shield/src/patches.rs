@@ -108,6 +108,8 @@ struct Loads {
     /// When, what kind, and in words.
     last_refused: Option<(Timestamp, &'static str, String)>,
     told_expired: bool,
+    /// The files that were looked at last.
+    looked_at: Option<Stamp>,
 }
 
 /// Times and sizes of a bundle's files, to see that they changed.
@@ -169,8 +171,11 @@ impl Patches {
 
     /// Brings a site's own bundle into force; if it is refused, what was stays. `true`: it is another than before.
     pub(crate) fn load(&self, source: &Source, now: Timestamp) -> Result<bool, Refused> {
+        // Before they are read: what changes meanwhile is looked at again.
+        let stamp = Stamp::of(source);
         let loaded = self.admitted(source, now);
         let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        loads.looked_at = Some(stamp);
         match loaded {
             Ok(Some(fresh)) => {
                 loads.loaded += 1;
@@ -227,6 +232,12 @@ impl Patches {
             text,
             since: now,
         }))
+    }
+
+    /// Whether these files were looked at.
+    fn has_looked_at(&self, stamp: &Stamp) -> bool {
+        let loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        loads.looked_at.as_ref() == Some(stamp)
     }
 
     /// Whether the bundle in force has expired since this was asked last.
@@ -410,14 +421,15 @@ pub(crate) fn load(shared: &Shared) {
 /// Looks whether the bundle's files changed, and brings them into force once they have come to rest: a bundle and its
 /// signature are two files.
 pub(crate) async fn watch(shared: Arc<Shared>) {
-    let stamp = |shared: &Shared| shared.patches.source().map(|source| Stamp::of(&source));
-    let mut taken = stamp(&shared);
-    let mut before = taken.clone();
+    let mut before = None;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let found = stamp(&shared);
-        if found != taken && found == before {
-            taken.clone_from(&found);
+        let found = shared.patches.source().map(|source| Stamp::of(&source));
+        if found == before
+            && found
+                .as_ref()
+                .is_some_and(|found| !shared.patches.has_looked_at(found))
+        {
             let shared = Arc::clone(&shared);
             tokio::task::spawn_blocking(move || load(&shared))
                 .await

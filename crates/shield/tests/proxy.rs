@@ -13,6 +13,8 @@ mod behind;
 mod bench;
 #[path = "proxy/endurance.rs"]
 mod endurance;
+#[path = "proxy/patches.rs"]
+mod patches;
 #[path = "proxy/place.rs"]
 mod place;
 #[path = "proxy/submission.rs"]

@@ -19,6 +19,7 @@ use crate::impact::foreseen::foreseen;
 use crate::index;
 use crate::output;
 use crate::output::table::Style;
+use crate::shield::Cover;
 
 /// Runs it.
 pub fn run(app: &App, args: &CheckArgs) -> anyhow::Result<Done> {
@@ -195,6 +196,10 @@ fn ask(
     let key = Key::of(scope, fleet);
     let nothing_declared = Fleet::default();
     let default_policy = Policy::default();
+    let cover = Cover::ask(app, fleet);
+    for problem in cover.problems() {
+        App::warn(&format!("warning: {problem}"));
+    }
     at_one_moment(store, || {
         let subjects = subjects(app, store, scope, fleet)?;
         let last = store.findings_of(&key.name)?;
@@ -212,6 +217,7 @@ fn ask(
             only,
             last,
             earlier,
+            cover,
         };
         let mut answer = check(store, &subjects, &terms)?;
         answer.organisation = fleet.and_then(|f| f.file.organisation.clone());

@@ -19,6 +19,7 @@ use crate::answer::Answer;
 use crate::app::{App, LoadedFleet};
 use crate::check::{self, Terms, check, to_keep};
 use crate::cli::{Scope, WatchArgs};
+use crate::shield::Cover;
 use news::{Memory, News, Standing};
 pub use news::{Notice, Road};
 use spool::Spool;
@@ -90,6 +91,10 @@ fn look(
     // A scope of its own: a check made by hand must not take news away from the watch.
     let base = fleet.scope();
     let key = format!("watch:{base}");
+    let cover = Cover::ask(app, Some(fleet));
+    for problem in cover.problems() {
+        App::warn(&format!("warning: {problem}"));
+    }
     let (answer, last) = at_one_moment(store, || {
         let subjects = check_command::subjects(app, store, &Scope::default(), Some(fleet))?;
         let hosts = subjects.iter().map(|subject| &subject.name).collect();
@@ -102,6 +107,7 @@ fn look(
             only: None,
             last: store.findings_of(&key)?,
             earlier: check::earlier(store, &base, &key, &hosts)?,
+            cover,
         };
         Ok((check(store, &subjects, &terms)?, terms.last))
     })?;

@@ -75,6 +75,12 @@
 //! [policy.rollout.emergency]
 //! soak_test = "15m"
 //!
+//! [[shield]]                               # stands before servers that cannot be patched yet
+//! name = "shield.harbour.example"          # as its own configuration has it
+//! guards = ["inbound-mx"]                  # hosts, or all hosts of services
+//! status = "http://192.0.2.7:9425/status"  # or a file that is brought here
+//! only_through_shield = true               # these hosts take mail from nobody else
+//!
 //! [approvals]
 //! allowed_signers = "allowed_signers"      # the teams' public keys, as ssh-keygen takes them
 //!
@@ -117,6 +123,7 @@ use super::notify::{self, NotifySettings};
 use super::organisation::{self, Organisation};
 use super::read::{Faults, Item, Reader, Section, Text};
 use super::rollout::{self, ServiceLater};
+use super::shield::{self, ShieldSettings};
 use super::window;
 use crate::feeds::sources::SOURCES;
 
@@ -142,6 +149,8 @@ pub struct FleetFile {
     pub scan: ScanSettings,
     /// Who may approve plans.
     pub approvals: ApprovalSettings,
+    /// Which shield stands before which servers.
+    pub shields: Vec<ShieldSettings>,
 }
 
 /// Who may approve plans, `[approvals]`.
@@ -332,6 +341,7 @@ fn read_root(
         .and_then(|item| item.section(reader))
         .map(|section| read_approvals(reader, section))
         .unwrap_or_default();
+    let shields = shield::read(reader, root.take("shield"), &fleet);
     root.close(reader);
     not_used(&fleet, &zones, problems);
     FleetFile {
@@ -343,6 +353,7 @@ fn read_root(
         notify,
         scan,
         approvals,
+        shields,
     }
 }
 

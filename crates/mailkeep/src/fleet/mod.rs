@@ -16,6 +16,7 @@ mod notify;
 mod organisation;
 mod read;
 mod rollout;
+mod shield;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -28,6 +29,7 @@ pub use lint::{Gap, GapKind, lint};
 pub use notify::{MailSettings, MailTls, NotifySettings};
 pub use organisation::Organisation;
 pub use read::{Fault, Faults};
+pub use shield::{ShieldSettings, StatusPlace};
 
 /// Entry point for fuzzing: [`parse`] on any bytes.
 pub fn parse_bytes(bytes: &[u8]) -> Result<(FleetFile, Vec<mailkeep_model::Problem>), FleetError> {

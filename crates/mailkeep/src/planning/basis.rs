@@ -22,6 +22,7 @@ use crate::check::{self, Terms, check};
 use crate::cli::Scope;
 use crate::commands::check::{at_one_moment, subjects};
 use crate::commands::feeds;
+use crate::shield::Cover;
 
 /// Plans looked at for what became of their hosts, newest first.
 const MAX_PLANS: usize = 500;
@@ -64,6 +65,7 @@ pub fn basis(
             only: None,
             last: store.findings_of(&key)?,
             earlier: check::earlier(store, &key, &key, &names)?,
+            cover: Cover::default(),
         };
         let answer = check(store, &subjects, &terms)?;
         let mut facts = BTreeMap::new();

@@ -1,0 +1,116 @@
+//! What shields cover: which findings are `mitigated` by which rule, now.
+//!
+//! Entry: [`Cover::ask`], which asks every shield of the fleet file for its state, and [`Cover::apply`]. Whatever
+//! is not told, too old, expired, or could be got around covers nothing.
+
+mod status;
+
+use std::collections::BTreeMap;
+
+use mailkeep_model::{HostName, Status, Verdict};
+
+use crate::app::{App, LoadedFleet};
+use status::{Covering, ShieldStatus};
+
+/// What the shields of a fleet cover.
+#[derive(Debug, Clone, Default)]
+pub struct Cover {
+    hosts: BTreeMap<HostName, Vec<Guard>>,
+    /// Why a shield covers nothing, one line each.
+    problems: Vec<String>,
+}
+
+/// A shield before a host, in force.
+#[derive(Debug, Clone)]
+struct Guard {
+    shield: String,
+    bundle: String,
+    enforced: std::sync::Arc<Vec<Covering>>,
+}
+
+impl Cover {
+    /// Asks each shield of the fleet file for its state. One that does not answer, or should not be relied
+    /// on, covers nothing; [`Self::problems`] says why.
+    pub fn ask(app: &App, fleet: Option<&LoadedFleet>) -> Self {
+        let mut cover = Self::default();
+        let Some(fleet) = fleet else { return cover };
+        for shield in &fleet.file.shields {
+            let status = match &shield.status {
+                None => Err("the fleet file does not say where it tells its state".to_owned()),
+                Some(place) => status::read(app, fleet, place),
+            };
+            let status = status.and_then(|status| status.relied_on(&shield.name, app.now));
+            match status {
+                Ok(status) if shield.only_through_shield => {
+                    cover.add(&shield.name, &shield.guards, status);
+                }
+                Ok(_) => cover.problem(
+                    &shield.name,
+                    "nothing says that the servers behind it can be reached through it only \
+                     (only_through_shield = true)",
+                ),
+                Err(why) => cover.problem(&shield.name, &why),
+            }
+        }
+        cover
+    }
+
+    fn problem(&mut self, shield: &str, why: &str) {
+        self.problems
+            .push(format!("shield {shield} covers nothing: {why}"));
+    }
+
+    fn add(
+        &mut self,
+        shield: &str,
+        hosts: &std::collections::BTreeSet<HostName>,
+        status: ShieldStatus,
+    ) {
+        let bundle = format!("{} version {}", status.bundle.id, status.bundle.version);
+        let enforced = std::sync::Arc::new(status.bundle.enforced);
+        for host in hosts {
+            self.hosts.entry(host.clone()).or_default().push(Guard {
+                shield: shield.to_owned(),
+                bundle: bundle.clone(),
+                enforced: std::sync::Arc::clone(&enforced),
+            });
+        }
+    }
+
+    /// Why shields cover nothing.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    /// Says of a verdict on a host that it is mitigated, where a shield's rule covers it: every shield that stands
+    /// before the host, for mail comes through any of them.
+    pub fn apply(&self, host: &HostName, verdict: &mut Verdict) {
+        let is_open = match verdict.status {
+            Status::FixAvailable
+            | Status::FixPublished
+            | Status::NoFix
+            | Status::RestartPending
+            | Status::WillNotFix => true,
+            // What cannot be decided stays so: silence is not safety.
+            Status::Fixed | Status::Mitigated | Status::NotAffected | Status::Unknown => false,
+        };
+        let Some(guards) = self.hosts.get(host).filter(|_| is_open) else {
+            return;
+        };
+        let mut notes = Vec::new();
+        for guard in guards {
+            let Some(rule) = guard.enforced.iter().find(|rule| rule.covers(verdict)) else {
+                return;
+            };
+            notes.push(format!(
+                "{}, but shield {} refuses what reaches it, by its rule {} (bundle {})",
+                verdict.status, guard.shield, rule.rule, guard.bundle
+            ));
+        }
+        verdict.status = Status::Mitigated;
+        verdict
+            .evidence
+            .notes
+            .extend(notes.into_iter().map(Into::into));
+    }
+}

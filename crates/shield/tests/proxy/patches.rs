@@ -1,0 +1,186 @@
+//! Virtual patches at work: what they refuse, and how a bundle comes into force.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+
+use super::*;
+
+/// One rule: no `%` in the local part of a recipient.
+fn bundle(version: u64, state: &str, expires: &str, refused: &str) -> String {
+    format!(
+        r#"format = 1
+id = "test"
+version = {version}
+made = "2026-01-01T00:00:00Z"
+expires = "{expires}"
+
+[[rule]]
+name = "no-percent"
+title = "A percent sign in a recipient"
+cves = ["CVE-2099-0001"]
+product = "a server of the test"
+packages = ["test-mta"]
+affected = "all"
+stages = ["CMD"]
+closes = ["signature"]
+confidence = "A"
+state = "{state}"
+text = "no percent signs, please"
+when = [{{ in = ["recipient-local"], regex = '%' }}]
+refused = [{{ commands = ["RCPT TO:<{refused}@x.example>"] }}]
+passes = [{{ commands = ["RCPT TO:<a@x%y.example>"] }}]
+"#
+    )
+}
+
+const LATER: &str = "2099-01-01T00:00:00Z";
+
+/// A key, and who may sign by it; nothing where there is no `ssh-keygen`.
+fn keys(directory: &Path) -> Option<()> {
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"])
+        .arg(directory.join("key"))
+        .status();
+    if made.is_err() {
+        eprintln!("skipped: there is no ssh-keygen");
+        return None;
+    }
+    let public = std::fs::read_to_string(directory.join("key.pub")).unwrap();
+    let line = format!("postmaster@example.org namespaces=\"mailkeep-bundle\" {public}");
+    std::fs::write(directory.join("signers"), line).unwrap();
+    Some(())
+}
+
+/// Puts a bundle and its signature in place, each whole at once, as `mailkeep` does.
+fn place(directory: &Path, text: &str) {
+    let fresh = directory.join("fresh.toml");
+    std::fs::write(&fresh, text).unwrap();
+    let signed = Command::new("ssh-keygen")
+        .args(["-q", "-Y", "sign", "-n", "mailkeep-bundle", "-f"])
+        .arg(directory.join("key"))
+        .arg(&fresh)
+        .stderr(std::process::Stdio::null())
+        .status();
+    assert!(signed.unwrap().success());
+    std::fs::rename(
+        directory.join("fresh.toml.sig"),
+        directory.join("bundle.toml.sig"),
+    )
+    .unwrap();
+    std::fs::rename(fresh, directory.join("bundle.toml")).unwrap();
+}
+
+fn status(address: SocketAddr) -> Value {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /status HTTP/1.1\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap()
+}
+
+/// An address that nobody listens on now.
+fn free_address() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+#[test]
+fn a_command_with_the_form_of_an_attack_is_refused_and_its_look_alike_passes() {
+    let (_directory, backend, mut shield) = stand();
+    let mut client = shield.client();
+    client.ask("EHLO client.example");
+    let answer = client.ask("MAIL FROM:<a@client.example> ENVID=\"a");
+    assert!(
+        answer.starts_with("550 5.7.1 ") && answer.contains("exim-parameter-quote"),
+        "{answer}"
+    );
+    let event = shield.event("refused");
+    assert_eq!(event["rule"], "exim-parameter-quote");
+    let answer = client.ask("MAIL FROM:<\"a b\"@client.example> ENVID=a");
+    assert!(answer.starts_with("250 "), "{answer}");
+    // Only told of: it is legal, and common.
+    let answer = client.ask("RCPT TO:<${run{x}}@x.example>");
+    assert!(answer.starts_with("250 "), "{answer}");
+    assert_eq!(
+        shield.event("monitored")["rule"],
+        "exim-recipient-expansion"
+    );
+    let commands = backend.commands();
+    assert!(
+        commands.iter().all(|command| !command.contains('"')),
+        "{commands:?}"
+    );
+}
+
+#[test]
+fn a_signed_bundle_comes_into_force_and_a_refused_one_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(()) = keys(directory.path()) else {
+        return;
+    };
+    place(directory.path(), &bundle(5, "enforce", LATER, "a%b"));
+    let backend = Backend::start(OFFER);
+    let metrics = free_address();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let more = format!(
+        "metrics = \"{metrics}\"\nbundle = {:?}\nbundle_signers = {:?}\n",
+        at("bundle.toml"),
+        at("signers")
+    );
+    let mut shield = Shield::start(directory.path(), &config(&[backend.address], &more));
+    let refuses = |shield: &Shield| {
+        let mut client = shield.client();
+        client.ask("EHLO client.example");
+        client.ask("MAIL FROM:<a@client.example>");
+        let answer = client.ask("RCPT TO:<a%b@x.example>");
+        client.ask("QUIT");
+        answer.starts_with("550 5.7.1 no percent signs, please")
+    };
+    assert!(refuses(&shield));
+    let told = status(metrics);
+    assert_eq!(told["bundle"]["version"], 5);
+    assert_eq!(told["bundle"]["signer"], "postmaster@example.org");
+    let covering = serde_json::json!({ "rule": "no-percent", "holes": ["CVE-2099-0001"], "packages": ["test-mta"] });
+    assert_eq!(told["bundle"]["enforced"], serde_json::json!([covering]));
+
+    // Each of these is refused by its name, and what was in force stays.
+    for (text, why) in [
+        (bundle(4, "monitor", LATER, "a%b"), "not-newer"),
+        (
+            bundle(6, "monitor", "2026-01-02T00:00:00Z", "a%b"),
+            "expired",
+        ),
+        (bundle(6, "monitor", LATER, "ab"), "self-test"),
+        ("format = 2\n".to_owned(), "syntax"),
+    ] {
+        place(directory.path(), &text);
+        shield.signal(Signal::HUP);
+        assert_eq!(shield.event("bundle-refused")["why"], why);
+        assert!(refuses(&shield));
+        assert_eq!(status(metrics)["bundle"]["refused"]["kind"], why);
+    }
+    // One that nobody signed.
+    std::fs::write(
+        directory.path().join("bundle.toml"),
+        bundle(7, "monitor", LATER, "a%b"),
+    )
+    .unwrap();
+    shield.signal(Signal::HUP);
+    assert_eq!(shield.event("bundle-refused")["why"], "signature");
+    assert!(refuses(&shield));
+
+    // A newer one comes into force by itself, without a signal.
+    place(directory.path(), &bundle(8, "monitor", LATER, "a%b"));
+    assert_eq!(shield.event("bundle-loaded")["version"], 8);
+    assert!(!refuses(&shield));
+    let told = status(metrics);
+    assert_eq!(told["bundle"]["enforced"], serde_json::json!([]));
+    assert_eq!(
+        told["bundle"]["monitored"],
+        serde_json::json!(["no-percent"])
+    );
+    assert!(told["bundle"]["refused"].is_null());
+}
