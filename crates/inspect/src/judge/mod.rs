@@ -9,6 +9,8 @@ pub mod rules;
 
 use std::borrow::Cow;
 
+use mailkeep_model::text;
+
 use crate::danger::limit_reason;
 use crate::kind::Kind;
 use crate::readings::{Found, Noted, read};
@@ -161,14 +163,5 @@ fn within(prefix: &str, place: &str) -> String {
 
 /// One line, printable, not long.
 fn printable(text: &str) -> String {
-    text.chars()
-        .take(200)
-        .map(|letter| {
-            if letter.is_control() {
-                '\u{fffd}'
-            } else {
-                letter
-            }
-        })
-        .collect()
+    text::printable(text).chars().take(200).collect()
 }

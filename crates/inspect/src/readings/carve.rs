@@ -7,34 +7,42 @@ use super::encodings::{Base64, Encoding, base64_as, decode, encodings, looks_bas
 use super::head::single;
 use super::lines::{Lines, trim, trim_start};
 use super::names::{names, readings_of};
-use super::walk::{Walker, is_textual};
+use super::walk::{Walker, is_file, is_textual};
 use crate::Budget;
 
 /// Reads whatever stands behind headers of content as a part, if no reading has read it.
 pub(super) fn loose_parts(walker: &mut Walker<'_>, budget: &mut Budget, octets: &[u8], raw: bool) {
-    let mut behind = 0;
+    // Where headers of content begin, and where parts may end: also at the next such headers.
+    let mut begins: Vec<usize> = Vec::new();
+    let mut ends: Vec<usize> = Vec::new();
     for line in Lines::new(octets) {
-        if line.start < behind {
+        if line.text.starts_with(b"--") {
+            ends.push(line.start);
             continue;
         }
         let text = trim_start(line.text);
-        if !matches!(text.first(), Some(b'c' | b'C'))
-            || !text
+        if matches!(text.first(), Some(b'c' | b'C'))
+            && text
                 .get(..8)
                 .is_some_and(|begin| begin.eq_ignore_ascii_case(b"content-"))
         {
+            begins.push(line.start + (line.text.len() - text.len()));
+            ends.push(line.start);
+        }
+    }
+    let mut behind = 0;
+    for from in begins {
+        if from < behind {
             continue;
         }
-        let from = line.start + (line.text.len() - text.len());
         let head = single(octets.get(from..).unwrap_or_default());
         let body = octets.len() - head.body.len();
         behind = body;
         if head.body.is_empty() || (raw && walker.bodies.contains(&body)) {
             continue;
         }
-        let end = Lines::from(octets, body)
-            .find(|line| line.text.starts_with(b"--"))
-            .map_or(octets.len(), |line| line.start);
+        let end = ends.partition_point(|end| *end < body);
+        let end = ends.get(end).copied().unwrap_or(octets.len());
         let text = octets.get(body..end).unwrap_or_default();
         if trim(text).is_empty() {
             continue;
@@ -87,6 +95,9 @@ pub(super) fn loose_parts(walker: &mut Walker<'_>, budget: &mut Budget, octets: 
 /// The fewest letters that are taken for base64 where nothing says so.
 const SHORTEST: usize = 32;
 
+/// So many letters are decoded to see what they are the beginning of.
+const SAMPLE: usize = 8 << 10;
+
 /// Decodes whatever looks like base64 in the raw message and was not decoded.
 pub(super) fn runs(walker: &mut Walker<'_>, budget: &mut Budget) {
     let raw = walker.raw;
@@ -138,8 +149,8 @@ fn first_notable(run: &[u8]) -> Option<Vec<u8>> {
         let text = trim(line.text);
         if text.len() >= 20 || text.len() + line.next < run.len() {
             let rest = run.get(line.start..).unwrap_or_default();
-            let head = rest.get(..SHORTEST).unwrap_or(rest);
-            if is_notable(&base64_as(head, Base64::Resumes)) {
+            let head = rest.get(..SAMPLE).unwrap_or(rest);
+            if is_file(&base64_as(head, Base64::Resumes)) {
                 return Some(base64_as(rest, Base64::Resumes));
             }
         }
@@ -184,35 +195,6 @@ fn end_of_run(octets: &[u8], start: usize) -> usize {
             })
         })
         .map_or(octets.len(), |length| start + length)
-}
-
-/// Whether octets begin as a file does that can do harm, or hold one that can.
-fn is_notable(begin: &[u8]) -> bool {
-    const BEGINNINGS: [&[u8]; 22] = [
-        b"MZ",
-        b"PK\x03\x04",
-        b"PK\x05\x06",
-        b"Rar!",
-        b"7z\xbc\xaf",
-        b"\x7fELF",
-        b"\x1f\x8b",
-        b"\xd0\xcf\x11\xe0",
-        b"X5O!P%@AP",
-        b"MSCF",
-        b"BZh",
-        b"\xfd7zXZ",
-        b"\x28\xb5\x2f\xfd",
-        b"ITSF",
-        b"L\x00\x00\x00\x01\x14\x02",
-        b"\xca\xfe\xba\xbe",
-        b"\xcf\xfa\xed\xfe",
-        b"{\\rtf",
-        b"%PDF",
-        b"#!/",
-        b"\x78\x9f\x3e\x22",
-        b"ISc(",
-    ];
-    BEGINNINGS.iter().any(|one| begin.starts_with(one))
 }
 
 #[cfg(test)]

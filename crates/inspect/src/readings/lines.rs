@@ -20,10 +20,6 @@ impl<'m> Lines<'m> {
     pub(super) fn new(octets: &'m [u8]) -> Self {
         Self { octets, at: 0 }
     }
-
-    pub(super) fn from(octets: &'m [u8], at: usize) -> Self {
-        Self { octets, at }
-    }
 }
 
 impl<'m> Iterator for Lines<'m> {

@@ -24,7 +24,7 @@ mod words;
 
 use std::borrow::Cow;
 
-use crate::{Budget, Content, ContentRule, LimitReached};
+use crate::{Budget, Content, ContentRule, LimitReached, Limits, Profile, judge};
 
 /// What all readings of a message bring forth together.
 #[derive(Debug, Default)]
@@ -71,4 +71,31 @@ pub enum Noted {
 /// Reads a message by every plausible reading.
 pub fn read<'a>(message: &'a [u8], budget: &mut Budget) -> Readings<'a> {
     walk::Walker::new(message).read(budget)
+}
+
+/// For fuzzing: reads and judges a message. What is brought forth stays within the budget, and the same message has the
+/// same judgement.
+#[expect(
+    clippy::missing_panics_doc,
+    reason = "it panics where the claim does not hold"
+)]
+pub fn fuzz(message: &[u8]) {
+    let profile = Profile {
+        limits: Limits {
+            octets: 4 << 20,
+            parts: 200,
+            ..Limits::default()
+        },
+        ..Profile::default()
+    };
+    let mut budget = Budget::new(&profile.limits);
+    let readings = read(message, &mut budget);
+    let held: usize = readings
+        .contents
+        .iter()
+        .filter(|found| matches!(found.content.octets, Cow::Owned(_)))
+        .map(|found| found.content.octets.len())
+        .sum();
+    assert!(held <= (4 << 20) + 2 * message.len());
+    assert_eq!(judge(message, &profile), judge(message, &profile));
 }

@@ -31,6 +31,9 @@ const SEARCHED: [&[u8]; 3] = [b"boundary", b"filename", b"name"];
 /// No more of a value is read; the rules refuse a longer header.
 const MAX_VALUE: usize = 64 << 10;
 
+/// No more of a parameter that is searched for is read.
+const MAX_SEARCHED: usize = 1 << 10;
+
 /// No more parameters are read; the rules refuse more.
 const MAX_PARAMETERS: usize = 400;
 
@@ -250,6 +253,7 @@ fn search(value: &[u8]) -> Value {
                 continue;
             }
             let rest = trim_start(rest);
+            let rest = rest.get(..MAX_SEARCHED).unwrap_or(rest);
             let text = if let Some((b'"', quoted)) = rest.split_first() {
                 let end = memchr::memchr(b'"', quoted).unwrap_or(quoted.len());
                 quoted.get(..end)

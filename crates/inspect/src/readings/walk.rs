@@ -15,6 +15,7 @@ use super::nature::{Nature, nature};
 use super::params::Parsed;
 use super::{Found, Note, Noted, Readings};
 use crate::judge::rules;
+use crate::kind::{self, Class};
 use crate::{Budget, Content, ContentRule, LimitReached, Origin};
 
 /// Attachments that one reading finds, by their numbers in the list of contents, in order.
@@ -415,7 +416,7 @@ impl<'a> Walker<'a> {
                     break;
                 }
                 let textual = is_textual(&decoded.octets);
-                let significant = origin == Origin::Attachment || !textual;
+                let significant = origin == Origin::Attachment || is_file(&decoded.octets);
                 let mut all_names = names.all.clone();
                 if let Some(name) = &decoded.name {
                     all_names.push(super::words::decode(name, None));
@@ -701,6 +702,20 @@ fn sorted(mut set: Set) -> Set {
     set.sort_unstable();
     set.dedup();
     set
+}
+
+/// Whether octets are what people attach, rather than text or what nobody can read.
+pub(super) fn is_file(octets: &[u8]) -> bool {
+    match kind::of(octets).class() {
+        Class::Program
+        | Class::Script
+        | Class::Shortcut
+        | Class::Archive
+        | Class::Disk
+        | Class::Document
+        | Class::Media => true,
+        Class::Markup | Class::Message | Class::Other => false,
+    }
 }
 
 /// Whether octets look like text: few that no text has.

@@ -12,6 +12,9 @@ pub enum ShieldCommand {
     /// What stands in for the patch of a hole, if anything does
     #[command(name = "explain")]
     ExplainRule(ExplainRuleArgs),
+    /// Judge messages that lie in files, as the shield would
+    #[command(name = "scan")]
+    ScanMessages(ScanMessagesArgs),
     /// Bundles of virtual patches: build for a shield what the servers behind it need now, sign, verify
     #[command(subcommand)]
     Bundle(BundleCommand),
@@ -56,6 +59,58 @@ pub struct ExplainRuleArgs {
     /// Rules of this bundle [default: those that come with the program]
     #[arg(long, value_name = "FILE")]
     pub bundle: Option<PathBuf>,
+}
+
+/// `mailkeep shield scan`.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "A file that begins with `From ` is a mailbox (mbox); its messages are told apart by their number. Of a \
+    Maildir, `cur` and `new` are read, and its folders; of any other directory every file, and its directories. With \
+    --format jsonl each message is one object: `file`, `index` in a mailbox, `verdict` (accept, quarantine, tempfail, \
+    refuse), `reasons` (`rule`, `verdict`, `text`, `evidence`, `place`; those with the verdict accept were only \
+    noticed).\n\nThe exit status is 1 if any message is not accepted, and 2 if a file could not be read; the others \
+    are judged all the same."
+)]
+pub struct ScanMessagesArgs {
+    /// Message, mailbox or directory
+    #[arg(value_name = "FILE|MAILDIR|MBOX", required = true)]
+    pub paths: Vec<PathBuf>,
+
+    /// How strict to be
+    #[arg(long, value_name = "LEVEL", default_value = "default")]
+    pub level: ScanLevel,
+
+    /// Virtual patches of this bundle [default: those that come with the program]
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
+
+    /// Show accepted messages too, and what was noticed in them
+    #[arg(long)]
+    pub all: bool,
+
+    /// How to write the verdicts
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: ScanFormat,
+}
+
+/// How strict `shield scan` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScanLevel {
+    /// Refuses what no honest mail is known to hold.
+    Default,
+    /// Refuses what little honest mail holds.
+    Strict,
+    /// Refuses what a place that expects attacks does without.
+    Paranoid,
+}
+
+/// Output formats of `shield scan`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScanFormat {
+    /// For a person: what is not accepted, and why.
+    Text,
+    /// One JSON object a line and message.
+    Jsonl,
 }
 
 /// `mailkeep shield bundle`.

@@ -4,6 +4,7 @@ pub mod bundle;
 mod explain;
 pub(crate) mod quarantine;
 mod rules;
+mod scan;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ pub fn run(app: &App, command: &ShieldCommand) -> anyhow::Result<Done> {
     match command {
         ShieldCommand::Rules(args) => rules::run(args),
         ShieldCommand::ExplainRule(args) => explain::run(args),
+        ShieldCommand::ScanMessages(args) => scan::run(args),
         ShieldCommand::Bundle(command) => bundle::run(app, command),
         ShieldCommand::Quarantine(command) => quarantine::run(app, command),
     }

@@ -1,0 +1,108 @@
+//! What holds for any message, and for any message that is in order.
+#![allow(
+    clippy::format_collect,
+    clippy::format_push_string,
+    clippy::unwrap_used,
+    reason = "a test stops at the first surprise"
+)]
+
+mod mail;
+
+use mail::based;
+use mailkeep_inspect::{Budget, Limits, readings};
+use proptest::prelude::*;
+
+/// What messages are broken with.
+fn pieces() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        4 => prop::sample::select(vec![
+            "Content-Type: ", "Content-Transfer-Encoding: ", "Content-Disposition: ", "multipart/mixed", "message/rfc822", "text/plain",
+            "; boundary=a", "; boundary=\"ab\"", "; boundary*0=a", "; name=", "; filename*=utf-8''", "base64", "quoted-printable", "x-uuencode",
+            "\r\n", "\n", "\r", "\r\n\r\n", " ", "\t", ":", ";", "\"", "(", ")", "\\", "=", "\0", "--a", "--ab", "--a--", "--ab--", "TVqQAAMAAAAE", "Zm9v", "=4D=5A",
+            "begin 644 x\r\n", "#0V%T\r\n", "end\r\n", "=ybegin name=x\r\n", "=?utf-8?B?YQ==?=", "PK\u{3}\u{4}", "From x\r\n", "%41", "'",
+        ]).prop_map(|text| text.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..20),
+    ];
+    prop::collection::vec(piece, 0..80).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 128,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn no_message_breaks_the_reader(message in pieces()) {
+        readings::fuzz(&message);
+    }
+
+    #[test]
+    fn parts_in_order_are_found_as_they_are(
+        parts in prop::collection::vec((prop::collection::vec(any::<u8>(), 1..300), "[a-z]{1,8}\\.[a-z]{3}"), 1..6),
+        crlf in any::<bool>(),
+    ) {
+        let mut message = String::from("Subject: x\r\nContent-Type: multipart/mixed; boundary=\"=_b\"\r\n\r\n");
+        for (octets, name) in &parts {
+            message.push_str(&format!(
+                "--=_b\r\nContent-Type: application/x-any; name=\"{name}\"\r\nContent-Transfer-Encoding: base64\r\n\r\n{}",
+                based(octets)
+            ));
+        }
+        message += "--=_b--\r\n";
+        if !crlf {
+            message = message.replace("\r\n", "\n");
+        }
+        let mut budget = Budget::new(&Limits::default());
+        let found = readings::read(message.as_bytes(), &mut budget);
+        prop_assert!(found.notes.is_empty(), "{:?}", found.notes);
+        for (octets, name) in &parts {
+            let is_there = found.contents.iter().any(|found| {
+                found.usual && found.content.octets.trim_ascii_end() == octets.trim_ascii_end() && found.content.names.contains(name)
+            });
+            prop_assert!(is_there);
+        }
+    }
+}
+
+/// Twice the message, about twice the work: counted in what is brought forth.
+#[test]
+fn hostile_messages_stay_within_the_budget() {
+    let many = "Content-Type: multipart/mixed; boundary=a\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--a\r\n--b\r\n";
+    let comments = format!("Content-Type: {}\r\n\r\n", "(".repeat(60_000));
+    let words = format!(
+        "Content-Disposition: attachment; filename=\"{}\"\r\n\r\nx",
+        "=?".repeat(30_000)
+    );
+    let segments = format!(
+        "Content-Disposition: attachment{}\r\n\r\nx",
+        (0..5000)
+            .map(|number| format!("; filename*{number}=a"))
+            .collect::<String>()
+    );
+    let boundaries = format!(
+        "Content-Type: multipart/mixed{}\r\n\r\n{}",
+        "; boundary=a".repeat(4000),
+        "--a\r\n".repeat(5000)
+    );
+    let names = format!("Content-Type: {}\r\n\r\n", "name=".repeat(12_000));
+    let fields = "Content-Type: text/plain\r\n".repeat(20_000);
+    let begins = "begin 644 x\r\n".repeat(20_000);
+    let loose = "Content-Type: text/plain\r\n\r\nx\r\n".repeat(20_000);
+    let runs = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo ".repeat(20_000);
+    for message in [
+        many.repeat(1000),
+        comments,
+        words,
+        segments,
+        boundaries,
+        names,
+        fields,
+        begins,
+        loose,
+        runs,
+    ] {
+        readings::fuzz(message.as_bytes());
+    }
+}
