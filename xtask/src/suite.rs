@@ -11,7 +11,10 @@ use std::time::Instant;
 /// Programs the tests use, with the Debian package that holds each. Tests that miss one skip
 /// themselves by name.
 pub(crate) const PROGRAMS: &[(&str, &str)] = &[
+    // A file by its whole path where a package holds no program.
+    ("/usr/share/clamav-testfiles/clam.exe", "clamav-testfiles"),
     ("cc", "gcc"),
+    ("clamd", "clamav-daemon"),
     ("dnsmasq", "dnsmasq-base"),
     ("dpkg-scanpackages", "dpkg-dev"),
     ("ip", "iproute2"),
