@@ -70,8 +70,10 @@ pub enum ColorWhen {
     Never,
 }
 
-/// What to do.
+/// What to do. The options of a command are put together only when it is named: all of them together
+/// take longer to list than to obey.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Which patches do my servers need, in which order, and why?
     Check(CheckArgs),
@@ -137,7 +139,7 @@ pub struct Scope {
     pub name: Option<HostName>,
 }
 
-/// `mailkeep check`.
+/// Which patches do my servers need, in which order, and why?
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Which hosts.
@@ -189,7 +191,7 @@ pub enum Format {
     Html,
 }
 
-/// `mailkeep affected`.
+/// Which of my hosts does an advisory concern, which does it not, and why?
 #[derive(Debug, Args)]
 pub struct AffectedArgs {
     /// CVE id, or another name of the advisory (DSA, GHSA, RHSA, ...)
@@ -214,7 +216,7 @@ pub enum ShortFormat {
     Json,
 }
 
-/// `mailkeep explain`.
+/// Everything that led to the verdict on one advisory on one host
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// The host
@@ -233,7 +235,7 @@ pub struct ExplainArgs {
     pub root: Option<PathBuf>,
 }
 
-/// `mailkeep impact`.
+/// What would applying the candidate change on a server, before anyone agrees to it?
 #[derive(Debug, Args)]
 pub struct ImpactArgs {
     /// The host; it is asked over ssh, and nothing is changed on it
@@ -269,7 +271,7 @@ pub enum ImpactFormat {
     Html,
 }
 
-/// `mailkeep scan`.
+/// Look at hosts: this one, those of the fleet over SSH, a directory, a list, an SBOM
 #[derive(Debug, Args)]
 pub struct ScanArgs {
     /// Hosts of the fleet file; without a fleet, anything your ssh knows [default: every running
@@ -454,7 +456,7 @@ pub enum InventoryFormat {
     Csv,
 }
 
-/// `mailkeep watch`.
+/// Stay running: update feeds, check, and report what changed to those it concerns
 #[derive(Debug, Args)]
 pub struct WatchArgs {
     /// Fleet file [default: as for `check`]
@@ -476,7 +478,25 @@ pub struct WatchArgs {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+
+    /// A command that is listed is not put together yet: what it is about is told by its name in
+    /// [`Command`] there, and by its options where it is asked for help.
+    #[test]
+    fn a_command_is_about_the_same_in_the_list_and_in_its_own_help() {
+        let listed = Cli::command();
+        let mut named = Cli::command();
+        named.build();
+        for command in listed.get_subcommands() {
+            let name = command.get_name();
+            let about = |command: &clap::Command| command.get_about().map(ToString::to_string);
+            let of_its_own = named.find_subcommand(name).and_then(about);
+            assert!(of_its_own.is_some(), "{name}");
+            assert_eq!(of_its_own, about(command), "{name}");
+        }
+    }
 
     #[test]
     fn advisories_are_spelt_as_their_publishers_spell_them() {

@@ -7,7 +7,7 @@ use mailkeep_model::{AdvisoryId, HostName, Lane, RegionName, TeamName, Timestamp
 
 use super::parse_advisory;
 
-/// `mailkeep plan`.
+/// Turn findings into plans; check, compare, draw, approve and announce them
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,

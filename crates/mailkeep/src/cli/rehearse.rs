@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-/// `mailkeep rehearse`.
+/// Carry a plan out against a simulated fleet with mail flowing through it; touches nothing real
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "PLAN is the id of a kept plan, its first digits, or a plan file.\n\n\

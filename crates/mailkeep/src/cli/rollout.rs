@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use mailkeep_model::TeamName;
 
-/// `mailkeep rollout`.
+/// Carry plans out: start, watch, pause, report
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "PLAN is the id of a kept plan, its first digits, or a plan file.",
@@ -181,7 +181,7 @@ pub enum ReportFormat {
     Text,
 }
 
-/// `mailkeep isolate`.
+/// Keep all new mail away from a host, or from all hosts of a service, at once
 #[derive(Debug, Args)]
 pub struct IsolateArgs {
     /// A host, or a service: then every running host that carries it
@@ -204,7 +204,7 @@ pub struct IsolateArgs {
     pub ssh: SshArgs,
 }
 
-/// `mailkeep release`.
+/// Let an isolated host take mail again
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "A host that a rollout left held or unproven counts as in service again, too, when \
