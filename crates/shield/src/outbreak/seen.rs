@@ -1,0 +1,123 @@
+//! What is observed of a message, and what is said of it.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// How dangerous an attachment is to whoever opens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Weight {
+    /// Pictures, sound, signatures, invitations: counted, never held.
+    Passive,
+    /// Documents, archives, web pages.
+    Openable,
+    /// Programs, scripts, macros, and archives that hold them.
+    Active,
+}
+
+/// An attachment, or a member of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attachment {
+    /// SHA-256 of its octets.
+    pub(crate) digest: [u8; 32],
+    /// The stable name of what it is.
+    pub(crate) kind: &'static str,
+    /// How dangerous.
+    pub(crate) weight: Weight,
+    /// How large, in octets.
+    pub(crate) octets: u64,
+}
+
+impl Attachment {
+    /// Alike in kind, and in size to about a sixteenth: a worm that changes some octets of itself keeps this.
+    pub(super) fn shape(&self) -> Shape {
+        let step = (self.octets / 16).checked_next_power_of_two().unwrap_or(1);
+        Shape {
+            kind: self.kind.to_owned(),
+            size: self.octets / step * step,
+        }
+    }
+}
+
+/// What a worm's copies have in common.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) struct Shape {
+    pub(super) kind: String,
+    pub(super) size: u64,
+}
+
+/// One message that would otherwise go on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Observation<'a> {
+    /// When, in seconds of the Unix epoch.
+    pub(crate) at: u64,
+    /// Who handed it over.
+    pub(crate) host: IpAddr,
+    /// Who sends: the name that logged in, else the envelope's sender, in lower case.
+    pub(crate) sender: &'a str,
+    /// Whether it comes from inside: from own networks, or from somebody who logged in.
+    pub(crate) own: bool,
+    /// To how many.
+    pub(crate) recipients: u32,
+    /// What it carries.
+    pub(crate) attachments: &'a [Attachment],
+}
+
+/// What is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Detector {
+    /// The same new attachment from many senders.
+    SameAttachment,
+    /// Attachments alike in kind and size from many senders, programs only.
+    AlikeAttachments,
+    /// A sender or a host that suddenly sends many.
+    SuddenSender,
+    /// A rising share of messages that carry programs.
+    ShareOfPrograms,
+    /// A server that attaches something to everything it sends.
+    AttachingServer,
+}
+
+impl Detector {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::SameAttachment,
+        Self::AlikeAttachments,
+        Self::SuddenSender,
+        Self::ShareOfPrograms,
+        Self::AttachingServer,
+    ];
+
+    /// The name in log, metric, configuration and documents.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::SameAttachment => "same-attachment",
+            Self::AlikeAttachments => "alike-attachments",
+            Self::SuddenSender => "sudden-sender",
+            Self::ShareOfPrograms => "share-of-programs",
+            Self::AttachingServer => "attaching-server",
+        }
+    }
+}
+
+/// That a limit was passed. Said once for each hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Alert {
+    /// Which.
+    pub(crate) detector: Detector,
+    /// What was counted, of whom, what was expected, and what is done, in sentences.
+    pub(crate) text: String,
+    /// The host that should be looked at, and isolated if it is ours and what it sends is not.
+    pub(crate) isolate: Option<IpAddr>,
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Outcome {
+    /// Held, and by which detector: a temporary failure for the sender.
+    pub(crate) held: Option<Detector>,
+    /// Limits that this message passed.
+    pub(crate) alerts: Vec<Alert>,
+}
