@@ -28,6 +28,16 @@ fn payloads() -> Vec<Payload> {
             octets: zip(&[("eicar.com", &test_virus())]),
         },
         Payload {
+            name: "eicar.com",
+            kind: "application/octet-stream",
+            octets: test_virus(),
+        },
+        Payload {
+            name: "notes.txt",
+            kind: "text/plain",
+            octets: test_virus(),
+        },
+        Payload {
             name: "setup.exe",
             kind: "application/octet-stream",
             octets: program(),

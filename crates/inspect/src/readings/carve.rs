@@ -76,7 +76,7 @@ pub(super) fn loose_parts(walker: &mut Walker<'_>, budget: &mut Budget, octets: 
         }
         ways.dedup();
         for way in ways {
-            if way == Encoding::Identity && names.is_empty() && is_textual(text) {
+            if way == Encoding::Identity && names.is_empty() && is_textual(text) && !is_file(text) {
                 continue;
             }
             for decoded in decode(text, way) {
