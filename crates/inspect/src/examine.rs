@@ -394,6 +394,3 @@ pub fn fuzz(octets: &[u8]) {
         assert_ne!(reason.rule, "unknown-rule");
     }
 }
-
-#[cfg(test)]
-mod tests;

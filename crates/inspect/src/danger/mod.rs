@@ -527,6 +527,3 @@ pub(crate) fn is_source_name(reason: &Reason, content: &Content<'_>) -> bool {
             .flat_map(|name| names::readings(name))
             .all(|name| names::SOURCES.contains(&name.extension.as_str()) || !name.is_dangerous())
 }
-
-#[cfg(test)]
-mod tests;

@@ -385,6 +385,3 @@ fn shorten(name: &mut String) {
         name.truncate(end);
     }
 }
-
-#[cfg(test)]
-mod tests;

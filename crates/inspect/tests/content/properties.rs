@@ -1,0 +1,84 @@
+//! Whatever the octets: no reader panics, none brings forth more than its budget, and what lies in an archive is found.
+
+use mailkeep_inspect::{examine, kind, unpack};
+use proptest::prelude::*;
+
+use crate::archives::fixture;
+use crate::build::{self, Entry};
+
+const FIXTURES: &[&str] = &[
+    "bcj2.7z",
+    "deflate.zip",
+    "encrypted.7z",
+    "gnu-long.tar.xz",
+    "joliet-rock.iso.gz",
+    "lzma2.7z",
+    "packed.arj",
+    "story.txt.zst",
+];
+
+fn built() -> Vec<Vec<u8>> {
+    let program = build::program();
+    let package = build::package("a.txt", b"Hello.");
+    vec![
+        build::rar4(&[("a.txt", b"Hello.")], 0x30, false),
+        build::rar5(&[("a.txt", b"Hello.", Some("b"))]),
+        build::cabinet("a.txt", b"Hello."),
+        build::wrapped("a.txt", b"Hello."),
+        build::compound(&[
+            ("VBA/Module1", &build::module("Sub AutoOpen()")),
+            ("\u{1}Ole10Native", &package),
+        ]),
+        build::rich_text("Package", &package),
+        build::pdf("a.txt", &program, true),
+        build::onenote(&program),
+        build::tar(&[("a", b"x", None), ("b", b"", Some("a"))]),
+        build::zip(&[Entry::new("a", b"x")]),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_octets_are_survived(octets in proptest::collection::vec(any::<u8>(), 0..2048)) {
+        kind::fuzz(&octets);
+        examine::fuzz(&octets);
+        for reader in b'A'..b'A' + 29 {
+            unpack::fuzz(&[&[reader], octets.as_slice()].concat());
+        }
+    }
+
+    #[test]
+    fn broken_archives_are_survived(
+        nth in 0..18_usize,
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let mut octets = match nth.checked_sub(FIXTURES.len()) {
+            None => fixture(FIXTURES[nth]),
+            Some(nth) => built().swap_remove(nth),
+        };
+        for (at, octet) in changes {
+            let at = at.index(octets.len());
+            octets[at] = octet;
+        }
+        examine::fuzz(&octets);
+    }
+
+    #[test]
+    fn what_is_put_into_an_archive_is_found_in_it(content in proptest::collection::vec(any::<u8>(), 0..5000)) {
+        for archive in [
+            build::zip(&[Entry { deflated: true, ..Entry::new("a", &content) }]),
+            build::gzip(&content),
+            build::rar4(&[("a", &content)], 0x30, false),
+            build::cabinet("a", &content),
+            build::wrapped("a", &content),
+        ] {
+            let mut found = Vec::new();
+            let mut budget = mailkeep_inspect::Budget::new(&mailkeep_inspect::Limits::default());
+            let kind = kind::of(&archive);
+            unpack::members(&archive, kind, &mut budget, &mut |member, _| found = member.octets.to_vec());
+            prop_assert_eq!(&found, &content, "{:?}", kind);
+        }
+    }
+}
