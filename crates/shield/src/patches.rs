@@ -455,3 +455,41 @@ fn read(path: &Path, most: usize) -> Result<Vec<u8>, Refused> {
         .map_err(|error| Refused::Read(path.to_owned(), error))?;
     Ok(octets)
 }
+
+#[cfg(test)]
+mod tests {
+    use mailkeep_inspect::{danger, message_rules};
+    use mailkeep_wire::Rule;
+
+    use super::*;
+
+    #[test]
+    fn what_the_catalogue_relies_on_is_there() {
+        for rule in builtin().unwrap().rules {
+            for name in &rule.by {
+                let known = Rule::named(name).is_some()
+                    || message_rules::RULES.iter().any(|known| known.name == name)
+                    || danger::RULES.iter().any(|known| known.name == name);
+                assert!(known, "{} is closed by {name}, which is no rule", rule.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_rule_that_relies_on_others_covers_only_while_they_all_refuse() {
+        let bundle = builtin().unwrap();
+        let rule = |name: &str| {
+            let found = bundle.rules.iter().find(|rule| rule.name == name);
+            found.unwrap()
+        };
+        let smuggling = rule("postfix-smuggling");
+        assert!(is_effective(smuggling, |_| true));
+        assert!(!is_effective(smuggling, |name| name != "bare-lf-in-content"));
+        // By its own condition.
+        assert!(is_effective(rule("exim-parameter-quote"), |_| false));
+        // By what the shield is.
+        assert!(is_effective(rule("exim-sni-backslash"), |_| false));
+        assert!(!is_effective(rule("exim-recipient-expansion"), |_| true));
+        assert!(!is_effective(rule("exim-dnsdb-overread"), |_| true));
+    }
+}

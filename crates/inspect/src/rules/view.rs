@@ -144,13 +144,23 @@ pub(super) fn fields(block: &[u8], mut show: impl FnMut(&str, &[u8])) {
 }
 
 /// The addresses of a field: between commas, without comments and quoted strings. Where one of those does not end,
-/// nothing is taken out: a server might read it either way.
+/// nothing is taken out: a server might read it either way. A comma within angle brackets is one of a route, and a
+/// semicolon there that of an empty group, as some programs write it.
 pub(super) fn addresses(value: &[u8], mut show: impl FnMut(&[u8])) {
     let Some(bare) = without_comments(value) else {
         value.split(|octet| *octet == b',').for_each(show);
         return;
     };
-    for address in bare.split(|octet| *octet == b',') {
+    let mut bracketed = false;
+    let ends = |octet: &u8| {
+        match octet {
+            b'<' => bracketed = true,
+            b'>' => bracketed = false,
+            _ => {}
+        }
+        matches!(octet, b',' | b';') && !bracketed
+    };
+    for address in bare.split(ends) {
         show(address.trim_ascii());
     }
 }
@@ -169,8 +179,6 @@ fn without_comments(value: &[u8]) -> Option<Vec<u8>> {
             b'(' => depth += 1,
             b')' if depth > 0 => depth -= 1,
             _ if depth > 0 => {}
-            // The end of a group is one of an address, too.
-            b';' => bare.push(b','),
             octet => bare.push(*octet),
         }
     }
@@ -342,6 +350,7 @@ mod tests {
         assert_eq!(all("\"<,>\" <a@b> (<<\\)<), c@d"), ["<a@b>", "c@d"]);
         assert_eq!(all("x: <a@b>, <c@d>;"), ["x: <a@b>", "<c@d>", ""]);
         assert_eq!(all("(<>,<>"), ["(<>", "<>"]);
+        assert_eq!(all("<none:;>, <@a,@b:c@d>"), ["<none:;>", "<@a,@b:c@d>"]);
     }
 
     #[test]
