@@ -78,8 +78,14 @@ impl Text<'_> {
 
     /// Before a field whose name needs no escape.
     fn field(&mut self, name: &'static str) -> io::Result<()> {
-        self.next()?;
-        self.bytes.push(b'"');
+        if self.depth <= Self::MEMBER {
+            self.next()?;
+            self.bytes.push(b'"');
+        } else {
+            let begin: &[u8] = if self.filled { b",\"" } else { b"\"" };
+            self.bytes.extend_from_slice(begin);
+            self.filled = true;
+        }
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.extend_from_slice(b"\":");
         Ok(())
@@ -102,6 +108,13 @@ impl Text<'_> {
         self.out.write_all(&self.bytes)?;
         self.bytes.clear();
         Ok(())
+    }
+
+    /// A name that needs no escape, as those of fields and variants.
+    fn plain(&mut self, name: &'static str) {
+        self.bytes.push(b'"');
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.push(b'"');
     }
 
     fn string(&mut self, text: &str) {

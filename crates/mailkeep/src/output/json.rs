@@ -6,10 +6,11 @@ use std::io::{self, Write};
 
 use jiff::civil::Date;
 use mailkeep_model::{
-    AdvisoryId, Evidence, FeedState, Finding, HostAnswer, HostName, Platform, Severity, Status,
-    Surface, TeamName, Timestamp, Urgency,
+    AdvisoryId, Evidence, FeedState, Finding, HostAnswer, HostName, Severity, Status, Surface,
+    TeamName, Timestamp, Urgency, text::day,
 };
 use mailkeep_triage::{Change, ChangeKind};
+use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 
 use super::escaped;
@@ -74,16 +75,31 @@ struct Findings<'a>(&'a [Finding]);
 
 impl Serialize for Findings<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(item))
+        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
+        // Findings of one host lie side by side, or nearly: its platform is shown once for many.
+        let mut shown = String::new();
+        let mut of = None;
+        for finding in self.0 {
+            let platform = &finding.verdict.platform;
+            if of != Some(platform) {
+                shown = platform.to_string();
+                of = Some(platform);
+            }
+            list.serialize_element(&item(finding, &shown))?;
+        }
+        list.end()
     }
 }
 
-/// A platform as it is shown, not as it is kept.
-struct Shown<'a>(&'a Platform);
+/// A day, as it serializes itself.
+struct Day(Date);
 
-impl Serialize for Shown<'_> {
+impl Serialize for Day {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self.0)
+        match day(self.0, &mut [0; 10]) {
+            Some(text) => serializer.serialize_str(text),
+            None => self.0.serialize(serializer),
+        }
     }
 }
 
@@ -93,7 +109,8 @@ struct Item<'a> {
     advisory: &'a AdvisoryId,
     aliases: &'a [AdvisoryId],
     title: &'a str,
-    ecosystem: Shown<'a>,
+    /// As it is shown, not as it is kept.
+    ecosystem: &'a str,
     package: &'a str,
     binaries: &'a [Box<str>],
     installed: &'a str,
@@ -108,8 +125,8 @@ struct Item<'a> {
     epss: Option<f64>,
     decision: Option<&'static str>,
     lane: Option<&'static str>,
-    deadline: Option<Date>,
-    first_seen: Option<Date>,
+    deadline: Option<Day>,
+    first_seen: Option<Day>,
     owner: Option<&'a TeamName>,
     evidence: &'a Evidence,
 }
@@ -175,14 +192,14 @@ fn host(host: &HostAnswer) -> Host<'_> {
     }
 }
 
-fn item(finding: &Finding) -> Item<'_> {
+fn item<'a>(finding: &'a Finding, platform: &'a str) -> Item<'a> {
     let verdict = &finding.verdict;
     Item {
         host: &finding.host,
         advisory: &verdict.advisory,
         aliases: &verdict.aliases,
         title: &verdict.title,
-        ecosystem: Shown(&verdict.platform),
+        ecosystem: platform,
         package: &verdict.package,
         binaries: &verdict.binaries,
         installed: &verdict.installed,
@@ -197,8 +214,8 @@ fn item(finding: &Finding) -> Item<'_> {
         epss: finding.epss.map(five_digits),
         decision: finding.decision.map(mailkeep_model::Decision::name),
         lane: finding.lane.map(mailkeep_model::Lane::name),
-        deadline: finding.deadline,
-        first_seen: finding.first_seen,
+        deadline: finding.deadline.map(Day),
+        first_seen: finding.first_seen.map(Day),
         owner: finding.owner.as_ref(),
         evidence: &verdict.evidence,
     }

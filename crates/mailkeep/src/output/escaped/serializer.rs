@@ -151,7 +151,8 @@ impl<'t, 'w> ser::Serializer for Serializer<'t, 'w> {
         _: u32,
         variant: &'static str,
     ) -> Result<(), Failed> {
-        self.serialize_str(variant)
+        self.0.plain(variant);
+        Ok(())
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
