@@ -159,6 +159,9 @@ pub trait Store {
         each: &mut dyn FnMut(usize, &FeedId, &[u8]),
     ) -> Result<(), StoreError>;
 
+    /// Whether any feed has rows in a space.
+    fn has_rows(&self, space: Space) -> Result<bool, StoreError>;
+
     /// Hands every row of a space to `each` as (key, feed, body), ordered by key, then feed name,
     /// then arrival.
     fn all_rows(

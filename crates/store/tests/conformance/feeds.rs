@@ -58,6 +58,19 @@ pub(crate) fn all_rows_come_ordered(bench: &mut Bench) {
 
 pub(crate) fn spaces_are_apart(bench: &mut Bench) {
     let store = &mut *bench.store;
+    let both = [Space::Package, Space::Vulnerability];
+    assert_eq!(both.map(|space| store.has_rows(space).unwrap()), [false; 2]);
+    store
+        .import_feed(&feed("epss"), &mut |writer: &mut dyn FeedWriter| {
+            writer.put(Space::Vulnerability, "another", b"row")?;
+            Ok(status("epss", 1))
+        })
+        .unwrap();
+    assert_eq!(
+        both.map(|space| store.has_rows(space).unwrap()),
+        [false, true]
+    );
+    store.remove_feed(&feed("epss")).unwrap();
     store
         .import_feed(&feed("cve"), &mut |writer: &mut dyn FeedWriter| {
             writer.put(Space::Package, "same", b"package")?;
