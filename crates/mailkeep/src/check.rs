@@ -4,14 +4,15 @@
 
 mod first_seen;
 mod host;
+mod judging;
 mod keep;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-use mailkeep_matcher::{FeedView, HostView, Judged, PackageRows, RowError, judge_host};
+use mailkeep_matcher::{FeedView, HostView, RowError};
 use mailkeep_model::{
     AdvisoryId, FeedId, FeedKind, FeedState, FeedStatus, Finding, Fleet, Host, HostFacts, HostName,
-    Lifecycle, ScanFailure, Seen, Signal, Timestamp, Verdict, text,
+    Lifecycle, ScanFailure, Seen, Signal, Timestamp, text,
 };
 use mailkeep_store::{Snapshot, Space, Store, StoreError};
 use mailkeep_triage::{Context, Policy, RankKey, rank_of_equals, triage};
@@ -125,15 +126,10 @@ pub fn check(
         .iter()
         .map(|subject| judged_facts(subject).map(HostView::new))
         .collect();
-    let judged = judge_all(store, subjects, &hosts, &feeds, &views, terms)?;
-    let signals = signals_for(
-        store,
-        &feeds,
-        judged.iter().flatten().flat_map(|j| &j.verdicts),
-    )?;
+    let mut judged = judging::judge_all(store, subjects, &hosts, &feeds, &views, terms)?;
+    let signals = signals_for(store, &feeds, &judged.findings)?;
     let kev = Kev::of(&feeds, &states);
     let first_seen = FirstSeen::of(terms);
-    let wanted = judged.iter().flatten().map(|j| j.verdicts.len()).sum();
 
     let mut answer = Answer {
         generated_at: terms.now,
@@ -141,7 +137,7 @@ pub fn check(
         organisation: None,
         feeds: Vec::new(),
         hosts: Vec::new(),
-        findings: Vec::with_capacity(wanted),
+        findings: Vec::new(),
         fixed: 0,
         not_affected: 0,
         changes: None,
@@ -149,28 +145,24 @@ pub fn check(
     };
     let mitigations = mitigation::in_force(store).map_err(CheckError::Mitigations)?;
     let undeclared = Host::default();
-    for ((subject, view), judged) in subjects.iter().zip(&hosts).zip(judged) {
+    let mut untriaged = judged.findings.iter_mut();
+    for ((subject, view), of_host) in subjects.iter().zip(&hosts).zip(&judged.hosts) {
         let mut affected = false;
-        if let Some(judged) = judged {
+        if let Some(of_host) = of_host {
             let host = subject.declared.unwrap_or(&undeclared);
             let open = subject.facts.as_ref().and_then(mail_port_open);
             let today = first_seen::today(subject, terms);
             let loaded = kev != Kev::Unusable;
-            let context = Context::of_host(terms.fleet, host, open, today, loaded);
-            answer.fixed += judged.fixed;
-            answer.not_affected += judged.not_affected;
-            affected = judged.affected;
-            for mut verdict in judged.verdicts {
-                mitigations.apply(&subject.name, &mut verdict);
-                terms.cover.apply(&subject.name, &mut verdict);
-                let day = first_seen.day(&subject.name, &verdict).unwrap_or(today);
-                let context = Context {
-                    first_seen: day,
-                    ..context.clone()
-                };
-                answer
-                    .findings
-                    .push(finding(subject, verdict, &signals, kev, &context, terms));
+            let mut context = Context::of_host(terms.fleet, host, open, today, loaded);
+            answer.fixed += of_host.fixed;
+            answer.not_affected += of_host.not_affected;
+            affected = of_host.affected;
+            for finding in untriaged.by_ref().take(of_host.findings) {
+                mitigations.apply(&subject.name, &mut finding.verdict);
+                terms.cover.apply(&subject.name, &mut finding.verdict);
+                let day = first_seen.day(&subject.name, &finding.verdict);
+                context.first_seen = day.unwrap_or(today);
+                rate(finding, &signals, kev, &context, terms);
             }
         }
         answer.hosts.push(host::answer(
@@ -181,6 +173,7 @@ pub fn check(
             terms,
         ));
     }
+    answer.findings = judged.findings;
     put_in_order(&mut answer.findings);
     answer.feeds = feeds
         .into_iter()
@@ -203,10 +196,16 @@ fn put_in_order(findings: &mut [Finding]) {
         .zip(&*findings)
         .map(|(at, f)| (RankKey::of(f), at))
         .collect();
-    order.sort_by(|a, b| {
-        a.0.cmp(&b.0)
-            .then_with(|| rank_of_equals(&findings[a.1], &findings[b.1]))
-    });
+    order.sort_by_key(|(key, _)| *key);
+    // Those of equal rank mostly lie as they should by now: they come by host, package and advisory.
+    for equals in order.chunk_by_mut(|a, b| a.0 == b.0) {
+        let by_name = |a: &(RankKey, usize), b: &(RankKey, usize)| {
+            rank_of_equals(&findings[a.1], &findings[b.1])
+        };
+        if !equals.is_sorted_by(|a, b| by_name(a, b).is_le()) {
+            equals.sort_by(by_name);
+        }
+    }
     for start in 0..order.len() {
         let mut at = start;
         loop {
@@ -220,84 +219,6 @@ fn put_in_order(findings: &mut [Finding]) {
     }
 }
 
-/// The verdicts on one host that are wanted.
-struct Wanted {
-    verdicts: Vec<Verdict>,
-    /// Whether it has any finding, wanted or not.
-    affected: bool,
-    fixed: u64,
-    not_affected: u64,
-}
-
-impl Wanted {
-    fn of(judged: Judged, terms: &Terms<'_>) -> Self {
-        let mut wanted = Self {
-            affected: judged.verdicts.iter().any(|v| v.status.is_finding()),
-            verdicts: judged.verdicts,
-            fixed: judged.fixed,
-            not_affected: judged.not_affected,
-        };
-        if let Some(only) = terms.only {
-            wanted
-                .verdicts
-                .retain(|v| v.advisory == *only || v.aliases.contains(only));
-            wanted.verdicts.shrink_to_fit();
-        }
-        wanted
-    }
-}
-
-/// Judges every host that facts are known of. The store is asked once for the packages of all.
-fn judge_all(
-    store: &dyn Store,
-    subjects: &[Subject<'_>],
-    hosts: &[Option<HostView<'_>>],
-    feeds: &[FeedStatus],
-    views: &[FeedView<'_>],
-    terms: &Terms<'_>,
-) -> Result<Vec<Option<Wanted>>, CheckError> {
-    let keys: Vec<Vec<(usize, String)>> = hosts
-        .iter()
-        .map(|view| view.as_ref().map(HostView::keys).unwrap_or_default())
-        .collect();
-    let asked: BTreeSet<&str> = keys.iter().flatten().map(|(_, key)| key.as_str()).collect();
-    let asked: Vec<&str> = asked.into_iter().collect();
-    let mut rows = PackageRows::with_room(asked.len());
-    let mut stray = None;
-    store.rows(Space::Package, &asked, &mut |key, feed, body| match feeds
-        .binary_search_by(|f| f.id.cmp(feed))
-    {
-        Ok(feed) => rows.push(key, feed, body),
-        Err(_) => stray = Some(feed.clone()),
-    })?;
-    if let Some(feed) = stray {
-        return Err(CheckError::NoSuchFeed { feed });
-    }
-    hosts
-        .iter()
-        .zip(&keys)
-        .zip(subjects)
-        .map(|((view, keys), subject)| {
-            let Some(view) = view else {
-                return Ok(None);
-            };
-            let numbered: Vec<(usize, usize, &str)> = keys
-                .iter()
-                .filter_map(|(package, key)| {
-                    let number = asked.binary_search(&key.as_str()).ok()?;
-                    Some((*package, number, key.as_str()))
-                })
-                .collect();
-            judge_host(view, &numbered, &rows, views, terms.all)
-                .map(|judged| Some(Wanted::of(judged, terms)))
-                .map_err(|source| CheckError::Row {
-                    host: subject.name.clone(),
-                    source,
-                })
-        })
-        .collect()
-}
-
 fn judged_facts<'s>(subject: &'s Subject<'_>) -> Option<&'s HostFacts> {
     let decommissioned = subject
         .declared
@@ -305,18 +226,24 @@ fn judged_facts<'s>(subject: &'s Subject<'_>) -> Option<&'s HostFacts> {
     subject.facts.as_ref().filter(|_| !decommissioned)
 }
 
-/// What the feeds say of the ids named in verdicts.
-fn signals_for<'v>(
+/// What the feeds say of the ids named in findings.
+fn signals_for(
     store: &dyn Store,
     feeds: &[FeedStatus],
-    verdicts: impl Iterator<Item = &'v Verdict>,
+    findings: &[Finding],
 ) -> Result<HashMap<String, Vec<Signal>>, CheckError> {
-    let mut ids: BTreeSet<&str> = BTreeSet::new();
-    for verdict in verdicts {
-        ids.insert(verdict.advisory.as_str());
-        ids.extend(verdict.aliases.iter().map(AdvisoryId::as_str));
+    if !store.has_rows(Space::Vulnerability)? {
+        return Ok(HashMap::new());
     }
-    let ids: Vec<&str> = ids.into_iter().collect();
+    let mut ids: Vec<&str> = findings
+        .iter()
+        .flat_map(|finding| {
+            std::iter::once(&finding.verdict.advisory).chain(&finding.verdict.aliases)
+        })
+        .map(AdvisoryId::as_str)
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
     let mut signals: HashMap<String, Vec<Signal>> = HashMap::new();
     let mut failed = None;
     store.rows(Space::Vulnerability, &ids, &mut |key, feed, body| {
@@ -371,14 +298,15 @@ impl Kev {
     }
 }
 
-fn finding(
-    subject: &Subject<'_>,
-    mut verdict: Verdict,
+/// Says of a finding how urgent it is.
+fn rate(
+    finding: &mut Finding,
     signals: &HashMap<String, Vec<Signal>>,
     kev: Kev,
     context: &Context<'_>,
     terms: &Terms<'_>,
-) -> Finding {
+) {
+    let verdict = &mut finding.verdict;
     let names = std::iter::once(&verdict.advisory).chain(&verdict.aliases);
     let signals: Vec<Signal> = names
         .filter_map(|id| signals.get(id.as_str()))
@@ -391,12 +319,10 @@ fn finding(
     {
         verdict.title = text::printable_max(text, 160).into();
     }
-    let owner = context.owner.cloned();
-    let triaged = triage(&verdict, &signals, context, terms.policy);
-    let listed = triaged.kev;
-    let mut finding = triaged.into_finding(subject.name.clone(), verdict, owner);
+    triage(verdict, &signals, context, terms.policy).rate(finding);
+    finding.owner = context.owner.cloned();
     if let Kev::Stale(as_of) = kev
-        && !listed
+        && !finding.kev
         && finding.verdict.status.is_finding()
     {
         let note = format!(
@@ -405,7 +331,6 @@ fn finding(
         );
         finding.verdict.evidence.notes.push(note.into());
     }
-    finding
 }
 
 /// Whether a mail port is open beyond loopback; `None` where the listeners were not wholly seen.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mailkeep_advisory::{Sink, Stop};
-use mailkeep_matcher::{DecodedRow, RowBuilder, statement_key};
+use mailkeep_matcher::{RowBuilder, read_rows, statement_key};
 use mailkeep_model::{AdvisoryId, Ecosystem, FeedKind, Platform, Problem, Signal, Statement};
 use mailkeep_store::{FeedWriter, Space, Store, StoreError};
 
@@ -22,6 +22,7 @@ const MAX_COVERS: usize = 4096;
 /// Packs what a reader says into the rows of one feed.
 pub struct IndexSink<'w> {
     writer: &'w mut dyn FeedWriter,
+    /// The rows of the package at hand.
     builder: RowBuilder,
     /// The feed hands all statements of a package at once.
     grouped: bool,
@@ -99,6 +100,8 @@ impl<'w> IndexSink<'w> {
     }
 
     fn flush_package(&mut self) -> Result<(), Stop> {
+        self.body.clear();
+        self.builder.finish(&mut self.body);
         if self.body.is_empty() {
             return Ok(());
         }
@@ -115,7 +118,6 @@ impl<'w> IndexSink<'w> {
                 self.pending.insert(self.key.clone(), self.body.clone());
             }
         }
-        self.body.clear();
         if self.pending_len > MAX_PENDING {
             self.flush_pending()?;
         }
@@ -158,9 +160,8 @@ impl Sink for IndexSink<'_> {
             self.key = statement_key(&statement);
             self.package = Some((statement.ecosystem.clone(), statement.package.clone()));
         }
-        let body = std::mem::take(&mut self.body);
-        self.body = self.builder.append(&statement, body).map_err(stop)?;
-        if self.body.len() > MAX_BODY {
+        self.builder.add(&statement);
+        if self.builder.bytes() > MAX_BODY {
             self.flush_package()?;
         }
         Ok(())
@@ -219,18 +220,13 @@ pub fn knows(store: &dyn Store, advisory: &AdvisoryId) -> Result<bool, StoreErro
 
 /// Whether a row of this body is about an advisory. A damaged row names nothing here: where it
 /// matters, judging says that it is damaged.
-fn names(mut body: &[u8], advisory: &AdvisoryId) -> bool {
+fn names(body: &[u8], advisory: &AdvisoryId) -> bool {
     let id = advisory.as_str();
-    while let Ok((row, rest)) = postcard::take_from_bytes::<DecodedRow<'_>>(body) {
-        if row.advisory == id || row.aliases.contains(&id) {
-            return true;
-        }
-        body = rest;
-        if body.is_empty() {
-            break;
-        }
-    }
-    false
+    let mut named = false;
+    let _damaged = read_rows(body, |row| {
+        named |= row.advisory == id || row.aliases.contains(&id);
+    });
+    named
 }
 
 /// Reads the signals of one row.

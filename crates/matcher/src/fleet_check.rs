@@ -230,7 +230,7 @@ mod tests {
         let mut rows = PackageRows::new();
         for (number, key) in keys.iter().enumerate() {
             for statement in said.iter().filter(|s| statement_key(s) == *key) {
-                let body = RowBuilder::new().append(statement, Vec::new()).unwrap();
+                let body = RowBuilder::body_of([statement]);
                 rows.push(number, 0, &body);
             }
         }

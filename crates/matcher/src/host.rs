@@ -106,10 +106,7 @@ impl<'a> HostView<'a> {
             .iter()
             .map(|c| (&*c.package, c))
             .collect();
-        let mut groups: BTreeMap<
-            (PlatformKey<'_>, &str, &str),
-            (Vec<&'a InstalledPackage>, Surface),
-        > = BTreeMap::new();
+        let mut binaries = Vec::with_capacity(facts.packages.len());
         for (package, surface) in facts.packages.iter().zip(surfaces) {
             let vendor = foreign_vendor(facts, package);
             let platform = match &package.ecosystem {
@@ -118,16 +115,20 @@ impl<'a> HostView<'a> {
                 None if facts.platform.is_some() => PlatformKey::Host,
                 None => continue,
             };
-            let group = groups
-                .entry((platform, &package.source, &package.source_version))
-                .or_insert((Vec::new(), Surface::Other));
-            group.0.push(package);
-            group.1 = group.1.min(surface);
+            let source: (PlatformKey<'_>, &'a str, &'a str) =
+                (platform, &package.source, &package.source_version);
+            binaries.push((source, package, surface));
         }
-        let packages = groups
-            .into_iter()
-            .filter_map(|((platform, name, version), (binaries, surface))| {
+        // They come by the name of the binary, which is mostly near that of its source.
+        binaries.sort_by_key(|(source, ..)| *source);
+        let packages = binaries
+            .chunk_by(|a, b| a.0 == b.0)
+            .filter_map(|group| {
+                let &((platform, name, version), ..) = group.first()?;
                 let platform = platform.resolve(facts)?;
+                let surface = group.iter().map(|(_, _, surface)| *surface).min()?;
+                let binaries: Vec<&'a InstalledPackage> =
+                    group.iter().map(|(_, package, _)| *package).collect();
                 Some(source_package(
                     facts,
                     platform,

@@ -2,7 +2,8 @@
 //!
 //! Entry types: [`RowBuilder`] packs statements into opaque rows at import; [`HostView`] arranges
 //! what was seen on a host by source package; [`judge_host`] gives each (source package, advisory)
-//! exactly one [`mailkeep_model::Verdict`]; [`fleet_check::check_fleet`] does so for a whole fleet at once.
+//! exactly one [`mailkeep_model::Verdict`], and [`HostJudge`] does so while the rows are read;
+//! [`fleet_check::check_fleet`] judges a whole fleet at once.
 //!
 //! **Invariant:** pure. Versions are turned into order-preserving keys once ([`version`]), at import
 //! and when a host is viewed; rules only compare bytes.
@@ -19,5 +20,7 @@ mod surface;
 
 pub use coverage::{coverage_gaps, gap_sentence};
 pub use host::{HostView, SourcePackage, StaleRun};
-pub use judge::{FeedView, Judged, judge_host, judge_package};
-pub use row::{DecodedRow, PackageRows, RowBuilder, RowError, package_key, statement_key};
+pub use judge::{FeedView, HostJudge, Judged, judge_host, judge_package};
+pub use row::{
+    DecodedRow, PackageRows, RowBuilder, RowError, package_key, read_rows, statement_key,
+};

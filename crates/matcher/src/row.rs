@@ -1,17 +1,18 @@
 //! Statements as compact rows: packed once at import, read without copying at a check.
 //!
 //! A row is a [`Statement`] without its package name (that is the key), with every version beside
-//! its order-preserving key, in postcard's wire format. Rows of one key lie one after another.
+//! its order-preserving key. Rows of one key lie one after another, in blocks ([`block`]); a store
+//! filled by an older Mailkeep has them one by one in postcard's wire format.
+
+mod block;
 
 use std::ops::Range;
 
-use mailkeep_model::{
-    Claim, ClaimKind, Ecosystem, OpenState, PackageKind, RangeEnd, Statement, Urgency,
-    VersionRange, VersionScheme, Voice,
-};
+use mailkeep_model::{Ecosystem, OpenState, PackageKind, Statement, Urgency, Voice};
 use serde::{Deserialize, Serialize};
 
-use crate::version;
+pub use self::block::RowBuilder;
+use self::block::Tables;
 
 /// The key under which a package's rows are kept: `Debian/exim4`.
 pub fn package_key(ecosystem: &Ecosystem, package: &str) -> String {
@@ -138,133 +139,6 @@ pub enum RowError {
     Id(#[from] mailkeep_model::InvalidId),
 }
 
-/// Packs statements into rows. Reuses its buffers from one statement to the next.
-#[derive(Debug, Default)]
-pub struct RowBuilder {
-    /// Version keys of the statement at hand, one after another.
-    keys: Vec<u8>,
-    /// Where each lies in `keys`.
-    spans: Vec<Range<usize>>,
-}
-
-impl RowBuilder {
-    /// An empty builder.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Appends a statement's row to `out`.
-    pub fn append(&mut self, statement: &Statement, out: Vec<u8>) -> Result<Vec<u8>, RowError> {
-        let scheme = statement.ecosystem.version_scheme();
-        self.keys.clear();
-        self.spans.clear();
-        for claim in &statement.claims {
-            self.key_claim(scheme, &claim.kind);
-            if let Some(held) = &claim.in_repository {
-                self.key(scheme, held);
-            }
-        }
-        let mut keyed = Keyed {
-            keys: &self.keys,
-            spans: self.spans.iter(),
-        };
-        let row = DecodedRow {
-            advisory: statement.advisory.as_str(),
-            aliases: statement
-                .aliases
-                .iter()
-                .map(mailkeep_model::AdvisoryId::as_str)
-                .collect(),
-            kind: statement.package_kind,
-            module: statement.module.as_deref(),
-            voice: statement.voice,
-            title: &statement.title,
-            cvss: statement.cvss.as_deref(),
-            claims: statement
-                .claims
-                .iter()
-                .map(|claim| keyed.claim(claim))
-                .collect(),
-        };
-        Ok(postcard::to_extend(&row, out)?)
-    }
-
-    fn key_claim(&mut self, scheme: VersionScheme, kind: &ClaimKind) {
-        match kind {
-            ClaimKind::FixedIn { version } => self.key(scheme, version),
-            ClaimKind::Affected { ranges, .. } => {
-                for range in ranges {
-                    if let Some(introduced) = &range.introduced {
-                        self.key(scheme, introduced);
-                    }
-                    match &range.end {
-                        RangeEnd::Fixed(v) | RangeEnd::LastAffected(v) | RangeEnd::Limit(v) => {
-                            self.key(scheme, v);
-                        }
-                        RangeEnd::Open => {}
-                    }
-                }
-            }
-            ClaimKind::NotAffected | ClaimKind::Open { .. } | ClaimKind::Undetermined => {}
-        }
-    }
-
-    fn key(&mut self, scheme: VersionScheme, text: &str) {
-        let start = self.keys.len();
-        if version::write_key(scheme, text, &mut self.keys).is_err() {
-            self.keys.truncate(start);
-        }
-        self.spans.push(start..self.keys.len());
-    }
-}
-
-/// Hands out the keys of one statement in the order they were made.
-struct Keyed<'a> {
-    keys: &'a [u8],
-    spans: std::slice::Iter<'a, Range<usize>>,
-}
-
-impl<'a> Keyed<'a> {
-    fn version(&mut self, text: &'a str) -> RowVersion<'a> {
-        let span = self.spans.next().cloned().unwrap_or(0..0);
-        RowVersion {
-            text,
-            key: self.keys.get(span).unwrap_or(&[]),
-        }
-    }
-
-    fn claim(&mut self, claim: &'a Claim) -> RowClaim<'a> {
-        let kind = match &claim.kind {
-            ClaimKind::Affected { ranges, versions } => RowKind::Affected {
-                ranges: ranges.iter().map(|range| self.range(range)).collect(),
-                versions: versions.iter().map(|v| &**v).collect(),
-            },
-            ClaimKind::FixedIn { version } => RowKind::FixedIn(self.version(version)),
-            ClaimKind::NotAffected => RowKind::NotAffected,
-            ClaimKind::Open { state } => RowKind::Open(*state),
-            ClaimKind::Undetermined => RowKind::Undetermined,
-        };
-        RowClaim {
-            release: claim.release.as_deref(),
-            kind,
-            urgency: claim.urgency,
-            note: claim.note.as_deref(),
-            in_repository: claim.in_repository.as_deref().map(|v| self.version(v)),
-        }
-    }
-
-    fn range(&mut self, range: &'a VersionRange) -> RowRange<'a> {
-        let introduced = range.introduced.as_deref().map(|v| self.version(v));
-        let end = match &range.end {
-            RangeEnd::Fixed(v) => RowEnd::Fixed(self.version(v)),
-            RangeEnd::LastAffected(v) => RowEnd::LastAffected(self.version(v)),
-            RangeEnd::Limit(v) => RowEnd::Limit(self.version(v)),
-            RangeEnd::Open => RowEnd::Open,
-        };
-        RowRange { introduced, end }
-    }
-}
-
 /// What the rows of a key take, generously; memory that is not used is never touched.
 const BYTES_OF_A_KEY: usize = 6 * 1024;
 
@@ -301,6 +175,17 @@ impl PackageRows {
         self.bodies.push((key, feed, start..self.bytes.len()));
     }
 
+    /// Forgets all rows; their room is used again.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bodies.clear();
+    }
+
+    /// How many bytes the rows take.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Decodes the rows of one key, each with its feed's number. A damaged row is an error: the
     /// store is checked, so this is a bug or a broken disk, and silence would be a wrong answer.
     pub fn of(&self, key: usize) -> Result<Vec<(usize, DecodedRow<'_>)>, RowError> {
@@ -321,24 +206,44 @@ impl PackageRows {
             .iter()
             .take_while(|(k, _, _)| *k == key)
         {
-            let mut rest = &self.bytes[span.clone()];
-            while !rest.is_empty() {
-                let (row, after) = postcard::take_from_bytes::<DecodedRow<'_>>(rest)?;
+            read_rows(&self.bytes[span.clone()], |row| {
                 if wanted(&row) {
                     rows.push((*feed, row));
                 }
-                rest = after;
-            }
+            })?;
         }
         Ok(())
     }
 }
 
+/// Reads the rows of a body, one after the other, until the first damaged one.
+///
+/// # Errors
+///
+/// A damaged row.
+pub fn read_rows<'a>(
+    mut body: &'a [u8],
+    mut each: impl FnMut(DecodedRow<'a>),
+) -> Result<(), RowError> {
+    let mut tables = Tables::default();
+    while !body.is_empty() {
+        body = if let Some(block) = body.strip_prefix(&block::MARK) {
+            tables.read_block(block, &mut each)?
+        } else {
+            let (row, rest) = postcard::take_from_bytes(body)?;
+            each(row);
+            rest
+        };
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use mailkeep_model::AdvisoryId;
+    use mailkeep_model::{AdvisoryId, Claim, ClaimKind, RangeEnd, VersionRange, VersionScheme};
 
     use super::*;
+    use crate::version;
 
     fn statement() -> Statement {
         Statement {
@@ -380,13 +285,12 @@ mod tests {
 
     #[test]
     fn a_statement_survives_its_row_and_carries_its_version_keys() {
-        let mut builder = RowBuilder::new();
-        let body = builder.append(&statement(), Vec::new()).unwrap();
-        let body = builder.append(&statement(), body).unwrap();
+        let mut body = RowBuilder::body_of([&statement()]);
+        body.extend(RowBuilder::body_of([&statement(), &statement()]));
         let mut rows = PackageRows::new();
         rows.push(0, 7, &body);
         let read = rows.of(0).unwrap();
-        assert_eq!(read.len(), 2);
+        assert_eq!(read.len(), 3);
         let (feed, row) = &read[1];
         assert_eq!(
             (*feed, row.advisory, row.aliases.as_slice()),
@@ -402,8 +306,33 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_an_older_mailkeep_are_read_between_those_of_a_newer_one() {
+        let block = RowBuilder::body_of([&statement()]);
+        let mut only = PackageRows::new();
+        only.push(0, 7, &block);
+        let [(_, row)] = only.of(0).unwrap().try_into().unwrap();
+        let mut body = postcard::to_allocvec(&row).unwrap();
+        body.extend_from_slice(&block);
+        let body = postcard::to_extend(&row, body).unwrap();
+        let mut rows = PackageRows::new();
+        rows.push(0, 7, &body);
+        let read = rows.of(0).unwrap();
+        assert_eq!(read.len(), 3);
+        assert!(read.iter().all(|(_, read)| *read == row));
+    }
+
+    /// A silent misreading would be a wrong answer; "import the feeds again" is a right one.
+    #[test]
+    fn an_older_mailkeep_calls_a_block_damaged() {
+        let body = RowBuilder::body_of([&statement()]);
+        postcard::take_from_bytes::<DecodedRow<'_>>(&body).unwrap_err();
+        let long = body.repeat(100);
+        postcard::take_from_bytes::<DecodedRow<'_>>(&long).unwrap_err();
+    }
+
+    #[test]
     fn a_damaged_row_is_an_error_and_no_silence() {
-        let body = RowBuilder::new().append(&statement(), Vec::new()).unwrap();
+        let body = RowBuilder::body_of([&statement()]);
         let mut rows = PackageRows::new();
         rows.push(0, 0, &body[..body.len() - 3]);
         assert!(rows.of(0).is_err());

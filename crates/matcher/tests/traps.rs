@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 
 use mailkeep_matcher::{
-    FeedView, HostView, Judged, PackageRows, RowBuilder, judge_host, statement_key,
+    FeedView, HostJudge, HostView, Judged, PackageRows, RowBuilder, judge_host, statement_key,
 };
 use mailkeep_model::{
     AdvisoryId, Candidate, Claim, ClaimKind, Ecosystem, FactsSource, FeedId, FeedKind, FeedState,
@@ -109,15 +109,13 @@ fn judge_with(facts: &HostFacts, said: &[(FeedKind, Statement)], states: &[FeedS
     let view = HostView::new(facts);
     let keys = view.keys();
     let mut rows = PackageRows::new();
-    let mut builder = RowBuilder::new();
+    let mut as_read = HostJudge::new(&view, &keys, &feeds, true);
     for (number, (_, key)) in keys.iter().enumerate() {
         for (feed, (_, statement)) in said.iter().enumerate() {
             if statement_key(statement) == *key {
-                rows.push(
-                    number,
-                    feed,
-                    &builder.append(statement, Vec::new()).unwrap(),
-                );
+                let body = RowBuilder::body_of([statement]);
+                rows.push(number, feed, &body);
+                as_read.push(number, feed, &body).unwrap();
             }
         }
     }
@@ -126,7 +124,9 @@ fn judge_with(facts: &HostFacts, said: &[(FeedKind, Statement)], states: &[FeedS
         .enumerate()
         .map(|(number, (package, key))| (*package, number, key.as_str()))
         .collect();
-    judge_host(&view, &numbered, &rows, &feeds, true).unwrap()
+    let judged = judge_host(&view, &numbered, &rows, &feeds, true).unwrap();
+    assert_eq!(as_read.finish().unwrap(), judged, "judged as read");
+    judged
 }
 
 fn tracker(statement: Statement) -> (FeedKind, Statement) {

@@ -1,19 +1,18 @@
 //! One verdict on one host: decision, lane, deadline, and what was assumed on the way.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use jiff::civil::Date;
 use mailkeep_model::{
-    Decision, Exposure, Finding, Fleet, Host, HostName, Lane, MissionPrevalence, Severity, Signal,
+    Decision, Exposure, Finding, Fleet, Host, Lane, MissionPrevalence, Severity, Signal,
     SsvcAutomatable, SsvcExploitation, SsvcTechnicalImpact, Surface, TeamName, Urgency, Verdict,
-    WellBeingImpact,
+    WellBeingImpact, text::day,
 };
 
 use crate::cvss::{CvssFacts, cvss_base_score};
-use crate::policy::{Policy, Within};
-use crate::ssvc::{
-    self, MissionWellBeing, automatable_name, exploitation_name, technical_impact_name,
-};
+use crate::policy::{Policy, Term, Within};
+use crate::ssvc::{self, MissionWellBeing, technical_impact_name};
 
 /// What triage must know of a host, and of the day.
 #[derive(Debug, Clone)]
@@ -106,27 +105,22 @@ pub struct Triaged {
 }
 
 impl Triaged {
-    /// Joins it with its verdict; the notes go to the end of the evidence.
-    pub fn into_finding(
-        self,
-        host: HostName,
-        mut verdict: Verdict,
-        owner: Option<TeamName>,
-    ) -> Finding {
-        verdict.evidence.notes.extend(self.notes);
-        Finding {
-            host,
-            verdict,
-            severity: self.severity,
-            score: self.score,
-            kev: self.kev,
-            epss: self.epss,
-            decision: self.decision,
-            lane: self.lane,
-            deadline: self.deadline,
-            first_seen: Some(self.first_seen),
-            owner,
+    /// Says it of the finding whose verdict was judged; the notes go to the end of the evidence.
+    pub fn rate(mut self, finding: &mut Finding) {
+        let notes = &mut finding.verdict.evidence.notes;
+        if !self.notes.is_empty() {
+            // These are most of them, and have the room.
+            self.notes.splice(..0, notes.drain(..));
+            *notes = self.notes;
         }
+        finding.severity = self.severity;
+        finding.score = self.score;
+        finding.kev = self.kev;
+        finding.epss = self.epss;
+        finding.decision = self.decision;
+        finding.lane = self.lane;
+        finding.deadline = self.deadline;
+        finding.first_seen = Some(self.first_seen);
     }
 }
 
@@ -191,20 +185,7 @@ pub fn triage(
     let mission_well_being = MissionWellBeing::combine(mission, well_being);
     let decision = ssvc::decide(exploitation, automatable, impact, mission_well_being);
     notes.push(
-        [
-            "SSVC: exploitation ",
-            exploitation_name(exploitation),
-            ", automatable ",
-            automatable_name(automatable),
-            ", technical impact ",
-            technical_impact_name(impact),
-            ", mission and well-being ",
-            mission_well_being.name(),
-            ": ",
-            decision.name(),
-        ]
-        .concat()
-        .into(),
+        ssvc::decision_sentence(exploitation, automatable, impact, mission_well_being).into(),
     );
 
     let exploited = exploitation == SsvcExploitation::Active;
@@ -240,44 +221,57 @@ pub fn triage(
         notes.push("not in KEV, deadline as if it were: exploitation counts".into());
     }
     let term = policy.term(exploited, exposed, automatable, impact);
-    notes.push(
-        [
-            "deadline policy: ",
-            if exploited {
-                "exploited"
-            } else {
-                "not exploited"
-            },
-            if exposed {
-                ", exposed"
-            } else {
-                ", not exposed"
-            },
-            match automatable {
-                SsvcAutomatable::No => ", not automatable, ",
-                SsvcAutomatable::Yes => ", automatable, ",
-            },
-            technical_impact_name(impact),
-            " impact: ",
-            &match term.within {
-                Within::Days(days) => format!("{days} days from {}", context.first_seen),
-                Within::NextUpgrade => "with the next upgrade".to_owned(),
-            },
-            if term.forensics {
-                ", and search the host for traces of a break-in"
-            } else {
-                ""
-            },
-        ]
-        .concat()
-        .into(),
-    );
+    notes.push(deadline_sentence(exploited, exposed, automatable, impact, term, context).into());
 
     triaged.decision = Some(decision);
     triaged.lane = Some(lane);
     triaged.deadline = term.deadline(context.first_seen);
     triaged.forensics = term.forensics;
     triaged
+}
+
+/// What the policy was asked, and what it says. Every finding has this sentence: put together by hand it
+/// takes a fifth of the time.
+fn deadline_sentence(
+    exploited: bool,
+    exposed: bool,
+    automatable: SsvcAutomatable,
+    impact: SsvcTechnicalImpact,
+    term: Term,
+    context: &Context<'_>,
+) -> String {
+    let mut text = String::with_capacity(160);
+    text.push_str(if exploited {
+        "deadline policy: exploited"
+    } else {
+        "deadline policy: not exploited"
+    });
+    text.push_str(if exposed {
+        ", exposed"
+    } else {
+        ", not exposed"
+    });
+    text.push_str(match automatable {
+        SsvcAutomatable::No => ", not automatable, ",
+        SsvcAutomatable::Yes => ", automatable, ",
+    });
+    text.push_str(technical_impact_name(impact));
+    match term.within {
+        Within::Days(days) => {
+            let _infallible = write!(text, " impact: {days} days from ");
+            match day(context.first_seen, &mut [0; 10]) {
+                Some(day) => text.push_str(day),
+                None => {
+                    let _infallible = write!(text, "{}", context.first_seen);
+                }
+            }
+        }
+        Within::NextUpgrade => text.push_str(" impact: with the next upgrade"),
+    }
+    if term.forensics {
+        text.push_str(", and search the host for traces of a break-in");
+    }
+    text
 }
 
 /// What the signals say, each at its most urgent.
@@ -456,7 +450,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{host, quiet_context, verdict};
+    use crate::testing::{finding, quiet_context, verdict};
 
     const RCE: &str = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H";
     const LOCAL_DOS: &str = "CVSS:3.1/AV:L/AC:L/PR:L/UI:N/S:U/C:N/I:N/A:H";
@@ -750,8 +744,11 @@ mod tests {
     fn notes_end_up_in_the_evidence() {
         let triaged = judge(&with_cvss(RCE), &[kev()], &quiet_context());
         let notes = triaged.notes.clone();
-        let finding = triaged.into_finding(host("mx1"), with_cvss(RCE), None);
-        assert_eq!(finding.verdict.evidence.notes, notes);
+        let mut finding = finding("mx1", "CVE-2023-42115");
+        finding.verdict.evidence.notes = vec!["seen before".into()];
+        triaged.rate(&mut finding);
+        let (before, after) = finding.verdict.evidence.notes.split_at(1);
+        assert_eq!((before, after), (&["seen before".into()][..], &notes[..]));
         assert!(finding.kev);
     }
 

@@ -1,5 +1,7 @@
 //! CISA's SSVC decision tree, version 2.0.3, as a table (certcc/SSVC, `cisa:DT_CO:2.0.3`).
 
+use std::sync::OnceLock;
+
 use mailkeep_model::{
     Decision, MissionPrevalence, SsvcAutomatable, SsvcExploitation, SsvcTechnicalImpact,
     WellBeingImpact,
@@ -77,7 +79,51 @@ pub fn decide(
     }
 }
 
-pub(crate) fn exploitation_name(value: SsvcExploitation) -> &'static str {
+/// The decision in one sentence, with what it was made from. There are 36 of them, each put together
+/// once.
+pub(crate) fn decision_sentence(
+    exploitation: SsvcExploitation,
+    automatable: SsvcAutomatable,
+    technical_impact: SsvcTechnicalImpact,
+    mission_well_being: MissionWellBeing,
+) -> &'static str {
+    static SENTENCES: [[OnceLock<String>; 3]; 12] = [const { [const { OnceLock::new() }; 3] }; 12];
+    let row = match exploitation {
+        SsvcExploitation::None => 0,
+        SsvcExploitation::Poc => 4,
+        SsvcExploitation::Active => 8,
+    } + match automatable {
+        SsvcAutomatable::No => 0,
+        SsvcAutomatable::Yes => 2,
+    } + match technical_impact {
+        SsvcTechnicalImpact::Partial => 0,
+        SsvcTechnicalImpact::Total => 1,
+    };
+    let cell = match mission_well_being {
+        MissionWellBeing::Low => 0,
+        MissionWellBeing::Medium => 1,
+        MissionWellBeing::High => 2,
+    };
+    SENTENCES[row][cell].get_or_init(|| {
+        let decision = decide(
+            exploitation,
+            automatable,
+            technical_impact,
+            mission_well_being,
+        );
+        format!(
+            "SSVC: exploitation {}, automatable {}, technical impact {}, mission and well-being \
+             {}: {}",
+            exploitation_name(exploitation),
+            automatable_name(automatable),
+            technical_impact_name(technical_impact),
+            mission_well_being.name(),
+            decision.name(),
+        )
+    })
+}
+
+fn exploitation_name(value: SsvcExploitation) -> &'static str {
     match value {
         SsvcExploitation::None => "none",
         SsvcExploitation::Poc => "poc",
@@ -85,7 +131,7 @@ pub(crate) fn exploitation_name(value: SsvcExploitation) -> &'static str {
     }
 }
 
-pub(crate) fn automatable_name(value: SsvcAutomatable) -> &'static str {
+fn automatable_name(value: SsvcAutomatable) -> &'static str {
     match value {
         SsvcAutomatable::No => "no",
         SsvcAutomatable::Yes => "yes",
@@ -138,6 +184,28 @@ mod tests {
             }
         }
         assert_eq!(cells.next(), None);
+    }
+
+    #[test]
+    fn each_of_the_36_sentences_says_its_own_inputs_and_decision() {
+        for e in EXPLOITATION {
+            for a in AUTOMATABLE {
+                for i in IMPACT {
+                    for m in MWB {
+                        let expected = format!(
+                            "SSVC: exploitation {}, automatable {}, technical impact {}, mission \
+                             and well-being {}: {}",
+                            exploitation_name(e),
+                            automatable_name(a),
+                            technical_impact_name(i),
+                            m.name(),
+                            decide(e, a, i, m).name()
+                        );
+                        assert_eq!(decision_sentence(e, a, i, m), expected);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ fn whole_fleet(options: &Options, drawn: &DrawnFleet) -> Outcome<()> {
         state: FeedState::Fresh,
     }];
     let keys = fleet_keys(&index);
-    let rows = rows(&statements(drawn)?, &keys)?;
+    let rows = rows(&statements(drawn)?, &keys);
 
     let start = Instant::now();
     // Findings of each host, by status: what a table of the fleet is made of.
@@ -199,9 +199,8 @@ fn statements(drawn: &DrawnFleet) -> Outcome<Vec<Statement>> {
     Ok(said)
 }
 
-fn rows(said: &[Statement], keys: &[String]) -> Outcome<PackageRows> {
+fn rows(said: &[Statement], keys: &[String]) -> PackageRows {
     let mut rows = PackageRows::new();
-    let mut builder = RowBuilder::new();
     for of_package in said.chunk_by(|a, b| statement_key(a) == statement_key(b)) {
         let Some(Ok(number)) = of_package
             .first()
@@ -209,13 +208,9 @@ fn rows(said: &[Statement], keys: &[String]) -> Outcome<PackageRows> {
         else {
             continue;
         };
-        let mut body = Vec::new();
-        for statement in of_package {
-            body = builder.append(statement, body)?;
-        }
-        rows.push(number, 0, &body);
+        rows.push(number, 0, &RowBuilder::body_of(of_package));
     }
-    Ok(rows)
+    rows
 }
 
 /// One answer of the index: how many hosts, and how long it took.

@@ -2,7 +2,8 @@
 //! asks: one hole on one host has one first day, in the check of its fleet, of the host alone, and in
 //! the watch (docs/decisions/0006-deadlines-count-from-first-sight.md).
 
-use std::collections::{BTreeSet, HashMap};
+use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -51,36 +52,64 @@ type Named<'a> = (&'a HostName, &'a str, &'a AdvisoryId);
 /// The first day of each finding known before.
 pub(super) struct FirstSeen<'a> {
     /// By its own name.
-    own: HashMap<Named<'a>, Date>,
+    own: Days<'a>,
     /// By its aliases.
-    alias: HashMap<Named<'a>, Date>,
+    alias: Days<'a>,
+}
+
+/// Days by name, each name once.
+struct Days<'a> {
+    sorted: Vec<(Named<'a>, Date)>,
+    /// Behind the last one found: findings are asked for nearly in the order of their names.
+    next: Cell<usize>,
+}
+
+impl<'a> Days<'a> {
+    fn of(mut known: Vec<(Named<'a>, Date)>) -> Self {
+        known.sort();
+        // The first of those with one name is the earliest.
+        known.dedup_by_key(|(name, _)| *name);
+        Self {
+            sorted: known,
+            next: Cell::new(0),
+        }
+    }
+
+    fn of_name(&self, name: Named<'_>) -> Option<Date> {
+        let is = |at: &usize| {
+            self.sorted
+                .get(*at)
+                .is_some_and(|(known, _)| *known == name)
+        };
+        let at = Some(self.next.get()).filter(is).or_else(|| {
+            self.sorted
+                .binary_search_by(|(known, _)| known.cmp(&name))
+                .ok()
+        })?;
+        self.next.set(at + 1);
+        self.sorted.get(at).map(|(_, day)| *day)
+    }
 }
 
 impl<'a> FirstSeen<'a> {
     pub(super) fn of(terms: &'a Terms<'_>) -> Self {
         let snapshots = terms.last.iter().chain(&terms.earlier);
-        let most = snapshots.clone().map(|s| s.findings.len()).max();
-        let mut known = Self {
-            own: HashMap::with_capacity(most.unwrap_or(0)),
-            alias: HashMap::new(),
-        };
+        let most = snapshots.clone().map(|s| s.findings.len()).sum();
+        let mut own = Vec::with_capacity(most);
+        let mut alias = Vec::new();
         for finding in snapshots.flat_map(|snapshot| &snapshot.findings) {
             let verdict = &finding.verdict;
             let Some(day) = finding.first_seen.filter(|_| verdict.status.is_finding()) else {
                 continue;
             };
-            let mut note = |map: fn(&mut Self) -> &mut HashMap<Named<'a>, Date>, name| {
-                map(&mut known)
-                    .entry((&finding.host, &*verdict.package, name))
-                    .and_modify(|first| *first = day.min(*first))
-                    .or_insert(day);
-            };
-            note(|known| &mut known.own, &verdict.advisory);
-            for name in &verdict.aliases {
-                note(|known| &mut known.alias, name);
-            }
+            let named = |name| ((&finding.host, &*verdict.package, name), day);
+            own.push(named(&verdict.advisory));
+            alias.extend(verdict.aliases.iter().map(named));
         }
-        known
+        Self {
+            own: Days::of(own),
+            alias: Days::of(alias),
+        }
     }
 
     /// The first day on which an earlier check had it on this host. It is the same hole if either is
@@ -88,17 +117,12 @@ impl<'a> FirstSeen<'a> {
     pub(super) fn day(&self, host: &HostName, verdict: &Verdict) -> Option<Date> {
         let named = |name| (host, &*verdict.package, name);
         let mine = named(&verdict.advisory);
-        let by_my_name = [self.own.get(&mine), self.alias.get(&mine)];
+        let by_my_name = [self.own.of_name(mine), self.alias.of_name(mine)];
         let by_my_aliases = verdict
             .aliases
             .iter()
-            .map(|name| self.own.get(&named(name)));
-        by_my_name
-            .into_iter()
-            .chain(by_my_aliases)
-            .flatten()
-            .min()
-            .copied()
+            .map(|name| self.own.of_name(named(name)));
+        by_my_name.into_iter().chain(by_my_aliases).flatten().min()
     }
 }
 

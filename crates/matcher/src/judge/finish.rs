@@ -228,6 +228,24 @@ fn reason(package: &SourcePackage<'_>, opinion: &Opinion<'_>) -> String {
     let (within, release) = opinion.release.map_or(("", ""), |name| (" in ", name));
     let fixed = opinion.fixed.map_or("", |v| v.text);
     let (colon, said) = opinion.note.map_or(("", ""), |note| (": ", note));
+    // The pieces are joined, not formatted: most findings have one of these sentences.
+    let fixed_there = |installed_is: &str, with: &str| {
+        let place = ", where the distributor fixed it";
+        [
+            "installed ",
+            installed,
+            installed_is,
+            with,
+            place,
+            within,
+            release,
+        ]
+        .concat()
+    };
+    let affected = |words: &str| {
+        let says = "the distributor says ";
+        [says, name, within, release, words, colon, said].concat()
+    };
     match opinion.rule {
         Rule::DistributorNotAffected => {
             format!(
@@ -235,16 +253,8 @@ fn reason(package: &SourcePackage<'_>, opinion: &Opinion<'_>) -> String {
             )
         }
         Rule::DistributorFixedVersion | Rule::NewerReleaseFixedVersion => match opinion.compared {
-            Some((with, Ordering::Less)) => {
-                format!(
-                    "installed {installed} is older than {with}, where the distributor fixed it{within}{release}"
-                )
-            }
-            Some((with, _)) => {
-                format!(
-                    "installed {installed} is not older than {with}, where the distributor fixed it{within}{release}"
-                )
-            }
+            Some((with, Ordering::Less)) => fixed_there(" is older than ", with),
+            Some((with, _)) => fixed_there(" is not older than ", with),
             None => format!("fixed in {fixed}{within}{release}"),
         },
         Rule::ChangelogFixedVersion => match opinion.compared {
@@ -255,26 +265,12 @@ fn reason(package: &SourcePackage<'_>, opinion: &Opinion<'_>) -> String {
                 "the changelog of {fixed} names the fix, and installed {installed} is not older"
             ),
         },
-        Rule::DistributorOpen => {
-            format!(
-                "the distributor says {name}{within}{release} is affected and names no fix{colon}{said}"
-            )
-        }
-        Rule::DistributorMinor => {
-            format!(
-                "the distributor says {name}{within}{release} is affected and too minor for an advisory of its own{colon}{said}"
-            )
-        }
+        Rule::DistributorOpen => affected(" is affected and names no fix"),
+        Rule::DistributorMinor => affected(" is affected and too minor for an advisory of its own"),
         Rule::DistributorPostponed => {
-            format!(
-                "the distributor says {name}{within}{release} is affected and postpones the fix to a later update{colon}{said}"
-            )
+            affected(" is affected and postpones the fix to a later update")
         }
-        Rule::DistributorIgnored => {
-            format!(
-                "the distributor says {name}{within}{release} is affected and will not be fixed{colon}{said}"
-            )
-        }
+        Rule::DistributorIgnored => affected(" is affected and will not be fixed"),
         Rule::DistributorEndOfLife => {
             format!(
                 "{name}{within}{release} is affected and no longer has security support{colon}{said}"

@@ -1,13 +1,16 @@
 //! The filter's rules: from the rows about a package to one verdict for each advisory.
 //!
+//! - [`as_read`]: one host, while its rows are read.
 //! - [`opinion`]: what one row says of the installed version; one function for each rule.
 //! - [`choose`]: whose word decides where several feeds speak, and how aliases become one advisory.
 //! - [`finish`]: whether the fix can be installed, whether it runs, and the sentence for a person.
 
+mod as_read;
 mod choose;
 mod finish;
 mod opinion;
 
+pub use as_read::HostJudge;
 pub(crate) use finish::rank;
 use opinion::Installed;
 
@@ -49,13 +52,30 @@ pub fn judge_host(
     all: bool,
 ) -> Result<Judged, RowError> {
     let mut judged = Judged::default();
+    judge_keys(view, keys, rows, feeds, all, &mut judged)?;
+    Ok(judged)
+}
+
+/// [`judge_host`] of some of its packages: all versions of a source package, or none.
+fn judge_keys(
+    view: &HostView<'_>,
+    keys: &[(usize, usize, &str)],
+    rows: &PackageRows,
+    feeds: &[FeedView<'_>],
+    all: bool,
+    judged: &mut Judged,
+) -> Result<(), RowError> {
     // One after another: the room of one package's rows is used for the next.
     let mut about: Vec<(usize, DecodedRow<'_>)> = Vec::new();
     // Versions of one source package lie side by side: packages are sorted.
-    let source = |package: usize| view.packages.get(package).map(|p| (&p.platform, p.name));
-    for of_source in keys.chunk_by(|a, b| a.0 == b.0 || source(a.0) == source(b.0)) {
+    for of_source in keys.chunk_by(|a, b| same_source(view, a.0, b.0)) {
         let versions = of_source.chunk_by(|a, b| a.0 == b.0).count();
-        let mut one = Judged::default();
+        let mut several = Judged::default();
+        let into = if versions > 1 {
+            &mut several
+        } else {
+            &mut *judged
+        };
         for of_package in of_source.chunk_by(|a, b| a.0 == b.0) {
             let Some((package, ..)) = of_package.first() else {
                 continue;
@@ -65,18 +85,27 @@ pub fn judge_host(
             };
             about.clear();
             for (_, number, key) in of_package {
-                rows.add_to(&mut about, *number, |row| concerns(package, key, row))?;
+                let name = name_in(package, key);
+                rows.add_to(&mut about, *number, |row| concerns(package, name, row))?;
             }
-            judge_package(package, &about, feeds, all || versions > 1, &mut one)?;
+            if !about.is_empty() {
+                judge_package(package, &about, feeds, all || versions > 1, into)?;
+            }
         }
         if versions > 1 {
-            one = one_version_each(one, all);
+            let mut one = one_version_each(several, all);
+            judged.fixed += one.fixed;
+            judged.not_affected += one.not_affected;
+            judged.verdicts.append(&mut one.verdicts);
         }
-        judged.fixed += one.fixed;
-        judged.not_affected += one.not_affected;
-        judged.verdicts.append(&mut one.verdicts);
     }
-    Ok(judged)
+    Ok(())
+}
+
+/// Whether two packages of a host are versions of one source package, by their numbers.
+fn same_source(view: &HostView<'_>, a: usize, b: usize) -> bool {
+    let source = |package: usize| view.packages.get(package).map(|p| (&p.platform, p.name));
+    a == b || source(a) == source(b)
 }
 
 /// Judges one package by the rows about it.
@@ -96,14 +125,17 @@ pub fn judge_package(
     Ok(())
 }
 
-/// Whether a row found under `key` is about this package: a binary's row about an installed binary,
-/// a source's row about the source, a module's row about that module stream only.
-fn concerns(package: &SourcePackage<'_>, key: &str, row: &DecodedRow<'_>) -> bool {
+/// The name that a key is about.
+fn name_in<'k>(package: &SourcePackage<'_>, key: &'k str) -> &'k str {
     // An ecosystem's own name can have a slash: `openbsd/opensmtpd`.
-    let name = key
-        .strip_prefix(package.platform.ecosystem.name())
+    key.strip_prefix(package.platform.ecosystem.name())
         .and_then(|rest| rest.strip_prefix('/'))
-        .unwrap_or(key);
+        .unwrap_or(key)
+}
+
+/// Whether a row found under the key of `name` is about this package: a binary's row about an installed
+/// binary, a source's row about the source, a module's row about that module stream only.
+fn concerns(package: &SourcePackage<'_>, name: &str, row: &DecodedRow<'_>) -> bool {
     let names_it = match row.kind {
         PackageKind::Source => name == package.name,
         PackageKind::Binary => package.binaries.binary_search(&name).is_ok(),
