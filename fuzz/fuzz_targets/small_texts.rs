@@ -1,5 +1,5 @@
 //! The smallest parsers: os-release, CVSS vectors, deadline tables, checksum files, OpenPGP keys,
-//! and the status lines of `gpgv`. Any bytes.
+//! the status lines of `gpgv`, and records of quarantined messages. Any bytes.
 #![no_main]
 
 use mailkeep_facts::os_release;
@@ -10,6 +10,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     drop(fetch::parse_checksums(data));
     drop(fetch::dearmor_key(data));
     drop(fetch::read_status(data));
+    mailkeep_inspect::kept::fuzz(data);
     let text = &String::from_utf8_lossy(data);
     os_release::platform_of(&os_release::parse(text).0);
     cvss_base_score(text);
