@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailkeep_wire::{
-    Action, Command, EnhancedCode, Offer, Refusal, Reply, Rule, ServerReply, Session, Step,
+    Action, Command, EnhancedCode, Mechanisms, Offer, Refusal, Reply, Rule, ServerReply, Session,
+    Step,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -185,7 +186,7 @@ impl Client {
             auth: if secure {
                 self.listener.mechanisms()
             } else {
-                Default::default()
+                Mechanisms::default()
             },
             eight_bit: true,
             dsn: true,

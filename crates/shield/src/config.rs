@@ -1,7 +1,7 @@
-//! The configuration file. Entry: [`Config::read`].
+//! The configuration: a file, or a few words on the command line. Entry: [`Config::of`].
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mailkeep_wire::{
@@ -54,6 +54,52 @@ pub enum ConfigError {
     /// The roots by which a backend's certificate is judged.
     #[error("the roots for backend {0} cannot be used")]
     Roots(SocketAddr, #[source] TlsError),
+}
+
+/// Where a configuration comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A file.
+    File(PathBuf),
+    /// The command line.
+    Line(Line),
+}
+
+/// A shield without a file: one server behind, everything else as usual.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
+    /// The server behind.
+    pub guard: SocketAddr,
+    /// How that learns who the client is: `xclient`, `proxy` or `header`.
+    pub client_by: String,
+}
+
+impl Line {
+    /// As a file would say it.
+    fn to_text(&self) -> Result<String, ConfigError> {
+        let host = PathBuf::from("/proc/sys/kernel/hostname");
+        let name =
+            std::fs::read_to_string(&host).map_err(|error| ConfigError::Read(host, error))?;
+        let told = match self.client_by.as_str() {
+            "xclient" => "xclient = true",
+            "proxy" => "proxy = \"v2\"",
+            "header" => "xclient = false",
+            other => {
+                return Err(ConfigError::Value(format!(
+                    "--client-by {other:?}: it is xclient, proxy or header"
+                )));
+            }
+        };
+        let listen: Vec<String> = self.listen.iter().map(|at| format!("\"{at}\"")).collect();
+        Ok(format!(
+            "name = {:?}\n[[listener]]\nname = \"mx\"\naddress = [{}]\n[[backend]]\naddress = \"{}\"\n{told}\n",
+            name.trim(),
+            listen.join(", "),
+            self.guard,
+        ))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -310,16 +356,21 @@ struct ExceptionFile {
 }
 
 impl Config {
-    /// Reads a file and checks it, its certificates included.
+    /// Reads what its origin says and checks it, its certificates included.
     ///
     /// # Errors
     ///
     /// As [`ConfigError`] lists them.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Read(path.to_owned(), error))?;
-        let file: File =
-            toml::from_str(&text).map_err(|error| ConfigError::Syntax(path.to_owned(), error))?;
+    pub fn of(origin: &Origin) -> Result<Self, ConfigError> {
+        let (path, text) = match origin {
+            Origin::File(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| ConfigError::Read(path.clone(), error))?;
+                (path.clone(), text)
+            }
+            Origin::Line(line) => ("the command line".into(), line.to_text()?),
+        };
+        let file: File = toml::from_str(&text).map_err(|error| ConfigError::Syntax(path, error))?;
         let config = Self::check(file)?;
         for listener in &config.listeners {
             tls::of_listener(listener)
@@ -565,6 +616,29 @@ mod tests {
             .is_err(),
             "a listener without a backend"
         );
+    }
+
+    #[test]
+    fn a_few_words_on_the_command_line_are_a_configuration() {
+        let of = |listen: &[&str], client_by: &str| {
+            let line = Line {
+                listen: listen.iter().map(|at| at.parse().unwrap()).collect(),
+                guard: "127.0.0.1:10025".parse().unwrap(),
+                client_by: client_by.to_owned(),
+            };
+            Config::of(&Origin::Line(line))
+        };
+        for (client_by, tells) in [
+            ("xclient", Tells::Xclient),
+            ("proxy", Tells::Proxy),
+            ("header", Tells::Nothing),
+        ] {
+            let config = of(&["0.0.0.0:25", "[::]:25"], client_by).unwrap();
+            assert_eq!(config.backends[0].tells(), tells);
+            assert_eq!(config.listeners[0].address.len(), 2);
+        }
+        assert!(of(&["0.0.0.0:25"], "trust").is_err());
+        assert!(of(&[], "proxy").is_err());
     }
 
     #[test]

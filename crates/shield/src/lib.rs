@@ -33,5 +33,5 @@ mod systemd;
 mod tls;
 mod veto;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Line, Origin};
 pub use server::{RunError, run};

@@ -15,6 +15,9 @@ use serde_json::{Map, Value};
 /// Lines that may wait.
 const WAITING: usize = 4096;
 
+/// How long lines are gathered before they are written together. A thread that sleeps need not be woken for each.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// Longest text in a line, in characters.
 const LONGEST: usize = 400;
 
@@ -81,6 +84,7 @@ fn write(receiver: &Receiver<String>) {
     while let Ok(line) = receiver.recv() {
         // Nobody is left to tell that nobody reads.
         out.write_all(line.as_bytes()).ok();
+        std::thread::sleep(GATHER);
         while let Ok(line) = receiver.try_recv() {
             out.write_all(line.as_bytes()).ok();
         }

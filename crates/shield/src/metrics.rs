@@ -46,7 +46,7 @@ async fn answer(mut stream: TcpStream, shared: &Shared) {
         ("application/json", status(shared, now).to_string())
     } else {
         let backends: Vec<_> = shared.backends.states().collect();
-        let mut body = 
+        let mut body =
             shared
                 .counters
                 .render(&backends, &shared.certificates(), shared.log.dropped());

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backend::Backends;
 use crate::client::Client;
-use crate::config::{Config, ConfigError, Kind, LimitsFile, ListenerFile};
+use crate::config::{Config, ConfigError, Kind, LimitsFile, ListenerFile, Origin};
 use crate::content::{self, Content};
 use crate::counters::Counters;
 use crate::log::Log;
@@ -205,10 +205,10 @@ impl Shared {
         (by_proxy || admitted.count(address)).then_some(admitted)
     }
 
-    /// Reads the file again; what was in force stays so if it is wrong. What cannot change without a restart is
+    /// Reads the configuration again; what was in force stays so if it is wrong. What cannot change without a restart is
     /// named.
-    fn reload(&self, path: &Path, running: &Config) {
-        let fresh = Config::read(path).and_then(|config| {
+    fn reload(&self, origin: &Origin, running: &Config) {
+        let fresh = Config::of(origin).and_then(|config| {
             let reloadable = Reloadable::of(&config);
             let reloadable =
                 reloadable.map_err(|error| ConfigError::Tls("any".to_owned(), error))?;
@@ -305,20 +305,20 @@ fn client_key(address: IpAddr) -> IpAddr {
 /// # Errors
 ///
 /// Where it cannot begin; once it runs, nothing ends it but a signal.
-pub fn run(path: &Path, config: Config) -> Result<(), RunError> {
+pub fn run(origin: &Origin, config: Config) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(RunError::Start)?;
     let (log, writer) = Log::open();
-    let done = runtime.block_on(serve(path, config, log));
+    let done = runtime.block_on(serve(origin, config, log));
     // Sessions that are out of time end here: nothing they hold was acknowledged.
     runtime.shutdown_timeout(Duration::from_secs(1));
     writer.join();
     done
 }
 
-async fn serve(path: &Path, config: Config, log: Log) -> Result<(), RunError> {
+async fn serve(origin: &Origin, config: Config, log: Log) -> Result<(), RunError> {
     let started = Timestamp::now().as_microsecond();
     let content = Content::new(&config.name, &config.content).map_err(RunError::Content)?;
     let shared = Arc::new(Shared {
@@ -432,7 +432,7 @@ async fn serve(path: &Path, config: Config, log: Log) -> Result<(), RunError> {
             },
             _ = hangup.recv() => {
                 systemd::notify("RELOADING=1");
-                shared.reload(path, &config);
+                shared.reload(origin, &config);
                 systemd::notify("READY=1");
             }
         }

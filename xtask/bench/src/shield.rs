@@ -237,7 +237,7 @@ fn haproxy_file(directory: &Path, listen: SocketAddr, behind: SocketAddr) -> Out
 fn shield_file(directory: &Path, listen: SocketAddr, behind: SocketAddr) -> Outcome<PathBuf> {
     let file = directory.join("shield.toml");
     let text = format!(
-        "name = \"shield.example\"\n[[listener]]\nname = \"mx\"\naddress = [\"{listen}\"]\n\
+        "name = \"shield.example\"\n[content]\nlevel = \"off\"\n[[listener]]\nname = \"mx\"\naddress = [\"{listen}\"]\n\
          [[backend]]\naddress = \"{behind}\"\nxclient = false\n"
     );
     fs::write(&file, text)?;

@@ -1,6 +1,6 @@
 //! Where the shield stands: behind another proxy, below systemd, before backends that come and go.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -275,5 +275,61 @@ fn systemd_hears_that_the_shield_is_alive() {
         let mut text = [0; 64];
         let count = notified.recv(&mut text).unwrap();
         said += usize::from(&text[..count] == b"WATCHDOG=1");
+    }
+}
+
+#[test]
+fn a_server_is_guarded_by_one_command_without_a_file() {
+    let backend = Backend::start(OFFER);
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailkeep-shield"));
+        command
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let behind = backend.address.to_string();
+    let mut child = run(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--guard",
+        &behind,
+        "--client-by",
+        "header",
+    ]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let listening = lines.find(|line| line.as_ref().unwrap().contains("\"listening\""));
+    let listening: serde_json::Value = serde_json::from_str(&listening.unwrap().unwrap()).unwrap();
+    let mut client = Client::connect(listening["address"].as_str().unwrap().parse().unwrap());
+    assert!(client.reply().starts_with("220 "));
+    client.begin();
+    client.send(b"A: b\r\n\r\n.\r\n");
+    assert!(client.reply().starts_with("250 "));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for args in [
+        &["--listen", "127.0.0.1:0"][..],
+        &["--guard", &behind],
+        &["--listen", "here", "--guard", &behind],
+        &[
+            "--listen",
+            "127.0.0.1:0",
+            "--guard",
+            &behind,
+            "--client-by",
+            "trust",
+        ],
+        &[
+            "--listen",
+            "127.0.0.1:0",
+            "--guard",
+            &behind,
+            "--config",
+            "x",
+        ],
+        &["--listen"],
+    ] {
+        assert_eq!(run(args).wait().unwrap().code(), Some(2), "{args:?}");
     }
 }
