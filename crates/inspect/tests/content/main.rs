@@ -9,6 +9,7 @@ mod archives;
 mod build;
 mod built;
 mod dangers;
+mod docs;
 mod properties;
 #[path = "../../../../fuzz/replay.rs"]
 mod replay;
