@@ -151,7 +151,9 @@ proptest! {
         let mut builder = RowBuilder::new();
         let mut body = Vec::new();
         for statements in &packages {
-            statements.iter().for_each(|statement| builder.add(statement));
+            for statement in statements {
+                builder.add(statement);
+            }
             builder.finish(&mut body);
         }
         let mut read = Vec::new();
