@@ -293,7 +293,7 @@ impl Patches {
             }
         }
         let loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
-        let refused = loads.last_refused.as_ref();
+        let last = loads.last_refused.as_ref();
         let signer = held.signer.as_ref();
         json!({
             "id": held.bundle.id,
@@ -308,7 +308,7 @@ impl Patches {
             "key": signer.map(|signer| &signer.key),
             "enforced": enforced,
             "monitored": monitored,
-            "refused": refused.map(|(at, kind, why)| json!({ "at": at, "kind": kind, "why": why })),
+            "refused": last.map(|(at, kind, why)| json!({ "at": at, "kind": kind, "why": why })),
         })
     }
 

@@ -112,7 +112,7 @@ fn words_of(test: &Test) -> String {
         ("of type ", &test.types),
     ] {
         if !names.is_empty() {
-            words.push_str(&format!(" {what}{}", names.join("|")));
+            words.extend([" ", what, &names.join("|")]);
         }
     }
     let mut holds: Vec<String> = Vec::new();
