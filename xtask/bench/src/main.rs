@@ -1,4 +1,4 @@
-//! `cargo xtask bench filter|fleet|plan|shield`: the figures of the patch filter, the planner and the shield, each
+//! `cargo xtask bench filter|fleet|inspect|plan|shield`: the figures of the patch filter, the planner and the shield, each
 //! beside a peer, a floor or a bound of the same run. docs/BENCHMARKS.md records them.
 //!
 //! One row a case: `case  ours  peer  ratio  goal`. Times are medians of runs that take turns, so
@@ -16,6 +16,7 @@ mod data;
 mod filter;
 mod fleet;
 mod floor;
+mod inspect;
 mod made;
 mod measure;
 mod peers;
@@ -29,10 +30,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-cargo xtask bench filter|fleet|plan|shield|rollout [OPTIONS]
+cargo xtask bench filter|fleet|inspect|plan|shield|rollout [OPTIONS]
 
   filter   check of one host and import of a feed of real size, beside trivy, debsecan, serde_json
   fleet    a fleet in memory: a check of all of it, and one new advisory
+  inspect  judging a message beside parsing it with mail-parser
   plan     plans for drawn fleets, beside what no plan can beat
   shield   the proxy beside haproxy, with Debian's smtp-source and smtp-sink
   rollout  real hosts patched beside Ansible and plain ssh; `bench rollout --help` tells its options
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.first().map(String::as_str) {
         Some("filter") => options(arguments.split_off(1)).and_then(|o| filter::run(&o)),
         Some("fleet") => options(arguments.split_off(1)).and_then(|o| fleet::run(&o)),
+        Some("inspect") => options(arguments.split_off(1)).and_then(|o| inspect::run(&o)),
         Some("plan") => options(arguments.split_off(1)).and_then(|o| plan::run(&o)),
         Some("shield") => options(arguments.split_off(1)).and_then(|o| shield::run(&o)),
         Some("help" | "--help" | "-h") => {
