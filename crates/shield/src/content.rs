@@ -8,8 +8,10 @@ mod auth;
 mod clamd;
 mod config;
 mod headers;
+mod kept;
 mod names;
 mod spf;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mailkeep_inspect::{Judgement, Origin, Profile, Reason, Verdict};
+use mailkeep_inspect::{Judgement, Origin, Profile, Reason, Seen, Verdict};
 use mailkeep_model::text::printable_max;
 use mailkeep_wire::milter::HeaderEdit;
 use mailkeep_wire::{EnhancedCode, Reply};
@@ -33,8 +35,12 @@ pub(crate) use self::config::{
     AntivirusFile, AuthenticationFile, ContentFile, ContentFiles, MilterFile, MilterSocket, Socket,
 };
 use self::config::{Profiles, Unscanned};
+pub(crate) use self::watch::OutbreakFile;
+use self::watch::Watch;
 use crate::log::Log;
+use crate::outbreak::Detector;
 use crate::patches::Patches;
+use crate::quarantine::Quarantine;
 
 /// How often each virus scanner is asked for its version.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_mins(1);
@@ -61,7 +67,9 @@ pub(crate) struct Outcome {
     pub(crate) verdict: Verdict,
     /// The strongest first.
     pub(crate) reasons: Vec<Reason>,
-    /// What is to be said where it does not go on. For [`Verdict::Quarantine`] where there is none.
+    /// It is in the shield's own quarantine, and the sender is told that it was taken.
+    pub(crate) kept: bool,
+    /// What is to be said where it does not go on; for [`Verdict::Quarantine`] without a quarantine, that it is refused.
     pub(crate) reply: Option<Reply>,
     /// A value of Authentication-Results that stands in front, with CRLF where it is folded.
     results: Option<String>,
@@ -127,6 +135,8 @@ pub(crate) struct Content {
     engines: Vec<Engine>,
     antivirus: AntivirusFile,
     authenticator: Option<Arc<Authenticator>>,
+    quarantine: Option<Arc<Quarantine>>,
+    watch: Option<Watch>,
     counts: Mutex<BTreeMap<(String, &'static str), u64>>,
 }
 
@@ -141,7 +151,14 @@ impl Content {
             Some(file) => Some(Arc::new(Authenticator::new(file, name)?)),
             None => None,
         };
+        let quarantine = match &files.quarantine {
+            Some(file) => Some(Quarantine::new(file).map_err(|error| error.to_string())?),
+            None => None,
+        };
+        let watch = files.outbreak.as_ref().map(Watch::new).transpose()?;
         Ok(Self {
+            quarantine: quarantine.map(Arc::new),
+            watch,
             turns: Arc::new(Semaphore::new(profiles.at_a_time)),
             profiles,
             engines: engines.into_iter().map(Engine::new).collect(),
@@ -152,7 +169,10 @@ impl Content {
     }
 
     /// Takes over what another one has counted, and what it knows of the virus scanners that are the same.
-    pub(crate) fn adopt(&self, other: &Self) {
+    pub(crate) fn adopt(&mut self, other: &Self) {
+        if let (Some(ours), Some(theirs)) = (&mut self.watch, &other.watch) {
+            ours.adopt(theirs);
+        }
         let counts = other.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ours = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         ours.clone_from(&counts);
@@ -168,6 +188,7 @@ impl Content {
     /// back.
     pub(crate) fn looks(&self, listener: &str, recipients: &[String]) -> bool {
         self.authenticator.is_some()
+            || self.watch.is_some()
             || !self.engines.is_empty()
             || !self.profiles.of(listener, recipients).is_empty()
     }
@@ -183,6 +204,7 @@ impl Content {
         subject: &Subject,
         message: Arc<Vec<u8>>,
         patches: &Patches,
+        log: &Log,
     ) -> Outcome {
         let profiles = self.profiles.of(&subject.listener, &subject.recipients);
         let looked = !profiles.is_empty();
@@ -215,15 +237,98 @@ impl Content {
         let mut reasons = judgement.reasons;
         reasons.extend(scanned);
         reasons.extend(authentic.reasons);
-        reasons.sort_by_key(|reason| std::cmp::Reverse(reason.verdict));
-        let verdict = reasons.first().map_or(Verdict::Accept, |one| one.verdict);
+        // Only what would go on is counted: what is refused spreads nothing.
+        if reasons.iter().all(|one| one.verdict == Verdict::Accept) {
+            reasons.extend(self.observe(subject, &judgement.contents, log));
+        }
+        let strongest = |reasons: &mut Vec<Reason>| {
+            reasons.sort_by_key(|reason| std::cmp::Reverse(reason.verdict));
+            reasons.first().map_or(Verdict::Accept, |one| one.verdict)
+        };
+        let mut verdict = strongest(&mut reasons);
+        let mut kept = false;
+        if let (Verdict::Quarantine, Some(quarantine)) = (verdict, &self.quarantine) {
+            let quarantine = Arc::clone(quarantine);
+            let work = kept::keep(quarantine, subject.clone(), message, reasons.clone());
+            match work.await {
+                Ok(()) => kept = true,
+                Err(error) => {
+                    let evidence = error.to_string();
+                    reasons.push(tempfail("quarantine-failed", &evidence));
+                    verdict = strongest(&mut reasons);
+                }
+            }
+        }
         self.count(&reasons, verdict);
+        let mut reply = reply(reasons.first(), &subject.trace);
+        if kept {
+            let text = format!("kept for a person to look at (reference {})", subject.trace);
+            reply = Some(Reply::new(250, EnhancedCode::new(2, 0, 0), &text));
+            let rule = reasons.first().map(|reason| reason.rule.to_string());
+            let fields = [
+                ("id", json!(subject.trace)),
+                ("listener", json!(subject.listener)),
+                ("rule", json!(rule)),
+            ];
+            log.line("quarantined", &fields);
+        }
         Outcome {
             verdict,
-            reply: reply(reasons.first(), &subject.trace),
+            kept,
+            reply,
             reasons,
             results: authentic.results,
             forged,
+        }
+    }
+
+    /// Counts a message that would go on; why it does not after all.
+    fn observe(&self, subject: &Subject, contents: &[Seen], log: &Log) -> Option<Reason> {
+        let (reason, alerts) = self.watch.as_ref()?.observe(subject, contents);
+        for alert in alerts {
+            let detector = alert.detector.name();
+            self.one(detector, "outbreak");
+            let fields = [
+                ("alert", json!(true)),
+                ("detector", json!(detector)),
+                ("text", json!(alert.text)),
+                ("isolate", json!(alert.isolate.map(|host| host.to_string()))),
+                ("trace", json!(subject.trace)),
+            ];
+            log.line("outbreak-alert", &fields);
+        }
+        reason
+    }
+
+    /// What is to be done from time to time, beside mail: `nth` counts the minutes since the beginning.
+    pub(crate) async fn every_minute(self: Arc<Self>, nth: u64, log: &Log) {
+        self.look(log).await;
+        if nth % 10 == 9 {
+            Arc::clone(&self).save(log).await;
+        }
+        if nth.is_multiple_of(60)
+            && let Some(quarantine) = self.quarantine.clone()
+        {
+            let now = u64::try_from(Timestamp::now().as_second()).unwrap_or(0);
+            let work = spawn_blocking(move || quarantine.expire(now));
+            let expired = work.await.map_err(std::io::Error::other).flatten();
+            match expired {
+                Ok(expired) if expired.unreadable > 0 => {
+                    let fields = [("unreadable", json!(expired.unreadable))];
+                    log.line("quarantine-unreadable", &fields);
+                }
+                Ok(_) => {}
+                Err(error) => log.line("quarantine-failed", &[("why", json!(error.to_string()))]),
+            }
+        }
+    }
+
+    /// Writes down what was learnt.
+    pub(crate) async fn save(self: Arc<Self>, log: &Log) {
+        let work = spawn_blocking(move || self.watch.as_ref().map_or(Ok(()), Watch::save));
+        let saved = work.await.map_err(|error| error.to_string()).flatten();
+        if let Err(why) = saved {
+            log.line("outbreak-state-failed", &[("why", json!(why))]);
         }
     }
 
@@ -328,7 +433,10 @@ impl Content {
     }
 
     /// Asks every virus scanner for its version, and says what has changed.
-    pub(crate) async fn look(&self, log: &Log) {
+    async fn look(&self, log: &Log) {
+        if let Some(why) = self.watch.as_ref().and_then(Watch::take_unread) {
+            log.line("outbreak-state-failed", &[("why", json!(why))]);
+        }
         let hours = self.antivirus.stale_hours;
         let looks = join_all(self.engines.iter().map(Engine::look)).await;
         for (engine, (before, now)) in self.engines.iter().zip(looks) {
@@ -408,13 +516,28 @@ impl Content {
             "How often each rule on content applied, by what it asked for.",
         );
         for ((rule, how), count) in &counts {
-            if !rule.is_empty() && !how.starts_with("scan-") {
+            if !rule.is_empty() && *how != "outbreak" && !how.starts_with("scan-") {
                 writeln!(
                     text,
                     "mailkeep_shield_content_rule_total{{rule=\"{rule}\",verdict=\"{how}\"}} {count}"
                 )
                 .ok();
             }
+        }
+        head(
+            &mut text,
+            "outbreak_total",
+            "counter",
+            "Limits of outbreaks that were passed, by detector.",
+        );
+        for detector in Detector::ALL {
+            let detector = detector.name();
+            let count = counts.get(&(detector.to_owned(), "outbreak")).unwrap_or(&0);
+            writeln!(
+                text,
+                "mailkeep_shield_outbreak_total{{detector=\"{detector}\"}} {count}"
+            )
+            .ok();
         }
         if self.engines.is_empty() {
             return text;
@@ -482,6 +605,11 @@ impl Content {
         text
     }
 
+    /// What is held back, as `/status` shows it.
+    pub(crate) fn held(&self) -> Value {
+        self.watch.as_ref().map_or(Value::Null, Watch::status)
+    }
+
     /// What is known of the virus scanners, as `/status` shows it.
     pub(crate) fn status(&self) -> Value {
         let now = Timestamp::now();
@@ -515,14 +643,18 @@ fn unscanned(policy: Unscanned, files: bool) -> Verdict {
 
 fn failed(rule: &'static str) -> Judgement {
     let mut judgement = Judgement::default();
-    judgement.add(Reason {
+    judgement.add(tempfail(rule, ""));
+    judgement
+}
+
+fn tempfail(rule: &'static str, evidence: &str) -> Reason {
+    Reason {
         rule: rule.into(),
         verdict: Verdict::Tempfail,
         text: "it could not be looked into; try again later".to_owned(),
-        evidence: String::new(),
+        evidence: printable_max(evidence, 200),
         place: String::new(),
-    });
-    judgement
+    }
 }
 
 /// What the sender is told.

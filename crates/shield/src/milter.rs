@@ -270,7 +270,7 @@ impl Server {
                 outcome = self
                     .shared
                     .content()
-                    .judge(&subject, octets, &self.shared.patches)
+                    .judge(&subject, octets, &self.shared.patches, &self.shared.log)
                     .await;
                 if let Some(said) = outcome.reply.take() {
                     reply = said;
@@ -282,6 +282,7 @@ impl Server {
         self.log(&envelope, &trace, size, &outcome, why);
         let settled = match outcome.verdict {
             Verdict::Accept => Settled::Accept(outcome.edits()),
+            Verdict::Quarantine if outcome.kept => Settled::Discard,
             Verdict::Quarantine => {
                 let rule = outcome.reasons.first().map_or("", |reason| &*reason.rule);
                 Settled::Quarantine(outcome.edits(), format!("{rule} (reference {trace})"))

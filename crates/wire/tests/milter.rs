@@ -1,7 +1,7 @@
 //! Dialogues of mail servers with their filter (`tests/milter/*.testcase`), and what must be true of any.
 //!
 //! A line `> X TEXT` is a packet of the server with the letter X, `< X TEXT` one that is sent to it and no other, `< `
-//! alone nothing. `= TEXT` is the message that is whole; `! reply CODE TEXT`, `! accept`, `! quarantine TEXT` settle
+//! alone nothing. `= TEXT` is the message that is whole; `! reply CODE TEXT`, `! accept`, `! discard`, `! quarantine TEXT` settle
 //! it. In TEXT `\0`, `\r`, `\n`, `\t`, `\\` and `\xNN` stand for octets.
 
 #![allow(
@@ -77,6 +77,7 @@ fn settled(order: &str) -> Settled {
     ];
     match word {
         "accept" => Settled::Accept(edits),
+        "discard" => Settled::Discard,
         "quarantine" => Settled::Quarantine(Vec::new(), rest.to_owned()),
         "reply" => {
             let (code, text) = rest.split_once(' ').unwrap_or((rest, ""));

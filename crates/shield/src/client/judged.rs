@@ -38,7 +38,11 @@ impl Client {
             None => None,
         };
         let outcome = match octets {
-            Some(octets) => content.judge(&subject, octets, &self.shared.patches).await,
+            Some(octets) => {
+                content
+                    .judge(&subject, octets, &self.shared.patches, &self.shared.log)
+                    .await
+            }
             None => Outcome::unseen(Verdict::Tempfail),
         };
         envelope.judged = outcome.fields();
@@ -57,6 +61,8 @@ impl Client {
                 self.shared.counters.tempfailed.one();
                 "tempfail"
             }
+            // It was taken, if not by the backend.
+            Verdict::Quarantine if outcome.kept => "quarantine",
             Verdict::Accept | Verdict::Quarantine | Verdict::Refuse => {
                 self.shared.counters.refused.one();
                 "refuse"

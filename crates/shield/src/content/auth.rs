@@ -375,7 +375,7 @@ impl Authenticator {
 
 /// A mailbox in From.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct From {
+pub(super) struct From {
     name: String,
     address: String,
 }
@@ -387,8 +387,18 @@ impl From {
     }
 }
 
+impl std::fmt::Display for From {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.name.is_empty() {
+            f.write_str(&self.address)
+        } else {
+            write!(f, "{} <{}>", self.name, self.address)
+        }
+    }
+}
+
 /// Every mailbox of every From.
-fn from_of(message: &[u8]) -> Vec<From> {
+pub(super) fn from_of(message: &[u8]) -> Vec<From> {
     let mut found = Vec::new();
     for field in fields(message).iter().filter(|field| field.is("From")) {
         let parsed = MessageStream::new(field.value).parse_address();

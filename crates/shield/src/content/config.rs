@@ -9,12 +9,17 @@ use mailkeep_inspect::{ContentRule, Level, Profile, Verdict};
 use mailkeep_wire::Network;
 use serde::Deserialize;
 
+use super::watch::OutbreakFile;
+use crate::quarantine::QuarantineFile;
+
 /// All that the file says of content.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ContentFiles {
     pub(crate) content: ContentFile,
     pub(crate) antivirus: AntivirusFile,
     pub(crate) authentication: Option<AuthenticationFile>,
+    pub(crate) quarantine: Option<QuarantineFile>,
+    pub(crate) outbreak: Option<OutbreakFile>,
 }
 
 impl ContentFiles {
@@ -37,6 +42,9 @@ impl ContentFiles {
         self.antivirus.engines()?;
         if let Some(authentication) = &self.authentication {
             authentication.policy()?;
+        }
+        if let Some(outbreak) = &self.outbreak {
+            outbreak.own_networks()?;
         }
         Ok(())
     }

@@ -17,6 +17,8 @@ pub struct Answered {
     pub reply: Option<String>,
     /// Why it is kept, where it is.
     pub quarantine: Option<String>,
+    /// It is taken and forgotten.
+    pub discarded: bool,
     /// Headers that are put in front.
     pub inserted: Vec<(String, String)>,
     /// Names and numbers of headers that go.
@@ -144,6 +146,10 @@ impl Mta {
             };
             match letter {
                 b'c' => return Some(answered),
+                b'd' => {
+                    answered.discarded = true;
+                    return Some(answered);
+                }
                 b'y' => {
                     answered.reply = Some(text(data.strip_suffix(b"\0").unwrap()));
                     return Some(answered);

@@ -40,6 +40,8 @@ pub enum Settled {
     Accept(Vec<HeaderEdit>),
     /// The server keeps it in its own quarantine, and says why there.
     Quarantine(Vec<HeaderEdit>, String),
+    /// The server says that it took the message, and forgets it: only for one that is kept elsewhere.
+    Discard,
     /// The sender is told this; a reply of `4xx` or `5xx`.
     Reply(Reply),
 }
@@ -62,6 +64,7 @@ pub(super) fn settle(
             edits
         }
         Settled::Quarantine(..) => return reply(out, instead),
+        Settled::Discard => return write(out, b'd', b""),
         Settled::Reply(answer) => return reply(out, answer),
     };
     if actions & CHANGE_HEADERS != 0 {

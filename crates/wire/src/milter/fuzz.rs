@@ -81,9 +81,10 @@ fn settled(sender: &str, content: &[u8]) -> Settled {
             value: format!("{sender}\n{text}"),
         },
     ];
-    match content.len() % 3 {
+    match content.len() % 4 {
         0 => Settled::Accept(edits),
         1 => Settled::Quarantine(edits, text),
+        2 => Settled::Discard,
         _ => Settled::Reply(Reply::new(550, EnhancedCode::new(5, 7, 1), &text)),
     }
 }
@@ -106,7 +107,7 @@ fn check(octets: &[u8]) {
     }
     assert!(reader.is_empty(), "octets are left that are no packet");
     assert!(
-        matches!(last, b'c' | b'y' | b't' | b'O'),
+        matches!(last, b'c' | b'd' | b'y' | b't' | b'O'),
         "the last packet settles nothing"
     );
 }

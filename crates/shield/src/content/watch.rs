@@ -1,0 +1,192 @@
+//! Counts what passes, so that an outbreak is noticed. Entry: [`Watch`]. What is counted is [`crate::outbreak`]'s.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use mailkeep_inspect::kind::Class;
+use mailkeep_inspect::{Origin, Reason, Seen, Verdict};
+use mailkeep_wire::Network;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Subject;
+use crate::outbreak::{Alert, Attachment, Expected, Observation, Outbreaks, Weight};
+
+/// `[outbreak]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OutbreakFile {
+    /// Whether mail is held, or only spoken of.
+    enforce: bool,
+    /// Addresses of the site: what comes from there is its own mail.
+    own_networks: Vec<String>,
+    /// What much is expected of.
+    expected: Expected,
+    /// Where what was learnt is kept over a restart.
+    state: Option<PathBuf>,
+}
+
+impl Default for OutbreakFile {
+    fn default() -> Self {
+        Self {
+            enforce: true,
+            own_networks: Vec::new(),
+            expected: Expected::default(),
+            state: None,
+        }
+    }
+}
+
+impl OutbreakFile {
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong.
+    pub(super) fn own_networks(&self) -> Result<Vec<Network>, String> {
+        let networks = self.own_networks.iter().map(|text| {
+            let network: Result<Network, _> = text.parse();
+            network.map_err(|error| error.to_string())
+        });
+        networks.collect()
+    }
+}
+
+/// Counts what passes.
+#[derive(Debug)]
+pub(super) struct Watch {
+    seen: Arc<Mutex<Outbreaks>>,
+    file: OutbreakFile,
+    own: Vec<Network>,
+    /// Why what was learnt could not be read, until that has been said.
+    unread: Mutex<Option<String>>,
+}
+
+impl Watch {
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong in the configuration. A state that cannot be read is begun anew.
+    pub(super) fn new(file: &OutbreakFile) -> Result<Self, String> {
+        let (seen, unread) = match file.state.as_deref().map(read) {
+            Some(Ok(seen)) => (seen, None),
+            Some(Err(why)) => (Outbreaks::default(), Some(why)),
+            None => (Outbreaks::default(), None),
+        };
+        Ok(Self {
+            seen: Arc::new(Mutex::new(seen)),
+            own: file.own_networks()?,
+            file: file.clone(),
+            unread: Mutex::new(unread),
+        })
+    }
+
+    /// Goes on with what another has counted.
+    pub(super) fn adopt(&mut self, other: &Self) {
+        self.seen = Arc::clone(&other.seen);
+        self.unread = Mutex::default();
+    }
+
+    /// Once, why what was learnt could not be read.
+    pub(super) fn take_unread(&self) -> Option<String> {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        unread.take()
+    }
+
+    /// Notes a message that would otherwise go on: why it does not, and what is to be told.
+    pub(super) fn observe(
+        &self,
+        subject: &Subject,
+        contents: &[Seen],
+    ) -> (Option<Reason>, Vec<Alert>) {
+        let Some(host) = subject.client else {
+            return (None, Vec::new());
+        };
+        let host = host.to_canonical();
+        let attachments: Vec<Attachment> = contents
+            .iter()
+            .filter(|seen| seen.origin != Origin::Body)
+            .map(attachment)
+            .collect();
+        let sender = subject.sender.to_lowercase();
+        let observation = Observation {
+            at: u64::try_from(Timestamp::now().as_second()).unwrap_or(0),
+            host,
+            sender: &sender,
+            own: subject.authenticated || self.own.iter().any(|own| own.contains(host)),
+            recipients: u32::try_from(subject.recipients.len()).unwrap_or(u32::MAX),
+            attachments: &attachments,
+        };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = seen.observe(&observation, &self.file.expected);
+        drop(seen);
+        let reason = outcome.held.map(|detector| Reason {
+            rule: detector.name().into(),
+            verdict: if self.file.enforce {
+                Verdict::Tempfail
+            } else {
+                Verdict::Accept
+            },
+            text: "mail like this comes in unusual numbers and is held back; try again later"
+                .to_owned(),
+            evidence: String::new(),
+            place: String::new(),
+        });
+        (reason, outcome.alerts)
+    }
+
+    /// What is held now.
+    pub(super) fn status(&self) -> Value {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = seen.held().map(|(detector, since, messages)| {
+            json!({ "detector": detector.name(), "since": since, "messages": messages })
+        });
+        held.collect()
+    }
+
+    /// Writes what was learnt where the configuration says: whole, or not at all. Blocks.
+    pub(super) fn save(&self) -> Result<(), String> {
+        let Some(path) = &self.file.state else {
+            return Ok(());
+        };
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = serde_json::to_vec(&*seen).map_err(|error| error.to_string())?;
+        drop(seen);
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let write = || {
+            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            file.write_all(&text)?;
+            file.as_file().sync_all()?;
+            file.persist(path).map_err(|error| error.error)?;
+            std::io::Result::Ok(())
+        };
+        write().map_err(|error| format!("{}: {error}", path.display()))
+    }
+}
+
+fn read(path: &Path) -> Result<Outbreaks, String> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Outbreaks::default());
+        }
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn attachment(seen: &Seen) -> Attachment {
+    use mailkeep_inspect::kind::Kind;
+    let weight = match (seen.kind, seen.kind.class()) {
+        (Kind::OoxmlMacro, _) | (_, Class::Program | Class::Script | Class::Shortcut) => {
+            Weight::Active
+        }
+        (_, Class::Archive | Class::Disk | Class::Document | Class::Markup) => Weight::Openable,
+        (_, Class::Message | Class::Media | Class::Other) => Weight::Passive,
+    };
+    Attachment {
+        digest: seen.digest,
+        kind: seen.kind.name(),
+        weight,
+        octets: seen.octets as u64,
+    }
+}
