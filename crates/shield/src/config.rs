@@ -13,8 +13,10 @@ use thiserror::Error;
 
 use crate::content::{
     AntivirusFile, AuthenticationFile, ContentFile, ContentFiles, MilterFile, MilterSocket,
+    OutbreakFile,
 };
 use crate::patches::Source;
+use crate::quarantine::QuarantineFile;
 use crate::tls::{self, TlsError};
 
 /// What the file says, checked.
@@ -128,6 +130,10 @@ struct File {
     antivirus: AntivirusFile,
     #[serde(default)]
     authentication: Option<AuthenticationFile>,
+    #[serde(default)]
+    quarantine: Option<QuarantineFile>,
+    #[serde(default)]
+    outbreak: Option<OutbreakFile>,
     #[serde(default)]
     exception: Vec<ExceptionFile>,
 }
@@ -423,6 +429,8 @@ impl Config {
             content: file.content,
             antivirus: file.antivirus,
             authentication: file.authentication,
+            quarantine: file.quarantine,
+            outbreak: file.outbreak,
         };
         let names = file.listener.iter().map(|one| one.name.as_str());
         let names: Vec<&str> = names

@@ -22,9 +22,9 @@ mod counters;
 mod log;
 mod metrics;
 mod milter;
-#[allow(dead_code, reason = "the content hook that calls it follows")]
 mod outbreak;
 mod patches;
+mod quarantine;
 mod server;
 mod spool;
 mod status;

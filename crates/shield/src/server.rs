@@ -217,7 +217,7 @@ impl Shared {
             Ok((config, reloadable, content))
         });
         match fresh {
-            Ok((config, reloadable, content)) => {
+            Ok((config, reloadable, mut content)) => {
                 content.adopt(&self.content());
                 let place = self.content.write();
                 *place.unwrap_or_else(PoisonError::into_inner) = Arc::new(content);
@@ -454,6 +454,7 @@ async fn serve(origin: &Origin, config: Config, log: Log) -> Result<(), RunError
     } else {
         shared.counters.open.value()
     };
+    shared.content().save(&shared.log).await;
     shared.log.line("stopped", &[("sessions_cut", json!(left))]);
     Ok(())
 }
@@ -555,12 +556,12 @@ async fn look(shared: &Shared, nth: usize) {
 /// Looks after one backend; `seen` is told of the first look.
 /// Asks the virus scanners for their versions, for as long as the program runs.
 async fn keep_looking_at_scanners(shared: Arc<Shared>, seen: oneshot::Sender<()>) {
-    shared.content().look(&shared.log).await;
+    shared.content().every_minute(0, &shared.log).await;
     // Nobody waits any more where it took too long.
     seen.send(()).ok();
-    loop {
+    for nth in 1.. {
         tokio::time::sleep(content::LOOK_EVERY).await;
-        shared.content().look(&shared.log).await;
+        shared.content().every_minute(nth, &shared.log).await;
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) fn status(shared: &Shared, now: Timestamp) -> Value {
         "sessions": shared.counters.open.value(),
         "backends": backends,
         "antivirus": shared.content().status(),
+        "held": shared.content().held(),
         "bundle": shared.patches.status(now, refuses),
     })
 }
