@@ -1,4 +1,4 @@
-//! `cargo xtask bench filter|fleet|inspect|plan|shield`: the figures of the patch filter, the planner and the shield, each
+//! `cargo xtask bench filter|fleet|inspect|plan|rules|shield`: the figures of the patch filter, the planner and the shield, each
 //! beside a peer, a floor or a bound of the same run. docs/BENCHMARKS.md records them.
 //!
 //! One row a case: `case  ours  peer  ratio  goal`. Times are medians of runs that take turns, so
@@ -21,6 +21,7 @@ mod made;
 mod measure;
 mod peers;
 mod plan;
+mod rules;
 mod shield;
 
 #[path = "../../../crates/matcher/examples/fleet_bench/fleet.rs"]
@@ -30,12 +31,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-cargo xtask bench filter|fleet|inspect|plan|shield|rollout [OPTIONS]
+cargo xtask bench filter|fleet|inspect|plan|rules|shield|rollout [OPTIONS]
 
   filter   check of one host and import of a feed of real size, beside trivy, debsecan, serde_json
   fleet    a fleet in memory: a check of all of it, and one new advisory
   inspect  judging a message beside parsing it with mail-parser
   plan     plans for drawn fleets, beside what no plan can beat
+  rules    two thousand virtual patches beside twenty, on the same messages
   shield   the proxy beside haproxy, with Debian's smtp-source and smtp-sink
   rollout  real hosts patched beside Ansible and plain ssh; `bench rollout --help` tells its options
 
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Some("fleet") => options(arguments.split_off(1)).and_then(|o| fleet::run(&o)),
         Some("inspect") => options(arguments.split_off(1)).and_then(|o| inspect::run(&o)),
         Some("plan") => options(arguments.split_off(1)).and_then(|o| plan::run(&o)),
+        Some("rules") => options(arguments.split_off(1)).and_then(|o| rules::run(&o)),
         Some("shield") => options(arguments.split_off(1)).and_then(|o| shield::run(&o)),
         Some("help" | "--help" | "-h") => {
             println!("{HELP}");

@@ -88,20 +88,16 @@ fn free_address() -> SocketAddr {
 }
 
 #[test]
-fn a_command_with_the_form_of_an_attack_is_refused_and_its_look_alike_passes() {
+fn a_rule_that_only_monitors_lets_the_command_pass_and_tells_of_it() {
     let (_directory, backend, mut shield) = stand();
     let mut client = shield.client();
     client.ask("EHLO client.example");
+    // Refused by the grammar already, before any rule for single holes is asked.
     let answer = client.ask("MAIL FROM:<a@client.example> ENVID=\"a");
-    assert!(
-        answer.starts_with("550 5.7.1 ") && answer.contains("exim-parameter-quote"),
-        "{answer}"
-    );
-    let event = shield.event("refused");
-    assert_eq!(event["rule"], "exim-parameter-quote");
-    let answer = client.ask("MAIL FROM:<\"a b\"@client.example> ENVID=a");
-    assert!(answer.starts_with("250 "), "{answer}");
-    // Only told of: it is legal, and common.
+    assert!(answer.starts_with("501 5.5.4 "), "{answer}");
+    assert_eq!(shield.event("refused")["rule"], "parameter-syntax");
+    client.ask("MAIL FROM:<\"a b\"@client.example> ENVID=a");
+    // Legal, and the rule's condition was not checked against the vendor's text.
     let answer = client.ask("RCPT TO:<${run{x}}@x.example>");
     assert!(answer.starts_with("250 "), "{answer}");
     assert_eq!(
@@ -110,7 +106,7 @@ fn a_command_with_the_form_of_an_attack_is_refused_and_its_look_alike_passes() {
     );
     let commands = backend.commands();
     assert!(
-        commands.iter().all(|command| !command.contains('"')),
+        commands.iter().all(|command| !command.contains("ENVID=\"")),
         "{commands:?}"
     );
 }
