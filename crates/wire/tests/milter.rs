@@ -6,6 +6,7 @@
 
 #![allow(
     clippy::disallowed_methods,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test reads its dialogues"
 )]
@@ -236,7 +237,7 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
     let piece = proptest::sample::select(vec![
         packet(b'O', &[0, 0, 0, 6, 0, 0, 1, 0xff, 0, 0x1f, 0xff, 0xff]),
         packet(b'O', &[0, 0, 0, 2, 0, 0, 0, 0x3f, 0, 0, 0, 0x7f]),
-        packet(b'D', b"Mi\04BC\0{auth_authen}\0ada\0"),
+        packet(b'D', b"Mi\x004BC\0{auth_authen}\0ada\0"),
         packet(b'C', b"client.example\x004\0\x19192.0.2.1\0"),
         packet(b'C', b"localhost\0L\0\0/run/x\0"),
         packet(b'H', b"client.example\0"),
