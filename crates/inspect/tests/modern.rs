@@ -603,6 +603,17 @@ fn structures() -> Vec<String> {
         format!("{TOP}Content-Type: text/plain\r\n\r\n--\r\nAda\r\n--next line--\r\n"),
         format!("{TOP}\r\nWe begin 644 more of them\r\nand end\r\n"),
         mixed(&[&format!("\r\n{footer}"), &attachment]),
+        // The same octets under several names.
+        mixed(&[
+            TEXT,
+            &attached(&file("logo.png", "image/png", png()), "mutt"),
+            &attached(&file("logo", "image/png", png()), "gmail"),
+        ]),
+        mixed(&[
+            TEXT,
+            &attached(&file("a.txt", "text/plain", ""), "mutt"),
+            &attached(&file("b.csv", "text/csv", ""), "outlook"),
+        ]),
         mixed(&["\r\n", &attachment, "Content-Type: text/plain\r\n\r\n\r\n"]),
     ];
     for depth in 1..6 {

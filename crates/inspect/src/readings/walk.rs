@@ -25,7 +25,8 @@ type Set = Vec<usize>;
 pub(super) struct Walker<'a> {
     pub(super) raw: &'a [u8],
     pub(super) out: Readings<'a>,
-    by_hash: HashMap<u64, Vec<usize>>,
+    /// Contents by their octets: of each kind of octets, all under whatever names; the first stands for them in sets.
+    by_hash: HashMap<u64, Vec<Vec<usize>>>,
     /// Where in the raw message bodies of parts begin that were read.
     pub(super) bodies: HashSet<usize>,
     /// What of the raw message was decoded.
@@ -529,27 +530,38 @@ impl<'a> Walker<'a> {
         trimmed.hash(&mut hasher);
         message.hash(&mut hasher);
         let hash = hasher.finish();
-        let same = self.by_hash.get(&hash).and_then(|ids| {
-            ids.iter().copied().find(|id| {
-                self.out.contents.get(*id).is_some_and(|found| {
+        let contents = &mut self.out.contents;
+        let new = contents.len();
+        let same = self.by_hash.entry(hash).or_default();
+        let class = same.iter_mut().find(|class| {
+            class
+                .first()
+                .and_then(|first| contents.get(*first))
+                .is_some_and(|found| {
                     found.message == message && trim_end(&found.content.octets) == trimmed
                 })
-            })
         });
-        if let Some(id) = same
-            && let Some(found) = self.out.contents.get_mut(id)
-        {
-            found.usual |= !at.rare;
-            if origin == Origin::Attachment {
-                found.content.origin = origin;
+        // The same octets under other names are another thing to somebody who opens them, and the same in a set.
+        let first = if let Some(class) = class {
+            for id in class.iter().copied() {
+                if let Some(found) = contents.get_mut(id)
+                    && (found.content.names == names && found.content.types == types
+                        || at.rare && names.is_empty())
+                {
+                    found.usual |= !at.rare;
+                    if origin == Origin::Attachment {
+                        found.content.origin = origin;
+                    }
+                    return class.first().copied().unwrap_or(id);
+                }
             }
-            merge(&mut found.content.names, names);
-            merge(&mut found.content.types, types);
-            return id;
-        }
-        let id = self.out.contents.len();
-        self.by_hash.entry(hash).or_default().push(id);
-        self.out.contents.push(Found {
+            class.push(new);
+            class.first().copied().unwrap_or(new)
+        } else {
+            same.push(vec![new]);
+            new
+        };
+        contents.push(Found {
             content: Content {
                 octets,
                 names: names.to_vec(),
@@ -560,7 +572,7 @@ impl<'a> Walker<'a> {
             usual: !at.rare,
             message,
         });
-        id
+        first
     }
 
     /// What all readings found together; a note, where the usual ones differ.
@@ -688,14 +700,6 @@ fn cuts(body: &[u8], boundaries: &[Vec<u8>]) -> Vec<(Split, bool)> {
         }
     }
     found
-}
-
-fn merge(into: &mut Vec<String>, from: &[String]) {
-    for one in from {
-        if !into.contains(one) && into.len() < 64 {
-            into.push(one.clone());
-        }
-    }
 }
 
 fn sorted(mut set: Set) -> Set {
