@@ -389,7 +389,10 @@ impl CommandVeto for Patches {
         for reason in &reasons {
             self.count(reason);
         }
-        let strongest = reasons.into_iter().max_by_key(|reason| reason.verdict)?;
+        // Of equals the first one.
+        let strongest = reasons
+            .into_iter()
+            .min_by_key(|reason| std::cmp::Reverse(reason.verdict))?;
         Some(Veto {
             reply: Reply::new(550, EnhancedCode::new(5, 7, 1), &strongest.text),
             refuses: strongest.verdict != Verdict::Accept,
