@@ -65,12 +65,17 @@ pub(super) fn judge(content: &Content<'_>, kind: Kind, within: Within, said: &mu
 /// Links that lead Windows to a server.
 fn links(octets: &[u8], said: &mut Said<'_>) {
     let lower = octets.to_ascii_lowercase();
+    let mut beyond = 0;
     for at in memmem::find_iter(&lower, b"file:") {
+        if at < beyond {
+            continue;
+        }
         let link = some(&lower, at, 1024);
         let end = link
             .iter()
             .position(|octet| matches!(octet, b'"' | b'\'' | b'>' | b'<' | b' ' | b'\r' | b'\n'))
             .unwrap_or(link.len());
+        beyond = at + end;
         let link = decoded(some(link, 0, end));
         let path = rest(&link, 5);
         let slashes = path
@@ -93,7 +98,12 @@ fn links(octets: &[u8], said: &mut Said<'_>) {
             break;
         }
     }
+    let mut beyond = 0;
     for at in memmem::find_iter(&lower, b"search-ms:") {
+        if at < beyond {
+            continue;
+        }
+        beyond = at + 512;
         let query = decoded(some(&lower, at, 1024));
         if holds(&query, b"location:\\\\")
             || holds(&query, b"subquery=\\\\")
@@ -247,6 +257,8 @@ fn unfolded(octets: &[u8]) -> Vec<Vec<u8>> {
 
 /// An attribute of a tag that runs a script (`onload=`), in small letters.
 fn handler(lower: &[u8]) -> Option<String> {
+    // Tags may begin within tags; no page has so many that this is not enough.
+    let mut left = lower.len().saturating_mul(8).saturating_add(1 << 20);
     for at in memchr::memchr_iter(b'<', lower) {
         let tag = some(lower, at + 1, 2048);
         if !tag.first().is_some_and(u8::is_ascii_alphabetic) {
@@ -254,6 +266,7 @@ fn handler(lower: &[u8]) -> Option<String> {
         }
         let end = memchr::memchr(b'>', tag).unwrap_or(tag.len());
         let tag = some(tag, 0, end);
+        left = left.checked_sub(tag.len())?;
         for found in memmem::find_iter(tag, b"on") {
             let before = found.checked_sub(1).and_then(|before| tag.get(before));
             if !before.is_some_and(|before| {

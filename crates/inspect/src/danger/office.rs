@@ -68,6 +68,9 @@ const ACTS: &[&str] = &[
     "executeexcel4macro",
 ];
 
+/// Elements of one part that are looked at.
+const ELEMENTS_MAX: usize = 20_000;
+
 /// How many characters by number hide what a macro does.
 const CHARACTERS: usize = 40;
 
@@ -247,7 +250,7 @@ const PROGRAMS: &[&str] = &[
 /// Fields of a document: their instructions may be cut in pieces anywhere.
 fn fields(xml: &[u8], said: &mut Said<'_>) {
     let mut instructions = Vec::new();
-    for at in memchr::memmem::find_iter(xml, b"<w:instrText") {
+    for at in memchr::memmem::find_iter(xml, b"<w:instrText").take(ELEMENTS_MAX) {
         let from = some(xml, at, 4096);
         let (Some(begin), Some(end)) = (memchr::memchr(b'>', from), find(from, b"</w:instrText>"))
         else {
@@ -262,7 +265,7 @@ fn fields(xml: &[u8], said: &mut Said<'_>) {
             break;
         }
     }
-    for at in memchr::memmem::find_iter(xml, b"w:instr=\"") {
+    for at in memchr::memmem::find_iter(xml, b"w:instr=\"").take(ELEMENTS_MAX) {
         let from = some(xml, at.saturating_add(9), 4096);
         let end = memchr::memchr(b'"', from).unwrap_or(0);
         instructions.push(b'\n');
@@ -281,8 +284,8 @@ fn fields(xml: &[u8], said: &mut Said<'_>) {
 /// Relations of a part to what lies elsewhere. Links and pictures are honest.
 fn relations(xml: &[u8], said: &mut Said<'_>) {
     let lower = xml.to_ascii_lowercase();
-    for at in memchr::memmem::find_iter(&lower, b"<relationship ") {
-        let element = some(&lower, at, 8192);
+    for at in memchr::memmem::find_iter(&lower, b"<relationship ").take(ELEMENTS_MAX) {
+        let element = some(&lower, at, 4096);
         let end = memchr::memchr(b'>', element).unwrap_or(element.len());
         let element = some(element, 0, end);
         if !holds(element, b"targetmode=\"external\"") && !holds(element, b"targetmode='external'")
@@ -362,11 +365,11 @@ fn code_format(formats: &[u8], said: &mut Said<'_>) {
 /// A table in text: a cell that begins as a formula and names a program (`=cmd|'/C calc'!A0`).
 fn table(text: &[u8], said: &mut Said<'_>) {
     for at in memchr::memchr_iter(b'|', text) {
-        let before = some(text, at.saturating_sub(16), at.min(16)).to_ascii_lowercase();
         let after = rest(text, at.saturating_add(1)).trim_ascii_start();
         if !after.starts_with(b"'") {
             continue;
         }
+        let before = some(text, at.saturating_sub(16), at.min(16)).to_ascii_lowercase();
         let named = PROGRAMS
             .iter()
             .find(|program| before.ends_with(program.as_bytes()));

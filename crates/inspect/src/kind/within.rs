@@ -4,7 +4,7 @@
 use memchr::memmem;
 
 use super::{Class, Kind, magic, text};
-use crate::octets::{holds, piece, place, rest, some, u16le, u32le};
+use crate::octets::{piece, place, rest, some, u16le, u32le};
 
 /// Something that begins within other content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +112,7 @@ fn programs(octets: &[u8], found: &mut Vec<Hidden>) {
 
 /// Uuencoded files in a text, as mail had them before MIME.
 fn uuencoded(octets: &[u8], found: &mut Vec<Hidden>) {
+    let last_end = memmem::rfind(octets, b"\nend").unwrap_or(0);
     for at in memmem::find_iter(octets, b"\nbegin") {
         let at = at.saturating_add(1);
         let line = some(octets, at, 400);
@@ -124,7 +125,7 @@ fn uuencoded(octets: &[u8], found: &mut Vec<Hidden>) {
         let plausible = body
             .first()
             .is_some_and(|first| (0x21..=0x60).contains(first));
-        if plausible && (line.starts_with(b"begin-base64") || holds(body, b"\nend")) {
+        if plausible && (line.starts_with(b"begin-base64") || last_end > at) {
             found.push(Hidden {
                 at,
                 kind: Kind::Uuencode,

@@ -10,6 +10,9 @@ use crate::octets::{count, name, place, rest, some, u16le, u32le, until_zero};
 /// MSZIP looks back into the 32 KiB of the block before.
 const HISTORY: usize = 32 << 10;
 
+/// The same, as it is paid.
+const HISTORY_PRICE: u64 = 32 << 10;
+
 struct Folder {
     data: usize,
     blocks: u16,
@@ -163,7 +166,18 @@ fn unpack(
                 unpacked.extend_from_slice(packed);
                 true
             }
-            (1, _) => mszip(packed, size, &mut unpacked),
+            (1, _) => {
+                // What is looked back into is unpacked again, and paid for.
+                if let Err(reached) = sink
+                    .budget
+                    .octets(count(packed).saturating_add(HISTORY_PRICE))
+                {
+                    sink.limit(reached);
+                    unread = Some(Unread::Limit(reached));
+                    break;
+                }
+                mszip(packed, size, &mut unpacked)
+            }
             (_, Some(lzx)) => match lzx.decompress_next(packed, size) {
                 Ok(block) => {
                     unpacked.extend_from_slice(block);

@@ -5,11 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Member, Sink, Trouble, Unread};
 use crate::octets::{count, name, piece, place, some, u8_at, u16le, u32le, utf16be};
+use crate::{Limit, LimitReached};
 
 const SECTOR: usize = 2048;
 
 /// Directories within directories; the standard has eight.
 const DEPTH: usize = 32;
+
+/// More than any disk in a message lists.
+const RECORDS_MAX: usize = 200_000;
 
 /// What one place on the disk is called.
 #[derive(Default)]
@@ -52,8 +56,13 @@ pub(super) fn iso(octets: &[u8], sink: &mut Sink<'_>) {
             seen: BTreeSet::new(),
             files: &mut files,
             most: sink.budget.limits().parts.saturating_mul(2),
+            left: RECORDS_MAX,
         };
         walk.directory(root, "", 0);
+        if walk.left == 0 {
+            sink.limit(LimitReached(Limit::Parts));
+            return;
+        }
     }
     if roots == 0 {
         // UDF alone, or a system that is not known here.
@@ -110,6 +119,8 @@ struct Walk<'w> {
     seen: BTreeSet<usize>,
     files: &'w mut BTreeMap<(usize, usize, usize), Found>,
     most: usize,
+    /// Records that may still be looked at: directories may overlap.
+    left: usize,
 }
 
 impl Walk<'_> {
@@ -136,6 +147,10 @@ impl Walk<'_> {
             }
             let record = some(listing, at, size);
             at = at.saturating_add(size);
+            self.left = self.left.saturating_sub(1);
+            if self.left == 0 {
+                return;
+            }
             self.record(record, path, depth);
         }
     }

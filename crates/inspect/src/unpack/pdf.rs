@@ -10,9 +10,13 @@ use memchr::memmem;
 
 use super::{Member, Sink, Unread, inflate};
 use crate::octets::{find, holds, rest, some, utf16be};
+use crate::{Limit, LimitReached};
 
 /// The type given to packed objects, so that whoever judges content looks for actions in them.
 pub(crate) const OBJECTS: &str = "application/x-pdf-objects";
+
+/// More streams than the largest books have.
+const STREAMS_MAX: usize = 100_000;
 
 /// How much of an object before its stream is its dictionary.
 const DICTIONARY_MAX: usize = 4096;
@@ -20,11 +24,17 @@ const DICTIONARY_MAX: usize = 4096;
 pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
     let titles = titles(octets);
     let mut at = 0;
+    let mut streams = 0;
     while let Some(found) = find(rest(octets, at), b"stream") {
         let mark = at.saturating_add(found);
         at = mark.saturating_add(6);
         if mark >= 3 && some(octets, mark - 3, 3) == b"end" {
             continue;
+        }
+        streams += 1;
+        if streams > STREAMS_MAX {
+            sink.limit(LimitReached(Limit::Parts));
+            return;
         }
         let before = mark.saturating_sub(DICTIONARY_MAX);
         let head = some(octets, before, mark - before);
@@ -163,7 +173,7 @@ fn ascii85(text: &[u8]) -> Vec<u8> {
 /// The names of embedded files, by the number of the object that holds each: from the dictionaries that have `/EF`.
 fn titles(octets: &[u8]) -> BTreeMap<u32, Vec<String>> {
     let mut titles = BTreeMap::new();
-    for at in memmem::find_iter(octets, b"/EF") {
+    for at in memmem::find_iter(octets, b"/EF").take(4096) {
         if titles.len() > 256 {
             break;
         }

@@ -35,6 +35,8 @@ struct Folder {
     sizes: Vec<u64>,
     /// The files in it.
     files: Vec<u64>,
+    /// Its sum is said.
+    summed: bool,
 }
 
 #[derive(Default)]
@@ -196,7 +198,8 @@ struct Files {
 impl Files {
     fn read(input: &mut Input<'_>, most: usize) -> Option<Self> {
         let count = place64(input.number()?);
-        if count > input.0.len().saturating_mul(8) {
+        // Each has a name, of which two octets are its end.
+        if count > input.0.len() {
             return None;
         }
         let mut files = Self::default();
@@ -292,16 +295,16 @@ impl<'a> Input<'a> {
     }
 
     /// Sums, where they are said: a flag for all, or one each.
-    fn digests(&mut self, count: usize) -> Option<usize> {
-        let defined = match self.octet()? {
-            0 => self
-                .bits(count)?
-                .into_iter()
-                .filter(|defined| *defined)
-                .count(),
-            _ => count,
+    fn digests(&mut self, count: usize) -> Option<Vec<bool>> {
+        let defined = if self.octet()? == 0 {
+            self.bits(count)?
+        } else if count <= self.0.len() {
+            vec![true; count]
+        } else {
+            return None;
         };
-        self.take(defined.checked_mul(4)?)?;
+        let sums = defined.iter().filter(|defined| **defined).count();
+        self.take(sums.checked_mul(4)?)?;
         Some(defined)
     }
 }
@@ -382,7 +385,10 @@ fn folders(input: &mut Input<'_>, found: &mut Streams, most: usize) -> Option<()
                 }
             }
             0x0a => {
-                input.digests(count)?;
+                let summed = input.digests(count)?;
+                for (folder, summed) in found.folders.iter_mut().zip(summed) {
+                    folder.summed = summed;
+                }
             }
             _ => return None,
         }
@@ -463,21 +469,15 @@ fn substreams(input: &mut Input<'_>, found: &mut Streams) -> Option<()> {
     }
     while property != 0 {
         match property {
-            // Sums of those that have none yet; what follows is not needed.
+            // Sums of those that have none yet: a folder of one file has its own.
             0x0a => {
-                let unknown: usize = counts.iter().sum();
-                let mut trial = Input(input.0);
-                if trial.digests(unknown).is_some() && matches!(trial.0.first(), Some(0)) {
-                    input.0 = trial.0;
-                } else {
-                    // Some folders of one file had theirs before: find the end by trying fewer.
-                    let fewer = (0..unknown).rev().find_map(|fewer| {
-                        let mut trial = Input(input.0);
-                        trial.digests(fewer)?;
-                        matches!(trial.0.first(), Some(0)).then_some(trial.0)
-                    });
-                    input.0 = fewer?;
-                }
+                let unknown = found
+                    .folders
+                    .iter()
+                    .zip(&counts)
+                    .filter(|(folder, count)| **count != 1 || !folder.summed)
+                    .fold(0_usize, |sum, (_, count)| sum.saturating_add(*count));
+                input.digests(unknown)?;
             }
             _ => return None,
         }

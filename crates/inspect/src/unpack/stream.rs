@@ -5,9 +5,17 @@ use std::borrow::Cow;
 use super::{Member, Sink, Trouble, Unread, inflate};
 use crate::kind::{self, Kind};
 use crate::octets::{name, place, rest, some, u8_at, u16be, u16le, u32be, u32le, until_zero};
+use crate::{Limit, LimitReached};
+
+/// Streams one after another in one file.
+const STREAMS_MAX: usize = 10_000;
 
 /// gzip: the head of its first member may name the file (RFC 1952). Further members go on where it ends.
 pub(super) fn gzip(octets: &[u8], sink: &mut Sink<'_>) {
+    if too_many(octets, b"\x1f\x8b\x08") {
+        sink.limit(LimitReached(Limit::Parts));
+        return;
+    }
     let names = gzip_name(octets).into_iter().collect();
     let mut decoder = flate2::read::MultiGzDecoder::new(octets);
     let (unpacked, unread) = sink.unpack(&mut decoder, None);
@@ -26,8 +34,26 @@ fn gzip_name(octets: &[u8]) -> Option<String> {
     Some(name(until_zero(some(octets, at, 4096))))
 }
 
+/// Whether more streams may begin in it than are unpacked.
+fn too_many(octets: &[u8], mark: &[u8]) -> bool {
+    memchr::memmem::find_iter(octets, mark)
+        .nth(STREAMS_MAX)
+        .is_some()
+}
+
 /// The others.
 pub(super) fn squeezed(octets: &[u8], kind: Kind, sink: &mut Sink<'_>) {
+    // Each stream of several costs a dictionary. No program makes as many as this.
+    let mark: &[u8] = match kind {
+        Kind::Xz => b"\xfd7zXZ\0",
+        Kind::Bzip2 => b"BZh",
+        Kind::Zstd => b"\x28\xb5\x2f\xfd",
+        _ => b"LZIP",
+    };
+    if too_many(octets, mark) {
+        sink.limit(LimitReached(Limit::Parts));
+        return;
+    }
     let (most, _) = sink.allowance();
     let decoder = match kind {
         Kind::Xz => Ok(inflate::xz(octets)),

@@ -261,6 +261,10 @@ fn read_properties(content: &[u8], give: &mut dyn FnMut(&Property<'_>)) -> Optio
                 length
             };
             let value = piece(content, at, length)?;
+            // Values without octets may be as many as they like.
+            if fixed == Some(0) {
+                break;
+            }
             give(&Property {
                 id,
                 kind,

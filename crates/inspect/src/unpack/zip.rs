@@ -110,11 +110,7 @@ fn unlisted(
             )));
         }
         let entry = Entry {
-            packed: if entry.packed == 0 {
-                u64::MAX
-            } else {
-                entry.packed
-            },
+            packed: length(octets, start, &entry),
             ..entry
         };
         if !one(octets, start, &entry, &[&entry], sink) {
@@ -123,6 +119,20 @@ fn unlisted(
     }
     if found == 0 && !has_directory && heads.is_empty() {
         sink.trouble(Trouble::Damaged("it has no directory and no member"));
+    }
+}
+
+/// How long a member is of which only the head is known. What is packed ends itself; what is stored while its length was
+/// not known ends at the mark behind it.
+fn length(octets: &[u8], start: usize, entry: &Entry) -> u64 {
+    match (entry.packed, entry.method, entry.flags & 8) {
+        (0, 0, 0) => 0,
+        (0, 0, _) => {
+            let end = memmem::find(rest(octets, start), b"PK\x07\x08");
+            end.map_or(u64::MAX, |end| u64::try_from(end).unwrap_or(u64::MAX))
+        }
+        (0, _, _) => u64::MAX,
+        (packed, _, _) => packed,
     }
 }
 
@@ -242,7 +252,11 @@ fn local(octets: &[u8], head: usize) -> Option<(Entry, usize)> {
     if !fixed.starts_with(b"PK\x03\x04") {
         return None;
     }
+    // No program makes longer names, and heads may overlap by the million.
     let name_length = usize::from(u16le(fixed, 26)?);
+    if name_length > super::NAME_MAX {
+        return None;
+    }
     let extra_length = usize::from(u16le(fixed, 28)?);
     let name_at = head.checked_add(30)?;
     let title = piece(octets, name_at, name_length)?.to_vec();

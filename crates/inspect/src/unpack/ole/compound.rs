@@ -8,7 +8,7 @@ use crate::octets::{piece, place, rest, some, u16le, u32le, utf16le};
 const CHAIN_MAX: usize = 1 << 19;
 
 /// Entries of the directory that are looked at.
-const ENTRIES_MAX: usize = 1 << 16;
+const ENTRIES_MAX: usize = 1 << 14;
 
 /// Sector numbers from here on mean something else (MS-CFB 2.1).
 const SPECIAL: u32 = 0xffff_fffa;

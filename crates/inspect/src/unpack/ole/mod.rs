@@ -78,17 +78,17 @@ fn one(file: &Compound<'_>, stream: &Stream, macros: &mut Vec<u8>, sink: &mut Si
         sink.reached(limit);
         return false;
     }
+    // Paid whether or not anything comes of it: chains may go over the same sectors.
+    sink.produced(&content);
     let title = stream.name();
     match title {
         "\u{1}Ole10Native" => {
-            sink.produced(&content);
             return match package(rest(&content, 4)) {
                 Some(member) => sink.member(member),
                 None => inner(sink, "Ole10Native", &content),
             };
         }
         "Package" | "CONTENTS" => {
-            sink.produced(&content);
             return inner(sink, title, &content);
         }
         "PowerPoint Document" => return presentation(&content, sink),
@@ -127,7 +127,6 @@ fn one(file: &Compound<'_>, stream: &Stream, macros: &mut Vec<u8>, sink: &mut Si
         .iter()
         .any(|found| found.kind == Kind::Pe)
     {
-        sink.produced(&content);
         return inner(sink, title, &content);
     }
     true
@@ -283,6 +282,7 @@ fn reminder(file: &Compound<'_>, sink: &mut Sink<'_>) {
         .streams()
         .iter()
         .filter(|stream| stream.path.contains("__nameid_version1.0/"))
+        .take(64)
         .any(|stream| crate::octets::holds(&file.content(stream, 1 << 16), b"\x1f\x85\0\0"));
     if !named {
         return;
@@ -326,7 +326,7 @@ fn attachment(file: &Compound<'_>, parts: &[&Stream], sink: &mut Sink<'_>) -> bo
         let tag = tag.to_ascii_uppercase();
         let wide = tag.ends_with("001F");
         let text = || {
-            let octets = file.content(part, 8192);
+            let octets = file.content(part, 4096);
             if wide {
                 utf16le(&octets)
             } else {
