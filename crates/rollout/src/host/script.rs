@@ -613,6 +613,31 @@ mod tests {
     }
 
     #[test]
+    fn packages_that_apt_would_remove_are_named() {
+        let host = HostName::new("mx1").unwrap();
+        let packages = [change("exim4", "1", "2")];
+        let data = subject(&host, &packages).data("n0nce").unwrap();
+        let acts = include_str!("scripts/acts.sh");
+        // As apt-get of bookworm and of trixie says it.
+        let script = format!(
+            "{data}{acts}\nmk_dir=$(mktemp -d) || exit\nfail() {{ echo \"$*\"; exit; }}\n\
+             for done in fail_where_full download_both fetch new_packages apt_failed; do\n\
+             eval \"$done() {{ :; }}\"\ndone\n\
+             apt_get() {{\ncat >\"$mk_dir/apt.out\" <<'OUT'\n\
+             Use 'apt autoremove' to remove them.\n\
+             The following packages will be REMOVED:\n  postfix postfix-sqlite\n  ssl-cert\n\
+             The following NEW packages will be installed:\n  exim4\n\
+             E: Packages need to be removed but remove is disabled.\nOUT\nreturn 100\n}}\n\
+             (precheck_packages)\nrm -rf \"$mk_dir\"\n"
+        );
+        let out = run_locally(&script, &[], RunLimits::default()).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "package-manager apt would remove postfix postfix-sqlite ssl-cert \n"
+        );
+    }
+
+    #[test]
     fn old_code_is_seen_in_the_executable_and_in_any_library() {
         let host = HostName::new("mx1").unwrap();
         let (data, common) = (

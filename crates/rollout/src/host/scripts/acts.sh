@@ -95,7 +95,7 @@ precheck_packages() {
     # Takes the locks, and has whatever else it will need at hand.
     # shellcheck disable=SC2046 # words
     if ! apt_get --download-only --no-remove --no-install-recommends install $(new_packages); then
-        mk_removes=$(sed -n -e '/^The following packages will be REMOVED/,/^[^ ]/s/^ *//p' "$mk_dir/apt.out" | tr '\n' ' ')
+        mk_removes=$(sed -n -e '/^The following packages will be REMOVED/,/^[^ ]/s/^  *//p' "$mk_dir/apt.out" | tr '\n' ' ')
         [ -z "$mk_removes" ] || fail package-manager "apt would remove $mk_removes"
         apt_failed 'apt-get download'
     fi
