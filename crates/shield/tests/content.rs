@@ -9,6 +9,10 @@
 
 mod bench;
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+
 use bench::clamd::with_file;
 use bench::mta::{Answered, Mta, milter_address};
 use bench::{Backend, Client, Shield, config};
@@ -213,4 +217,35 @@ fn a_program_that_many_send_at_once_is_held_and_what_was_learnt_outlives_the_shi
         .mta
         .message("z@site.example", &["b@site.example"], &worm);
     assert!(answer.refused_with("451 "), "{answer:?}");
+}
+
+#[test]
+fn a_socket_that_a_killed_shield_left_is_replaced_and_that_of_a_living_one_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("milter.sock");
+    let config = format!(
+        "name = \"shield.example\"\n[[milter]]\nname = \"filter\"\nsocket = \"unix:{}\"\nmode = \"600\"\n",
+        path.display()
+    );
+    let mut first = Shield::start(directory.path(), &config);
+    first.event("milter-listening");
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mut other = Shield::start(directory.path(), &config);
+    assert_eq!(other.wait().code(), Some(2));
+    // Its Drop is a SIGKILL, which leaves the socket.
+    drop(first);
+    assert!(path.exists());
+    let mut next = Shield::start(directory.path(), &config);
+    next.event("milter-listening");
+    let mut mta = UnixStream::connect(&path).unwrap();
+    mta.write_all(b"\0\0\0\x0dO\0\0\0\x06\0\0\x01\xff\0\x1f\xff\xff")
+        .unwrap();
+    let mut answer = [0; 17];
+    mta.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[4], b'O');
+    drop(mta);
+    next.signal(Signal::TERM);
+    assert!(next.wait().success());
+    assert!(!path.exists(), "an orderly end leaves nothing");
 }

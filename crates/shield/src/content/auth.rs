@@ -435,3 +435,20 @@ fn ascii(text: &str) -> String {
     });
     plain.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_is_described_with_its_default() {
+        let page = include_str!("../../../../docs/shield.md");
+        for (name, verdict, _) in RULES {
+            let row = page
+                .lines()
+                .find(|line| line.starts_with(&format!("| `{name}` |")));
+            let default = format!("| {} |", verdict.name());
+            assert!(row.is_some_and(|row| row.ends_with(&default)), "{name}");
+        }
+    }
+}
