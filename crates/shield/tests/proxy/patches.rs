@@ -44,7 +44,6 @@ fn keys(directory: &Path) -> Option<()> {
         .arg(directory.join("key"))
         .status();
     if made.is_err() {
-        eprintln!("skipped: there is no ssh-keygen");
         return None;
     }
     let public = std::fs::read_to_string(directory.join("key.pub")).unwrap();
