@@ -199,7 +199,7 @@ mod tests {
 
         #[test]
         fn any_texts_are_read_as_written(subject in ".*", sender in ".*", rule in ".*") {
-            let kept = Kept { subject, sender, rule, ..kept() };
+            let kept = Kept { sender, subject, rule, ..kept() };
             prop_assert_eq!(Kept::read(kept.write().as_bytes()).unwrap(), kept);
         }
     }
