@@ -897,10 +897,10 @@ fn names(payload: &Payload, made: &mut Made) {
     }
 }
 
-#[test]
-fn hidden_attachments_are_refused() {
+/// Every family with every payload.
+fn made(payloads: &[Payload]) -> Made {
     let mut made = Made::new();
-    for payload in payloads() {
+    for payload in payloads {
         for family in [
             encodings_by_value,
             encodings_by_header,
@@ -919,14 +919,23 @@ fn hidden_attachments_are_refused() {
             }
         }
     }
-    assert!(made.len() >= 350);
+    made
+}
+
+/// What a judgement does not refuse.
+fn passed(made: &Made) -> Vec<&String> {
     let profile = Profile::default();
-    let mut passed = Vec::new();
-    for (what, message) in &made {
-        if judge(message, &profile).verdict != Verdict::Refuse {
-            passed.push(what);
-        }
-    }
+    made.iter()
+        .filter(|(_, message)| judge(message, &profile).verdict != Verdict::Refuse)
+        .map(|(what, _)| what)
+        .collect()
+}
+
+#[test]
+fn hidden_attachments_are_refused() {
+    let made = made(&payloads());
+    assert!(made.len() >= 350);
+    let passed = passed(&made);
     let refused = made.len() - passed.len();
     println!(
         "{refused} of {} messages that hide an attachment are refused",
@@ -940,4 +949,24 @@ fn hidden_attachments_are_refused() {
         "{refused} of {}",
         made.len()
     );
+}
+
+/// How much is refused for the difference alone, where nothing is dangerous: a figure, no claim.
+#[test]
+#[ignore = "a figure for whoever changes the readings"]
+fn hidden_attachments_without_danger_are_counted() {
+    let made = made(&[Payload {
+        name: "document.pdf",
+        kind: "application/pdf",
+        octets: b"%PDF-1.4\n1 0 obj\n<< >>\nendobj\ntrailer\n<< >>\n%%EOF\n".repeat(4),
+    }]);
+    let passed = passed(&made);
+    println!(
+        "{} of {} are refused",
+        made.len() - passed.len(),
+        made.len()
+    );
+    for what in &passed {
+        println!("  passes: {what}");
+    }
 }
