@@ -600,7 +600,7 @@ main() {
     case $mk_act in
     precheck)
         # The host serves mail meanwhile, and that comes first.
-        renice -n 10 -p $$ >/dev/null 2>&1
+        renice -n 5 -p $$ >/dev/null 2>&1
         act_precheck
         ;;
     lease) act_lease ;;
