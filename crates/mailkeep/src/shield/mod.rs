@@ -7,9 +7,10 @@ mod status;
 
 use std::collections::BTreeMap;
 
-use mailkeep_model::{HostName, Status, Verdict};
+use mailkeep_model::{HostName, Status, Timestamp, Verdict};
 
 use crate::app::{App, LoadedFleet};
+use crate::fleet::ShieldSettings;
 use status::{Covering, ShieldStatus};
 
 /// What the shields of a fleet cover.
@@ -34,15 +35,25 @@ impl Cover {
     pub fn ask(app: &App, fleet: Option<&LoadedFleet>) -> Self {
         let mut cover = Self::default();
         let Some(fleet) = fleet else { return cover };
-        for shield in &fleet.file.shields {
-            let status = match &shield.status {
-                None => Err("the fleet file does not say where it tells its state".to_owned()),
-                Some(place) => status::read(app, fleet, place),
-            };
-            let status = status.and_then(|status| status.relied_on(&shield.name, app.now));
-            match status {
-                Ok(status) if shield.only_through_shield => {
-                    cover.add(&shield.name, &shield.guards, status);
+        let shields = &fleet.file.shields;
+        // All at once: one that is silent keeps nobody waiting but for itself.
+        let states: Vec<Result<ShieldStatus, String>> = std::thread::scope(|scope| {
+            let asked: Vec<_> = shields
+                .iter()
+                .map(|shield| scope.spawn(|| state_of(shield, fleet, app.now)))
+                .collect();
+            asked
+                .into_iter()
+                .map(|asked| {
+                    let failed = |_| Err("it could not be asked".to_owned());
+                    asked.join().unwrap_or_else(failed)
+                })
+                .collect()
+        });
+        for (shield, state) in shields.iter().zip(states) {
+            match state {
+                Ok(state) if shield.only_through_shield => {
+                    cover.add(&shield.name, &shield.guards, state);
                 }
                 Ok(_) => cover.problem(
                     &shield.name,
@@ -113,4 +124,16 @@ impl Cover {
             .notes
             .extend(notes.into_iter().map(Into::into));
     }
+}
+
+/// A shield's state, where it can be relied on now; else why not.
+fn state_of(
+    shield: &ShieldSettings,
+    fleet: &LoadedFleet,
+    now: Timestamp,
+) -> Result<ShieldStatus, String> {
+    let Some(place) = &shield.status else {
+        return Err("the fleet file does not say where it tells its state".to_owned());
+    };
+    status::read(fleet, place)?.relied_on(&shield.name, now)
 }

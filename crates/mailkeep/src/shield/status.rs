@@ -8,7 +8,7 @@ use mailkeep_model::{Timestamp, Verdict};
 use mailkeep_reach::fetch::{FetchSettings, Fetcher};
 use serde::Deserialize;
 
-use crate::app::{App, LoadedFleet};
+use crate::app::LoadedFleet;
 use crate::fleet::StatusPlace;
 
 /// Octets of a state.
@@ -91,14 +91,10 @@ impl ShieldStatus {
 }
 
 /// Reads a shield's state.
-pub(super) fn read(
-    app: &App,
-    fleet: &LoadedFleet,
-    place: &StatusPlace,
-) -> Result<ShieldStatus, String> {
+pub(super) fn read(fleet: &LoadedFleet, place: &StatusPlace) -> Result<ShieldStatus, String> {
     let text = match place {
         StatusPlace::Path(path) => from_file(&fleet.resolve(path)),
-        StatusPlace::Url(url) => from_shield(app, url),
+        StatusPlace::Url(url) => from_shield(url),
     }?;
     serde_json::from_slice(&text).map_err(|error| format!("its state cannot be read: {error}"))
 }
@@ -111,7 +107,7 @@ fn from_file(path: &std::path::Path) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
-fn from_shield(_app: &App, url: &str) -> Result<Vec<u8>, String> {
+fn from_shield(url: &str) -> Result<Vec<u8>, String> {
     let silent = |error: &dyn std::error::Error| format!("it does not answer: {error}");
     let settings = FetchSettings {
         connect_timeout: PATIENCE,
