@@ -285,3 +285,52 @@ fn who_is_trusted_is_not_asked() {
         "{answer:?}"
     );
 }
+
+#[test]
+fn what_is_broken_of_another_domain_clears_nobody() {
+    let mut stand = Stand::new("seconds = 2");
+    let broken = |stand: &Stand| {
+        let mut zone = stand.dns.zone.lock().unwrap();
+        zone.broken("broken.example", Some("TXT"));
+        zone.silent("slow.example", Some("TXT"));
+        zone.silent("s._domainkey.slow.example", Some("TXT"));
+    };
+    broken(&stand);
+    let signature = SIGNED
+        .split("From:")
+        .next()
+        .unwrap()
+        .replace("football.example.com", "slow.example")
+        .replace("s=brisbane", "s=s")
+        .replace("s=test", "s=s");
+    let signed = format!(
+        "{signature}From: joe@football.example.com\r\nSubject: x\r\n\r\nHi.\r\n\r\nWe lost the game.  Are you hungry yet?\r\n\r\nJoe.\r\n"
+    );
+    for sender in ["x@broken.example", "x@slow.example"] {
+        let (answer, line) = stand.from(sender, "joe@football.example.com");
+        assert!(answer.refused_with("550 "), "{sender}: {answer:?}");
+        assert_eq!(line["rule"], "dmarc-reject");
+        let (answer, line) = stand.send(sender, &signed);
+        assert!(answer.refused_with("550 "), "{sender}: {answer:?}");
+        assert_eq!(line["rule"], "dmarc-reject");
+        let (answer, line) = stand.from(sender, "boss@own.example");
+        assert!(answer.refused_with("550 "), "{sender}: {answer:?}");
+        assert_eq!(line["rule"], "own-domain-from-outside");
+    }
+    // What might have cleared it is waited for.
+    {
+        let mut zone = stand.dns.zone.lock().unwrap();
+        zone.broken("football.example.com", Some("TXT"));
+    }
+    let (answer, _) = stand.from("joe@football.example.com", "joe@football.example.com");
+    assert!(answer.refused_with("451 "), "{answer:?}");
+    stand
+        .mta
+        .client("own.example", "203.0.113.1", "own.example");
+    {
+        let mut zone = stand.dns.zone.lock().unwrap();
+        zone.broken("mail.own.example", Some("TXT"));
+    }
+    let (answer, _) = stand.from("boss@mail.own.example", "boss@own.example");
+    assert!(answer.refused_with("451 "), "{answer:?}");
+}

@@ -13,13 +13,14 @@ use mail_auth::hickory_resolver::config::{
 };
 use mail_auth::hickory_resolver::system_conf::read_system_conf;
 use mail_auth::{
-    AuthenticatedMessage, AuthenticationResults, DkimOutput, DkimResult, DmarcResult,
+    AuthenticatedMessage, AuthenticationResults, DkimOutput, DkimResult, DmarcOutput, DmarcResult,
     MessageAuthenticator, SpfOutput, SpfResult,
 };
 use mail_parser::parsers::MessageStream;
 use mail_parser::{Address, HeaderValue};
 use mailkeep_inspect::{Reason, Verdict};
 use mailkeep_model::text::printable_max;
+use tokio::time::timeout;
 
 use super::Subject;
 use super::config::{AuthenticationFile, AuthenticationPolicy};
@@ -171,16 +172,14 @@ impl Authenticator {
             tokio::spawn(async move { this.ask(&subject, client.to_canonical(), &message).await })
         };
         let stop = task.abort_handle();
-        if let Ok(Ok(found)) = tokio::time::timeout(self.policy.patience, task).await {
+        if let Ok(Ok(found)) = timeout(self.policy.patience * 2, task).await {
             return found;
         }
         stop.abort();
+        // The steps have time-outs of their own: what comes here is a failure of ours, which a message may have
+        // brought about. Nothing was cleared, so the sender keeps it.
         let mut found = Authenticity::default();
-        self.notice(&mut found, "dns-dead", "no answer in time");
-        found.results = Some(format!(
-            "{};\r\n\tspf=temperror;\r\n\tdkim=temperror;\r\n\tdmarc=temperror",
-            self.id
-        ));
+        self.at_least(&mut found, "dns-dead", "failed", Verdict::Tempfail);
         found
     }
 
@@ -188,8 +187,13 @@ impl Authenticator {
         let mut found = Authenticity::default();
         let hello = subject.hello.as_str();
         let sender = subject.sender.as_str();
+        let sender_domain = sender.rsplit_once('@').map_or(hello, |(_, domain)| domain);
+        // Each step has its share of the time: name servers of the sender's choice must not use up what the domain
+        // in From is asked in.
+        let step = self.policy.patience / 4;
         let resolver = self.asker.resolver();
-        let (spf, domain) = Spf::check(resolver, client, hello, sender).await;
+        let spf = timeout(step, Spf::check(resolver, client, hello, sender)).await;
+        let (spf, domain) = spf.unwrap_or((SpfResult::TempError, sender_domain.to_owned()));
         let spf = SpfOutput::new(domain).with_result(spf);
         let signatures = fields(message)
             .iter()
@@ -215,11 +219,21 @@ impl Authenticator {
             parsed.aar_headers.clear();
         }
         let parsed = parsed;
-        let dkim = self.asker.verify_dkim(&parsed).await;
-        let arc = self.asker.verify_arc(&parsed).await;
-        let sender_domain = sender.rsplit_once('@').map_or(hello, |(_, domain)| domain);
+        let (dkim, late) = match timeout(step, self.asker.verify_dkim(&parsed)).await {
+            Ok(dkim) => (dkim, false),
+            Err(_) => (Vec::new(), true),
+        };
+        let arc = timeout(step, self.asker.verify_arc(&parsed)).await;
+        let arc = arc.unwrap_or_default();
         let dmarc = DmarcParameters::new(&parsed, &dkim, sender_domain, &spf);
-        let dmarc = self.asker.verify_dmarc(dmarc).await;
+        let dmarc = timeout(step, self.asker.verify_dmarc(dmarc)).await;
+        let dmarc = dmarc.unwrap_or_else(|_| {
+            let late = DmarcResult::TempError(mail_auth::Error::ParseError);
+            DmarcOutput::default()
+                .with_spf_result(late.clone())
+                .with_dkim_result(late)
+        });
+        let evidence = Evidence::new(sender_domain, spf.result(), &dkim, late.then_some(&parsed));
 
         let from = from_of(message);
         let header_from = from.first().map_or("", |from| from.address.as_str());
@@ -241,35 +255,25 @@ impl Authenticator {
         }
         let aligned =
             dmarc.dkim_result() == &DmarcResult::Pass || dmarc.spf_result() == &DmarcResult::Pass;
-        let unanswered = spf.result() == SpfResult::TempError
-            || dkim
-                .iter()
-                .any(|one| matches!(one.result(), DkimResult::TempError(_)))
-            || matches!(dmarc.result(), DmarcResult::TempError(_))
-            || matches!(dmarc.spf_result(), DmarcResult::TempError(_))
-            || matches!(dmarc.dkim_result(), DmarcResult::TempError(_));
-        if unanswered && !aligned {
-            self.notice(&mut found, "dns-dead", sender_domain);
-        }
-        if dmarc.dmarc_record().is_some() && !aligned && !unanswered {
-            let sealer = self.sealed_by(&arc);
-            let rule = match dmarc.policy() {
-                Policy::Reject => Some("dmarc-reject"),
-                Policy::Quarantine => Some("dmarc-quarantine"),
-                Policy::None | Policy::Unspecified => None,
-            };
-            if let (Some(rule), None) = (rule, sealer) {
-                self.notice(&mut found, rule, dmarc.domain());
+        let author = canonical(dmarc.domain());
+        if dmarc.dmarc_record().is_none() {
+            if matches!(dmarc.result(), DmarcResult::TempError(_)) {
+                self.notice(&mut found, "dns-dead", &author);
+            }
+        } else if !aligned && self.sealed_by(&arc).is_none() {
+            let missing = evidence.misses(&author);
+            match dmarc.policy() {
+                // What could not be found out might have cleared it; nothing else that is broken does.
+                Policy::Reject if missing => {
+                    self.at_least(&mut found, "dns-dead", &author, Verdict::Tempfail);
+                }
+                Policy::Reject => self.notice(&mut found, "dmarc-reject", &author),
+                Policy::Quarantine if missing => self.notice(&mut found, "dns-dead", &author),
+                Policy::Quarantine => self.notice(&mut found, "dmarc-quarantine", &author),
+                Policy::None | Policy::Unspecified => {}
             }
         }
-        self.names(
-            &mut found,
-            &from,
-            sender_domain,
-            &dkim,
-            spf.result(),
-            unanswered,
-        );
+        self.names(&mut found, &from, &evidence);
         found
     }
 
@@ -285,42 +289,24 @@ impl Authenticator {
             .then_some(domain)
     }
 
-    fn names(
-        &self,
-        found: &mut Authenticity,
-        from: &[From],
-        sender_domain: &str,
-        dkim: &[DkimOutput<'_>],
-        spf: SpfResult,
-        unanswered: bool,
-    ) {
-        let sender_domain = canonical(sender_domain);
+    fn names(&self, found: &mut Authenticity, from: &[From], evidence: &Evidence) {
+        let sender_domain = &evidence.sender_domain;
         for from in from {
             let domain = canonical(from.domain());
             if domain.is_empty() {
                 continue;
             }
-            let related = |other: &str| {
-                is_below(&domain, other)
-                    || is_below(other, &domain)
-                    || organization(&domain) == organization(other)
-            };
-            let signed = dkim.iter().any(|one| {
-                one.result() == &DkimResult::Pass
-                    && one
-                        .signature()
-                        .is_some_and(|signature| related(&canonical(&signature.d)))
-            });
-            let sent = spf == SpfResult::Pass && related(&sender_domain);
             if self.names.is_own(&domain) {
+                // Only an own domain speaks for an own domain, however near another may be.
+                let signed = evidence.signed.iter().any(|one| self.names.is_own(one));
+                let sent = evidence.spf == SpfResult::Pass && self.names.is_own(sender_domain);
                 if !signed && !sent {
-                    self.notice(found, "own-domain-from-outside", &domain);
+                    let rule = "own-domain-from-outside";
                     // What could not be found out is the sender's to keep, and his to send again.
-                    if unanswered
-                        && let Some(last) = found.reasons.last_mut()
-                        && last.verdict == Verdict::Refuse
-                    {
-                        last.verdict = Verdict::Tempfail;
+                    if evidence.misses(&domain) {
+                        self.at_most(found, rule, &domain, Verdict::Tempfail);
+                    } else {
+                        self.notice(found, rule, &domain);
                     }
                 }
                 continue;
@@ -333,7 +319,8 @@ impl Authenticator {
                 let evidence = format!("{} at {domain}", from.name);
                 self.notice(found, "own-name-from-outside", &evidence);
             }
-            if !sender_domain.is_empty() && !related(&sender_domain) && !signed {
+            let signed = evidence.signed.iter().any(|one| related(&domain, one));
+            if !sender_domain.is_empty() && !related(&domain, sender_domain) && !signed {
                 let evidence = format!("{sender_domain}, and {domain} in From");
                 self.notice(found, "envelope-disagrees", &evidence);
             }
@@ -341,11 +328,38 @@ impl Authenticator {
     }
 
     fn notice(&self, found: &mut Authenticity, rule: &'static str, evidence: &str) {
+        self.at_least(found, rule, evidence, Verdict::Accept);
+    }
+
+    /// Notes what a rule has to say: what is configured, and no less than this.
+    fn at_least(
+        &self,
+        found: &mut Authenticity,
+        rule: &'static str,
+        evidence: &str,
+        least: Verdict,
+    ) {
+        self.say(found, rule, evidence, |verdict| verdict.max(least));
+    }
+
+    /// The same, and no more than this.
+    fn at_most(&self, found: &mut Authenticity, rule: &'static str, evidence: &str, most: Verdict) {
+        self.say(found, rule, evidence, |verdict| verdict.min(most));
+    }
+
+    fn say(
+        &self,
+        found: &mut Authenticity,
+        rule: &'static str,
+        evidence: &str,
+        bound: impl Fn(Verdict) -> Verdict,
+    ) {
         let Some((_, usual, text)) = RULES.iter().find(|(name, _, _)| *name == rule) else {
             return;
         };
-        let verdict = self.policy.actions.get(rule).copied().unwrap_or(*usual);
-        if found.reasons.iter().any(|reason| reason.rule == rule) {
+        let verdict = bound(self.policy.actions.get(rule).copied().unwrap_or(*usual));
+        if let Some(same) = found.reasons.iter_mut().find(|reason| reason.rule == rule) {
+            same.verdict = same.verdict.max(verdict);
             return;
         }
         found.reasons.push(Reason {
@@ -371,6 +385,57 @@ impl Authenticator {
             .map(|(nth, field)| (nth, field.place.clone()))
             .collect()
     }
+}
+
+/// What was found out of the sender, apart from what DMARC makes of it.
+struct Evidence {
+    /// The envelope's, in canonical form.
+    sender_domain: String,
+    spf: SpfResult,
+    /// Domains whose signatures hold.
+    signed: Vec<String>,
+    /// Domains whose signatures could not be checked for want of an answer.
+    unanswered: Vec<String>,
+}
+
+impl Evidence {
+    /// `late` is the message where its signatures were not checked in time.
+    fn new(
+        sender_domain: &str,
+        spf: SpfResult,
+        dkim: &[DkimOutput<'_>],
+        late: Option<&AuthenticatedMessage<'_>>,
+    ) -> Self {
+        let of = |fits: fn(&DkimResult) -> bool| {
+            let all = dkim.iter().filter(move |one| fits(one.result()));
+            all.filter_map(|one| one.signature())
+                .map(|signature| canonical(&signature.d))
+                .collect::<Vec<String>>()
+        };
+        let mut unanswered = of(|result| matches!(result, DkimResult::TempError(_)));
+        let unchecked = late.into_iter().flat_map(|message| &message.dkim_headers);
+        unanswered.extend(unchecked.map(|header| canonical(&header.header.d)));
+        Self {
+            sender_domain: canonical(sender_domain),
+            spf,
+            signed: of(|result| result == &DkimResult::Pass),
+            unanswered,
+        }
+    }
+
+    /// Whether something that could speak for this domain was not answered. What is broken of another domain says
+    /// nothing: the sender could break it himself.
+    fn misses(&self, domain: &str) -> bool {
+        let spf = self.spf == SpfResult::TempError && related(domain, &self.sender_domain);
+        spf || self.unanswered.iter().any(|other| related(domain, other))
+    }
+}
+
+/// Whether two domains may be of one organization, at a guess that leaves none out that is.
+fn related(domain: &str, other: &str) -> bool {
+    is_below(domain, other)
+        || is_below(other, domain)
+        || organization(domain) == organization(other)
 }
 
 /// A mailbox in From.
@@ -417,7 +482,8 @@ pub(super) fn from_of(message: &[u8]) -> Vec<From> {
     found
 }
 
-/// The last two labels: near enough for a notice. Refusals stand on DMARC's own walk, or on the site's own domains.
+/// The last two labels: near enough to tell strangers apart. What passes stands on DMARC's own walk, or on the site's own
+/// domains.
 fn organization(domain: &str) -> &str {
     let mut dots = domain.rmatch_indices('.');
     dots.next();
