@@ -17,7 +17,7 @@ pub(super) trait Dated {
 }
 
 /// At most [`KEYS`] of them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Keyed<K, V>(BTreeMap<K, V>);
 
 impl<K, V> Default for Keyed<K, V> {

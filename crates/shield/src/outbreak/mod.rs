@@ -9,7 +9,7 @@
 //! [`KEYS`]; who is forgotten first is who was not seen for longest.
 //!
 //! What was observed today teaches from tomorrow on: an outbreak cannot raise its own limit by growing slowly
-//! within a day, and an hour in which something was held teaches nothing.
+//! within a day, and what is held teaches nothing.
 
 mod baseline;
 mod expected;
@@ -41,8 +41,15 @@ const SENDERS: usize = 128;
 /// How long an attachment is new: what was seen first before that is no outbreak (a logo, a signed form).
 const NEW_FOR: u64 = 24 * 3600;
 
-/// How long a hold stays after the last message that matched it.
+/// How long a hold stays after the last message that matched it. A sender who tries again renews it: what he has was
+/// held for a reason.
 const HELD_FOR: u64 = 2 * 3600;
+
+/// How long a hold stays at most: as long as senders usually try (RFC 5321 section 4.5.4.1).
+const HELD_AT_MOST: u64 = 5 * 86_400;
+
+/// Holds at one time; beyond them the one goes that was not matched for longest.
+const HOLDS: usize = 256;
 
 /// Which mail a hold is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -118,12 +125,14 @@ struct Hosting {
     /// By kind of attachment: messages that carry one.
     kinds: Vec<(String, Window)>,
     senders: Vec<(u64, u64)>,
-    /// Share of messages with something to open, in thousandths, on its least carrying days.
+    /// Share of messages with something to open, in thousandths, on its most carrying hours.
     usual_share: Learnt,
+    /// When it was last told that it attaches to everything.
+    told: u64,
 }
 
 /// Everything that was observed, and what is held.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Outbreaks {
     attachments: Keyed<[u8; 32], Spread>,
     shapes: Keyed<Shape, Spread>,
@@ -162,12 +171,15 @@ impl Outbreaks {
     /// postmaster knows of: it is counted, and holds nothing.
     pub(crate) fn observe(&mut self, seen: &Observation<'_>, expected: &Expected) -> Outcome {
         let mut outcome = Outcome::default();
-        self.holds
-            .retain(|hold| seen.at.saturating_sub(hold.last) < HELD_FOR);
+        self.holds.retain(|hold| {
+            seen.at.saturating_sub(hold.last) < HELD_FOR
+                && seen.at.saturating_sub(hold.since) < HELD_AT_MOST
+        });
         let sender = identity(seen.sender);
-        self.note_attachments(seen, sender, expected, &mut outcome);
-        self.note_sending(seen, sender, expected, &mut outcome);
-        self.note_programs(seen, sender, &mut outcome);
+        let calm = !self.holds.iter().any(|hold| hold.matching.matches(seen));
+        self.note_attachments(seen, sender, expected, calm, &mut outcome);
+        self.note_sending(seen, sender, expected, calm, &mut outcome);
+        self.note_programs(seen, sender, calm, &mut outcome);
         if expected.covers(seen) {
             return outcome;
         }
@@ -194,6 +206,11 @@ impl Outbreaks {
         if self.holds.iter().any(|hold| hold.matching == matching) {
             return false;
         }
+        if self.holds.len() >= HOLDS {
+            let oldest = self.holds.iter().map(|hold| hold.last).min();
+            let place = self.holds.iter().position(|hold| Some(hold.last) == oldest);
+            place.map(|place| self.holds.swap_remove(place));
+        }
         self.holds.push(Hold {
             detector,
             matching,
@@ -210,6 +227,7 @@ impl Outbreaks {
         seen: &Observation<'_>,
         sender: u64,
         expected: &Expected,
+        calm: bool,
         outcome: &mut Outcome,
     ) {
         // A message that holds one thing twice is one message.
@@ -249,7 +267,7 @@ impl Outbreaks {
                         isolate: None,
                     });
                 }
-            } else if is_new && attachment.weight == Weight::Openable && self.holds.is_empty() {
+            } else if is_new && attachment.weight == Weight::Openable && calm {
                 self.spread.note(seen.at, senders);
             }
             let shape = attachment.shape();
@@ -288,9 +306,9 @@ impl Outbreaks {
         seen: &Observation<'_>,
         sender: u64,
         expected: &Expected,
+        calm: bool,
         outcome: &mut Outcome,
     ) {
-        let calm = self.holds.is_empty();
         let known = expected.covers(seen);
         if seen.own && !seen.sender.is_empty() {
             let sending = self.senders.entry(seen.sender.to_owned(), seen.at);
@@ -314,6 +332,10 @@ impl Outbreaks {
         let known_host = known || is_new || !seen.own;
         let sudden = host.sending.sent(seen, floor::HOST, calm, known_host);
         let attaching = host.attaches(seen, sender, calm, expected);
+        // Of a host that was never seen before nobody knows what is usual: it is only told of.
+        let tell = attaching
+            .as_ref()
+            .is_some_and(|(_, _, _, usual)| usual.is_none() && !known && host.tell(seen.at));
         if let Some((count, usual, limit)) = sudden {
             outcome.alerts.push(Alert {
                 detector: Detector::SuddenSender,
@@ -329,12 +351,18 @@ impl Outbreaks {
         }
         if let Some((kind, carrying, messages, usual)) = attaching
             && !known
-            && self.hold(
-                Detector::AttachingServer,
-                Matching::Host(seen.host, Some(kind.clone())),
-                seen.at,
-            )
+            && seen.own
         {
+            let held = usual.is_some();
+            let first = if held {
+                let matching = Matching::Host(seen.host, Some(kind.clone()));
+                self.hold(Detector::AttachingServer, matching, seen.at)
+            } else {
+                tell
+            };
+            if !first {
+                return;
+            }
             let usual = usual.map_or_else(
                 || "It was not seen long enough to know what is usual.".to_owned(),
                 |share| {
@@ -349,8 +377,13 @@ impl Outbreaks {
                 detector: Detector::AttachingServer,
                 text: format!(
                     "The host {} attached something ({kind}) to {carrying} of the {messages} messages it sent within an \
-                     hour. {usual} What it attaches of that kind is held.",
+                     hour. {usual} {}",
                     seen.host,
+                    if held {
+                        "What it attaches of that kind is held."
+                    } else {
+                        "Nothing is held."
+                    },
                 ),
                 isolate: seen.own.then_some(seen.host),
             });
@@ -358,7 +391,13 @@ impl Outbreaks {
     }
 
     /// A rising share of messages from inside that carry programs.
-    fn note_programs(&mut self, seen: &Observation<'_>, sender: u64, outcome: &mut Outcome) {
+    fn note_programs(
+        &mut self,
+        seen: &Observation<'_>,
+        sender: u64,
+        calm: bool,
+        outcome: &mut Outcome,
+    ) {
         if !seen.own {
             return;
         }
@@ -395,7 +434,7 @@ impl Outbreaks {
                 ),
                 isolate: None,
             });
-        } else if self.holds.is_empty() && messages >= 100 {
+        } else if calm && messages >= 100 {
             self.program_share.note(seen.at, share);
         }
     }
@@ -437,6 +476,13 @@ impl Sending {
 }
 
 impl Hosting {
+    /// Whether it is to be told again that it attaches to everything.
+    fn tell(&mut self, at: u64) -> bool {
+        let again = self.told != 0 && at.saturating_sub(self.told) < HELD_FOR;
+        self.told = at;
+        !again
+    }
+
     /// Notes what a message carries; the kind that is attached to nearly everything, messages with it and all of
     /// the hour, and the usual share in thousandths, where that is more than ever.
     fn attaches(

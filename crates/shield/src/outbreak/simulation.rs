@@ -552,3 +552,87 @@ fn memory_is_bounded_whatever_is_sent() {
     assert!(outbreaks.senders.len() <= KEYS);
     assert!(outbreaks.attachments.len() > KEYS / 2);
 }
+
+#[test]
+fn a_hold_ends_after_five_days_however_often_a_sender_tries() {
+    let mut outbreaks = Outbreaks::default();
+    let program = attachment(1, "pe", Weight::Active, 50_000);
+    let mut held = Vec::new();
+    for hour in 0..(6 * 24) {
+        for who in 0..4 {
+            let mail = Mail {
+                at: START + hour * 3600 + who,
+                host: 1,
+                sender: person(who),
+                recipients: 1,
+                attachments: vec![program],
+            };
+            let outcome = observe(&mut outbreaks, &mail, &Expected::default());
+            if outcome.held.is_some() {
+                held.push(hour);
+            }
+        }
+    }
+    assert!((119..=120).contains(held.last().unwrap()), "{held:?}");
+}
+
+#[test]
+fn honest_mail_teaches_on_while_something_else_is_held() {
+    let mut outbreaks = Outbreaks::default();
+    let worm = attachment(1, "pe", Weight::Active, 50_000);
+    let mail = |at: u64, who: u64, attachments: Vec<Attachment>| Mail {
+        at: START + at,
+        host: 1,
+        sender: person(who),
+        recipients: 1,
+        attachments,
+    };
+    let none = Expected::default();
+    for who in 0..3 {
+        observe(&mut outbreaks, &mail(who, who, vec![worm]), &none);
+    }
+    assert_eq!(outbreaks.held().count(), 1);
+    let paper = attachment(2, "pdf", Weight::Openable, 50_000);
+    for who in 0..7 {
+        observe(&mut outbreaks, &mail(10 + who, who, vec![paper]), &none);
+    }
+    assert_eq!(outbreaks.spread.most(START + DAY), 7);
+}
+
+#[test]
+fn a_new_host_that_attaches_to_everything_is_told_of_once_and_not_held() {
+    let mut outbreaks = Outbreaks::default();
+    let mut alerts = Vec::new();
+    for nth in 0..60 {
+        let mail = Mail {
+            at: START + nth * 20,
+            host: 9,
+            sender: person(nth % 5),
+            recipients: 1,
+            attachments: vec![attachment(nth, "pdf", Weight::Openable, 900 * nth)],
+        };
+        let outcome = observe(&mut outbreaks, &mail, &Expected::default());
+        assert_eq!(outcome.held, None);
+        alerts.extend(outcome.alerts);
+    }
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    assert_eq!(alerts[0].detector, Detector::AttachingServer);
+}
+
+#[test]
+fn holds_are_bounded() {
+    let mut outbreaks = Outbreaks::default();
+    for nth in 0..1_000_u64 {
+        for who in 0..3 {
+            let mail = Mail {
+                at: START + nth,
+                host: 1,
+                sender: person(who),
+                recipients: 1,
+                attachments: vec![attachment(nth, "pe", Weight::Active, 1 << (nth % 20))],
+            };
+            observe(&mut outbreaks, &mail, &Expected::default());
+        }
+    }
+    assert_eq!(outbreaks.held().count(), HOLDS);
+}
