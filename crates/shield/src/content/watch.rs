@@ -149,8 +149,10 @@ impl Watch {
             return Ok(());
         };
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = serde_json::to_vec(&*seen).map_err(|error| error.to_string())?;
+        // Mail waits for the lock: it is copied under it, and written down afterwards.
+        let copy = seen.clone();
         drop(seen);
+        let text = serde_json::to_vec(&copy).map_err(|error| error.to_string())?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let write = || {
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
