@@ -272,6 +272,13 @@ fn zip(octets: &[u8]) -> Kind {
     Kind::Zip
 }
 
+/// Opaque S/MIME: a sequence that begins with the number of what it is.
+fn pkcs7(octets: &[u8]) -> bool {
+    use crate::unpack::{COMPRESSED, SIGNED};
+    let head = some(octets, 0, 32);
+    octets.first() == Some(&0x30) && (holds(head, SIGNED) || holds(head, COMPRESSED))
+}
+
 /// Kinds whose signature is more than a fixed string at the beginning.
 fn numbered(octets: &[u8]) -> Option<Kind> {
     if let [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..] = octets
@@ -305,6 +312,9 @@ fn numbered(octets: &[u8]) -> Option<Kind> {
     }
     if lzma(octets) {
         return Some(Kind::Lzma);
+    }
+    if pkcs7(octets) {
+        return Some(Kind::Pkcs7);
     }
     if let Some(b"ftyp") = piece(octets, 4, 4) {
         return Some(match piece(octets, 8, 4) {

@@ -158,6 +158,8 @@ pub enum Kind {
     Calendar,
     /// A visiting card.
     Vcard,
+    /// Opaque S/MIME: a message within a signature, or compressed.
+    Pkcs7,
 
     /// A picture.
     Image,
@@ -265,6 +267,7 @@ impl Kind {
             Self::Message => "message",
             Self::Calendar => "calendar",
             Self::Vcard => "vcard",
+            Self::Pkcs7 => "pkcs7",
             Self::Image => "image",
             Self::Audio => "audio",
             Self::Video => "video",
@@ -339,6 +342,7 @@ impl Kind {
             Self::Message => "a mail message",
             Self::Calendar => "a calendar",
             Self::Vcard => "a visiting card",
+            Self::Pkcs7 => "a signed message",
             Self::Image => "a picture",
             Self::Audio => "a sound",
             Self::Video => "a film",
@@ -404,7 +408,7 @@ impl Kind {
             | Self::Chm
             | Self::Tnef => Class::Document,
             Self::Html | Self::Svg | Self::Xml => Class::Markup,
-            Self::Message | Self::Calendar | Self::Vcard => Class::Message,
+            Self::Message | Self::Calendar | Self::Vcard | Self::Pkcs7 => Class::Message,
             Self::Image | Self::Audio | Self::Video | Self::Font => Class::Media,
             Self::Empty | Self::Unknown | Self::Text => Class::Other,
         }

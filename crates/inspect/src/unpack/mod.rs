@@ -15,6 +15,7 @@ mod pdf;
 mod rar;
 mod rtf;
 mod sevenz;
+mod smime;
 mod stream;
 mod tape;
 mod tnef;
@@ -22,6 +23,7 @@ mod zip;
 
 pub(crate) mod ole;
 pub(crate) use pdf::OBJECTS as PDF_OBJECTS;
+pub(crate) use smime::{COMPRESSED, SIGNED};
 pub(crate) use tape::sum_holds as tar_sum_holds;
 pub(crate) use tnef::{REMINDER, WRONG_SUM as TNEF_SUM};
 
@@ -124,6 +126,7 @@ pub fn members(
         Kind::Iso => disk::iso(octets, &mut sink),
         Kind::Ole2 | Kind::Msi => ole::read(octets, &mut sink),
         Kind::Tnef => tnef::read(octets, &mut sink),
+        Kind::Pkcs7 => smime::read(octets, &mut sink),
         Kind::Rtf => rtf::read(octets, &mut sink),
         Kind::Pdf => pdf::read(octets, &mut sink),
         Kind::OneNote => onenote::read(octets, &mut sink),
@@ -202,6 +205,7 @@ pub fn fuzz(octets: &[u8]) {
         Kind::Lzh,
         Kind::Chm,
         Kind::Ace,
+        Kind::Pkcs7,
     ];
     let Some((first, rest)) = octets.split_first() else {
         return;

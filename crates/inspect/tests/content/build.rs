@@ -429,6 +429,63 @@ pub(crate) fn rich_text(class: &str, data: &[u8]) -> Vec<u8> {
     format!("{{\\rtf1 Hello{{\\object\\objemb{{\\*\\objdata {first}\r\n{{\\*\\nothing12 }}\\par {rest}}}}}}}").into_bytes()
 }
 
+/// An entity in opaque S/MIME: signed in one piece, signed in several without lengths, or compressed.
+pub(crate) fn smime(entity: &[u8], how: &str) -> Vec<u8> {
+    const DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
+    const SIGNED: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
+    const COMPRESSED: &[u8] = b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x09";
+    let wrap = |tag: u8, content: &[u8]| -> Vec<u8> {
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82], length.as_slice(), content].concat()
+    };
+    match how {
+        "signed" => {
+            let inner = [DATA, &wrap(0xa0, &wrap(0x04, entity))].concat();
+            let signed = [
+                b"\x02\x01\x01\x31\0".to_vec(),
+                wrap(0x30, &inner),
+                wrap(0xa0, b"\x30\0"),
+            ]
+            .concat();
+            wrap(0x30, &[SIGNED, &wrap(0xa0, &wrap(0x30, &signed))].concat())
+        }
+        "compressed" => {
+            let inner = [DATA, &wrap(0xa0, &wrap(0x04, &zlib(entity)))].concat();
+            wrap(
+                0x30,
+                &[COMPRESSED, &wrap(0xa0, &wrap(0x30, &wrap(0x30, &inner)))].concat(),
+            )
+        }
+        "detached" => {
+            let signed = [
+                b"\x02\x01\x01\x31\0".to_vec(),
+                [b"\x30\x0b", DATA].concat(),
+                wrap(0xa0, b"\x30\0"),
+            ]
+            .concat();
+            wrap(0x30, &[SIGNED, &wrap(0xa0, &wrap(0x30, &signed))].concat())
+        }
+        _ => {
+            let pieces: Vec<u8> = entity
+                .chunks(100)
+                .flat_map(|piece| wrap(0x04, piece))
+                .collect();
+            let end = [0_u8; 4];
+            let start = b"\x30\x80".as_slice();
+            [
+                start,
+                SIGNED,
+                b"\xa0\x80\x30\x80\x02\x01\x01\x31\0\x30\x80",
+                DATA,
+                b"\xa0\x80\x24\x80",
+                &pieces,
+                &end,
+            ]
+            .concat()
+        }
+    }
+}
+
 /// A PDF that embeds one file.
 pub(crate) fn pdf(name: &str, content: &[u8], packed: bool) -> Vec<u8> {
     let mut octets = b"%PDF-1.7\n1 0 obj\n<</Type/Catalog/Names<</EmbeddedFiles<</Names[(a) 2 0 R]>>>>>>\nendobj\n".to_vec();

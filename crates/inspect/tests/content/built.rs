@@ -143,6 +143,21 @@ fn the_text_of_macros_is_read() {
 }
 
 #[test]
+fn a_message_within_a_signature_is_found() {
+    let entity = format!("Content-Type: text/plain\r\n\r\n{}", "Hello. ".repeat(50));
+    for how in ["signed", "pieces", "compressed"] {
+        let (_, found) = one(&build::smime(entity.as_bytes(), how));
+        assert_eq!(
+            String::from_utf8(found.clone()).unwrap(),
+            format!("MIME-Version: 1.0\r\n{entity}"),
+            "{how}"
+        );
+        assert_eq!(kind::of(&found), Kind::Message);
+    }
+    assert_eq!(members(&build::smime(b"", "detached")), (vec![], vec![]));
+}
+
+#[test]
 fn what_old_encodings_hold_is_found() {
     let uu = b"Some text.\n\nbegin 644 a.txt\n&2&5L;&\\N\n`\nend\n";
     assert_eq!(
