@@ -10,8 +10,14 @@ use super::names::{names, readings_of};
 use super::walk::{Walker, is_file, is_textual};
 use crate::Budget;
 
-/// Reads whatever stands behind headers of content as a part, if no reading has read it.
-pub(super) fn loose_parts(walker: &mut Walker<'_>, budget: &mut Budget, octets: &[u8], raw: bool) {
+/// Reads whatever stands behind headers of content as a part, if no reading has read it. What it found, by number.
+pub(super) fn loose_parts(
+    walker: &mut Walker<'_>,
+    budget: &mut Budget,
+    octets: &[u8],
+    raw: bool,
+) -> Vec<usize> {
+    let mut all = Vec::new();
     // Where headers of content begin, and where parts may end: also at the next such headers.
     let mut begins: Vec<usize> = Vec::new();
     let mut ends: Vec<usize> = Vec::new();
@@ -68,9 +74,11 @@ pub(super) fn loose_parts(walker: &mut Walker<'_>, budget: &mut Budget, octets: 
             .iter()
             .flat_map(|field| encodings(field.value, text).0)
             .collect();
+        let mut guessed = false;
         if ways.iter().all(|way| *way == Encoding::Identity) {
             ways.push(Encoding::Identity);
-            if looks_base64(text) {
+            guessed = looks_base64(text);
+            if guessed {
                 ways.push(Encoding::Base64);
             }
         }
@@ -81,8 +89,13 @@ pub(super) fn loose_parts(walker: &mut Walker<'_>, budget: &mut Budget, octets: 
             }
             for decoded in decode(text, way) {
                 let place = format!("octet {from}");
-                if !walker.add_rare(budget, decoded.octets.into_owned(), &names, &place) {
-                    return;
+                let octets = decoded.octets.into_owned();
+                if guessed && way == Encoding::Base64 && !is_file(&octets) {
+                    continue;
+                }
+                match walker.add_rare(budget, octets, &names, &place) {
+                    Some(id) => all.push(id),
+                    None => return all,
                 }
             }
             if raw && way != Encoding::Identity {
@@ -90,6 +103,7 @@ pub(super) fn loose_parts(walker: &mut Walker<'_>, budget: &mut Budget, octets: 
             }
         }
     }
+    all
 }
 
 /// The fewest letters that are taken for base64 where nothing says so.
@@ -136,7 +150,7 @@ pub(super) fn runs_in(walker: &mut Walker<'_>, budget: &mut Budget, octets: &[u8
         } else {
             format!("{place}/octets that look like base64")
         };
-        if !walker.add_rare(budget, found, &[], &place) {
+        if walker.add_rare(budget, found, &[], &place).is_none() {
             return;
         }
     }

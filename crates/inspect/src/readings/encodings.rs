@@ -331,7 +331,8 @@ fn base64(body: &[u8]) -> Vec<Decoded<'_>> {
     let (octets, odd) = base64_usual(body);
     let mut found = vec![Decoded::usual(octets)];
     let mut add = |octets: Vec<u8>, rare: bool| {
-        if !octets.is_empty()
+        // That a decoder finds nothing is a reading too, unless it is a rare one.
+        if !(rare && octets.is_empty())
             && !found
                 .iter()
                 .any(|other| other.octets.as_ref() == octets.as_slice())

@@ -20,8 +20,18 @@ struct Mark {
     start: usize,
     next: usize,
     closes: bool,
+    likeness: Likeness,
+}
+
+/// How much a line is like a boundary line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Likeness {
     /// Nothing but blanks stands behind the boundary, or `--`.
-    exact: bool,
+    Exact,
+    /// It begins with the boundary.
+    Begins,
+    /// It is one but for blanks before it, the number of dashes, or the case of letters.
+    Near,
 }
 
 /// One way to cut a body.
@@ -36,62 +46,97 @@ pub(super) struct Cut {
 pub(super) fn splits(body: &[u8], boundary: &[u8]) -> Vec<Cut> {
     let marks = marks(body, boundary);
     let mut found: Vec<Cut> = Vec::new();
-    let loose = marks.iter().any(|mark| !mark.exact);
     let closes = marks.iter().position(|mark| mark.closes);
     let behind = closes.is_some_and(|at| at + 1 < marks.len());
-    // Strict readers first; then those who take whatever begins with the boundary; then those who go on behind the end.
-    let mut add = |only_exact: bool, ends: bool| {
-        let split = cut(body, &marks, only_exact, ends);
-        if !split.parts.is_empty() && !found.iter().any(|cut| cut.split == split) {
-            found.push(Cut {
-                split,
-                exact: only_exact,
-            });
+    // Strict readers first; then those who take whatever begins with the boundary; then those who go on behind the
+    // end; last those who find it behind blanks, among more dashes, or in other letters.
+    for likeness in [Likeness::Exact, Likeness::Begins, Likeness::Near] {
+        if likeness != Likeness::Exact && !marks.iter().any(|mark| mark.likeness == likeness) {
+            continue;
         }
-    };
-    add(true, true);
-    if loose {
-        add(false, true);
+        for ends in [true, false] {
+            if !ends && !behind {
+                continue;
+            }
+            let split = cut(body, &marks, likeness, ends);
+            if !found.iter().any(|cut| cut.split == split) {
+                found.push(Cut {
+                    split,
+                    exact: likeness == Likeness::Exact,
+                });
+            }
+        }
     }
-    if behind {
-        add(true, false);
-    }
-    if loose && behind {
-        add(false, false);
+    // That a reader finds no parts counts only where another finds some.
+    if found.iter().all(|cut| cut.split.parts.is_empty()) {
+        found.clear();
     }
     found
 }
 
 fn marks(body: &[u8], boundary: &[u8]) -> Vec<Mark> {
     let mut marks = Vec::new();
+    let bare = without_dashes(boundary);
     for line in Lines::new(body) {
-        let Some(rest) = line
+        let plain = line
             .text
             .strip_prefix(b"--")
-            .and_then(|text| text.strip_prefix(boundary))
-        else {
-            continue;
+            .and_then(|text| text.strip_prefix(boundary));
+        let near = || {
+            let begin = line
+                .text
+                .iter()
+                .position(|octet| !b" \t\0>-".contains(octet))?;
+            let (before, text) = line.text.split_at(begin);
+            let is_near = bare.len() > 2
+                && before.contains(&b'-')
+                && text
+                    .get(..bare.len())
+                    .is_some_and(|begin| begin.eq_ignore_ascii_case(bare));
+            is_near.then(|| text.get(bare.len()..)).flatten()
+        };
+        let (rest, is_plain) = match plain {
+            Some(rest) => (rest, true),
+            None => match near() {
+                Some(rest) => (rest, false),
+                None => continue,
+            },
         };
         let closing = rest.strip_prefix(b"--");
         let tail = closing.unwrap_or(rest);
+        let alone = tail.iter().copied().all(is_blank);
+        if !is_plain && !alone {
+            continue;
+        }
         marks.push(Mark {
             start: line.start,
             next: line.next,
             closes: closing.is_some(),
-            exact: tail.iter().copied().all(is_blank),
+            likeness: match (is_plain, alone) {
+                (true, true) => Likeness::Exact,
+                (true, false) => Likeness::Begins,
+                (false, _) => Likeness::Near,
+            },
         });
     }
     marks
 }
 
-fn cut(body: &[u8], marks: &[Mark], only_exact: bool, ends: bool) -> Split {
+fn without_dashes(mut boundary: &[u8]) -> &[u8] {
+    while let Some(rest) = boundary.strip_prefix(b"-") {
+        boundary = rest;
+    }
+    boundary
+}
+
+fn cut(body: &[u8], marks: &[Mark], likeness: Likeness, ends: bool) -> Split {
     let mut split = Split {
         epilogue: body.len()..body.len(),
         ..Split::default()
     };
     let mut open: Option<usize> = None;
     let mut begun = false;
-    for mark in marks.iter().filter(|mark| mark.exact || !only_exact) {
+    for mark in marks.iter().filter(|mark| mark.likeness <= likeness) {
         let end = before_line(body, mark.start);
         if let Some(start) = open.take() {
             split.parts.push(start..end.max(start));

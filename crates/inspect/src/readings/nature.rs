@@ -31,11 +31,18 @@ pub(super) fn nature(head: &Head<'_>, types: &[Vec<Parsed>], default: &[u8]) -> 
     let mut nature = Nature::default();
     let mut mains: Vec<(Vec<u8>, Vec<Vec<u8>>)> = Vec::new();
     let mut plain = false;
+    // The boundaries of each usual reading: where they differ, one may be blind to the parts.
+    let mut told: Option<Vec<Vec<u8>>> = None;
     for (field, parsed) in head.types.iter().zip(types) {
         for parsed in parsed {
             for value in &parsed.readings {
                 plain |= value.parameters.iter().any(|(name, _)| name == b"boundary");
                 let boundaries = boundaries(value);
+                if !value.searched {
+                    nature.multipart_uncertain |= boundaries.len() > 1
+                        || told.as_ref().is_some_and(|told| *told != boundaries);
+                    told = Some(boundaries.clone());
+                }
                 mains.push((value.main.clone(), boundaries));
             }
             if !parsed.main_strict || !field.certain {
@@ -60,6 +67,7 @@ pub(super) fn nature(head: &Head<'_>, types: &[Vec<Parsed>], default: &[u8]) -> 
         let main = String::from_utf8_lossy(main).into_owned();
         if main.starts_with("multipart") {
             nature.multipart = Some(all.clone());
+            nature.multipart_uncertain |= !main.contains('/');
             nature.digest |= main == "multipart/digest";
         } else if matches!(
             main.as_str(),

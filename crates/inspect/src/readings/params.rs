@@ -40,7 +40,10 @@ const MAX_PARAMETERS: usize = 400;
 /// Takes an unfolded value apart.
 pub(super) fn parse(value: &[u8]) -> Parsed {
     let value = value.get(..MAX_VALUE).unwrap_or(value);
-    if let Some(value) = strict(value) {
+    // Within quotes, a second one is a word like any other; but not to those who cut at each semicolon.
+    let twice = find(value, b"boundary", 0)
+        .is_some_and(|first| find(value, b"boundary", first + 8).is_some());
+    if !twice && let Some(value) = strict(value) {
         return Parsed {
             readings: vec![value],
             main_strict: true,
@@ -156,6 +159,7 @@ enum Manner {
 fn lenient(value: &[u8], manner: Manner) -> Value {
     let mut pieces: Vec<Vec<u8>> = vec![Vec::new()];
     let mut quoted = false;
+    let mut closed = false;
     let mut comment = 0_usize;
     let mut octets = value.iter().copied();
     while let Some(octet) = octets.next() {
@@ -175,17 +179,24 @@ fn lenient(value: &[u8], manner: Manner) -> Value {
             _ if comment > 0 => None,
             b'"' => {
                 quoted = !quoted;
-                None
+                closed = !quoted;
+                continue;
             }
-            b';' if !quoted => {
+            // Behind a quote, a blank ends a value as a semicolon does.
+            b' ' | b'\t' if closed && !quoted => Some(b';'),
+            other => Some(other),
+        };
+        closed = false;
+        let kept = match kept {
+            Some(b';') if !quoted && comment == 0 => {
                 if pieces.len() > MAX_PARAMETERS {
                     break;
                 }
                 pieces.push(Vec::new());
                 None
             }
-            0 | b'\r' | b'\n' => None,
-            other => Some(other),
+            Some(0 | b'\r' | b'\n') => None,
+            other => other,
         };
         if let (Some(octet), Some(piece)) = (kept, pieces.last_mut()) {
             piece.push(octet);
@@ -212,13 +223,23 @@ fn naive(value: &[u8]) -> Value {
             let end = memchr::memchr(0, value).unwrap_or(value.len());
             let value = value.get(..end).unwrap_or_default();
             let value = value.strip_suffix(b"\"").unwrap_or(value);
-            (name, value.to_vec())
+            (name, before_next(value).to_vec())
         })
         .collect();
     Value {
         main,
         parameters,
         searched: false,
+    }
+}
+
+/// A value up to a quote that a blank follows: a semicolon is missing there.
+fn before_next(value: &[u8]) -> &[u8] {
+    match memchr::memchr(b'"', value) {
+        Some(end) if value.get(end + 1).copied().is_some_and(is_space) => {
+            value.get(..end).unwrap_or_default()
+        }
+        _ => value,
     }
 }
 
@@ -309,7 +330,7 @@ fn parameter(piece: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     }
     Some((
         name.iter()
-            .filter(|octet| octet.is_ascii_graphic())
+            .filter(|octet| **octet == b' ' || octet.is_ascii_graphic())
             .map(u8::to_ascii_lowercase)
             .collect(),
         trim(value.get(1..).unwrap_or_default()).to_vec(),

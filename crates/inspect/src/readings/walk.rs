@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::encodings::{Encoding, decode, encodings};
 use super::ends::{Shape, carriage_returns_as_ends, line_feeds_as_blanks};
 use super::head::{Head, heads};
-use super::lines::trim_end;
+use super::lines::{Lines, trim_end};
 use super::multipart::{Split, inferred, splits};
 use super::names::{Names, names, readings_of};
 use super::nature::{Nature, nature};
@@ -31,6 +31,8 @@ pub(super) struct Walker<'a> {
     pub(super) bodies: HashSet<usize>,
     /// What of the raw message was decoded.
     pub(super) decoded: Vec<Range<usize>>,
+    /// Texts before and behind all parts that look as if parts stood in them.
+    outside: Vec<(Vec<u8>, String)>,
     limits: Vec<LimitReached>,
     noted: HashSet<(&'static str, String)>,
 }
@@ -43,6 +45,9 @@ struct At<'p> {
     rare: bool,
 }
 
+/// More texts outside of parts are not looked into.
+const MAX_OUTSIDE: usize = 16;
+
 /// More notes than these say nothing new.
 const MAX_NOTES: usize = 200;
 
@@ -54,6 +59,7 @@ impl<'a> Walker<'a> {
             by_hash: HashMap::new(),
             bodies: HashSet::new(),
             decoded: Vec::new(),
+            outside: Vec::new(),
             limits: Vec::new(),
             noted: HashSet::new(),
         }
@@ -81,11 +87,29 @@ impl<'a> Walker<'a> {
         let rare = At { rare: true, ..at };
         if shape.nul {
             let other: Vec<u8> = raw.iter().copied().filter(|octet| *octet != 0).collect();
-            self.another(budget, &other, rare);
+            let set = self.another(budget, &other, at);
+            if set.is_some_and(|set| set != usual) {
+                self.note(&rules::MIME_AMBIGUOUS, "an octet of zero", at);
+            }
         }
         if shape.crlf && shape.bare_lf {
             let other = line_feeds_as_blanks(raw);
             self.another(budget, &other, rare);
+        }
+        for (text, place) in std::mem::take(&mut self.outside) {
+            let found = super::carve::loose_parts(&mut self, budget, &text, false);
+            let unknown = |id: &usize| self.out.contents.get(*id).is_some_and(|found| !found.usual);
+            if found.iter().any(unknown) {
+                let at = At {
+                    place: &place,
+                    rare: false,
+                };
+                self.note(
+                    &rules::MIME_AMBIGUOUS,
+                    "a part outside of the boundaries",
+                    at,
+                );
+            }
         }
         super::carve::loose_parts(&mut self, budget, raw, true);
         super::carve::runs(&mut self, budget);
@@ -184,9 +208,15 @@ impl<'a> Walker<'a> {
         if nature.leaf {
             let set = self.leaf(budget, head, &nature, &names, &encodings, &dispositions, at);
             sets.push((set, "two types"));
-            if nature.multipart.is_none() && !nature.stray.is_empty() {
-                let rare = At { rare: true, ..at };
-                self.multipart(budget, head.body, &nature.stray, &encodings, false, rare);
+            if nature.multipart.is_none()
+                && cuts(head.body, &nature.stray)
+                    .iter()
+                    .any(|(_, exact)| *exact)
+                && self.pays_reading(budget, at)
+            {
+                let stray = &nature.stray;
+                let set = self.multipart(budget, head.body, stray, &encodings, false, at);
+                sets.push((set, "a boundary where no parts are"));
             }
         }
         self.agreed(sets, at)
@@ -326,6 +356,11 @@ impl<'a> Walker<'a> {
         }
         for range in [&split.preamble, &split.epilogue] {
             let text = body.get(range.clone()).unwrap_or_default();
+            if has_part_headers(text) {
+                if !at.rare && self.outside.len() < MAX_OUTSIDE {
+                    self.outside.push((text.to_vec(), at.place.to_owned()));
+                }
+            }
             self.text_files(budget, text, at);
         }
         sorted(all)
@@ -496,16 +531,16 @@ impl<'a> Walker<'a> {
         octets: Vec<u8>,
         names: &[String],
         place: &str,
-    ) -> bool {
+    ) -> Option<usize> {
         if let Err(limit) = budget
             .part()
             .and_then(|()| budget.octets(octets.len() as u64))
         {
             self.limit(limit, place);
-            return false;
+            return None;
         }
         let at = At { place, rare: true };
-        self.add(
+        let id = self.add(
             Cow::Owned(octets),
             names,
             &[],
@@ -513,7 +548,7 @@ impl<'a> Walker<'a> {
             at,
             false,
         );
-        true
+        Some(id)
     }
 
     fn add(
@@ -684,6 +719,23 @@ impl From<&str> for Place {
     fn from(place: &str) -> Self {
         Self(place.to_owned())
     }
+}
+
+/// Whether headers of a part stand in a text.
+fn has_part_headers(text: &[u8]) -> bool {
+    const NAMES: [&[u8]; 3] = [
+        b"content-type:",
+        b"content-transfer-encoding:",
+        b"content-disposition:",
+    ];
+    Lines::new(text).any(|line| {
+        matches!(line.text.first(), Some(b'c' | b'C'))
+            && NAMES.iter().any(|name| {
+                line.text
+                    .get(..name.len())
+                    .is_some_and(|begin| begin.eq_ignore_ascii_case(name))
+            })
+    })
 }
 
 /// Which ways to cut a body there are, by all boundaries; `true`: its boundary stands alone in its line.
