@@ -5,7 +5,7 @@
 
 mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mailkeep_model::{HostName, Status, Timestamp, Verdict};
 
@@ -17,6 +17,8 @@ use status::{Covering, ShieldStatus};
 #[derive(Debug, Clone, Default)]
 pub struct Cover {
     hosts: BTreeMap<HostName, Vec<Guard>>,
+    /// Behind a shield that covers nothing: mail comes through that one, too.
+    uncovered: BTreeSet<HostName>,
     /// Why a shield covers nothing, one line each.
     problems: Vec<String>,
 }
@@ -56,27 +58,23 @@ impl Cover {
                     cover.add(&shield.name, &shield.guards, state);
                 }
                 Ok(_) => cover.problem(
-                    &shield.name,
+                    shield,
                     "nothing says that the servers behind it can be reached through it only \
                      (only_through_shield = true)",
                 ),
-                Err(why) => cover.problem(&shield.name, &why),
+                Err(why) => cover.problem(shield, &why),
             }
         }
         cover
     }
 
-    fn problem(&mut self, shield: &str, why: &str) {
+    fn problem(&mut self, shield: &ShieldSettings, why: &str) {
+        self.uncovered.extend(shield.guards.iter().cloned());
         self.problems
-            .push(format!("shield {shield} covers nothing: {why}"));
+            .push(format!("shield {} covers nothing: {why}", shield.name));
     }
 
-    fn add(
-        &mut self,
-        shield: &str,
-        hosts: &std::collections::BTreeSet<HostName>,
-        status: ShieldStatus,
-    ) {
+    fn add(&mut self, shield: &str, hosts: &BTreeSet<HostName>, status: ShieldStatus) {
         let bundle = format!("{} version {}", status.bundle.id, status.bundle.version);
         let enforced = std::sync::Arc::new(status.bundle.enforced);
         for host in hosts {
@@ -105,7 +103,10 @@ impl Cover {
             // What cannot be decided stays so: silence is not safety.
             Status::Fixed | Status::Mitigated | Status::NotAffected | Status::Unknown => false,
         };
-        let Some(guards) = self.hosts.get(host).filter(|_| is_open) else {
+        if !is_open || self.uncovered.contains(host) {
+            return;
+        }
+        let Some(guards) = self.hosts.get(host) else {
             return;
         };
         let mut notes = Vec::new();

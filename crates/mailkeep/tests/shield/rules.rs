@@ -91,6 +91,13 @@ fn a_hole_is_mitigated_while_the_shield_says_so_and_no_longer() {
     assert!(all[0].2.contains("exim-parameter-quote"), "{}", all[0].2);
     assert_ne!(all[1].1, "mitigated", "no rule covers it");
 
+    // Mail comes through another shield as well, of which nothing is known.
+    let other = "[[shield]]\nname = \"other.example.org\"\nguards = [\"mx1\"]\nstatus = \"none.json\"\nonly_through_shield = true\n";
+    bench.write("mailkeep.toml", format!("{FLEET}{other}"));
+    assert_eq!(quotes(&bench).1, "fix-available");
+    bench.write("mailkeep.toml", FLEET);
+    assert_eq!(quotes(&bench).1, "mitigated");
+
     // A state that is too old tells nothing of now.
     bench.write("status.json", status("2026-11-21T11:00:00Z"));
     assert_eq!(quotes(&bench).1, "fix-available");
