@@ -130,9 +130,8 @@ fn uuencoded(octets: &[u8], found: &mut Vec<Hidden>) {
                 at,
                 kind: Kind::Uuencode,
             });
-            if found.len() >= MOST {
-                break;
-            }
+            // Its reader goes on to all that follow.
+            break;
         }
     }
 }

@@ -132,7 +132,12 @@ impl Walk<'_> {
             return;
         };
         let start = extent.saturating_mul(self.block);
-        if depth > DEPTH || !self.seen.insert(start) {
+        if depth > DEPTH {
+            // What is below is not looked at, and that is said.
+            self.left = 0;
+            return;
+        }
+        if !self.seen.insert(start) {
             return;
         }
         let image = self.image;

@@ -9,6 +9,7 @@ use lzma_rust2::filter::delta::DeltaReader;
 use super::inflate::{self, Decoder};
 use super::{Member, Sink, Trouble, Unread};
 use crate::octets::{piece, place64, rest, some, u32le, u64le, utf16le};
+use crate::{Limit, LimitReached};
 
 /// A header larger than this lists more members than any limit lets through.
 const HEADER_MAX: u64 = 16 << 20;
@@ -182,8 +183,12 @@ fn list(header: &[u8], octets: &[u8], sink: &mut Sink<'_>) -> Option<()> {
             ..Member::default()
         });
         if !more {
-            break;
+            return Some(());
         }
+    }
+    // Entries without content cost nothing above, and may stand before one that has some.
+    if !sink.stopped && files.more {
+        sink.limit(LimitReached(Limit::Parts));
     }
     Some(())
 }
@@ -193,6 +198,8 @@ struct Files {
     names: Vec<String>,
     empty: Vec<bool>,
     links: Vec<bool>,
+    /// There are more than were read.
+    more: bool,
 }
 
 impl Files {
@@ -247,6 +254,7 @@ impl Files {
                 _ => {}
             }
         }
+        files.more = count > files.names.len();
         Some(files)
     }
 }

@@ -221,7 +221,7 @@ pub(super) fn binhex(octets: &[u8], sink: &mut Sink<'_>) {
 
 /// uuencode, of any number of files one after another.
 pub(super) fn uuencode(octets: &[u8], sink: &mut Sink<'_>) {
-    let mut lines = octets.split(|octet| *octet == b'\n');
+    let mut lines = octets.split(|octet| *octet == b'\n').peekable();
     while let Some(line) = lines.next() {
         let Some(title) = kind::uuencode_begin(line) else {
             continue;
@@ -229,7 +229,8 @@ pub(super) fn uuencode(octets: &[u8], sink: &mut Sink<'_>) {
         let base64 = line.starts_with(b"begin-base64");
         let mut unpacked = Vec::new();
         let mut ended = false;
-        for line in lines.by_ref() {
+        // Where another begins, this one has no end.
+        while let Some(line) = lines.next_if(|line| kind::uuencode_begin(line).is_none()) {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line == b"end" || line.starts_with(b"====") {
                 ended = true;

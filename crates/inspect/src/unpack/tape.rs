@@ -67,15 +67,10 @@ pub(super) fn tar(octets: &[u8], sink: &mut Sink<'_>) {
     let mut at = 0;
     let mut gnu = Said::default();
     let mut pax = Said::default();
-    let mut zeros = 0;
     while let Some(header) = piece(octets, at, BLOCK) {
         at = at.saturating_add(BLOCK);
         if header.iter().all(|octet| *octet == 0) {
-            zeros += 1;
             // Two end it. What follows is read nonetheless: `tar -i` does, and some programs know no end.
-            if zeros > 4096 {
-                break;
-            }
             continue;
         }
         if !sum_holds(header) {

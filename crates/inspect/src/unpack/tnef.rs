@@ -20,6 +20,9 @@ const MESSAGE_PROPERTIES: u32 = 0x0006_9003;
 const ATTACHMENT: u32 = 0x0006_9005;
 const RENDER_DATA: u32 = 0x0006_9002;
 
+/// Names that one attachment may have; Outlook gives it three.
+const NAMES_MAX: usize = 16;
+
 /// How many properties an attribute may have.
 const PROPERTIES_MAX: u32 = 4096;
 
@@ -91,6 +94,9 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
 /// Hands on the attachment that was gathered.
 fn finish(attachment: &mut Attachment, sink: &mut Sink<'_>) -> bool {
     let done = std::mem::take(attachment);
+    if done.names.len() > NAMES_MAX || done.types.len() > NAMES_MAX {
+        sink.trouble(Trouble::Damaged("an attachment has too many names"));
+    }
     if !done.any {
         return true;
     }
@@ -117,7 +123,9 @@ fn take(id: u32, content: &[u8], attachment: &mut Attachment, sink: &mut Sink<'_
         }
         ATTACHMENT => {
             let whole = properties(content, &mut |property| match property.id {
-                0x3707 => attachment.names.insert(0, property.text()),
+                0x3707 if attachment.names.len() <= NAMES_MAX => {
+                    attachment.names.insert(0, property.text());
+                }
                 0x3704 => add(&mut attachment.names, property.text()),
                 0x370e => add(&mut attachment.types, property.text().to_ascii_lowercase()),
                 0x3701 if !property.value.is_empty() => {
@@ -144,7 +152,7 @@ fn take(id: u32, content: &[u8], attachment: &mut Attachment, sink: &mut Sink<'_
 }
 
 fn add(texts: &mut Vec<String>, text: String) {
-    if !text.is_empty() && !texts.contains(&text) {
+    if !text.is_empty() && texts.len() <= NAMES_MAX && !texts.contains(&text) {
         texts.push(text);
     }
 }

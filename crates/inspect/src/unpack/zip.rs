@@ -10,6 +10,7 @@ use memchr::memmem;
 
 use super::{Member, Sink, Trouble, Unread, inflate};
 use crate::octets::{name, piece, place, place64, rest, some, u16le, u32le, u64le};
+use crate::{Limit, LimitReached};
 
 /// As the directory, or a head, says of a member.
 #[derive(Debug, Clone)]
@@ -31,9 +32,11 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
     let listed = directory(octets, sink);
     let mut taken: BTreeMap<usize, usize> = BTreeMap::new();
     let mut heads: BTreeSet<usize> = BTreeSet::new();
-    let limit = sink.budget.limits().parts.saturating_add(1);
+    let most = entries_max(sink);
     let has_directory = listed.is_some();
-    for entry in listed.unwrap_or_default().into_iter().take(limit) {
+    let listed = listed.unwrap_or_default();
+    let more = listed.len() > most;
+    for entry in listed {
         heads.insert(entry.head);
         let Some((local, start)) = local(octets, entry.head) else {
             sink.trouble(Trouble::Damaged(
@@ -71,7 +74,16 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
             }
         }
     }
+    if more {
+        sink.limit(LimitReached(Limit::Parts));
+        return;
+    }
     unlisted(octets, has_directory, &heads, &taken, sink);
+}
+
+/// How many entries of a directory are read: folders are no members, and pay nothing.
+fn entries_max(sink: &Sink<'_>) -> usize {
+    sink.budget.limits().parts.saturating_mul(4)
 }
 
 /// Members that no directory lists: a program that reads from the front sees them.
@@ -100,6 +112,7 @@ fn unlisted(
         }
         found += 1;
         if found > sink.budget.limits().parts {
+            sink.limit(LimitReached(Limit::Parts));
             return;
         }
         beyond = start.saturating_add(place64(entry.packed));
@@ -320,7 +333,8 @@ fn directory(octets: &[u8], sink: &mut Sink<'_>) -> Option<Vec<Entry>> {
     let shift = start.saturating_sub(place64(offset));
     let mut listed = Vec::new();
     let mut at = start;
-    while listed.len() <= sink.budget.limits().parts {
+    let most = entries_max(sink);
+    while listed.len() <= most {
         let Some(fixed) = piece(octets, at, 46).filter(|fixed| fixed.starts_with(b"PK\x01\x02"))
         else {
             break;
@@ -351,7 +365,7 @@ fn directory(octets: &[u8], sink: &mut Sink<'_>) -> Option<Vec<Entry>> {
             .saturating_add(comment_length);
     }
     if u64::try_from(listed.len()).is_ok_and(|found| found < entries && found <= 0xffff)
-        && listed.len() <= sink.budget.limits().parts
+        && listed.len() <= most
     {
         sink.trouble(Trouble::Damaged("its directory ends early"));
     }

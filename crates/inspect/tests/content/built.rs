@@ -290,3 +290,57 @@ fn bombs_end_at_a_limit_and_are_refused() {
         "{rules:?}"
     );
 }
+
+#[test]
+fn what_stands_behind_more_than_is_looked_at_is_not_passed_over() {
+    let program = build::program();
+    let folders: Vec<String> = (0..4100).map(|nth| format!("{nth}/")).collect();
+    let mut entries: Vec<Entry<'_>> = folders.iter().map(|name| Entry::new(name, b"")).collect();
+    entries.push(Entry::new("readme", &program));
+    let rules = refusing(
+        "a.zip",
+        "application/zip",
+        &build::zip(&entries),
+        Level::Default,
+    );
+    assert!(!rules.is_empty());
+    let folders = crate::archives::fixture("folders.7z");
+    assert_eq!(
+        refusing(
+            "a.7z",
+            "application/x-7z-compressed",
+            &folders,
+            Level::Default
+        ),
+        ["limit-parts"]
+    );
+    // One begins within another, which has no end.
+    let uu = b"begin 644 a.txt\n&2&5L;&\\N\nbegin 644 b.txt\n&2&5L;&\\N\n`\nend\n";
+    assert_eq!(members(uu).0.len(), 2);
+    // Sixteen names are more than any attachment has.
+    let titles: Vec<String> = (0..40_000).map(|nth| format!("{nth}.txt\0")).collect();
+    let many: Vec<(u8, u32, &[u8])> = titles
+        .iter()
+        .map(|title| (2, 0x0001_8010, title.as_bytes()))
+        .collect();
+    assert_eq!(
+        refusing(
+            "winmail.dat",
+            "application/ms-tnef",
+            &build::tnef(&many),
+            Level::Default
+        ),
+        ["tnef-malformed"]
+    );
+    // Two modules of comments before the one that runs.
+    let comments = format!("' {}\r\n", "a".repeat(70)).repeat(60_000);
+    let runs = "Sub AutoOpen()\r\nShell \"calc\"\r\nEnd Sub\r\n";
+    let (first, second, last) = (
+        build::module(&comments),
+        build::module(&comments),
+        build::module(runs),
+    );
+    let document = build::compound(&[("VBA/A", &first), ("VBA/B", &second), ("VBA/C", &last)]);
+    let rules = refusing("a.doc", "application/msword", &document, Level::Default);
+    assert!(!rules.is_empty());
+}

@@ -44,6 +44,8 @@ pub(crate) struct Compound<'a> {
     small_fat: Vec<u32>,
     small: Vec<u8>,
     streams: Vec<Stream>,
+    /// Its directory lists more than are looked at.
+    pub(crate) more: bool,
 }
 
 impl<'a> Compound<'a> {
@@ -64,6 +66,7 @@ impl<'a> Compound<'a> {
             small_fat: Vec::new(),
             small: Vec::new(),
             streams: Vec::new(),
+            more: false,
         };
         file.fat = file.table();
         let directory = file.chain(u32le(octets, 48)?, usize::MAX);
@@ -79,6 +82,7 @@ impl<'a> Compound<'a> {
         let small_size = u32le(root, 120).map_or(0, place);
         file.small = file.chain(u32le(root, 116)?, small_size);
         file.streams = streams(&directory);
+        file.more = directory.len() / 128 > ENTRIES_MAX;
         Some(file)
     }
 

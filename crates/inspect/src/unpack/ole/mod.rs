@@ -13,6 +13,7 @@ pub(crate) use compound::{Compound, Stream};
 use super::{Member, Sink, Trouble, Unread, inflate};
 use crate::kind::{self, Class, Kind};
 use crate::octets::{name, place, rest, some, u16le, u32le, until_zero, utf16le};
+use crate::{Limit, LimitReached};
 
 /// The type given to the text of a macro.
 pub(crate) const VBA: &str = "text/x-vba";
@@ -31,6 +32,9 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
         sink.trouble(Trouble::Damaged("its head is none"));
         return;
     };
+    if file.more {
+        sink.trouble(Trouble::Limit(LimitReached(Limit::Parts)));
+    }
     let streams = file.streams();
     let mut macros: Vec<u8> = Vec::new();
     let mut attachments: BTreeMap<&str, Vec<&Stream>> = BTreeMap::new();
@@ -100,13 +104,20 @@ fn one(file: &Compound<'_>, stream: &Stream, macros: &mut Vec<u8>, sink: &mut Si
         .split('/')
         .any(|part| part.eq_ignore_ascii_case("VBA"))
         && title != "dir"
-        && content.len() <= MACRO_MAX
     {
-        for text in vba::texts(&content) {
-            if macros.len() < MACRO_MAX {
+        let (texts, mut cut) = vba::texts(some(&content, 0, MACRO_MAX));
+        cut |= content.len() > MACRO_MAX;
+        for text in texts {
+            if macros.len().saturating_add(text.len()) <= MACRO_MAX {
                 macros.extend_from_slice(&text);
                 macros.push(b'\n');
+            } else {
+                cut = true;
             }
+        }
+        // What was not read may be what runs.
+        if cut {
+            sink.trouble(Trouble::Limit(LimitReached(Limit::MemberOctets)));
         }
         return true;
     }

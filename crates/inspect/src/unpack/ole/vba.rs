@@ -13,15 +13,26 @@ const TEXTS_MAX: usize = 16;
 /// What one module may say.
 const TEXT_MAX: usize = 4 << 20;
 
-/// The texts in a stream. Where they begin is said elsewhere, and may be said wrongly: each is found by how it begins.
-pub(super) fn texts(stream: &[u8]) -> Vec<Vec<u8>> {
-    memmem::find_iter(stream, BEGINNING)
-        .filter_map(|at| at.checked_sub(3))
-        .filter(|at| stream.get(*at) == Some(&1))
-        .take(TEXTS_MAX)
-        .map(|at| decompressed(rest(stream, at.saturating_add(1))))
-        .filter(|text| !text.is_empty())
-        .collect()
+/// The texts in a stream, and whether there is more than was read. Where they begin is said elsewhere, and may be said
+/// wrongly: each is found by how it begins.
+pub(super) fn texts(stream: &[u8]) -> (Vec<Vec<u8>>, bool) {
+    let mut found = Vec::new();
+    let mut cut = false;
+    for at in memmem::find_iter(stream, BEGINNING) {
+        let Some(at) = at.checked_sub(3).filter(|at| stream.get(*at) == Some(&1)) else {
+            continue;
+        };
+        if found.len() >= TEXTS_MAX {
+            cut = true;
+            break;
+        }
+        let text = decompressed(rest(stream, at.saturating_add(1)));
+        cut |= text.len() > TEXT_MAX;
+        if !text.is_empty() {
+            found.push(text);
+        }
+    }
+    (found, cut)
 }
 
 /// Chunks of 4 KiB: eight flags, then a letter or a place further back each.
