@@ -6,6 +6,7 @@
 //! must be told to answer with a temporary failure.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -261,23 +262,29 @@ impl Server {
             let text = format!("larger than is taken here (reference {trace})");
             reply = Reply::new(552, EnhancedCode::new(5, 3, 4), &text);
         } else {
+            let content = self.shared.content();
+            let room = content.room(size).await;
             let octets = match spool {
-                Some(mut spool) => spool.octets().await,
-                None => Ok(Arc::new(Vec::new())),
+                Some(mut spool) if room.is_some() => spool.octets().await.ok(),
+                None => Some(Arc::new(Vec::new())),
+                Some(_) => None,
             };
-            if let Ok(octets) = octets {
+            if let Some(octets) = octets {
                 let subject = subject(&envelope, &self.name, &trace);
-                outcome = self
-                    .shared
-                    .content()
+                outcome = content
                     .judge(&subject, octets, &self.shared.patches, &self.shared.log)
                     .await;
                 if let Some(said) = outcome.reply.take() {
                     reply = said;
                 }
             } else {
-                why = Some("spool-failed");
+                why = Some(if room.is_none() {
+                    "no-room"
+                } else {
+                    "spool-failed"
+                });
             }
+            drop(room);
         }
         self.log(&envelope, &trace, size, &outcome, why);
         let settled = match outcome.verdict {
@@ -325,7 +332,10 @@ fn subject(envelope: &MilterEnvelope, name: &str, trace: &str) -> Subject {
     Subject {
         listener: name.to_owned(),
         trace: trace.to_owned(),
-        client: envelope.client,
+        // Of whom nobody knows where he is, nobody knows that he is here.
+        client: envelope
+            .client
+            .or_else(|| (!envelope.local).then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
         hello: envelope.hello.clone(),
         sender: envelope.sender.clone(),
         recipients: envelope.recipients.clone(),

@@ -334,3 +334,33 @@ fn what_is_broken_of_another_domain_clears_nobody() {
     let (answer, _) = stand.from("boss@mail.own.example", "boss@own.example");
     assert!(answer.refused_with("451 "), "{answer:?}");
 }
+
+#[test]
+fn a_second_from_hides_nobody_from_his_own_policy() {
+    let mut stand = Stand::new("");
+    let two = "From: joe@football.example.com\r\nFrom: x@client.example\r\nSubject: x\r\n\r\nx\r\n";
+    let (answer, line) = stand.send("x@client.example", two);
+    assert!(answer.refused_with("550 "), "{answer:?}");
+    assert_eq!(rules(&line)[..2], ["from-ambiguous", "dmarc-reject"]);
+    let (answer, line) = stand.from(
+        "x@client.example",
+        "x@client.example, joe@football.example.com",
+    );
+    assert!(answer.refused_with("550 "), "{answer:?}");
+    assert_eq!(line["rule"], "dmarc-reject");
+    let (answer, _) = stand.from("x@client.example", "x@client.example, y@client.example");
+    assert!(answer.accepted(), "{answer:?}");
+}
+
+/// As for a site below a suffix of two labels.
+#[test]
+fn a_neighbour_below_the_same_suffix_does_not_speak_for_us() {
+    let mut stand = Stand::new("");
+    {
+        let mut zone = stand.dns.zone.lock().unwrap();
+        zone.txt("evil.example", "v=spf1 ip4:192.0.2.0/24 -all");
+    }
+    let (answer, line) = stand.from("x@evil.example", "ceo@own.example");
+    assert!(answer.refused_with("550 "), "{answer:?}");
+    assert_eq!(line["rule"], "own-domain-from-outside");
+}

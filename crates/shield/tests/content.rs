@@ -193,10 +193,10 @@ fn a_program_that_many_send_at_once_is_held_and_what_was_learnt_outlives_the_shi
     let mut program = b"\x7fELF\x02\x01\x01".to_vec();
     program.resize(2000, 7);
     let worm = with_file("tool.bin", &program);
-    let held = (0..10).find_map(|nth| {
+    let held = (0..10).find(|nth| {
         let sender = format!("u{nth}@site.example");
         let answer = stand.mta.message(&sender, &["b@site.example"], &worm);
-        answer.refused_with("451 4.7.1 ").then_some(nth)
+        answer.refused_with("451 4.7.1 ")
     });
     assert!(held.is_some_and(|nth| nth < 6), "{held:?}");
     let alert = stand.shield.event("outbreak-alert");

@@ -33,9 +33,10 @@ impl Client {
             recipients: envelope.to.clone(),
             authenticated: self.session.is_authenticated(),
         };
+        let room = content.room(size).await;
         let octets = match &mut envelope.spool {
-            Some(spool) => spool.octets().await.ok(),
-            None => None,
+            Some(spool) if room.is_some() => spool.octets().await.ok(),
+            _ => None,
         };
         let outcome = match octets {
             Some(octets) => {
@@ -45,6 +46,7 @@ impl Client {
             }
             None => Outcome::unseen(Verdict::Tempfail),
         };
+        drop(room);
         envelope.judged = outcome.fields();
         if outcome.verdict == Verdict::Accept {
             envelope.before = outcome.before();

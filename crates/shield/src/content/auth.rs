@@ -51,6 +51,11 @@ pub(super) const RULES: &[(&str, Verdict, &str)] = &[
         "the envelope names another domain than From",
     ),
     (
+        "from-ambiguous",
+        Verdict::Refuse,
+        "it has more than one From, and different readers show different ones",
+    ),
+    (
         "lookalike-domain",
         Verdict::Accept,
         "the domain in From can be mistaken for one of ours",
@@ -80,6 +85,8 @@ pub(super) const RULES: &[(&str, Verdict, &str)] = &[
 /// Signatures of one message that are looked at (RFC 6376 section 6.1 lets a verifier limit them): each asks a name
 /// server and hashes the body.
 const MOST_SIGNATURES: usize = 12;
+/// Domains in From that are asked for their policies.
+const MOST_AUTHORS: usize = 4;
 /// Answers of name servers that are kept for as long as they hold.
 const CACHED: u64 = 16_384;
 
@@ -225,17 +232,41 @@ impl Authenticator {
         };
         let arc = timeout(step, self.asker.verify_arc(&parsed)).await;
         let arc = arc.unwrap_or_default();
-        let dmarc = DmarcParameters::new(&parsed, &dkim, sender_domain, &spf);
-        let dmarc = timeout(step, self.asker.verify_dmarc(dmarc)).await;
-        let dmarc = dmarc.unwrap_or_else(|_| {
-            let late = DmarcResult::TempError(mail_auth::Error::ParseError);
-            DmarcOutput::default()
-                .with_spf_result(late.clone())
-                .with_dkim_result(late)
-        });
         let evidence = Evidence::new(sender_domain, spf.result(), &dkim, late.then_some(&parsed));
 
         let from = from_of(message);
+        let headers = fields(message).iter().filter(|one| one.is("From")).count();
+        let mut authors: Vec<&From> = Vec::new();
+        for one in &from {
+            if !authors.iter().any(|other| other.domain() == one.domain()) {
+                authors.push(one);
+            }
+        }
+        // What readers show of several is one of them, and DMARC asks nothing then (RFC 9989 section 11.5).
+        if headers > 1 || authors.len() > MOST_AUTHORS {
+            self.notice(
+                &mut found,
+                "from-ambiguous",
+                &format!("{headers} headers, {} domains", authors.len()),
+            );
+        }
+        let mut dmarcs = Vec::new();
+        for author in authors.iter().take(MOST_AUTHORS) {
+            // Of a message it looks at nothing else.
+            let alone = AuthenticatedMessage {
+                from: vec![author.address.to_lowercase()],
+                ..AuthenticatedMessage::default()
+            };
+            let asked = DmarcParameters::new(&alone, &dkim, sender_domain, &spf);
+            let asked = timeout(step, self.asker.verify_dmarc(asked)).await;
+            dmarcs.push(asked.unwrap_or_else(|_| {
+                let late = DmarcResult::TempError(mail_auth::Error::ParseError);
+                DmarcOutput::default()
+                    .with_domain(author.domain())
+                    .with_spf_result(late.clone())
+                    .with_dkim_result(late)
+            }));
+        }
         let header_from = from.first().map_or("", |from| from.address.as_str());
         let mut results = AuthenticationResults::new(&self.id);
         results = if sender.is_empty() {
@@ -247,46 +278,62 @@ impl Authenticator {
         if !parsed.ams_headers.is_empty() {
             results = results.with_arc_result(&arc, client);
         }
-        results = results.with_dmarc_result(&dmarc);
+        for dmarc in &dmarcs {
+            results = results.with_dmarc_result(dmarc);
+        }
         found.results = Some(ascii(&results.to_string()));
 
         if spf.result() == SpfResult::Fail {
             self.notice(&mut found, "spf-fail", sender_domain);
         }
-        let aligned =
-            dmarc.dkim_result() == &DmarcResult::Pass || dmarc.spf_result() == &DmarcResult::Pass;
-        let author = canonical(dmarc.domain());
-        if dmarc.dmarc_record().is_none() {
-            if matches!(dmarc.result(), DmarcResult::TempError(_)) {
-                self.notice(&mut found, "dns-dead", &author);
-            }
-        } else if !aligned && self.sealed_by(&arc).is_none() {
-            let missing = evidence.misses(&author);
-            match dmarc.policy() {
-                // What could not be found out might have cleared it; nothing else that is broken does.
-                Policy::Reject if missing => {
-                    self.at_least(&mut found, "dns-dead", &author, Verdict::Tempfail);
-                }
-                Policy::Reject => self.notice(&mut found, "dmarc-reject", &author),
-                Policy::Quarantine if missing => self.notice(&mut found, "dns-dead", &author),
-                Policy::Quarantine => self.notice(&mut found, "dmarc-quarantine", &author),
-                Policy::None | Policy::Unspecified => {}
-            }
+        let sealed = self.is_sealed(&arc);
+        for dmarc in &dmarcs {
+            self.hold_to(&mut found, dmarc, &evidence, sealed);
         }
         self.names(&mut found, &from, &evidence);
         found
     }
 
-    /// The trusted domain that sealed what it forwarded, if the seals hold.
-    fn sealed_by(&self, arc: &mail_auth::ArcOutput<'_>) -> Option<String> {
-        if arc.result() != &DkimResult::Pass {
-            return None;
+    /// What the policy of one domain in From asks for.
+    fn hold_to(
+        &self,
+        found: &mut Authenticity,
+        dmarc: &DmarcOutput,
+        evidence: &Evidence,
+        sealed: bool,
+    ) {
+        let author = canonical(dmarc.domain());
+        let aligned =
+            dmarc.dkim_result() == &DmarcResult::Pass || dmarc.spf_result() == &DmarcResult::Pass;
+        if dmarc.dmarc_record().is_none() {
+            if matches!(dmarc.result(), DmarcResult::TempError(_)) {
+                self.notice(found, "dns-dead", &author);
+            }
+        } else if !aligned && !sealed {
+            let missing = evidence.misses(&author);
+            match dmarc.policy() {
+                // What could not be found out might have cleared it; nothing else that is broken does.
+                Policy::Reject if missing => {
+                    self.at_least(found, "dns-dead", &author, Verdict::Tempfail);
+                }
+                Policy::Reject => self.notice(found, "dmarc-reject", &author),
+                Policy::Quarantine if missing => self.notice(found, "dns-dead", &author),
+                Policy::Quarantine => self.notice(found, "dmarc-quarantine", &author),
+                Policy::None | Policy::Unspecified => {}
+            }
         }
-        let domain = canonical(&arc.sets().last()?.seal.header.d);
+    }
+
+    /// Whether a trusted domain sealed what it forwarded, the seals hold, and it had found that DMARC passes.
+    fn is_sealed(&self, arc: &mail_auth::ArcOutput<'_>) -> bool {
+        let Some(last) = arc.sets().last() else {
+            return false;
+        };
+        let domain = canonical(&last.seal.header.d);
         let mut trusted = self.arc_trusted.iter();
-        trusted
-            .any(|above| is_below(&domain, above))
-            .then_some(domain)
+        arc.result() == &DkimResult::Pass
+            && trusted.any(|above| is_below(&domain, above))
+            && says_dmarc_pass(last.results.value)
     }
 
     fn names(&self, found: &mut Authenticity, from: &[From], evidence: &Evidence) {
@@ -462,6 +509,30 @@ impl std::fmt::Display for From {
     }
 }
 
+/// Whether results say that DMARC passed; comments and quoted texts, which a stranger may have written, say nothing.
+fn says_dmarc_pass(value: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(value);
+    let mut plain = String::new();
+    let (mut depth, mut quoted) = (0_u32, false);
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => {
+                rest.next();
+            }
+            '"' if depth == 0 => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth = depth.saturating_sub(1),
+            c if !quoted && depth == 0 => plain.push(c.to_ascii_lowercase()),
+            _ => {}
+        }
+    }
+    plain.split(';').any(|part| {
+        let mut words = part.split_whitespace();
+        words.next() == Some("dmarc=pass")
+    })
+}
+
 /// Every mailbox of every From.
 pub(super) fn from_of(message: &[u8]) -> Vec<From> {
     let mut found = Vec::new();
@@ -505,6 +576,25 @@ fn ascii(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_sealers_own_word_says_that_dmarc_passed() {
+        for (value, passed) in [
+            (
+                &b" i=1; lists.example; spf=fail; dmarc=pass (p=reject) header.from=x"[..],
+                true,
+            ),
+            (b" i=1; lists.example; dmarc=fail header.from=x", false),
+            (
+                b" i=1; lists.example; spf=pass smtp.mailfrom=\"; dmarc=pass\"@x; dmarc=fail",
+                false,
+            ),
+            (b" i=1; lists.example; dmarc=fail (; dmarc=pass)", false),
+            (b" i=1; lists.example; x-dmarc=pass", false),
+        ] {
+            assert_eq!(says_dmarc_pass(value), passed, "{}", value.escape_ascii());
+        }
+    }
 
     #[test]
     fn every_rule_is_described_with_its_default() {

@@ -45,8 +45,10 @@ impl Default for MilterLimits {
 /// What the server says of a message beside its content.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MilterEnvelope {
-    /// The client's address; none where it came by no network.
+    /// The client's address; none where it came by no network, and where the server does not know it.
     pub client: Option<IpAddr>,
+    /// It came by a socket of the server's own machine.
+    pub local: bool,
     /// Its name as the server found it, an address in brackets where it found none.
     pub client_name: String,
     /// What the client called itself.
@@ -208,9 +210,14 @@ impl Milter {
                 self.macros(of, pairs)?;
                 return Ok(None);
             }
-            Event::Connect { name, address } => {
+            Event::Connect {
+                name,
+                address,
+                local,
+            } => {
                 self.client = MilterEnvelope {
                     client: address,
+                    local,
                     client_name: printable(name),
                     daemon: self.client.daemon.take(),
                     secure: self.client.secure,
@@ -220,6 +227,7 @@ impl Milter {
             Event::Hello(name) => self.client.hello = printable(name),
             Event::Mail(sender) => {
                 self.envelope.client = self.client.client;
+                self.envelope.local = self.client.local;
                 self.envelope
                     .client_name
                     .clone_from(&self.client.client_name);

@@ -63,6 +63,7 @@ pub(super) enum Event<'a> {
     Connect {
         name: &'a [u8],
         address: Option<IpAddr>,
+        local: bool,
     },
     /// `H`
     Hello(&'a [u8]),
@@ -121,7 +122,11 @@ impl<'a> Event<'a> {
                     b'L' | b'U' => None,
                     _ => return Err(malformed),
                 };
-                Self::Connect { name, address }
+                Self::Connect {
+                    name,
+                    address,
+                    local: *family == b'L',
+                }
             }
             b'H' => Self::Hello(text(&mut rest)?),
             b'M' => Self::Mail(text(&mut rest)?),
