@@ -140,7 +140,7 @@ impl Middle {
             return Err(format!("smtp-source through {} failed", self.name).into());
         }
         let time = begun.elapsed();
-        let cpu = (self.cpu()? - before) / u32::try_from(MESSAGES)?;
+        let cpu = self.cpu()?.saturating_sub(before) / u32::try_from(MESSAGES)?;
         Ok((time, cpu))
     }
 
