@@ -19,8 +19,8 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use mailkeep_inspect::rules::{
-    AllowedSigners, Bundle, BundleError, Compiled, Held, MAX_BYTES, PatchRule, Signer, admit,
-    builtin,
+    AllowedSigners, Bundle, BundleError, Closes, Compiled, Held, MAX_BYTES, PatchRule, Signer,
+    Stage, admit, builtin,
 };
 use mailkeep_inspect::{Reason, Verdict};
 use mailkeep_wire::{EnhancedCode, Reply};
@@ -277,11 +277,16 @@ impl Patches {
 
     /// The state, for `mailkeep` and for people. `refuses` tells of a rule of the shield's own, by name, whether it
     /// refuses everywhere.
-    pub(crate) fn status(&self, now: Timestamp, refuses: impl Fn(&str) -> bool) -> Value {
+    pub(crate) fn status(
+        &self,
+        now: Timestamp,
+        sees: Sees,
+        refuses: impl Fn(&str) -> bool,
+    ) -> Value {
         let held = self.in_force();
         let (mut enforced, mut monitored) = (Vec::new(), Vec::new());
         for rule in held.bundle.in_force() {
-            if is_effective(rule, &refuses) {
+            if is_effective(rule, sees, &refuses) {
                 let holes: Vec<&String> = rule.cves.iter().chain(&rule.aliases).collect();
                 enforced.push(json!({
                     "rule": rule.name,
@@ -372,14 +377,30 @@ impl Patches {
     }
 }
 
+/// What of the mail this shield sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sees {
+    /// All SMTP of strangers ends here. A milter sees none of it, and of a shield that is both nobody can say which
+    /// server is behind which.
+    pub(crate) wire: bool,
+    /// Every message is looked into.
+    pub(crate) content: bool,
+}
+
 /// Whether a rule in force closes its hole: by its own condition, by what the shield is, or by rules of the shield that
-/// all refuse.
-fn is_effective(rule: &PatchRule, refuses: impl Fn(&str) -> bool) -> bool {
-    use mailkeep_inspect::rules::Closes;
-    rule.is_enforced()
-        && (rule.is_signature()
-            || rule.by.iter().all(|name| refuses(name))
-                && (!rule.by.is_empty() || rule.closes.contains(&Closes::Design)))
+/// all refuse; each only where the shield sees what it is about.
+fn is_effective(rule: &PatchRule, sees: Sees, refuses: impl Fn(&str) -> bool) -> bool {
+    let seen = |stage| match stage {
+        Stage::Hdr | Stage::Mime => sees.content,
+        _ => sees.wire,
+    };
+    let tests = || rule.when.iter().flat_map(|test| &test.subjects);
+    let by_condition = rule.is_signature() && tests().all(|subject| seen(subject.stage()));
+    let is_content = rule.closes.contains(&Closes::Content);
+    let by_design =
+        rule.closes.contains(&Closes::Design) && sees.wire && (sees.content || !is_content);
+    let by_others = !rule.by.is_empty() || by_design;
+    rule.is_enforced() && (by_condition || by_others && rule.by.iter().all(|name| refuses(name)))
 }
 
 impl CommandVeto for Patches {
@@ -485,14 +506,32 @@ mod tests {
             let found = bundle.rules.iter().find(|rule| rule.name == name);
             found.unwrap()
         };
+        let all = Sees {
+            wire: true,
+            content: true,
+        };
         let smuggling = rule("postfix-smuggling");
-        assert!(is_effective(smuggling, |_| true));
-        assert!(!is_effective(smuggling, |name| name != "bare-lf-in-content"));
+        assert!(is_effective(smuggling, all, |_| true));
+        assert!(!is_effective(smuggling, all, |name| name != "bare-lf-in-content"));
         // By its own condition.
-        assert!(is_effective(rule("exim-parameter-quote"), |_| false));
+        assert!(is_effective(rule("opensmtpd-sender-shell"), all, |_| false));
+        assert!(is_effective(rule("sendmail-crackaddr"), all, |_| false));
         // By what the shield is.
-        assert!(is_effective(rule("exim-sni-backslash"), |_| false));
-        assert!(!is_effective(rule("exim-recipient-expansion"), |_| true));
-        assert!(!is_effective(rule("exim-dnsdb-overread"), |_| true));
+        assert!(is_effective(rule("exim-sni-backslash"), all, |_| false));
+        assert!(!is_effective(rule("exim-recipient-expansion"), all, |_| {
+            true
+        }));
+        assert!(!is_effective(rule("exim-dnsdb-overread"), all, |_| true));
+        // Where nobody looks into messages, or the shield is a milter.
+        let blind = Sees {
+            content: false,
+            ..all
+        };
+        assert!(!is_effective(rule("sendmail-crackaddr"), blind, |_| false));
+        let milter = Sees { wire: false, ..all };
+        assert!(is_effective(rule("sendmail-crackaddr"), milter, |_| false));
+        for name in ["opensmtpd-sender-shell", "exim-sni-backslash"] {
+            assert!(!is_effective(rule(name), milter, |_| false), "{name}");
+        }
     }
 }

@@ -25,7 +25,7 @@ use crate::content::{self, Content};
 use crate::counters::Counters;
 use crate::log::Log;
 use crate::milter::Door;
-use crate::patches::{self, Patches};
+use crate::patches::{self, Patches, Sees};
 use crate::systemd::Sockets;
 use crate::tls::{self, TlsError};
 use crate::veto::{CommandLine, CommandVeto as _, Veto};
@@ -82,6 +82,8 @@ pub(crate) struct Shared {
     /// Rules for single holes.
     pub(crate) patches: Patches,
     stopping: AtomicBool,
+    /// Whether it is a proxy, and no milter beside it.
+    ends_smtp: bool,
     /// How many sessions each client has.
     clients: Mutex<HashMap<IpAddr, u32>>,
     /// Begins every trace id of this run.
@@ -178,6 +180,14 @@ impl Shared {
     /// Whether a rule of the inspection of messages refuses, whoever the mail is from and for.
     pub(crate) fn refuses_content(&self, rule: &str) -> bool {
         self.content().refuses(rule)
+    }
+
+    /// What of the mail is seen here.
+    pub(crate) fn sees(&self) -> Sees {
+        Sees {
+            wire: self.ends_smtp,
+            content: self.content().looks_into_all(),
+        }
     }
 
     /// Whether it is going out of service.
@@ -332,6 +342,7 @@ async fn serve(origin: &Origin, config: Config, log: Log) -> Result<(), RunError
         content: RwLock::new(Arc::new(content)),
         patches: Patches::new(&config.name, Timestamp::now()).map_err(RunError::Rules)?,
         stopping: AtomicBool::new(false),
+        ends_smtp: !config.listeners.is_empty() && config.milters.is_empty(),
         clients: Mutex::new(HashMap::new()),
         run: started.unsigned_abs(),
         traces: AtomicU64::new(0),
@@ -553,7 +564,6 @@ async fn look(shared: &Shared, nth: usize) {
     }
 }
 
-/// Looks after one backend; `seen` is told of the first look.
 /// Asks the virus scanners for their versions, for as long as the program runs.
 async fn keep_looking_at_scanners(shared: Arc<Shared>, seen: oneshot::Sender<()>) {
     shared.content().every_minute(0, &shared.log).await;
@@ -565,6 +575,7 @@ async fn keep_looking_at_scanners(shared: Arc<Shared>, seen: oneshot::Sender<()>
     }
 }
 
+/// Looks after one backend; `seen` is told of the first look.
 async fn keep_looking(shared: Arc<Shared>, nth: usize, seen: oneshot::Sender<()>) {
     let mut seen = Some(seen);
     let mut drained = false;

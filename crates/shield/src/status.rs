@@ -10,10 +10,12 @@ use crate::server::Shared;
 /// The state now.
 pub(crate) fn status(shared: &Shared, now: Timestamp) -> Value {
     let policy = shared.policy();
+    let sees = shared.sees();
     // A rule with an exception somewhere does not cover everybody.
     let refuses = |name: &str| match Rule::named(name) {
         Some(rule) => {
-            rule.default_action() == Action::Refuse
+            sees.wire
+                && rule.default_action() == Action::Refuse
                 && !policy
                     .exceptions
                     .iter()
@@ -41,6 +43,6 @@ pub(crate) fn status(shared: &Shared, now: Timestamp) -> Value {
         "backends": backends,
         "antivirus": shared.content().status(),
         "held": shared.content().held(),
-        "bundle": shared.patches.status(now, refuses),
+        "bundle": shared.patches.status(now, sees, refuses),
     })
 }
