@@ -64,6 +64,9 @@ pub struct Judgement {
     /// What the message holds: each distinct piece of content once, and not more than some dozens.
     #[serde(skip)]
     pub contents: Vec<Seen>,
+    /// Any reading finds something beside the texts of the message, told of above or not.
+    #[serde(skip)]
+    pub files: bool,
 }
 
 /// A piece of content that was seen in a message.

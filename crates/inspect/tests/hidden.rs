@@ -913,7 +913,7 @@ fn made(payloads: &[Payload]) -> Made {
             names,
         ] {
             let begin = made.len();
-            family(&payload, &mut made);
+            family(payload, &mut made);
             for (what, _) in &mut made[begin..] {
                 *what = format!("{}: {what}", payload.name);
             }

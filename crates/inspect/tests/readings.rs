@@ -9,7 +9,7 @@
 mod mail;
 
 use mail::based;
-use mailkeep_inspect::{Budget, Limits, readings};
+use mailkeep_inspect::{Budget, Limits, Profile, judge, readings};
 use proptest::prelude::*;
 
 /// What messages are broken with.
@@ -91,7 +91,11 @@ fn hostile_messages_stay_within_the_budget() {
     let begins = "begin 644 x\r\n".repeat(20_000);
     let loose = "Content-Type: text/plain\r\n\r\nx\r\n".repeat(20_000);
     let runs = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo ".repeat(20_000);
+    let short = "AA\r\n".repeat(20_000);
+    let open = format!("Content-Type: {}\r\n\r\n", "name(".repeat(12_000));
     for message in [
+        format!("Subject: x\r\n\r\n{short}"),
+        open,
         many.repeat(1000),
         comments,
         words,
@@ -105,4 +109,32 @@ fn hostile_messages_stay_within_the_budget() {
     ] {
         readings::fuzz(message.as_bytes());
     }
+}
+
+#[test]
+fn more_boundaries_than_are_followed_are_a_limit() {
+    let boundaries: String = (0..40)
+        .map(|number| format!("; boundary=b{number}"))
+        .collect();
+    let message = format!("Content-Type: multipart/mixed{boundaries}\r\n\r\n--b39\r\n\r\nx\r\n");
+    let judgement = judge(message.as_bytes(), &Profile::default());
+    assert!(
+        judgement
+            .reasons
+            .iter()
+            .any(|reason| reason.rule == "limit-readings")
+    );
+}
+
+#[test]
+fn a_file_is_told_of_however_many_texts_come_first() {
+    let texts = "--b\r\n\r\ntext\r\n".repeat(70);
+    let message = format!(
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n{texts}--b\r\nContent-Type: image/png; name=a.png\r\n\r\nx\r\n--b--\r\n"
+    );
+    let message = message.as_bytes();
+    assert!(judge(message, &Profile::default()).files);
+    let hidden = b"Subject: x\r\n\r\nbegin 644 a.txt\r\n#0V%T\r\n`\r\nend\r\n";
+    assert!(judge(hidden, &Profile::default()).files);
+    assert!(!judge(b"Subject: x\r\n\r\nplain\r\n", &Profile::default()).files);
 }

@@ -29,6 +29,7 @@ pub fn judge_by(message: &[u8], profile: &Profile, bundle: Option<&Compiled>) ->
     let mut judge = Judge {
         profile,
         seen: Vec::new(),
+        files: false,
         run: bundle
             .filter(|bundle| bundle.looks_at_messages())
             .map(Compiled::message),
@@ -40,6 +41,7 @@ pub fn judge_by(message: &[u8], profile: &Profile, bundle: Option<&Compiled>) ->
         judgement.add(reason);
     }
     judgement.contents = judge.seen;
+    judgement.files = judge.files;
     judgement
 }
 
@@ -52,6 +54,8 @@ const MAX_REASONS: usize = 100;
 struct Judge<'p> {
     profile: &'p Profile,
     seen: Vec<Seen>,
+    /// Something was found that is no text of the message.
+    files: bool,
     /// The rules of a bundle, as far as the message was shown to them.
     run: Option<MessageRun<'p>>,
 }
@@ -114,6 +118,7 @@ impl Judge<'_> {
         let profile = self.profile;
         let of_content =
             crate::examine::content(&content, profile, budget, &mut |piece, kind, budget| {
+                self.files |= message || piece.origin != Origin::Body;
                 if usual && !message {
                     self.see(piece, kind);
                 }
@@ -139,6 +144,13 @@ impl Judge<'_> {
         }
         if self.seen.len() < MAX_SEEN {
             self.seen.push(Seen::of(piece, kind));
+        } else if piece.origin != Origin::Body
+            && let Some(body) = self
+                .seen
+                .iter_mut()
+                .find(|seen| seen.origin == Origin::Body)
+        {
+            *body = Seen::of(piece, kind);
         }
     }
 

@@ -159,21 +159,29 @@ pub(super) fn runs_in(walker: &mut Walker<'_>, budget: &mut Budget, octets: &[u8
 /// What a run decodes to from the first of its lines that begins as a file does. Lines before it must be words
 /// of a text: in the middle of base64 a line may begin like anything.
 fn first_notable(run: &[u8]) -> Option<Vec<u8>> {
+    let mut looked = 0;
     for line in Lines::new(run) {
         let text = trim(line.text);
-        if text.len() >= 20 || text.len() + line.next < run.len() {
+        if line.start == 0 || text.len() >= FULL_LINE {
+            looked += 1;
             let rest = run.get(line.start..).unwrap_or_default();
             let head = rest.get(..SAMPLE).unwrap_or(rest);
             if is_file(&base64_as(head, Base64::Resumes)) {
                 return Some(base64_as(rest, Base64::Resumes));
             }
         }
-        if text.len() >= 40 {
+        if text.len() >= 2 * FULL_LINE || looked >= MAX_LOOKS {
             break;
         }
     }
     None
 }
+
+/// So many letters in a line are no word of a text.
+const FULL_LINE: usize = 20;
+
+/// So many lines of one run are looked at: each costs a sample.
+const MAX_LOOKS: usize = 8;
 
 const fn is_letter(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/')

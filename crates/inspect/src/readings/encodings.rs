@@ -332,11 +332,11 @@ fn base64(body: &[u8]) -> Vec<Decoded<'_>> {
     let mut found = vec![Decoded::usual(octets)];
     let mut add = |octets: Vec<u8>, rare: bool| {
         // That a decoder finds nothing is a reading too, unless it is a rare one.
-        if !(rare && octets.is_empty())
-            && !found
-                .iter()
-                .any(|other| other.octets.as_ref() == octets.as_slice())
-        {
+        let known = found
+            .iter()
+            .any(|other| other.octets.as_ref() == octets.as_slice());
+        let nothing = rare && octets.is_empty();
+        if !known && !nothing {
             found.push(Decoded {
                 octets: Cow::Owned(octets),
                 rare,

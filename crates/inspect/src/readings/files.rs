@@ -34,7 +34,7 @@ pub(super) fn unix_files(text: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 /// More files in one text are not read.
-const MAX_FILES: usize = 200;
+pub(super) const MAX_FILES: usize = 200;
 
 /// `begin 644 name`, or `begin-base64 644 name`.
 fn unix_begin(line: &[u8]) -> Option<(Vec<u8>, bool)> {

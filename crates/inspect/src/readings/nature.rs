@@ -24,7 +24,12 @@ pub(super) struct Nature {
     /// It is no multipart, and yet has a boundary.
     pub(super) stray: Vec<Vec<u8>>,
     pub(super) digest: bool,
+    /// It has more boundaries than are followed.
+    pub(super) cut_off: bool,
 }
+
+/// More boundaries of one part are not followed.
+const MAX_BOUNDARIES: usize = 16;
 
 /// What a part is: by its types, or by what it is without one.
 pub(super) fn nature(head: &Head<'_>, types: &[Vec<Parsed>], default: &[u8]) -> Nature {
@@ -60,7 +65,8 @@ pub(super) fn nature(head: &Head<'_>, types: &[Vec<Parsed>], default: &[u8]) -> 
                 all.push(boundary.clone());
             }
         }
-        all.truncate(16);
+        nature.cut_off = all.len() > MAX_BOUNDARIES;
+        all.truncate(MAX_BOUNDARIES);
         all
     };
     for (main, _) in &mains {

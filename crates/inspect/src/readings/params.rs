@@ -264,8 +264,11 @@ fn search(value: &[u8]) -> Value {
             let (stars, rest) = rest.split_at(stars);
             let mut rest = trim_start(rest);
             if rest.starts_with(b"(") {
-                let end = memchr::memchr(b')', rest).map_or(rest.len(), |end| end + 1);
-                rest = trim_start(rest.get(end..).unwrap_or_default());
+                let comment = rest.get(..MAX_SEARCHED).unwrap_or(rest);
+                let Some(end) = memchr::memchr(b')', comment) else {
+                    continue;
+                };
+                rest = trim_start(rest.get(end + 1..).unwrap_or_default());
             }
             let Some((b'=', rest)) = rest.split_first() else {
                 continue;

@@ -16,7 +16,7 @@ use super::params::Parsed;
 use super::{Found, Note, Noted, Readings};
 use crate::judge::rules;
 use crate::kind::{self, Class};
-use crate::{Budget, Content, ContentRule, LimitReached, Origin};
+use crate::{Budget, Content, ContentRule, Limit, LimitReached, Origin};
 
 /// Attachments that one reading finds, by their numbers in the list of contents, in order.
 type Set = Vec<usize>;
@@ -180,6 +180,9 @@ impl<'a> Walker<'a> {
             } else if kind == "message/external-body" {
                 self.note(&rules::MESSAGE_EXTERNAL_BODY, kind, at);
             }
+        }
+        if nature.cut_off {
+            self.limit(LimitReached(Limit::Readings), at.place);
         }
         let encodings = self.encodings(head, at);
         let mut sets: Vec<(Set, &'static str)> = Vec::new();
@@ -356,10 +359,8 @@ impl<'a> Walker<'a> {
         }
         for range in [&split.preamble, &split.epilogue] {
             let text = body.get(range.clone()).unwrap_or_default();
-            if has_part_headers(text) {
-                if !at.rare && self.outside.len() < MAX_OUTSIDE {
-                    self.outside.push((text.to_vec(), at.place.to_owned()));
-                }
+            if !at.rare && self.outside.len() < MAX_OUTSIDE && has_part_headers(text) {
+                self.outside.push((text.to_vec(), at.place.to_owned()));
             }
             self.text_files(budget, text, at);
         }
@@ -498,6 +499,9 @@ impl<'a> Walker<'a> {
         }
         if memchr::memmem::find(text, b"=ybegin ").is_some() {
             files.extend(super::files::yenc_files(text));
+        }
+        if files.len() >= super::files::MAX_FILES {
+            self.limit(LimitReached(Limit::Parts), &place);
         }
         for (name, octets) in files {
             if let Err(limit) = budget
