@@ -26,7 +26,7 @@ use mailkeep_model::text::printable_max;
 use mailkeep_wire::milter::HeaderEdit;
 use mailkeep_wire::{EnhancedCode, Reply};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
 use self::auth::{Authenticator, Authenticity};
@@ -42,6 +42,8 @@ use crate::outbreak::Detector;
 use crate::patches::Patches;
 use crate::quarantine::Quarantine;
 
+/// Contents that the inspection tells apart.
+const MOST_CONTENTS: usize = 64;
 /// How often each virus scanner is asked for its version.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_mins(1);
 
@@ -132,6 +134,8 @@ impl Outcome {
 pub(crate) struct Content {
     profiles: Profiles,
     turns: Arc<Semaphore>,
+    /// What messages may take of memory, in KiB.
+    memory: Arc<Semaphore>,
     engines: Vec<Engine>,
     antivirus: AntivirusFile,
     authenticator: Option<Arc<Authenticator>>,
@@ -160,6 +164,7 @@ impl Content {
             quarantine: quarantine.map(Arc::new),
             watch,
             turns: Arc::new(Semaphore::new(profiles.at_a_time)),
+            memory: Arc::new(Semaphore::new(profiles.memory as usize)),
             profiles,
             engines: engines.into_iter().map(Engine::new).collect(),
             antivirus: files.antivirus.clone(),
@@ -193,6 +198,18 @@ impl Content {
             || !self.profiles.of(listener, recipients).is_empty()
     }
 
+    /// Waits until there is room in memory for a message of this size; none in time. To be held until it is judged.
+    pub(crate) async fn room(&self, size: u64) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(size.div_ceil(1024)).unwrap_or(u32::MAX);
+        // One that is larger than all there is takes all there is.
+        let kib = kib.clamp(1, self.profiles.memory);
+        let room = Arc::clone(&self.memory).acquire_many_owned(kib);
+        tokio::time::timeout(self.profiles.patience, room)
+            .await
+            .ok()?
+            .ok()
+    }
+
     /// Whether every message is looked into.
     pub(crate) fn looks_into_all(&self) -> bool {
         self.profiles.all_look()
@@ -221,7 +238,10 @@ impl Content {
             } else {
                 let files = if looked {
                     let mut all = judgement.contents.iter();
-                    all.any(|one| one.origin != Origin::Body)
+                    // Of more than are told apart, nobody knows.
+                    judgement.contents.len() >= MOST_CONTENTS
+                        || all.any(|one| one.origin != Origin::Body)
+                        || holds_encoded(&message)
                 } else {
                     may_hold_files(&message)
                 };
@@ -698,14 +718,18 @@ fn may_hold_files(message: &[u8]) -> bool {
     });
     let named = all.iter().any(|one| one.is("Content-Disposition"));
     let body = message.get(end..).unwrap_or_default();
-    let encoded = [
+    !plain || coded || named || holds_encoded(body)
+}
+
+/// Whether a text may hold a file in letters.
+fn holds_encoded(text: &[u8]) -> bool {
+    [
         &b"\nbegin "[..],
         b"\n=ybegin ",
         b"\n(This file must be converted",
     ]
     .iter()
-    .any(|mark| memchr::memmem::find(body, mark).is_some());
-    !plain || coded || named || encoded
+    .any(|mark| memchr::memmem::find(text, mark).is_some())
 }
 
 /// All of them at once, in their order.

@@ -60,6 +60,8 @@ pub(crate) struct ContentFile {
     actions: BTreeMap<String, String>,
     /// How long one message may be looked into.
     seconds: u64,
+    /// Octets of all messages together that are looked into, or wait for it.
+    memory: u64,
     /// Messages looked into at a time; 0: as many as there are processors.
     at_a_time: usize,
     /// What differs by listener and by domain of the recipients.
@@ -72,6 +74,7 @@ impl Default for ContentFile {
             level: "default".to_owned(),
             actions: BTreeMap::new(),
             seconds: 20,
+            memory: 512 << 20,
             at_a_time: 0,
             policy: Vec::new(),
         }
@@ -99,6 +102,8 @@ pub(crate) struct Profiles {
     others: Vec<Policy>,
     pub(super) patience: Duration,
     pub(super) at_a_time: usize,
+    /// In KiB.
+    pub(super) memory: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -137,6 +142,9 @@ impl ContentFile {
             all,
             others,
             patience: Duration::from_secs(self.seconds),
+            memory: u32::try_from(self.memory >> 10)
+                .unwrap_or(u32::MAX >> 4)
+                .clamp(1, u32::MAX >> 4),
             at_a_time: if self.at_a_time == 0 {
                 processors
             } else {
