@@ -90,7 +90,7 @@ fn a_listed_proxy_must_say_who_the_client_is_and_nobody_else_may() {
     let (_directory, _backend, shield) = stand_with(OFFER, "");
     let mut client = shield.client();
     client.send(&header("192.0.2.7:1").to_wire());
-    assert!(client.reply().starts_with("5"));
+    assert!(client.reply().starts_with('5'));
 }
 
 #[test]
