@@ -390,12 +390,12 @@ pub(crate) struct Sees {
 /// Whether a rule in force closes its hole: by its own condition, by what the shield is, or by rules of the shield that
 /// all refuse; each only where the shield sees what it is about.
 fn is_effective(rule: &PatchRule, sees: Sees, refuses: impl Fn(&str) -> bool) -> bool {
-    let seen = |stage| match stage {
+    let shows = |stage| match stage {
         Stage::Hdr | Stage::Mime => sees.content,
         _ => sees.wire,
     };
     let tests = || rule.when.iter().flat_map(|test| &test.subjects);
-    let by_condition = rule.is_signature() && tests().all(|subject| seen(subject.stage()));
+    let by_condition = rule.is_signature() && tests().all(|subject| shows(subject.stage()));
     let is_content = rule.closes.contains(&Closes::Content);
     let by_design =
         rule.closes.contains(&Closes::Design) && sees.wire && (sees.content || !is_content);
