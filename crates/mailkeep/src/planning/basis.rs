@@ -520,8 +520,12 @@ mod tests {
 
     #[test]
     fn an_outage_counts_for_the_family_of_its_host_alone() {
-        let plans =
-            (0..).filter_map(|seed| mailkeep_drill::fleets::Drawn::new(seed).unwrap().planned().plan);
+        let plans = (0..).filter_map(|seed| {
+            mailkeep_drill::fleets::Drawn::new(seed)
+                .unwrap()
+                .planned()
+                .plan
+        });
         let of_several = |plan: &Plan| {
             let first = &plan.variants[0].family;
             plan.variants.iter().any(|variant| variant.family != *first)
