@@ -125,7 +125,8 @@ impl Judge<'_> {
                 // What is shown as text has been read for parts already; and a text without headers is its own body.
                 if kind != Kind::Message
                     || piece.origin == Origin::Body
-                    || piece.octets.len() >= whole
+                    // What was unpacked may well be larger than the whole.
+                    || (piece.origin == Origin::Attachment && piece.octets.len() >= whole)
                 {
                     return Vec::new();
                 }

@@ -344,3 +344,34 @@ fn what_stands_behind_more_than_is_looked_at_is_not_passed_over() {
     let rules = refusing("a.doc", "application/msword", &document, Level::Default);
     assert!(!rules.is_empty());
 }
+
+#[test]
+fn a_message_in_an_archive_is_read_though_it_is_larger_than_the_whole() {
+    use base64::Engine;
+    let encode = |octets: &[u8]| base64::engine::general_purpose::STANDARD.encode(octets);
+    let with = |file: &[u8], text: &str| {
+        format!(
+            "From: a@example.org\r\nSubject: b\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=f\r\n\r\n\
+             --f\r\nContent-Type: text/plain\r\n\r\n{text}\r\n--f\r\nContent-Type: application/octet-stream\r\n\
+             Content-Disposition: attachment; filename=a.bin\r\nContent-Transfer-Encoding: base64\r\n\r\n{}\r\n--f--\r\n",
+            encode(file)
+        )
+    };
+    let inner = with(&build::program(), &"Hello. \r\n".repeat(20_000));
+    let zip = build::zip(&[Entry {
+        deflated: true,
+        ..Entry::new("a.eml", inner.as_bytes())
+    }]);
+    let outer = with(&zip, "Hello.");
+    assert!(outer.len() < inner.len());
+    let judgement =
+        mailkeep_inspect::judge(outer.as_bytes(), &mailkeep_inspect::Profile::default());
+    assert!(
+        judgement
+            .reasons
+            .iter()
+            .any(|reason| reason.rule == "executable"),
+        "{:?}",
+        judgement.reasons
+    );
+}
