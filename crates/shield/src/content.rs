@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mailkeep_inspect::{Judgement, Origin, Profile, Reason, Seen, Verdict};
+use mailkeep_inspect::{Judgement, Profile, Reason, Seen, Verdict};
 use mailkeep_model::text::printable_max;
 use mailkeep_wire::milter::HeaderEdit;
 use mailkeep_wire::{EnhancedCode, Reply};
@@ -41,9 +41,6 @@ use crate::log::Log;
 use crate::outbreak::Detector;
 use crate::patches::Patches;
 use crate::quarantine::Quarantine;
-
-/// Contents that the inspection tells apart.
-const MOST_CONTENTS: usize = 64;
 /// How often each virus scanner is asked for its version.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_mins(1);
 
@@ -237,11 +234,7 @@ impl Content {
                 Vec::new()
             } else {
                 let files = if looked {
-                    let mut all = judgement.contents.iter();
-                    // Of more than are told apart, nobody knows.
-                    judgement.contents.len() >= MOST_CONTENTS
-                        || all.any(|one| one.origin != Origin::Body)
-                        || holds_encoded(&message)
+                    judgement.files
                 } else {
                     may_hold_files(&message)
                 };
@@ -262,9 +255,13 @@ impl Content {
         let mut reasons = judgement.reasons;
         reasons.extend(scanned);
         reasons.extend(authentic.reasons);
-        // Only what would go on is counted: what is refused spreads nothing.
-        if reasons.iter().all(|one| one.verdict == Verdict::Accept) {
-            reasons.extend(self.observe(subject, &judgement.contents, log));
+        // What is refused is counted, too: a server that spreads what everybody refuses is one to look at. What
+        // is to come again is counted when it does.
+        if reasons.iter().all(|one| one.verdict != Verdict::Tempfail) {
+            let held = self.observe(subject, &judgement.contents, log);
+            if reasons.iter().all(|one| one.verdict == Verdict::Accept) {
+                reasons.extend(held);
+            }
         }
         let strongest = |reasons: &mut Vec<Reason>| {
             reasons.sort_by_key(|reason| std::cmp::Reverse(reason.verdict));

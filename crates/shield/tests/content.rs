@@ -220,6 +220,21 @@ fn a_program_that_many_send_at_once_is_held_and_what_was_learnt_outlives_the_shi
 }
 
 #[test]
+fn programs_that_are_all_refused_still_raise_the_alarm() {
+    let mut stand = Stand::new("[content]\n[outbreak]\nown_networks = [\"192.0.2.0/24\"]\n");
+    let mut program = b"\x7fELF\x02\x01\x01".to_vec();
+    program.resize(2000, 7);
+    let worm = with_file("tool.bin", &program);
+    for nth in 0..6 {
+        let sender = format!("u{nth}@site.example");
+        let answer = stand.mta.message(&sender, &["b@site.example"], &worm);
+        assert!(answer.refused_with("550 "), "{answer:?}");
+    }
+    let alert = stand.shield.event("outbreak-alert");
+    assert_eq!(alert["detector"], "same-attachment");
+}
+
+#[test]
 fn a_socket_that_a_killed_shield_left_is_replaced_and_that_of_a_living_one_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("milter.sock");
