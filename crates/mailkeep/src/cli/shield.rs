@@ -18,6 +18,9 @@ pub enum ShieldCommand {
     /// Bundles of virtual patches: build for a shield what the servers behind it need now, sign, verify
     #[command(subcommand)]
     Bundle(BundleCommand),
+    /// How the shields of the fleet file are: servers behind, bundle, virus scanners, what is held
+    #[command(name = "status")]
+    ShieldStatus(ShieldStatusArgs),
     /// Mail that a shield keeps from its recipients: list, look, judge anew, release, tell them
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
@@ -185,6 +188,22 @@ pub struct VerifyArgs {
     /// The signature [default: the bundle's name with .sig behind it]
     #[arg(long, value_name = "FILE")]
     pub signature: Option<PathBuf>,
+}
+
+/// `mailkeep shield status`.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "The exit status is 1 where somebody should look: a shield or a server behind one does not answer, \
+    definitions are old or of unknown age, something is held."
+)]
+pub struct ShieldStatusArgs {
+    /// Only these shields
+    #[arg(value_name = "SHIELD")]
+    pub shields: Vec<String>,
+
+    /// Fleet file [default: as for `check`]
+    #[arg(long, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
 }
 
 /// `mailkeep shield quarantine`.

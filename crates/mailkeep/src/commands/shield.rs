@@ -5,6 +5,7 @@ mod explain;
 pub(crate) mod quarantine;
 mod rules;
 mod scan;
+mod status;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub fn run(app: &App, command: &ShieldCommand) -> anyhow::Result<Done> {
         ShieldCommand::ExplainRule(args) => explain::run(args),
         ShieldCommand::ScanMessages(args) => scan::run(args),
         ShieldCommand::Bundle(command) => bundle::run(app, command),
+        ShieldCommand::ShieldStatus(args) => status::run(app, args),
         ShieldCommand::Quarantine(command) => quarantine::run(app, command),
     }
 }

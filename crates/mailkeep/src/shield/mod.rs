@@ -127,6 +127,18 @@ impl Cover {
     }
 }
 
+/// What a shield says of itself, in lines for a person, and what in it somebody should look at.
+pub fn tell(
+    shield: &ShieldSettings,
+    fleet: &LoadedFleet,
+    now: Timestamp,
+) -> (Vec<String>, Vec<String>) {
+    match state_of(shield, fleet, now) {
+        Ok(status) => status.tell(),
+        Err(why) => (Vec::new(), vec![why]),
+    }
+}
+
 /// A shield's state, where it can be relied on now; else why not.
 fn state_of(
     shield: &ShieldSettings,

@@ -30,6 +30,46 @@ pub(super) struct ShieldStatus {
     draining: bool,
     /// Its virtual patches.
     pub(super) bundle: BundleStatus,
+    /// Sessions now.
+    #[serde(default)]
+    sessions: u64,
+    /// The servers behind it.
+    #[serde(default)]
+    backends: Vec<BackendStatus>,
+    /// Its virus scanners.
+    #[serde(default)]
+    antivirus: Vec<ScannerStatus>,
+    /// What it holds because it spreads.
+    #[serde(default)]
+    held: Vec<HeldStatus>,
+}
+
+/// A server behind a shield.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct BackendStatus {
+    address: String,
+    up: bool,
+    #[serde(default)]
+    draining: bool,
+}
+
+/// A virus scanner of a shield.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct ScannerStatus {
+    name: String,
+    up: bool,
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    definitions_date: Option<String>,
+    freshness: String,
+}
+
+/// What a shield holds.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct HeldStatus {
+    detector: String,
+    messages: u64,
 }
 
 /// The bundle that is in force.
@@ -65,6 +105,58 @@ impl Covering {
 }
 
 impl ShieldStatus {
+    /// The state in lines for a person, and what in it somebody should look at.
+    pub(super) fn tell(&self) -> (Vec<String>, Vec<String>) {
+        let text = |text: &str| printable_max(text, 100);
+        let (mut lines, mut problems) = (Vec::new(), Vec::new());
+        lines.push(format!("{} sessions, as of {}", self.sessions, self.time));
+        for backend in &self.backends {
+            let address = text(&backend.address);
+            let state = match (backend.up, backend.draining) {
+                (true, false) => "answers",
+                (true, true) => "takes no new mail (drain)",
+                (false, _) => "does not answer",
+            };
+            lines.push(format!("server {address} {state}"));
+            if !backend.up {
+                problems.push(format!("the server {address} does not answer"));
+            }
+        }
+        let bundle = &self.bundle;
+        lines.push(format!(
+            "bundle {} version {}, until {}: {} rules enforced",
+            text(&bundle.id),
+            bundle.version,
+            bundle.expires,
+            bundle.enforced.len()
+        ));
+        for scanner in &self.antivirus {
+            let name = text(&scanner.name);
+            lines.push(format!(
+                "virus scanner {name}: {}, definitions of {}, {}",
+                text(scanner.version.as_deref().unwrap_or("version unknown")),
+                text(
+                    scanner
+                        .definitions_date
+                        .as_deref()
+                        .unwrap_or("an unknown day")
+                ),
+                text(&scanner.freshness)
+            ));
+            if !scanner.up {
+                problems.push(format!("the virus scanner {name} does not answer"));
+            } else if scanner.freshness != "fresh" {
+                let freshness = text(&scanner.freshness);
+                problems.push(format!("the definitions of {name} are {freshness}"));
+            }
+        }
+        for held in &self.held {
+            let detector = text(&held.detector);
+            problems.push(format!("{detector}: {} messages held", held.messages));
+        }
+        (lines, problems)
+    }
+
     /// The state, where it can be relied on now; else why not.
     pub(super) fn relied_on(self, name: &str, now: Timestamp) -> Result<Self, String> {
         if self.name != name {
