@@ -11,6 +11,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod quarantine;
-mod status;
 mod rules;
 mod scan;
+mod status;

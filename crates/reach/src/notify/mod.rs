@@ -7,5 +7,7 @@ mod mail;
 mod webhook;
 
 pub use command::{CommandError, run_command};
-pub use mail::{Calendar, Mail, MailCredentials, MailError, MailSettings, MailTls, pass_on, send_mail};
+pub use mail::{
+    Calendar, Mail, MailCredentials, MailError, MailSettings, MailTls, pass_on, send_mail,
+};
 pub use webhook::{SIGNATURE_HEADER, post_webhook, signature};

@@ -182,7 +182,12 @@ fn one(args: &ScanMessagesArgs, verdict: &Verdicts, out: &mut dyn Write) -> io::
             let index = source
                 .index
                 .map_or_else(String::new, |index| format!(", message {index}"));
-            writeln!(out, "{}{index}: {}", printable(&file), judgement.verdict.name())?;
+            writeln!(
+                out,
+                "{}{index}: {}",
+                printable(&file),
+                judgement.verdict.name()
+            )?;
             for reason in &judgement.reasons {
                 if reason.verdict == Verdict::Accept && !args.all {
                     continue;
@@ -192,7 +197,12 @@ fn one(args: &ScanMessagesArgs, verdict: &Verdicts, out: &mut dyn Write) -> io::
                 } else {
                     ""
                 };
-                writeln!(out, "  {}{noticed}: {}", reason.rule, printable(&reason.text))?;
+                writeln!(
+                    out,
+                    "  {}{noticed}: {}",
+                    reason.rule,
+                    printable(&reason.text)
+                )?;
                 if !reason.evidence.is_empty() || !reason.place.is_empty() {
                     let place = if reason.place.is_empty() {
                         "the message"

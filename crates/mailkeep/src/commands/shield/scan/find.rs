@@ -46,7 +46,9 @@ fn too_large() -> io::Error {
 
 fn whole(path: &Path) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
-    File::open(path)?.take(LARGEST + 1).read_to_end(&mut octets)?;
+    File::open(path)?
+        .take(LARGEST + 1)
+        .read_to_end(&mut octets)?;
     if octets.len() as u64 > LARGEST {
         return Err(too_large());
     }
@@ -223,6 +225,9 @@ mod tests {
     #[test]
     fn only_an_empty_line_makes_a_from_line() {
         assert_eq!(messages("From a\nA: 1\n\nx\nFrom y\n").len(), 1);
-        assert_eq!(messages("From a\r\nA: 1\r\n\r\nx\r\n\r\nFrom b\r\n").len(), 2);
+        assert_eq!(
+            messages("From a\r\nA: 1\r\n\r\nx\r\n\r\nFrom b\r\n").len(),
+            2
+        );
     }
 }
