@@ -336,6 +336,14 @@ impl Session {
                 out.clear();
             }
         }
+        // Whoever speaks before he has seen it all speaks of something else. Of what goes in one piece nobody can tell.
+        if message.len() > PIECE {
+            let mut first = [0; 1];
+            let unasked = self.stream.read(&mut first);
+            if timeout(Duration::ZERO, unasked).await.is_ok() {
+                return Err(io::Error::other("it answered before it had the message"));
+            }
+        }
         out.extend_from_slice(&[0; 4]);
         self.stream.write_all(&out).await?;
         self.stream.flush().await
