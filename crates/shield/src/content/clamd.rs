@@ -402,6 +402,39 @@ mod tests {
         ));
     }
 
+    /// An engine at the end of a narrow pipe: it says this before it reads anything, and `after` when it has the message.
+    async fn scan(before: &'static [u8], after: &'static [u8]) -> Result<Scan, ClamdError> {
+        let (ours, mut engines) = tokio::io::duplex(4096);
+        let mut session = Session {
+            stream: Box::new(ours),
+            number: 0,
+            used: Instant::now(),
+        };
+        let engine = async move {
+            engines.write_all(before).await.ok();
+            let mut octets = Vec::new();
+            while !octets.ends_with(b"\x01\0\0\0\0")
+                && engines.read_buf(&mut octets).await.unwrap_or(0) > 0
+            {}
+            engines.write_all(after).await.ok();
+        };
+        // The pipe is closed behind it: a scan that gave up lets the engine end.
+        let scan = async move { session.scan(&vec![1; PIECE * 3]).await };
+        tokio::join!(scan, engine).0
+    }
+
+    #[test]
+    fn a_scanner_that_answers_before_it_has_the_message_is_not_believed() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let early = runtime.block_on(scan(b"1: stream: OK\0", b"1: stream: V FOUND\0"));
+        assert!(early.is_err(), "{early:?}");
+        let sound = runtime.block_on(scan(b"", b"1: stream: OK\0"));
+        assert_eq!(sound.unwrap(), Scan::Clean);
+    }
+
     #[test]
     fn definitions_without_a_date_are_of_unknown_age_and_never_fresh() {
         let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();

@@ -22,8 +22,6 @@ pub enum Does {
     Confuses,
     /// Says something that is no answer.
     Babbles,
-    /// Answers clean before it has seen the message, and again behind it.
-    Hurries,
     /// Takes no more than a few octets.
     TooSmall,
 }
@@ -92,9 +90,6 @@ fn converse(stream: TcpStream, does: &Mutex<Does>, version: &Mutex<String>) -> s
                     String::new()
                 };
                 let does = *does.lock().unwrap();
-                if does == Does::Hurries {
-                    writer.write_all(format!("{prefix}stream: OK\0").as_bytes())?;
-                }
                 if does == Does::Dies {
                     reader.read_exact(&mut [0; 8])?;
                     return Ok(());
