@@ -19,6 +19,7 @@ mod mail;
 mod plan;
 mod rollout;
 mod rollout_policy;
+mod shield;
 pub mod text;
 
 pub use advisory::{
@@ -58,4 +59,8 @@ pub use plan::{
 pub use rollout::{Act, ActFailure, ActOutcome, Actor, CallOff, HostState, Ledger, RolloutOutcome};
 pub use rollout_policy::{
     Blackout, Drain, FamilySettings, LaneRules, ProbeSettings, RolloutPolicy,
+};
+pub use shield::{
+    BackendState, BundleRefusal, BundleState, Covering, Freshness, HeldMail, ScannerState,
+    ShieldState,
 };

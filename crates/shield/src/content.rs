@@ -23,6 +23,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mailkeep_inspect::{Judgement, Profile, Reason, Seen, Verdict};
 use mailkeep_model::text::printable_max;
+use mailkeep_model::{Freshness, HeldMail, ScannerState};
 use mailkeep_wire::milter::HeaderEdit;
 use mailkeep_wire::{EnhancedCode, Reply};
 use serde_json::{Value, json};
@@ -30,7 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
 use self::auth::{Authenticator, Authenticity};
-use self::clamd::{Engine, Freshness, Known, Scan};
+use self::clamd::{Engine, Known, Scan};
 pub(crate) use self::config::{
     AntivirusFile, AuthenticationFile, ContentFile, ContentFiles, MilterFile, MilterSocket, Socket,
 };
@@ -627,28 +628,27 @@ impl Content {
         text
     }
 
-    /// What is held back, as `/status` shows it.
-    pub(crate) fn held(&self) -> Value {
-        self.watch.as_ref().map_or(Value::Null, Watch::status)
+    /// What is held back, as `/status` shows it: nothing where nobody watches for it.
+    pub(crate) fn held(&self) -> Vec<HeldMail> {
+        self.watch.as_ref().map(Watch::status).unwrap_or_default()
     }
 
     /// What is known of the virus scanners, as `/status` shows it.
-    pub(crate) fn status(&self) -> Value {
-        let now = Timestamp::now();
+    pub(crate) fn status(&self, now: Timestamp) -> Vec<ScannerState> {
         let engines = self.engines.iter().map(|engine| {
             let known = engine.known();
-            let freshness = known.freshness(now, self.antivirus.stale_hours);
-            json!({
-                "name": engine.config.name,
-                "socket": engine.config.socket.to_string(),
-                "up": known.up,
-                "why": known.why,
-                "version": known.version,
-                "definitions": known.definitions.as_ref().map(|(number, _)| number),
-                "definitions_date": known.definitions.as_ref().map(|(_, date)| date.to_string()),
-                "definitions_age_seconds": known.age_seconds(now),
-                "freshness": freshness.name(),
-            })
+            let definitions = known.definitions.as_ref();
+            ScannerState {
+                name: engine.config.name.clone(),
+                socket: engine.config.socket.to_string(),
+                up: known.up,
+                why: known.why.map(str::to_owned),
+                version: Some(known.version.clone()).filter(|version| !version.is_empty()),
+                definitions: definitions.map(|(number, _)| number.clone()),
+                definitions_date: definitions.map(|(_, date)| *date),
+                definitions_age_seconds: known.age_seconds(now),
+                freshness: known.freshness(now, self.antivirus.stale_hours),
+            }
         });
         engines.collect()
     }
@@ -694,28 +694,24 @@ fn reply(reason: Option<&Reason>, trace: &str) -> Option<Reply> {
 
 /// Whether a message is more than one plain text: of what is not, nobody knows what it holds without looking.
 fn may_hold_files(message: &[u8]) -> bool {
-    let all = headers::fields(message);
-    let end = all.last().map_or(0, |field| field.place.end);
-    let types: Vec<_> = all.iter().filter(|one| one.is("Content-Type")).collect();
-    let plain = match types.as_slice() {
-        [] => true,
-        [one] => {
-            let value = String::from_utf8_lossy(one.value).to_ascii_lowercase();
-            value.trim().starts_with("text/plain") && !value.contains("name")
+    let (mut types, mut end) = (0, 0);
+    for field in headers::fields(message) {
+        end = field.place.end;
+        let tells = if field.is("Content-Type") {
+            types += 1;
+            let value = String::from_utf8_lossy(field.value).to_ascii_lowercase();
+            types > 1 || !value.trim().starts_with("text/plain") || value.contains("name")
+        } else if field.is("Content-Transfer-Encoding") {
+            let value = field.value.to_ascii_lowercase();
+            memchr::memmem::find(&value, b"base64").is_some()
+        } else {
+            field.is("Content-Disposition")
+        };
+        if tells {
+            return true;
         }
-        _ => false,
-    };
-    let coded = all.iter().any(|one| {
-        one.is("Content-Transfer-Encoding")
-            && one
-                .value
-                .to_ascii_lowercase()
-                .windows(6)
-                .any(|six| six == b"base64")
-    });
-    let named = all.iter().any(|one| one.is("Content-Disposition"));
-    let body = message.get(end..).unwrap_or_default();
-    !plain || coded || named || holds_encoded(body)
+    }
+    holds_encoded(message.get(end..).unwrap_or_default())
 }
 
 /// Whether a text may hold a file in letters.

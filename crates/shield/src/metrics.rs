@@ -43,7 +43,10 @@ async fn answer(mut stream: TcpStream, shared: &Shared) {
     }
     let now = Timestamp::now();
     let (kind, body) = if request.starts_with(b"GET /status ") {
-        ("application/json", status(shared, now).to_string())
+        let Ok(state) = serde_json::to_string(&status(shared, now)) else {
+            return;
+        };
+        ("application/json", state)
     } else {
         let backends: Vec<_> = shared.backends.states().collect();
         let mut body =

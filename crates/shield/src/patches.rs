@@ -23,6 +23,7 @@ use mailkeep_inspect::rules::{
     Stage, admit, builtin,
 };
 use mailkeep_inspect::{Reason, Verdict};
+use mailkeep_model::{BundleRefusal, BundleState, Covering};
 use mailkeep_wire::{EnhancedCode, Reply};
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -277,44 +278,40 @@ impl Patches {
 
     /// The state, for `mailkeep` and for people. `refuses` tells of a rule of the shield's own, by name, whether it
     /// refuses everywhere.
-    pub(crate) fn status(
-        &self,
-        now: Timestamp,
-        sees: Sees,
-        refuses: impl Fn(&str) -> bool,
-    ) -> Value {
+    pub(crate) fn status(&self, sees: Sees, refuses: impl Fn(&str) -> bool) -> BundleState {
         let held = self.in_force();
         let (mut enforced, mut monitored) = (Vec::new(), Vec::new());
         for rule in held.bundle.in_force() {
             if is_effective(rule, sees, &refuses) {
-                let holes: Vec<&String> = rule.cves.iter().chain(&rule.aliases).collect();
-                enforced.push(json!({
-                    "rule": rule.name,
-                    "holes": holes,
-                    "packages": rule.packages,
-                }));
+                enforced.push(Covering {
+                    rule: rule.name.clone(),
+                    holes: rule.cves.iter().chain(&rule.aliases).cloned().collect(),
+                    packages: rule.packages.clone(),
+                });
             } else if !rule.is_patch_only() {
-                monitored.push(rule.name.as_str());
+                monitored.push(rule.name.clone());
             }
         }
         let loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
         let last = loads.last_refused.as_ref();
         let signer = held.signer.as_ref();
-        json!({
-            "id": held.bundle.id,
-            "version": held.bundle.version,
-            "made": held.bundle.made,
-            "expires": held.bundle.expires,
-            "expired": held.bundle.expires <= now,
-            "age_seconds": now.as_second() - held.bundle.made.as_second(),
-            "since": held.since,
-            "built_in": signer.is_none(),
-            "signer": signer.map(|signer| &signer.principal),
-            "key": signer.map(|signer| &signer.key),
-            "enforced": enforced,
-            "monitored": monitored,
-            "refused": last.map(|(at, kind, why)| json!({ "at": at, "kind": kind, "why": why })),
-        })
+        BundleState {
+            id: held.bundle.id.clone(),
+            version: held.bundle.version,
+            made: Some(held.bundle.made),
+            expires: held.bundle.expires,
+            since: Some(held.since),
+            built_in: signer.is_none(),
+            signer: signer.map(|signer| signer.principal.clone()),
+            key: signer.map(|signer| signer.key.clone()),
+            enforced,
+            monitored,
+            refused: last.map(|(at, kind, why)| BundleRefusal {
+                at: *at,
+                kind: (*kind).to_owned(),
+                why: why.clone(),
+            }),
+        }
     }
 
     /// Counters in the Prometheus text form.

@@ -2,13 +2,13 @@
 //! only while this says so, and for people. Entry: [`status`].
 
 use jiff::Timestamp;
+use mailkeep_model::{BackendState, ShieldState};
 use mailkeep_wire::{Action, Rule};
-use serde_json::{Value, json};
 
 use crate::server::Shared;
 
 /// The state now.
-pub(crate) fn status(shared: &Shared, now: Timestamp) -> Value {
+pub(crate) fn status(shared: &Shared, now: Timestamp) -> ShieldState {
     let policy = shared.policy();
     let sees = shared.sees();
     // A rule with an exception somewhere does not cover everybody.
@@ -23,26 +23,20 @@ pub(crate) fn status(shared: &Shared, now: Timestamp) -> Value {
         }
         None => shared.refuses_content(name),
     };
-    let backends: Vec<Value> = shared
-        .backends
-        .states()
-        .map(|state| {
-            json!({
-                "address": state.address.to_string(),
-                "up": state.up,
-                "draining": state.draining,
-            })
-        })
-        .collect();
-    json!({
-        "name": shared.name,
-        "program": env!("CARGO_PKG_VERSION"),
-        "time": now,
-        "draining": shared.is_stopping(),
-        "sessions": shared.counters.open.value(),
-        "backends": backends,
-        "antivirus": shared.content().status(),
-        "held": shared.content().held(),
-        "bundle": shared.patches.status(now, sees, refuses),
-    })
+    let backends = shared.backends.states().map(|state| BackendState {
+        address: state.address.to_string(),
+        up: state.up,
+        draining: state.draining,
+    });
+    ShieldState {
+        name: shared.name.clone(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        time: now,
+        draining: shared.is_stopping(),
+        sessions: shared.counters.open.value(),
+        backends: backends.collect(),
+        antivirus: shared.content().status(now),
+        held: shared.content().held(),
+        bundle: shared.patches.status(sees, refuses),
+    }
 }

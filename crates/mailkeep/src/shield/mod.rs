@@ -7,11 +7,10 @@ mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mailkeep_model::{HostName, Status, Timestamp, Verdict};
+use mailkeep_model::{Covering, HostName, ShieldState, Status, Timestamp, Verdict};
 
 use crate::app::{App, LoadedFleet};
 use crate::fleet::ShieldSettings;
-use status::{Covering, ShieldStatus};
 
 /// What the shields of a fleet cover.
 #[derive(Debug, Clone, Default)]
@@ -39,7 +38,7 @@ impl Cover {
         let Some(fleet) = fleet else { return cover };
         let shields = &fleet.file.shields;
         // All at once: one that is silent keeps nobody waiting but for itself.
-        let states: Vec<Result<ShieldStatus, String>> = std::thread::scope(|scope| {
+        let states: Vec<Result<ShieldState, String>> = std::thread::scope(|scope| {
             let asked: Vec<_> = shields
                 .iter()
                 .map(|shield| scope.spawn(|| state_of(shield, fleet, app.now)))
@@ -74,7 +73,7 @@ impl Cover {
             .push(format!("shield {} covers nothing: {why}", shield.name));
     }
 
-    fn add(&mut self, shield: &str, hosts: &BTreeSet<HostName>, status: ShieldStatus) {
+    fn add(&mut self, shield: &str, hosts: &BTreeSet<HostName>, status: ShieldState) {
         let bundle = format!("{} version {}", status.bundle.id, status.bundle.version);
         let enforced = std::sync::Arc::new(status.bundle.enforced);
         for host in hosts {
@@ -134,7 +133,7 @@ pub fn tell(
     now: Timestamp,
 ) -> (Vec<String>, Vec<String>) {
     match state_of(shield, fleet, now) {
-        Ok(status) => status.tell(),
+        Ok(state) => status::tell(&state),
         Err(why) => (Vec::new(), vec![why]),
     }
 }
@@ -144,9 +143,9 @@ fn state_of(
     shield: &ShieldSettings,
     fleet: &LoadedFleet,
     now: Timestamp,
-) -> Result<ShieldStatus, String> {
+) -> Result<ShieldState, String> {
     let Some(place) = &shield.status else {
         return Err("the fleet file does not say where it tells its state".to_owned());
     };
-    status::read(fleet, place)?.relied_on(&shield.name, now)
+    status::relied_on(status::read(fleet, place)?, &shield.name, now)
 }

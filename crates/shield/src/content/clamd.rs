@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use mailkeep_model::Freshness;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -61,27 +62,6 @@ impl ClamdError {
             Self::Io(_) => "antivirus-unreachable",
             Self::Late => "antivirus-late",
             Self::TooLarge => "antivirus-too-large",
-        }
-    }
-}
-
-/// How old definitions are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Freshness {
-    Fresh,
-    Stale,
-    /// The engine does not say, or does not answer.
-    Unknown,
-}
-
-impl Freshness {
-    pub(super) const ALL: [Self; 3] = [Self::Fresh, Self::Stale, Self::Unknown];
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Fresh => "fresh",
-            Self::Stale => "stale",
-            Self::Unknown => "unknown",
         }
     }
 }

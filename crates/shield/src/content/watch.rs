@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use mailkeep_inspect::kind::Class;
 use mailkeep_inspect::{Origin, Reason, Seen, Verdict};
+use mailkeep_model::HeldMail;
 use mailkeep_wire::Network;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::Subject;
 use crate::outbreak::{Alert, Attachment, Expected, Observation, Outbreaks, Weight};
@@ -135,10 +135,14 @@ impl Watch {
     }
 
     /// What is held now.
-    pub(super) fn status(&self) -> Value {
+    pub(super) fn status(&self) -> Vec<HeldMail> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = seen.held().map(|(detector, since, messages)| {
-            json!({ "detector": detector.name(), "since": since, "messages": messages })
+        let held = seen.held().map(|(detector, since, messages)| HeldMail {
+            detector: detector.name().to_owned(),
+            since: i64::try_from(since)
+                .ok()
+                .and_then(|since| Timestamp::from_second(since).ok()),
+            messages,
         });
         held.collect()
     }
