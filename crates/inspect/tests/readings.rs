@@ -138,3 +138,23 @@ fn a_file_is_told_of_however_many_texts_come_first() {
     assert!(judge(hidden, &Profile::default()).files);
     assert!(!judge(b"Subject: x\r\n\r\nplain\r\n", &Profile::default()).files);
 }
+
+/// The names of the rules that have something to say of a message.
+fn rules_of(message: &str) -> Vec<String> {
+    judge(message.as_bytes(), &Profile::default())
+        .reasons
+        .iter()
+        .map(|reason| reason.rule.to_string())
+        .collect()
+}
+
+fn assert_says(message: &str, rule: &str) {
+    let rules = rules_of(message);
+    assert!(rules.iter().any(|said| said == rule), "{rule}: {rules:?}");
+}
+
+#[test]
+fn messages_in_attachments_are_followed_no_deeper_than_any() {
+    let message = "Content-Type: application/octet-stream; name=a.eml\r\nSubject: x\r\n\r\n";
+    assert_says(&message.repeat(900), "limit-depth");
+}

@@ -130,7 +130,10 @@ impl Judge<'_> {
                 {
                     return Vec::new();
                 }
-                self.message(&piece.octets, &piece.place, budget)
+                // Each costs its sender a line or two: without a limit they lie as deep as the stack does not reach.
+                budget
+                    .deeper(|budget| self.message(&piece.octets, &piece.place, budget))
+                    .unwrap_or_else(|limit| vec![limit_reason(limit, &piece.place, profile)])
             });
         reasons.extend(
             of_content
