@@ -25,6 +25,8 @@ const MOST_ASKING: u32 = 10;
 const MOST_VOID: u32 = 2;
 /// Names behind one MX or PTR (section 4.6.4).
 const MOST_NAMES: usize = 10;
+/// Octets of a name (section 7.3).
+const LONGEST_NAME: usize = 253;
 
 /// One question: whose mail it is, and what it has cost so far.
 pub(super) struct Spf<'a> {
@@ -34,6 +36,8 @@ pub(super) struct Spf<'a> {
     sender: String,
     asking: u32,
     void: u32,
+    /// Names of the client that lead back to it, once they were asked for.
+    validated: Option<Vec<String>>,
 }
 
 /// Why a record cannot be followed to its end.
@@ -66,6 +70,7 @@ impl<'a> Spf<'a> {
             sender: format!("{local}@{domain}"),
             asking: 0,
             void: 0,
+            validated: None,
         };
         let result = if is_domain(domain) {
             spf.host(domain.to_owned()).await
@@ -196,6 +201,15 @@ impl<'a> Spf<'a> {
 
     /// Names of the client that lead back to it (section 5.5). What cannot be found out is left out.
     async fn validated(&mut self) -> Vec<String> {
+        if let Some(valid) = &self.validated {
+            return valid.clone();
+        }
+        let valid = self.ask_validated().await;
+        self.validated = Some(valid.clone());
+        valid
+    }
+
+    async fn ask_validated(&self) -> Vec<String> {
         let Ok(names) = self.ask(Name::from(self.client), Kind::Ptr).await else {
             return Vec::new();
         };
@@ -213,8 +227,11 @@ impl<'a> Spf<'a> {
 
     /// Writes a domain with its macros filled in, cut to the length that a name may have (section 7.3).
     async fn expand(&mut self, template: &Template, domain: &str) -> String {
-        let mut out = String::new();
-        for piece in &template.0 {
+        // From its end: of a record full of macros only so much is filled in as a name has room for.
+        let mut pieces: Vec<String> = Vec::new();
+        let mut length = 0;
+        for piece in template.0.iter().rev() {
+            let mut out = String::new();
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Macro {
@@ -239,14 +256,14 @@ impl<'a> Spf<'a> {
                     }
                 }
             }
-        }
-        while out.trim_end_matches('.').len() > 253 {
-            match out.split_once('.') {
-                Some((_, rest)) => out = rest.to_owned(),
-                None => break,
+            length += out.len();
+            pieces.push(out);
+            if length > 2 * LONGEST_NAME {
+                break;
             }
         }
-        out
+        pieces.reverse();
+        fitting(&pieces.concat()).to_owned()
     }
 
     async fn value(&mut self, letter: char, domain: &str) -> String {
@@ -383,6 +400,21 @@ enum Found {
     Text(Vec<u8>),
 }
 
+/// A name without as many labels in front as make it too long.
+fn fitting(name: &str) -> &str {
+    let length = name.trim_end_matches('.').len();
+    let Some(over) = length.checked_sub(LONGEST_NAME + 1) else {
+        return name;
+    };
+    // The first dot behind which no more is left than fits; where there is none, what stands behind the last.
+    let tail = name.as_bytes().get(over..).unwrap_or_default();
+    let dot = match memchr::memchr(b'.', tail) {
+        Some(place) => Some(over + place),
+        None => name.rfind('.'),
+    };
+    dot.and_then(|dot| name.get(dot + 1..)).unwrap_or(name)
+}
+
 /// A name as name servers know it; none where it cannot be one.
 fn absolute(name: &str) -> Option<Name> {
     let name = name.strip_suffix('.').unwrap_or(name);
@@ -411,5 +443,67 @@ fn escape(text: &str, out: &mut String) {
                 write!(out, "%{octet:02X}").ok();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use mail_auth::hickory_resolver::config::{ResolverConfig, ResolverOpts};
+    use mail_auth::hickory_resolver::net::runtime::TokioRuntimeProvider;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Section 7.3 word by word.
+    fn slowly(name: &str) -> &str {
+        let mut rest = name;
+        while rest.trim_end_matches('.').len() > LONGEST_NAME {
+            match rest.split_once('.') {
+                Some((_, shorter)) => rest = shorter,
+                None => break,
+            }
+        }
+        rest
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_cut_where_the_standard_cuts_it(name in "[a.]{0,20}([a-c]{1,80}\\.{0,2}){0,12}[a.]{0,300}") {
+            prop_assert_eq!(fitting(&name), slowly(&name));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_full_of_macros_costs_no_more_than_a_name_has_room_for() {
+        let config = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
+        let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+            .with_options(ResolverOpts::default())
+            .build()
+            .unwrap();
+        let mut spf = Spf {
+            resolver: &resolver,
+            client: Ipv4Addr::LOCALHOST.into(),
+            hello: "client.example",
+            sender: format!("{}@example.org", "a.".repeat(100)),
+            asking: 0,
+            void: 0,
+            validated: None,
+        };
+        let record = format!("v=spf1 exists:{}.example.org", "%{s}".repeat(16_000));
+        let record = Record::parse(record.as_bytes()).unwrap();
+        let Some(Mechanism::Exists(template)) = record.directives.first().map(|one| &one.mechanism)
+        else {
+            unreachable!("{record:?}");
+        };
+        // All of it, cut label by label, took minutes.
+        let begun = std::time::Instant::now();
+        let name = spf.expand(template, "example.org").await;
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+        assert!(
+            name.len() <= LONGEST_NAME && name.ends_with("@example.org.example.org"),
+            "{name}"
+        );
     }
 }
