@@ -78,15 +78,23 @@ pub(super) const RULES: &[(&str, Verdict, &str)] = &[
     (
         "too-many-signatures",
         Verdict::Accept,
-        "more signatures than are looked at",
+        "more signatures, or longer ones, than are looked at",
     ),
 ];
 
 /// Signatures of one message that are looked at (RFC 6376 section 6.1 lets a verifier limit them): each asks a name
 /// server and hashes the body.
 const MOST_SIGNATURES: usize = 12;
+/// Octets of one signature that is looked at. What it signs is searched for name by name among all headers.
+const LONGEST_SIGNATURE: usize = 8 << 10;
+/// Headers among which that is done.
+const MOST_HEADERS: usize = 1000;
 /// Domains in From that are asked for their policies.
 const MOST_AUTHORS: usize = 4;
+/// Mailboxes in From that are looked at.
+const MOST_MAILBOXES: usize = 100;
+/// Octets of one From that are looked at.
+const LONGEST_FROM: usize = 64 << 10;
 /// Answers of name servers that are kept for as long as they hold.
 const CACHED: u64 = 16_384;
 
@@ -202,30 +210,16 @@ impl Authenticator {
         let spf = timeout(step, Spf::check(resolver, client, hello, sender)).await;
         let (spf, domain) = spf.unwrap_or((SpfResult::TempError, sender_domain.to_owned()));
         let spf = SpfOutput::new(domain).with_result(spf);
-        let signatures = fields(message)
-            .iter()
-            .filter(|field| {
-                field.is("DKIM-Signature") || field.is("ARC-Seal") || field.is("DKIM2-Signature")
-            })
-            .count();
-        let looked_at = signatures <= MOST_SIGNATURES;
-        if !looked_at {
-            self.notice(&mut found, "too-many-signatures", &signatures.to_string());
-        }
-        // Hashing a large body takes long.
-        let parsed = if message.len() > 1 << 20 {
+        let parsed = if let Some(why) = beyond(message) {
+            self.notice(&mut found, "too-many-signatures", &why);
+            None
+        } else if message.len() > 1 << 20 {
+            // Hashing a large body takes long.
             tokio::task::block_in_place(|| AuthenticatedMessage::parse(message))
         } else {
             AuthenticatedMessage::parse(message)
         };
-        let mut parsed = parsed.unwrap_or_default();
-        if !looked_at {
-            parsed.dkim_headers.clear();
-            parsed.ams_headers.clear();
-            parsed.as_headers.clear();
-            parsed.aar_headers.clear();
-        }
-        let parsed = parsed;
+        let parsed = parsed.unwrap_or_default();
         let (dkim, late) = match timeout(step, self.asker.verify_dkim(&parsed)).await {
             Ok(dkim) => (dkim, false),
             Err(_) => (Vec::new(), true),
@@ -234,8 +228,11 @@ impl Authenticator {
         let arc = arc.unwrap_or_default();
         let evidence = Evidence::new(sender_domain, spf.result(), &dkim, late.then_some(&parsed));
 
-        let from = from_of(message);
-        let headers = fields(message).iter().filter(|one| one.is("From")).count();
+        let Senders {
+            mailboxes: from,
+            headers,
+            whole,
+        } = Senders::of(message);
         let mut authors: Vec<&From> = Vec::new();
         for one in &from {
             if !authors.iter().any(|other| other.domain() == one.domain()) {
@@ -243,11 +240,12 @@ impl Authenticator {
             }
         }
         // What readers show of several is one of them, and DMARC asks nothing then (RFC 9989 section 11.5).
-        if headers > 1 || authors.len() > MOST_AUTHORS {
+        if headers > 1 || authors.len() > MOST_AUTHORS || !whole {
+            let more = if whole { "" } else { " or more" };
             self.notice(
                 &mut found,
                 "from-ambiguous",
-                &format!("{headers} headers, {} domains", authors.len()),
+                &format!("{headers} headers, {}{more} domains", authors.len()),
             );
         }
         let mut dmarcs = Vec::new();
@@ -422,14 +420,11 @@ impl Authenticator {
     /// headers, counted from one, and where they lie (RFC 8601 section 5).
     pub(super) fn forged_results(&self, message: &[u8]) -> Vec<(u32, std::ops::Range<usize>)> {
         let id = self.id.to_ascii_lowercase();
-        let all = fields(message);
-        let all = all
-            .iter()
-            .filter(|field| field.is("Authentication-Results"));
+        let all = fields(message).filter(|field| field.is("Authentication-Results"));
         let numbered = (1_u32..).zip(all);
         numbered
             .filter(|(_, field)| authserv_id(field.value) == id)
-            .map(|(nth, field)| (nth, field.place.clone()))
+            .map(|(nth, field)| (nth, field.place))
             .collect()
     }
 }
@@ -533,24 +528,77 @@ fn says_dmarc_pass(value: &[u8]) -> bool {
     })
 }
 
-/// Every mailbox of every From.
-pub(super) fn from_of(message: &[u8]) -> Vec<From> {
-    let mut found = Vec::new();
-    for field in fields(message).iter().filter(|field| field.is("From")) {
-        let parsed = MessageStream::new(field.value).parse_address();
-        let HeaderValue::Address(address) = parsed else {
-            continue;
+/// The mailboxes of every From.
+#[derive(Debug, Default)]
+pub(super) struct Senders {
+    /// Not more than [`MOST_MAILBOXES`].
+    pub(super) mailboxes: Vec<From>,
+    headers: usize,
+    /// There are no others.
+    whole: bool,
+}
+
+impl Senders {
+    pub(super) fn of(message: &[u8]) -> Self {
+        let mut found = Self {
+            whole: true,
+            ..Self::default()
         };
-        let list = match address {
-            Address::List(list) => list,
-            Address::Group(groups) => groups.into_iter().flat_map(|one| one.addresses).collect(),
-        };
-        found.extend(list.into_iter().take(100).map(|one| From {
-            name: one.name.unwrap_or_default().into_owned(),
-            address: one.address.unwrap_or_default().into_owned(),
-        }));
+        for field in fields(message).filter(|field| field.is("From")) {
+            found.headers += 1;
+            let room = MOST_MAILBOXES - found.mailboxes.len();
+            let value = field.value.get(..LONGEST_FROM).unwrap_or(field.value);
+            found.whole &= room > 0 && value.len() == field.value.len();
+            if room == 0 {
+                continue;
+            }
+            let HeaderValue::Address(address) = MessageStream::new(value).parse_address() else {
+                continue;
+            };
+            let list = match address {
+                Address::List(list) => list,
+                Address::Group(groups) => {
+                    groups.into_iter().flat_map(|one| one.addresses).collect()
+                }
+            };
+            found.whole &= list.len() <= room;
+            let mailboxes = list.into_iter().take(room).map(|one| From {
+                name: one.name.unwrap_or_default().into_owned(),
+                address: one.address.unwrap_or_default().into_owned(),
+            });
+            found.mailboxes.extend(mailboxes);
+        }
+        found
     }
-    found
+}
+
+/// Why the signatures of a message are not looked at: there are too many, or one is too long. To check one, whoever
+/// made the message may let each of its headers be searched for thousands of times.
+fn beyond(message: &[u8]) -> Option<String> {
+    let (mut headers, mut signatures, mut longest) = (0, 0, 0);
+    for field in fields(message) {
+        headers += 1;
+        let is_one = [
+            "DKIM-Signature",
+            "ARC-Seal",
+            "ARC-Message-Signature",
+            "DKIM2-Signature",
+        ];
+        if is_one.iter().any(|name| field.is(name)) {
+            // An ARC set has two.
+            signatures += usize::from(!field.is("ARC-Message-Signature"));
+            longest = longest.max(field.value.len());
+        }
+    }
+    if signatures > MOST_SIGNATURES {
+        Some(signatures.to_string())
+    } else if signatures > 0 && longest > LONGEST_SIGNATURE {
+        Some(format!("one of {longest} octets"))
+    } else if signatures > 0 && headers > MOST_HEADERS {
+        Some(format!("{signatures} over {headers} headers"))
+    } else {
+        None
+    }
 }
 
 /// The last two labels: near enough to tell strangers apart. What passes stands on DMARC's own walk, or on the site's own
@@ -593,6 +641,39 @@ mod tests {
             (b" i=1; lists.example; x-dmarc=pass", false),
         ] {
             assert_eq!(says_dmarc_pass(value), passed, "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn of_more_mailboxes_than_anybody_writes_only_some_are_looked_at() {
+        let few = b"From: a@a.example, \"B\" <b@b.example>\r\nfrom: c@c.example\r\n\r\n";
+        let few = Senders::of(few);
+        assert_eq!((few.mailboxes.len(), few.headers, few.whole), (3, 2, true));
+        let mut many = String::new();
+        for nth in 0..60 {
+            many.push_str(&format!("From: a@{nth}.example, a@{nth}.test\r\n"));
+        }
+        let many = Senders::of(many.as_bytes());
+        assert_eq!(many.mailboxes.len(), MOST_MAILBOXES);
+        assert_eq!((many.headers, many.whole), (60, false));
+        let long = format!("From: {}a@a.example\r\n", " ".repeat(LONGEST_FROM));
+        assert!(!Senders::of(long.as_bytes()).whole);
+    }
+
+    #[test]
+    fn signatures_that_would_cost_too_much_are_not_looked_at() {
+        let signature = "DKIM-Signature: v=1; d=a.example; h=from:to\r\n";
+        let headers = |count: usize| "X: y\r\n".repeat(count);
+        let names = "a:".repeat(LONGEST_SIGNATURE);
+        assert_eq!(beyond(signature.repeat(MOST_SIGNATURES).as_bytes()), None);
+        assert_eq!(beyond(headers(MOST_HEADERS + 1).as_bytes()), None);
+        for too_much in [
+            signature.repeat(MOST_SIGNATURES + 1),
+            format!("ARC-Message-Signature: i=1; h={names}\r\nARC-Seal: i=1\r\n"),
+            format!("DKIM-Signature: v=1; h={names}\r\n"),
+            format!("{signature}{}", headers(MOST_HEADERS)),
+        ] {
+            assert!(beyond(too_much.as_bytes()).is_some(), "{too_much:.100}");
         }
     }
 

@@ -12,6 +12,7 @@ use mailkeep_model::text::printable_max;
 use tokio::task::spawn_blocking;
 
 use super::Subject;
+use super::auth::Senders;
 use super::headers::fields;
 use crate::quarantine::Quarantine;
 
@@ -32,16 +33,15 @@ pub(super) async fn keep(
 fn record(quarantine: &Quarantine, subject: &Subject, message: &[u8], reasons: &[Reason]) -> Kept {
     let at = u64::try_from(Timestamp::now().as_second()).unwrap_or(0);
     let header = |name: &str| {
-        let all = fields(message);
-        let found = all.iter().find(|field| field.is(name));
-        found.map(|field| field.value.to_vec()).unwrap_or_default()
+        let found = fields(message).find(|field| field.is(name));
+        found.map(|field| field.value).unwrap_or_default()
     };
-    let decoded = match MessageStream::new(&header("Subject")).parse_unstructured() {
+    let decoded = match MessageStream::new(header("Subject")).parse_unstructured() {
         HeaderValue::Text(text) => text.into_owned(),
         _ => String::new(),
     };
-    let from = super::auth::from_of(message);
-    let from = from.first().map_or_else(String::new, ToString::to_string);
+    let from = Senders::of(message).mailboxes.into_iter().next();
+    let from = from.map_or_else(String::new, |one| one.to_string());
     let first = reasons.first();
     Kept {
         format: 1,

@@ -59,8 +59,11 @@ pub(super) fn is_below(domain: &str, above: &str) -> bool {
             .is_some_and(|rest| rest.ends_with('.'))
 }
 
-/// Lower case, as Unicode, without the dot at the end.
+/// Lower case, as Unicode, without the dot at the end. What is longer than a domain can be stays as it is.
 pub(super) fn canonical(domain: &str) -> String {
+    if domain.len() > 1024 {
+        return domain.to_lowercase();
+    }
     let (text, _) = idna::domain_to_unicode(domain.trim().trim_end_matches('.'));
     text.to_lowercase()
 }
