@@ -158,3 +158,83 @@ fn messages_in_attachments_are_followed_no_deeper_than_any() {
     let message = "Content-Type: application/octet-stream; name=a.eml\r\nSubject: x\r\n\r\n";
     assert_says(&message.repeat(900), "limit-depth");
 }
+
+#[test]
+fn what_is_harmless_drowns_no_other_note() {
+    let odd = "--b\r\nContent-Disposition: inline\r\nContent-Disposition: attachment\r\n\r\n";
+    let message = format!(
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n{}--b\r\nContent-Type: message/partial; id=x; number=1; total=2\r\n\r\nx\r\n--b--\r\n",
+        odd.repeat(300)
+    );
+    assert_says(&message, "message-partial");
+}
+
+#[test]
+fn more_names_than_are_kept_are_a_limit() {
+    let names: String = (0..40)
+        .map(|number| format!("; filename=a{number}.txt"))
+        .collect();
+    let message =
+        format!("Content-Disposition: attachment{names}; filename=run.hta\r\n\r\nplain\r\n");
+    assert_says(&message, "limit-readings");
+}
+
+#[test]
+fn headers_of_more_lines_than_are_read_are_a_limit() {
+    let folds = " x\r\n".repeat(10_001);
+    let message = format!(
+        "A: b\r\n{folds}B: c\r\n{folds}Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n\r\nx\r\n--a--\r\n"
+    );
+    assert_says(&message, "limit-readings");
+}
+
+#[test]
+fn types_without_end_cost_no_more_than_their_octets() {
+    let types: String = (0..2000)
+        .map(|line| {
+            let boundaries: String = (0..100)
+                .map(|number| format!("; boundary=b{line}-{number}"))
+                .collect();
+            format!("Content-Type: multipart/mixed{boundaries}\r\n")
+        })
+        .collect();
+    assert_says(&format!("{types}\r\nx"), "limit-readings");
+    let encodings: String = (0..20_000)
+        .map(|line| format!("Content-Transfer-Encoding: x{line}\r\n"))
+        .collect();
+    assert_says(&format!("{encodings}\r\nx"), "limit-readings");
+}
+
+#[test]
+fn encoded_words_that_never_end_are_looked_at_once() {
+    let words = "=?a?q?x".repeat(9000);
+    readings::fuzz(
+        format!("Content-Disposition: attachment; filename=\"{words}\"\r\n\r\nx").as_bytes(),
+    );
+}
+
+#[test]
+fn boundary_lines_without_end_are_a_limit() {
+    let message = format!(
+        "Content-Type: multipart/mixed; boundary=a\r\n\r\n{}",
+        "--a\r\n".repeat(300_000)
+    );
+    assert_says(&message, "limit-parts");
+}
+
+#[test]
+fn what_readings_copy_is_paid_for() {
+    let names: String = (0..15)
+        .map(|number| format!("; boundary=b{number}"))
+        .collect();
+    let cuts: String = (0..15)
+        .map(|number| format!("--b{number}\r\n\r\n"))
+        .collect();
+    let text = "plain words in lines\r\n".repeat(15_000);
+    let inner = format!("Content-Type: multipart/mixed{names}\r\n\r\n{cuts}{text}");
+    let message = format!(
+        "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n{}",
+        based(inner.as_bytes())
+    );
+    readings::fuzz(message.as_bytes());
+}

@@ -31,6 +31,8 @@ pub(super) struct Head<'m> {
     pub(super) body: &'m [u8],
     /// Why they may end here, when other readers see another end.
     pub(super) why: Option<&'static str>,
+    /// There is more of them than is followed.
+    pub(super) cut_off: bool,
 }
 
 /// Which field a line begins.
@@ -51,8 +53,11 @@ enum Role<'m> {
     Foreign,
 }
 
-/// More lines than this no header block is read; the rules refuse such a one.
+/// More lines than this no header block is read.
 const MAX_LINES: usize = 20_000;
+
+/// More fields of one kind that say different things are not followed.
+const MAX_FIELDS: usize = 16;
 
 #[derive(Debug, Clone, Copy)]
 struct Collected {
@@ -71,8 +76,10 @@ pub(super) fn heads(octets: &[u8]) -> Vec<Head<'_>> {
     let mut first = true;
     let mut saw_field = false;
     let mut open = false;
+    let mut cut_off = false;
     for (index, line) in Lines::new(octets).enumerate() {
         if line.text.is_empty() || index >= MAX_LINES {
+            cut_off = !line.text.is_empty();
             end = (line.start, line.next);
             break;
         }
@@ -124,6 +131,9 @@ pub(super) fn heads(octets: &[u8]) -> Vec<Head<'_>> {
         first = false;
     }
     let mut heads = vec![head(octets, &found, end, None)];
+    if let Some(usual) = heads.first_mut() {
+        usual.cut_off |= cut_off;
+    }
     for (fields, block, body, why) in ends {
         if let Some(fields) = found.get(..fields) {
             heads.push(head(octets, fields, (block, body), Some(why)));
@@ -236,6 +246,8 @@ fn head<'m>(
             .find(|other| trim(other.value) == trim(value))
         {
             same.certain |= field.certain;
+        } else if list.len() >= MAX_FIELDS {
+            head.cut_off = true;
         } else {
             list.push(Field {
                 value,

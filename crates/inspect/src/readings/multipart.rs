@@ -42,6 +42,9 @@ pub(super) struct Cut {
     pub(super) exact: bool,
 }
 
+/// More boundary lines of one body are not kept; so many parts are beyond any limit.
+pub(super) const MAX_MARKS: usize = 20_000;
+
 /// Every way to cut a body at a boundary, the usual one first; none, if no line has the boundary.
 pub(super) fn splits(body: &[u8], boundary: &[u8]) -> Vec<Cut> {
     let marks = marks(body, boundary);
@@ -107,6 +110,9 @@ fn marks(body: &[u8], boundary: &[u8]) -> Vec<Mark> {
         let alone = tail.iter().copied().all(is_blank);
         if !is_plain && !alone {
             continue;
+        }
+        if marks.len() >= MAX_MARKS {
+            break;
         }
         marks.push(Mark {
             start: line.start,

@@ -18,6 +18,8 @@ pub(super) struct Names {
     pub(super) segments: usize,
     /// The most parameters of one header.
     pub(super) parameters: usize,
+    /// There are more names than are kept.
+    pub(super) cut_off: bool,
 }
 
 /// One of them.
@@ -71,6 +73,7 @@ pub(super) fn names(dispositions: &[Vec<Parsed>], types: &[Vec<Parsed>]) -> Name
             names.all.push(candidate.name);
         }
     }
+    names.cut_off |= crossed.cut_off || names.all.len() > MAX_NAMES;
     names.all.truncate(MAX_NAMES);
     names
 }
@@ -80,6 +83,7 @@ const MAX_NAMES: usize = 32;
 
 fn candidates(headers: &[Vec<Parsed>], name: &[u8], names: &mut Names) -> Vec<Candidate> {
     let mut found: Vec<Candidate> = Vec::new();
+    let mut cut_off = false;
     let mut add = |name: String, rare: bool| {
         if name.is_empty() {
             return;
@@ -88,6 +92,8 @@ fn candidates(headers: &[Vec<Parsed>], name: &[u8], names: &mut Names) -> Vec<Ca
             other.rare &= rare;
         } else if found.len() < MAX_NAMES {
             found.push(Candidate { name, rare });
+        } else {
+            cut_off = true;
         }
     };
     for parsed in headers.iter().flatten() {
@@ -127,6 +133,7 @@ fn candidates(headers: &[Vec<Parsed>], name: &[u8], names: &mut Names) -> Vec<Ca
             }
         }
     }
+    names.cut_off |= cut_off;
     found
 }
 

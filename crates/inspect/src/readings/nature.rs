@@ -61,12 +61,15 @@ pub(super) fn nature(head: &Head<'_>, types: &[Vec<Parsed>], default: &[u8]) -> 
     let all: Vec<Vec<u8>> = {
         let mut all = Vec::new();
         for boundary in mains.iter().flat_map(|(_, boundaries)| boundaries) {
-            if !all.contains(boundary) {
-                all.push(boundary.clone());
+            if all.contains(boundary) {
+                continue;
             }
+            if all.len() >= MAX_BOUNDARIES {
+                nature.cut_off = true;
+                break;
+            }
+            all.push(boundary.clone());
         }
-        nature.cut_off = all.len() > MAX_BOUNDARIES;
-        all.truncate(MAX_BOUNDARIES);
         all
     };
     for (main, _) in &mains {

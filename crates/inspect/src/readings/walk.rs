@@ -34,7 +34,7 @@ pub(super) struct Walker<'a> {
     /// Texts before and behind all parts that look as if parts stood in them.
     outside: Vec<(Vec<u8>, String)>,
     limits: Vec<LimitReached>,
-    noted: HashSet<(&'static str, String)>,
+    noted: HashMap<&'static str, HashSet<String>>,
 }
 
 /// Where the walk is.
@@ -48,8 +48,8 @@ struct At<'p> {
 /// More texts outside of parts are not looked into.
 const MAX_OUTSIDE: usize = 16;
 
-/// More notes than these say nothing new.
-const MAX_NOTES: usize = 200;
+/// More notes of one rule say nothing new. Of each rule by itself: what is harmless must not drown what is not.
+const MAX_NOTES: usize = 20;
 
 impl<'a> Walker<'a> {
     pub(super) fn new(raw: &'a [u8]) -> Self {
@@ -61,7 +61,7 @@ impl<'a> Walker<'a> {
             decoded: Vec::new(),
             outside: Vec::new(),
             limits: Vec::new(),
-            noted: HashSet::new(),
+            noted: HashMap::new(),
         }
     }
 
@@ -156,14 +156,21 @@ impl<'a> Walker<'a> {
     }
 
     fn part(&mut self, budget: &mut Budget, head: &Head<'_>, default: &[u8], at: At<'_>) -> Set {
-        if !at.rare && self.out.heads.len() < MAX_NOTES * 10 {
-            let block = self.borrow(head.block);
+        if !at.rare
+            && let Some(block) = self.keep(budget, Cow::Borrowed(head.block), at)
+        {
             self.out.heads.push((at.place.to_owned(), block));
+        }
+        if head.cut_off {
+            self.limit(LimitReached(Limit::Readings), at.place);
         }
         let types: Vec<Vec<Parsed>> = head.types.iter().map(readings_of).collect();
         let dispositions: Vec<Vec<Parsed>> = head.dispositions.iter().map(readings_of).collect();
         let names = names(&dispositions, &types);
         self.names_noted(&names, at);
+        if names.cut_off {
+            self.limit(LimitReached(Limit::Readings), at.place);
+        }
         let nature = nature(head, &types, default);
         for (list, what) in [
             (&head.types, "several Content-Type headers"),
@@ -344,6 +351,9 @@ impl<'a> Walker<'a> {
         };
         let mut all = Set::new();
         for (index, range) in split.parts.iter().enumerate() {
+            if self.limits.contains(&LimitReached(Limit::Parts)) {
+                break;
+            }
             let number = index + 1;
             let place = if at.place.is_empty() {
                 number.to_string()
@@ -470,7 +480,9 @@ impl<'a> Walker<'a> {
                     }
                     self.text_files(budget, &decoded.octets, at);
                 }
-                let octets = self.keep(decoded.octets);
+                let Some(octets) = self.keep(budget, decoded.octets, at) else {
+                    break;
+                };
                 let id = self.add(octets, &all_names, &nature.types, origin, rare, false);
                 if !decoded.rare {
                     here.push(if significant { vec![id] } else { Set::new() });
@@ -664,13 +676,11 @@ impl<'a> Walker<'a> {
     }
 
     fn note(&mut self, rule: &'static ContentRule, evidence: &str, at: At<'_>) {
-        if at.rare || self.out.notes.len() >= MAX_NOTES {
+        if at.rare {
             return;
         }
-        if self
-            .noted
-            .insert((rule.name, format!("{}\n{evidence}", at.place)))
-        {
+        let noted = self.noted.entry(rule.name).or_default();
+        if noted.len() < MAX_NOTES && noted.insert(format!("{}\n{evidence}", at.place)) {
             self.out.notes.push(Note {
                 what: Noted::Rule(rule),
                 evidence: evidence.to_owned(),
@@ -696,16 +706,29 @@ impl<'a> Walker<'a> {
         (start + octets.len() <= self.raw.len()).then_some(start)
     }
 
-    fn borrow(&self, octets: &[u8]) -> Cow<'a, [u8]> {
-        self.offset(octets)
-            .and_then(|start| self.raw.get(start..start + octets.len()))
-            .map_or_else(|| Cow::Owned(octets.to_vec()), Cow::Borrowed)
-    }
-
-    fn keep(&self, octets: Cow<'_, [u8]>) -> Cow<'a, [u8]> {
-        match octets {
-            Cow::Owned(octets) => Cow::Owned(octets),
-            Cow::Borrowed(octets) => self.borrow(octets),
+    /// Octets to be kept. What lies in the raw message is kept as it is; a copy out of anything else is paid for.
+    fn keep(
+        &mut self,
+        budget: &mut Budget,
+        octets: Cow<'_, [u8]>,
+        at: At<'_>,
+    ) -> Option<Cow<'a, [u8]>> {
+        let octets = match octets {
+            Cow::Owned(octets) => return Some(Cow::Owned(octets)),
+            Cow::Borrowed(octets) => octets,
+        };
+        let raw = self
+            .offset(octets)
+            .and_then(|start| self.raw.get(start..start + octets.len()));
+        if let Some(raw) = raw {
+            return Some(Cow::Borrowed(raw));
+        }
+        match budget.octets(octets.len() as u64) {
+            Ok(()) => Some(Cow::Owned(octets.to_vec())),
+            Err(limit) => {
+                self.limit(limit, at.place);
+                None
+            }
         }
     }
 }

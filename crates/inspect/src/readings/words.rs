@@ -52,12 +52,16 @@ fn guess(octets: &[u8]) -> String {
 /// Text with its encoded words decoded; none, if it has none. Takes them wherever they stand, as most readers do.
 pub(super) fn decode_words(octets: &[u8]) -> Option<String> {
     find(octets, b"=?", 0)?;
+    // No word begins behind the last end of one: without this, each beginning would be followed to the end.
+    let last = memchr::memmem::rfind(octets, b"?=")?;
     let mut out = String::new();
     // What one charset has brought so far: letters may be cut between two words.
     let mut pending: Option<(Vec<u8>, Vec<u8>)> = None;
     let mut rest = octets;
     let mut decoded = false;
-    while let Some(begin) = find(rest, b"=?", 0) {
+    while let Some(begin) = find(rest, b"=?", 0)
+        && octets.len() - rest.len() + begin < last
+    {
         let (before, word) = rest.split_at(begin);
         let Some((charset, letters, behind)) = word_at(word) else {
             flush(&mut out, &mut pending);
