@@ -20,7 +20,8 @@ pub(crate) struct Spool {
     directory: PathBuf,
     /// Octets that may wait in memory.
     most: usize,
-    memory: Vec<u8>,
+    /// Shared with whoever was given all of it, and copied only if more comes afterwards.
+    memory: Arc<Vec<u8>>,
     file: Option<File>,
     /// A file was lost to an error: what is left is not the message.
     failed: bool,
@@ -36,7 +37,7 @@ impl Spool {
         Self {
             directory,
             most,
-            memory: Vec::new(),
+            memory: Arc::default(),
             file: None,
             failed: false,
             read: 0,
@@ -48,7 +49,7 @@ impl Spool {
     pub(crate) async fn octets(&mut self) -> io::Result<Arc<Vec<u8>>> {
         self.rewind().await?;
         if self.file.is_none() {
-            return Ok(Arc::new(self.memory.clone()));
+            return Ok(Arc::clone(&self.memory));
         }
         let all = self.with_file(|file| {
             let size = usize::try_from(file.metadata()?.len()).unwrap_or(0);
@@ -67,7 +68,7 @@ impl Spool {
     /// Adds octets.
     pub(crate) async fn add(&mut self, octets: &[u8]) -> io::Result<()> {
         self.whole()?;
-        self.memory.extend_from_slice(octets);
+        Arc::make_mut(&mut self.memory).extend_from_slice(octets);
         if self.memory.len() > self.most {
             self.spill().await?;
         }
@@ -122,7 +123,7 @@ impl Spool {
     }
 
     async fn spill(&mut self) -> io::Result<()> {
-        let octets = std::mem::take(&mut self.memory);
+        let octets = Arc::unwrap_or_clone(std::mem::take(&mut self.memory));
         if self.file.is_none() {
             let directory = self.directory.clone();
             let made = spawn_blocking(move || tempfile::tempfile_in(directory)).await;
