@@ -30,10 +30,13 @@ pub(crate) struct Backends {
     next: AtomicUsize,
 }
 
+/// How it is spoken to over TLS, and the name it must show.
+type Secure = (Arc<ClientConfig>, ServerName<'static>);
+
 #[derive(Debug)]
 struct Backend {
     file: BackendFile,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    tls: RwLock<Option<Secure>>,
     /// `None` while it does not answer.
     offer: RwLock<Option<Offer>>,
     /// Whether it gets no new mail.
@@ -136,7 +139,7 @@ impl Backends {
     pub(crate) fn new(name: &str, files: &[BackendFile]) -> Result<Self, TlsError> {
         let all = files.iter().map(|file| {
             Ok(Arc::new(Backend {
-                tls: tls::of_backend(file)?,
+                tls: RwLock::new(tls::of_backend(file)?),
                 offer: RwLock::new(None),
                 draining: AtomicBool::new(file.drain),
                 conversations: AtomicU64::new(0),
@@ -175,13 +178,19 @@ impl Backends {
         }
     }
 
-    /// Takes over which of them are to get no new mail.
-    pub(crate) fn drain(&self, files: &[BackendFile]) {
+    /// Takes over which of them are to get no new mail, and what certificates they must show.
+    pub(crate) fn reload(&self, files: &[BackendFile]) {
         for file in files {
+            // What went wrong since it was checked leaves what is in force.
+            let secure = tls::of_backend(file).ok();
             let same = self.all.iter().filter(|backend| {
                 backend.file.address == file.address && backend.file.listeners == file.listeners
             });
             for backend in same {
+                if let Some(secure) = &secure {
+                    let place = backend.tls.write();
+                    secure.clone_into(&mut place.unwrap_or_else(PoisonError::into_inner));
+                }
                 if backend.draining.swap(file.drain, Ordering::Relaxed) != file.drain {
                     backend.changed.notify_one();
                 }
@@ -280,6 +289,11 @@ impl Backend {
     fn offered(&self) -> Option<Offer> {
         let offer = self.offer.read().unwrap_or_else(PoisonError::into_inner);
         offer.clone()
+    }
+
+    fn secure(&self) -> Option<Secure> {
+        let tls = self.tls.read().unwrap_or_else(PoisonError::into_inner);
+        tls.clone()
     }
 
     fn remember(&self, offer: Option<Offer>) {

@@ -41,7 +41,12 @@ const PAUSE: Duration = Duration::from_mins(3);
 pub(crate) struct Client {
     shared: Arc<Shared>,
     listener: Arc<ListenerFile>,
+    /// The session's own.
     trace: String,
+    /// That of the message that has begun: each is known by its own, since each may be kept, and asked about.
+    message_trace: Option<String>,
+    /// Messages that have begun.
+    messages: u32,
     address: SocketAddr,
     /// The address that it asked for.
     asked: SocketAddr,
@@ -114,6 +119,8 @@ impl Client {
             shared,
             listener,
             trace,
+            message_trace: None,
+            messages: 0,
             address,
             stream: Stream::Plain(stream),
             stopped,
@@ -151,6 +158,7 @@ impl Client {
             backend.quit().await;
         }
         self.stream.close().await;
+        self.message_trace = None;
         self.log("session", &[("end", json!(end.name()))]);
     }
 
@@ -227,11 +235,13 @@ impl Client {
                     self.monitored();
                     self.deadline = None;
                     let taken = self.message(refused, size, &mut content).await;
+                    self.message_trace = None;
                     content.clear();
                     taken
                 }
                 Step::GiveUp(refusal) => {
-                    self.refuse_message(refusal, None);
+                    let envelope = std::mem::take(&mut self.envelope);
+                    self.refuse_message(refusal, &envelope, None);
                     Err(End::Closed)
                 }
             };
@@ -333,6 +343,9 @@ impl Client {
             }
             Command::Mail { from, .. } => {
                 accepted = self.mail(&command, from).await?;
+                if !accepted {
+                    self.message_trace = None;
+                }
             }
             Command::Recipient { .. } => accepted = self.recipient(&command).await,
             Command::Data => {
@@ -395,7 +408,7 @@ impl Client {
             return None;
         }
         self.log("refused", &fields);
-        self.say(&veto.reply.with(&format!("(reference {})", self.trace)));
+        self.say(&veto.reply.with(&self.reference()));
         let too_many = self.session.refused_by_caller();
         if too_many && !veto.closes {
             self.refuse(Refusal {
@@ -428,24 +441,49 @@ impl Client {
             ("family", json!(refusal.rule.family())),
         ];
         self.log("refused", &fields);
-        self.say(&refusal.reply());
+        self.say(&refusal.reply().with(&self.reference()));
     }
 
-    fn refuse_message(&mut self, refusal: Refusal, size: Option<u64>) {
+    fn refuse_message(&mut self, refusal: Refusal, envelope: &Envelope, size: Option<u64>) {
         self.shared.counters.rule(refusal.rule, Action::Refuse);
         self.shared.counters.refused.one();
-        let fields = [
-            ("verdict", json!("refuse")),
+        let rule = [
             ("rule", json!(refusal.rule.name())),
             ("family", json!(refusal.rule.family())),
-            ("size", json!(size)),
-            ("recipients", json!(self.envelope.recipients.len())),
-            ("sender_domain", json!(self.envelope.from_domain)),
-            ("tls", json!(self.session.is_secure())),
         ];
+        self.log_message(envelope, "refuse", size, &rule);
+        self.say(&refusal.reply().with(&self.reference()));
+    }
+
+    /// The line that says what became of a message.
+    fn log_message(
+        &self,
+        envelope: &Envelope,
+        verdict: &'static str,
+        size: Option<u64>,
+        more: &[(&'static str, Value)],
+    ) {
+        let mut fields = vec![
+            ("verdict", json!(verdict)),
+            ("size", json!(size)),
+            ("recipients", json!(envelope.recipients.len())),
+            ("sender_domain", json!(envelope.from_domain)),
+            ("tls", json!(self.session.is_secure())),
+            ("authenticated", json!(self.session.is_authenticated())),
+        ];
+        fields.extend_from_slice(&envelope.judged);
+        fields.extend_from_slice(more);
         self.log("message", &fields);
-        // So that whoever asks can be answered.
-        self.say(&refusal.reply().with(&format!("(reference {})", self.trace)));
+    }
+
+    /// What is told beside a refusal, so that whoever asks can be answered.
+    fn reference(&self) -> String {
+        format!("(reference {})", self.trace())
+    }
+
+    /// By what it is known that what happens now belongs together: the message that has begun, or else the session.
+    fn trace(&self) -> &str {
+        self.message_trace.as_deref().unwrap_or(&self.trace)
     }
 
     /// Counts and logs the rules that applied and are only monitored.
@@ -472,7 +510,7 @@ impl Client {
     fn log(&self, event: &'static str, fields: &[(&'static str, Value)]) {
         let client = self.address.ip().to_canonical().to_string();
         let mut all = vec![
-            ("trace", json!(self.trace)),
+            ("trace", json!(self.trace())),
             ("listener", json!(self.listener.name)),
             ("client", json!(client)),
         ];

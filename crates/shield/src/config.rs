@@ -390,20 +390,30 @@ impl Config {
 
     /// What another file says otherwise that only a restart takes over.
     pub(crate) fn differs(&self, other: &Self) -> Vec<&'static str> {
-        let without_drain = |config: &Self| {
+        // Certificates and roots are read anew from wherever they lie now.
+        let backends = |config: &Self| {
             let mut backends = config.backends.clone();
             for backend in &mut backends {
                 backend.drain = false;
+                (backend.starttls, backend.roots) = (None, None);
             }
             backends
+        };
+        let listeners = |config: &Self| {
+            let mut listeners = config.listeners.clone();
+            for listener in &mut listeners {
+                (listener.certificate, listener.key) = (None, None);
+            }
+            listeners
         };
         [
             ("name", self.name != other.name),
             ("spool", self.spool != other.spool),
             ("metrics", self.metrics != other.metrics),
             ("limits", self.limits != other.limits),
-            ("listener", self.listeners != other.listeners),
-            ("backend", without_drain(self) != without_drain(other)),
+            ("listener", listeners(self) != listeners(other)),
+            ("backend", backends(self) != backends(other)),
+            ("milter", self.milters != other.milters),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))

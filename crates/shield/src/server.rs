@@ -235,7 +235,7 @@ impl Shared {
                     .reloadable
                     .write()
                     .unwrap_or_else(PoisonError::into_inner) = reloadable;
-                self.backends.drain(&config.backends);
+                self.backends.reload(&config.backends);
                 self.patches.set_source(config.patches.clone());
                 patches::load(self);
                 let waits = running.differs(&config);
@@ -522,16 +522,19 @@ fn begin(
     let Some(admitted) = shared.admit(address.ip(), by_proxy) else {
         let rule = Rule::TooManySessions;
         shared.counters.rule(rule, Action::Refuse);
+        let trace = shared.trace();
         let fields = [
             ("listener", json!(file.name)),
             ("client", json!(address.ip().to_canonical().to_string())),
             ("rule", json!(rule.name())),
-            ("trace", json!(shared.trace())),
+            ("family", json!(rule.family())),
+            ("trace", json!(trace)),
         ];
         shared.log.line("refused", &fields);
         if file.kind != Kind::Submissions {
+            let reply = rule.reply().with(&format!("(reference {trace})"));
             // A fresh connection has room for one line; if not, it is closed all the same.
-            stream.try_write(rule.reply().to_wire().as_bytes()).ok();
+            stream.try_write(reply.to_wire().as_bytes()).ok();
         }
         return;
     };

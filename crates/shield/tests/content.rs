@@ -159,6 +159,14 @@ fn what_is_quarantined_is_on_disk_before_it_is_acknowledged_and_goes_nowhere_els
         2
     );
 
+    // Each is known by a name of its own, also in one session: the other one would be lost.
+    let other = with_file("another.txt", EICAR.as_bytes());
+    assert!(stand.by_proxy(&other).starts_with("250 2.0.0 kept "));
+    for (part, count) in [("messages", 2), ("records", 3)] {
+        let found = std::fs::read_dir(folder.join(part)).unwrap().count();
+        assert_eq!(found, count, "{part}");
+    }
+
     // Where it cannot be written, the sender keeps it.
     std::fs::remove_dir_all(&folder).unwrap();
     assert!(stand.by_proxy(&infected).starts_with("451 4.7.1 "));

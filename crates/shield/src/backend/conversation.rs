@@ -108,7 +108,7 @@ impl Connection {
             });
         }
         connection.hello(name, named).await?;
-        if let Some((config, server)) = &backend.tls {
+        if let Some((config, server)) = backend.secure() {
             connection.secure(config, server).await?;
             connection.hello(name, named).await?;
         }
@@ -180,8 +180,8 @@ impl Connection {
 
     async fn secure(
         &mut self,
-        config: &Arc<ClientConfig>,
-        server: &ServerName<'static>,
+        config: Arc<ClientConfig>,
+        server: ServerName<'static>,
     ) -> Result<(), BackendError> {
         let address = self.address();
         if !self.offer.starttls {
@@ -198,8 +198,8 @@ impl Connection {
         let Some(plain) = self.stream.take_plain() else {
             return Err(BackendError::Closed(address));
         };
-        let connector = TlsConnector::from(Arc::clone(config));
-        let handshake = tokio::time::timeout(ANSWER, connector.connect(server.clone(), plain));
+        let connector = TlsConnector::from(config);
+        let handshake = tokio::time::timeout(ANSWER, connector.connect(server, plain));
         match handshake.await {
             Ok(Ok(stream)) => {
                 self.stream = Stream::Tls(Box::new(stream.into()));

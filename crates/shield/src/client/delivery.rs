@@ -36,6 +36,8 @@ pub(super) struct Envelope {
 impl Client {
     /// Asks a backend, and answers with its answer. Whether it said yes.
     pub(super) async fn mail(&mut self, command: &Command, from: &Path) -> Result<bool, End> {
+        self.messages = self.messages.saturating_add(1);
+        self.message_trace = Some(format!("{}-{:x}", self.trace, self.messages));
         self.envelope = Envelope {
             from_domain: from.domain().map(str::to_owned),
             sender: bare(from),
@@ -176,16 +178,16 @@ impl Client {
         size: u64,
         content: &mut Vec<u8>,
     ) -> Result<(), End> {
+        let mut envelope = std::mem::take(&mut self.envelope);
         if let Some(refusal) = refused {
-            self.refuse_message(refusal, Some(size));
-            self.forget().await;
+            self.refuse_message(refusal, &envelope, Some(size));
+            self.reset_backend().await;
             return if refusal.closes() {
                 Err(End::Closed)
             } else {
                 Ok(())
             };
         }
-        let mut envelope = std::mem::take(&mut self.envelope);
         let whole = match &mut envelope.spool {
             Some(spool) => spool.add(content).await.is_ok(),
             None => false,
@@ -199,11 +201,8 @@ impl Client {
         } else {
             None
         };
-        if !answer.as_ref().is_some_and(ServerReply::is_positive) && self.backend.is_some() {
-            // What it still remembers of this message it must forget.
-            if self.ask("RSET\r\n").await.is_none() {
-                self.backend = None;
-            }
+        if !answer.as_ref().is_some_and(ServerReply::is_positive) {
+            self.reset_backend().await;
         }
         let verdict = match &answer {
             Some(reply) if reply.is_positive() => {
@@ -220,15 +219,7 @@ impl Client {
                 "tempfail"
             }
         };
-        let mut fields = vec![
-            ("verdict", json!(verdict)),
-            ("size", json!(size)),
-            ("recipients", json!(envelope.recipients.len())),
-            ("sender_domain", json!(envelope.from_domain)),
-            ("tls", json!(self.session.is_secure())),
-            ("authenticated", json!(self.session.is_authenticated())),
-        ];
-        fields.append(&mut envelope.judged);
+        let mut fields = Vec::new();
         if let Some(backend) = &self.backend {
             fields.push(("backend", json!(backend.address().to_string())));
         }
@@ -236,7 +227,7 @@ impl Client {
             fields.push(("code", json!(reply.code())));
             fields.push(("answer", json!(reply.lines().last())));
         }
-        self.log("message", &fields);
+        self.log_message(&envelope, verdict, Some(size), &fields);
         match answer {
             Some(reply) => self.say(&relayed(&reply)),
             None => self.say(&try_again()),
@@ -321,7 +312,7 @@ impl Client {
             "Received: from {} ([{address}])\r\n\tby {} (Mailkeep shield) with {protocol} id {};\r\n\t{}\r\n",
             self.hello,
             self.shared.name,
-            self.trace,
+            self.trace(),
             date.unwrap_or_else(|_| "Thu, 1 Jan 1970 00:00:00 +0000".to_owned()),
         )
     }
@@ -331,15 +322,20 @@ impl Client {
         let begun = !self.envelope.mail.is_empty();
         self.envelope = Envelope::default();
         self.deadline = None;
-        if begun && self.backend.is_some() {
-            // A backend that does not even forget is not asked again.
-            if !self
-                .ask("RSET\r\n")
-                .await
-                .is_some_and(|reply| reply.is_positive())
-            {
-                self.backend = None;
-            }
+        if begun {
+            self.reset_backend().await;
+        }
+        self.message_trace = None;
+    }
+
+    /// What the backend remembers of the message it must forget. One that does not even do that is not asked again.
+    pub(super) async fn reset_backend(&mut self) {
+        if self.backend.is_none() {
+            return;
+        }
+        let answer = self.ask("RSET\r\n").await;
+        if !answer.is_some_and(|reply| reply.is_positive()) {
+            self.backend = None;
         }
     }
 }

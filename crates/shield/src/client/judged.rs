@@ -2,7 +2,6 @@
 
 use mailkeep_inspect::Verdict;
 use mailkeep_wire::{EnhancedCode, Path, Reply};
-use serde_json::json;
 
 use super::Client;
 use super::delivery::Envelope;
@@ -26,7 +25,7 @@ impl Client {
         }
         let subject = Subject {
             listener: self.listener.name.clone(),
-            trace: self.trace.clone(),
+            trace: self.trace().to_owned(),
             client: Some(self.address.ip()),
             hello: self.hello.clone(),
             sender: envelope.sender.clone(),
@@ -55,9 +54,7 @@ impl Client {
             }
             return true;
         }
-        if self.backend.is_some() && self.ask("RSET\r\n").await.is_none() {
-            self.backend = None;
-        }
+        self.reset_backend().await;
         let verdict = match outcome.verdict {
             Verdict::Tempfail => {
                 self.shared.counters.tempfailed.one();
@@ -70,20 +67,11 @@ impl Client {
                 "refuse"
             }
         };
-        let mut fields = vec![
-            ("verdict", json!(verdict)),
-            ("size", json!(size)),
-            ("recipients", json!(envelope.recipients.len())),
-            ("sender_domain", json!(envelope.from_domain)),
-            ("tls", json!(self.session.is_secure())),
-            ("authenticated", json!(self.session.is_authenticated())),
-        ];
-        fields.append(&mut envelope.judged);
-        self.log("message", &fields);
+        self.log_message(envelope, verdict, Some(size), &[]);
         let reply = outcome.reply.unwrap_or_else(|| {
             let text = format!(
-                "it could not be looked into; try again later (reference {})",
-                self.trace
+                "it could not be looked into; try again later {}",
+                self.reference()
             );
             Reply::new(451, EnhancedCode::new(4, 7, 1), &text)
         });

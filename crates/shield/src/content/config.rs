@@ -304,7 +304,7 @@ pub(crate) struct MilterFile {
 }
 
 /// A milter's socket, checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MilterSocket {
     pub(crate) name: String,
     pub(crate) socket: Socket,

@@ -202,13 +202,14 @@ fn a_backend_is_drained_and_taken_back_without_a_restart() {
     // What only a restart can change is said.
     std::fs::write(
         directory.path().join("shield.toml"),
-        text.replace("xclient = false", "xclient = true") + "[limits]\nsessions = 7\n",
+        text.replace("xclient = false", "xclient = true")
+            + "[limits]\nsessions = 7\n[[milter]]\nname = \"filter\"\nsocket = \"inet:127.0.0.1:0\"\n",
     )
     .unwrap();
     shield.signal(Signal::HUP);
     assert_eq!(
         shield.event("reloaded")["waits_for_restart"],
-        serde_json::json!(["limits", "backend"])
+        serde_json::json!(["limits", "backend", "milter"])
     );
 }
 
