@@ -14,12 +14,14 @@ mod spf;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use mailkeep_inspect::{Judgement, Profile, Reason, Seen, Verdict};
 use mailkeep_model::text::printable_max;
@@ -42,6 +44,9 @@ use crate::log::Log;
 use crate::outbreak::Detector;
 use crate::patches::Patches;
 use crate::quarantine::Quarantine;
+
+/// Names and verdicts that are counted.
+const MOST_COUNTS: usize = 16_384;
 /// How often each virus scanner is asked for its version.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_mins(1);
 
@@ -59,6 +64,8 @@ pub(crate) struct Subject {
     pub(crate) recipients: Vec<String>,
     /// The client proved who it is: it is one of ours.
     pub(crate) authenticated: bool,
+    /// Who that is, where it is known. The proxy looks into no credentials.
+    pub(crate) login: Option<String>,
 }
 
 /// What becomes of a message, and of its headers if it goes on.
@@ -139,7 +146,7 @@ pub(crate) struct Content {
     authenticator: Option<Arc<Authenticator>>,
     quarantine: Option<Arc<Quarantine>>,
     watch: Option<Watch>,
-    counts: Mutex<BTreeMap<(String, &'static str), u64>>,
+    counts: Arc<Mutex<BTreeMap<(String, &'static str), u64>>>,
 }
 
 impl Content {
@@ -167,7 +174,7 @@ impl Content {
             engines: engines.into_iter().map(Engine::new).collect(),
             antivirus: files.antivirus.clone(),
             authenticator,
-            counts: Mutex::default(),
+            counts: Arc::default(),
         })
     }
 
@@ -176,9 +183,8 @@ impl Content {
         if let (Some(ours), Some(theirs)) = (&mut self.watch, &other.watch) {
             ours.adopt(theirs);
         }
-        let counts = other.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut ours = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        ours.clone_from(&counts);
+        // Both count on together: of messages under way the other one will still count.
+        self.counts = Arc::clone(&other.counts);
         for engine in &self.engines {
             let mut others = other.engines.iter();
             if let Some(same) = others.find(|other| other.config.is_same(&engine.config)) {
@@ -358,7 +364,7 @@ impl Content {
     /// By `mailkeep-inspect`, beside the runtime: as many at a time as configured, each with a time-out.
     async fn inspect(
         &self,
-        profiles: Vec<Profile>,
+        profiles: Vec<Arc<Profile>>,
         message: &Arc<Vec<u8>>,
         patches: &Patches,
     ) -> Judgement {
@@ -503,8 +509,13 @@ impl Content {
     fn one(&self, what: &str, how: &'static str) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         // Names come from rules, which are few; should one ever be made of a message, memory stays bounded.
-        if counts.len() < 4096 {
-            *counts.entry((what.to_owned(), how)).or_insert(0) += 1;
+        let is_full = counts.len() >= MOST_COUNTS;
+        match counts.entry((what.to_owned(), how)) {
+            Entry::Occupied(mut known) => *known.get_mut() += 1,
+            Entry::Vacant(_) if is_full => {}
+            Entry::Vacant(fresh) => {
+                fresh.insert(1);
+            }
         }
     }
 
@@ -725,33 +736,22 @@ fn holds_encoded(text: &[u8]) -> bool {
     .any(|mark| memchr::memmem::find(text, mark).is_some())
 }
 
-/// All of them at once, in their order.
-async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut pending: Vec<_> = futures.map(Box::pin).collect();
-    let mut done: Vec<Option<F::Output>> = pending.iter().map(|_| None).collect();
-    std::future::poll_fn(|context| {
-        let mut waiting = false;
-        for (future, done) in pending.iter_mut().zip(&mut done) {
-            if done.is_none() {
-                match future.as_mut().poll(context) {
-                    std::task::Poll::Ready(output) => *done = Some(output),
-                    std::task::Poll::Pending => waiting = true,
-                }
-            }
-        }
-        if waiting {
-            std::task::Poll::Pending
-        } else {
-            std::task::Poll::Ready(())
-        }
-    })
-    .await;
-    done.into_iter().flatten().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_counted_is_counted_on_however_many_names_there_are() {
+        let content = Content::new("shield.example", &ContentFiles::default()).unwrap();
+        content.one("rule", "refuse");
+        for nth in 0..2 * MOST_COUNTS {
+            content.one(&nth.to_string(), "accept");
+        }
+        content.one("rule", "refuse");
+        let counts = content.counts.lock().unwrap();
+        assert_eq!(counts[&("rule".to_owned(), "refuse")], 2);
+        assert_eq!(counts.len(), MOST_COUNTS);
+    }
 
     #[test]
     fn only_one_plain_text_holds_no_files() {

@@ -16,6 +16,7 @@ use mailkeep_inspect::Verdict;
 use mailkeep_wire::milter::{Milter, MilterEnvelope, MilterLimits, MilterStep, Settled};
 use mailkeep_wire::{EnhancedCode, Reply};
 use serde_json::{Value, json};
+use socket2::{Domain, SockAddr, Type};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -26,6 +27,8 @@ use crate::spool::Spool;
 
 /// Octets read at a time: what a mail server sends of a body at once.
 const PIECE: usize = 64 << 10;
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
 /// How long a mail server may be silent between messages. Postfix keeps a connection for as long as its process waits
 /// for the next client, two minutes as it comes.
 const IDLE: Duration = Duration::from_hours(1);
@@ -57,10 +60,14 @@ impl Door {
             }
             Socket::Unix(path) => {
                 replace(path)?;
-                let listener = UnixListener::bind(path)?;
+                let bound = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+                bound.bind(&SockAddr::unix(path)?)?;
+                // Nobody can connect before it listens, and then only who may.
                 let mode = std::fs::Permissions::from_mode(socket.mode);
                 std::fs::set_permissions(path, mode)?;
-                Listener::Unix(listener)
+                bound.listen(BACKLOG)?;
+                bound.set_nonblocking(true)?;
+                Listener::Unix(UnixListener::from_std(bound.into())?)
             }
         };
         Ok(Self {
@@ -340,5 +347,6 @@ fn subject(envelope: &MilterEnvelope, name: &str, trace: &str) -> Subject {
         sender: envelope.sender.clone(),
         recipients: envelope.recipients.clone(),
         authenticated: envelope.authenticated.is_some(),
+        login: envelope.authenticated.clone(),
     }
 }

@@ -228,6 +228,53 @@ fn a_program_that_many_send_at_once_is_held_and_what_was_learnt_outlives_the_shi
 }
 
 #[test]
+fn who_logged_in_sends_much_under_however_many_names() {
+    let mut stand = Stand::new("[outbreak]\n");
+    stand.mta.login = Some("Ada".to_owned());
+    let recipients: Vec<String> = (0..20).map(|nth| format!("b{nth}@site.example")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    for nth in 0..32 {
+        let sender = format!("u{nth}@site.example");
+        stand
+            .mta
+            .message(&sender, &recipients, b"Subject: x\r\n\r\nx\r\n");
+    }
+    let alert = stand.shield.event("outbreak-alert");
+    assert_eq!(alert["detector"], "sudden-sender");
+    assert!(
+        alert["text"].as_str().unwrap().starts_with("ada sent to "),
+        "{alert}"
+    );
+}
+
+#[test]
+fn what_is_expected_is_read_again_on_sighup_and_what_was_counted_stays() {
+    let held = "[content]\nactions = { executable = \"accept\" }\n\
+                [outbreak]\nown_networks = [\"192.0.2.0/24\"]\n";
+    let mut stand = Stand::new(held);
+    let mut program = b"\x7fELF\x02\x01\x01".to_vec();
+    program.resize(2000, 7);
+    let worm = with_file("tool.bin", &program);
+    let mut send = |stand: &mut Stand, nth: u32| {
+        let sender = format!("u{nth}@site.example");
+        stand.mta.message(&sender, &["b@site.example"], &worm)
+    };
+    for nth in 0..2 {
+        assert!(send(&mut stand, nth).accepted());
+    }
+    assert!(send(&mut stand, 2).refused_with("451 "));
+    let alert = stand.shield.event("outbreak-alert")["text"].to_string();
+    let digest = alert.split("SHA-256 ").nth(1).unwrap().get(..64).unwrap();
+    let file = stand.directory.path().join("shield.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let more = format!("[outbreak.expected]\nattachments = [\"{digest}\"]\n[[milter]]");
+    std::fs::write(&file, text.replace("[[milter]]", &more)).unwrap();
+    stand.shield.signal(Signal::HUP);
+    stand.shield.event("reloaded");
+    assert!(send(&mut stand, 4).accepted());
+}
+
+#[test]
 fn programs_that_are_all_refused_still_raise_the_alarm() {
     let mut stand = Stand::new("[content]\n[outbreak]\nown_networks = [\"192.0.2.0/24\"]\n");
     let mut program = b"\x7fELF\x02\x01\x01".to_vec();

@@ -31,6 +31,7 @@ impl Client {
             sender: envelope.sender.clone(),
             recipients: envelope.to.clone(),
             authenticated: self.session.is_authenticated(),
+            login: None,
         };
         let room = content.room(size).await;
         let octets = match &mut envelope.spool {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mailkeep_inspect::{ContentRule, Level, Profile, Verdict};
@@ -112,7 +113,7 @@ struct Policy {
     /// Empty: every recipient.
     domains: Vec<String>,
     /// None: content is not looked into.
-    profile: Option<Profile>,
+    profile: Option<Arc<Profile>>,
 }
 
 impl ContentFile {
@@ -173,8 +174,8 @@ impl Profiles {
 
     /// The profiles of a message: one for each that a recipient has, since a message to several is one message, and
     /// the strictest verdict holds. Of several policies that fit a recipient the last holds.
-    pub(super) fn of(&self, listener: &str, recipients: &[String]) -> Vec<Profile> {
-        let mut found: Vec<Profile> = Vec::new();
+    pub(super) fn of(&self, listener: &str, recipients: &[String]) -> Vec<Arc<Profile>> {
+        let mut found: Vec<Arc<Profile>> = Vec::new();
         let nobody = [String::new()];
         let recipients = if recipients.is_empty() {
             &nobody
@@ -191,7 +192,7 @@ impl Profiles {
             if let Some(profile) = &policy.profile
                 && !found.contains(profile)
             {
-                found.push(profile.clone());
+                found.push(Arc::clone(profile));
             }
         }
         found
@@ -205,7 +206,10 @@ impl Policy {
     }
 }
 
-fn profile(level: &str, actions: &[&BTreeMap<String, String>]) -> Result<Option<Profile>, String> {
+fn profile(
+    level: &str,
+    actions: &[&BTreeMap<String, String>],
+) -> Result<Option<Arc<Profile>>, String> {
     let level = match level {
         "off" => return Ok(None),
         "default" => Level::Default,
@@ -227,7 +231,7 @@ fn profile(level: &str, actions: &[&BTreeMap<String, String>]) -> Result<Option<
         }
         profile.actions.insert(rule.clone(), verdict(action)?);
     }
-    Ok(Some(profile))
+    Ok(Some(Arc::new(profile)))
 }
 
 /// Every rule of the inspection.

@@ -108,10 +108,12 @@ impl Watch {
             .map(attachment)
             .collect();
         let sender = subject.sender.to_lowercase();
+        let login = subject.login.as_ref().map(|login| login.to_lowercase());
         let observation = Observation {
             at: u64::try_from(Timestamp::now().as_second()).unwrap_or(0),
             host,
             sender: &sender,
+            account: login.as_ref().unwrap_or(&sender),
             own: subject.authenticated || self.own.iter().any(|own| own.contains(host)),
             recipients: u32::try_from(subject.recipients.len()).unwrap_or(u32::MAX),
             attachments: &attachments,

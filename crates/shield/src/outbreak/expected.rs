@@ -22,7 +22,10 @@ impl Expected {
     /// Whether a message is of these.
     pub(super) fn covers(&self, seen: &Observation<'_>) -> bool {
         self.hosts.contains(&seen.host)
-            || self.senders.iter().any(|sender| sender == seen.sender)
+            || self
+                .senders
+                .iter()
+                .any(|sender| sender == seen.sender || sender == seen.account)
             || self.covers_all_attachments(seen)
     }
 

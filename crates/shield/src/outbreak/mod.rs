@@ -76,7 +76,7 @@ impl Matching {
         match self {
             Self::Digest(digest) => seen.attachments.iter().any(|one| one.digest == *digest),
             Self::Shape(shape) => dangerous().any(|one| one.shape() == *shape),
-            Self::Sender(sender) => seen.sender == sender && dangerous().next().is_some(),
+            Self::Sender(account) => seen.account == account && dangerous().next().is_some(),
             Self::Host(host, kind) => {
                 seen.host == *host
                     && dangerous().any(|one| kind.as_ref().is_none_or(|kind| one.kind == kind))
@@ -310,19 +310,19 @@ impl Outbreaks {
         outcome: &mut Outcome,
     ) {
         let known = expected.covers(seen);
-        if seen.own && !seen.sender.is_empty() {
-            let sending = self.senders.entry(seen.sender.to_owned(), seen.at);
+        if seen.own && !seen.account.is_empty() {
+            let sending = self.senders.entry(seen.account.to_owned(), seen.at);
             if let Some((count, usual, limit)) = sending.sent(seen, floor::SENDER, calm, known) {
                 outcome.alerts.push(Alert {
                     detector: Detector::SuddenSender,
                     text: format!(
                         "{} sent to {count} recipients within an hour. The most in the weeks before is {usual}; the limit \
                          is {limit}. What it attaches is held; text goes on.",
-                        printable(seen.sender),
+                        printable(seen.account),
                     ),
                     isolate: None,
                 });
-                let matching = Matching::Sender(seen.sender.to_owned());
+                let matching = Matching::Sender(seen.account.to_owned());
                 self.hold(Detector::SuddenSender, matching, seen.at);
             }
         }

@@ -54,8 +54,10 @@ pub(crate) struct Observation<'a> {
     pub(crate) at: u64,
     /// Who handed it over.
     pub(crate) host: IpAddr,
-    /// Who sends: the name that logged in, else the envelope's sender, in lower case.
+    /// The envelope's sender, in lower case. A worm forges it, and that many hand in one thing shows all the sooner.
     pub(crate) sender: &'a str,
+    /// Whose mail it is: the name that logged in, where it is known, else the envelope's sender; in lower case.
+    pub(crate) account: &'a str,
     /// Whether it comes from inside: from own networks, or from somebody who logged in.
     pub(crate) own: bool,
     /// To how many.

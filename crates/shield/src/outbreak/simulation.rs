@@ -205,6 +205,7 @@ fn observe(outbreaks: &mut Outbreaks, mail: &Mail, expected: &Expected) -> Outco
             at: mail.at,
             host: IpAddr::V4(Ipv4Addr::new(10, 0, 0, mail.host)),
             sender: &mail.sender,
+            account: &mail.sender,
             own: true,
             recipients: mail.recipients,
             attachments: &mail.attachments,

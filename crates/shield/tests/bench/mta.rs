@@ -8,6 +8,8 @@ use super::{PATIENCE, Shield};
 /// A connection to the shield's milter.
 pub struct Mta {
     stream: TcpStream,
+    /// Who the clients of its next messages have proved to be.
+    pub login: Option<String>,
 }
 
 /// What a filter answered to a message.
@@ -55,7 +57,10 @@ impl Mta {
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut mta = Self { stream };
+        let mut mta = Self {
+            stream,
+            login: None,
+        };
         mta.packet(b'O', &[0, 0, 0, 6, 0, 0, 1, 0xff, 0, 0x1f, 0xff, 0xff]);
         let (letter, _) = mta.read().unwrap();
         assert_eq!(letter, b'O');
@@ -79,6 +84,9 @@ impl Mta {
     }
 
     pub fn envelope(&mut self, sender: &str, recipients: &[&str]) {
+        if let Some(login) = self.login.clone() {
+            self.packet(b'D', format!("M{{auth_authen}}\0{login}\0").as_bytes());
+        }
         self.packet(b'M', format!("<{sender}>\0").as_bytes());
         for recipient in recipients {
             self.packet(b'R', format!("<{recipient}>\0").as_bytes());
