@@ -204,6 +204,10 @@ fn options(text: &str, allowed: &mut Allowed) -> Result<bool, String> {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         let value = value.trim_matches('"');
         match name.to_ascii_lowercase().as_str() {
+            // Patterns (ssh_config(5)) could leave out what they seem to hold.
+            "namespaces" if value != "*" && value.contains(['*', '?', '!']) => {
+                return Err("namespaces are names, or * for all; patterns are not taken".to_owned());
+            }
             "namespaces" => ours = value.split(',').any(|own| own == NAMESPACE || own == "*"),
             "valid-after" => allowed.after = Some(time(value).ok_or("valid-after is no time")?),
             "valid-before" => allowed.before = Some(time(value).ok_or("valid-before is no time")?),

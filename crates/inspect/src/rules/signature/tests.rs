@@ -104,6 +104,8 @@ fn a_line_that_is_not_understood_lets_nobody_sign_and_is_told() {
         "a cert-authority ssh-ed25519 AAAA",
         "a colour=red ssh-ed25519 AAAA",
         "a valid-after=soon ssh-ed25519 AAAA",
+        "a namespaces=\"mailkeep-*\" ssh-ed25519 AAAA",
+        "a namespaces=\"!mailkeep-bundle,*\" ssh-ed25519 AAAA",
         "a ssh-dss AAAA",
         "a ssh-ed25519",
         "a ssh-ed25519 ?",
