@@ -4,7 +4,7 @@
 //! all of them, and an expression runs only where one of its own was found.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use mailkeep_model::text::printable_max;
@@ -48,6 +48,8 @@ struct Index {
     search: Option<AhoCorasick>,
     /// By the number of what was found.
     found: Vec<Vec<u32>>,
+    /// How many tests are among these.
+    searched: usize,
     /// Those that have to be made in any case.
     always: Vec<u32>,
 }
@@ -56,8 +58,9 @@ struct Index {
 #[derive(Debug, Default)]
 struct Hits {
     tests: BTreeMap<u32, (u32, String)>,
-    /// For one item: which tests were made.
+    /// By test: the last item it was made of, so that a text that stands there a million times costs one test.
     made: Vec<u32>,
+    item: u32,
 }
 
 impl Compiled {
@@ -201,18 +204,22 @@ impl Compiled {
             self.make(*test, subject, item, hits);
         }
         let Some(search) = &index.search else { return };
-        hits.made.clear();
+        let mut left = index.searched;
+        hits.item += 1;
         for found in search.find_overlapping_iter(item.value) {
-            for test in index
-                .found
-                .get(found.pattern().as_usize())
-                .into_iter()
-                .flatten()
-            {
-                if !hits.made.contains(test) {
-                    hits.made.push(*test);
-                    self.make(*test, subject, item, hits);
+            hits.made.resize(self.tests.len(), 0);
+            let tests = index.found.get(found.pattern().as_usize());
+            for test in tests.into_iter().flatten() {
+                let now = hits.item;
+                match hits.made.get_mut(*test as usize) {
+                    Some(made) if *made != now => *made = now,
+                    _ => continue,
                 }
+                left -= 1;
+                self.make(*test, subject, item, hits);
+            }
+            if left == 0 {
+                return;
             }
         }
     }
@@ -388,7 +395,9 @@ impl Building {
     }
 
     fn finish(self) -> Result<Index, String> {
-        let (literals, found): (Vec<_>, Vec<_>) = self.literals.into_iter().unzip();
+        let (literals, found): (Vec<_>, Vec<Vec<u32>>) = self.literals.into_iter().unzip();
+        let searched: BTreeSet<&u32> = found.iter().flatten().collect();
+        let searched = searched.len();
         let search = if literals.is_empty() {
             None
         } else {
@@ -402,6 +411,7 @@ impl Building {
         Ok(Index {
             search,
             found,
+            searched,
             always: self.always,
         })
     }
