@@ -18,6 +18,9 @@ pub struct Limits {
     pub ratio: u64,
     /// Readings of one message.
     pub readings: usize,
+    /// Octets that are looked through for boundaries, by all readings together: a part within parts is looked
+    /// through once for each of them and for each of its boundaries.
+    pub searched: u64,
 }
 
 impl Default for Limits {
@@ -29,6 +32,7 @@ impl Default for Limits {
             member_octets: 64 << 20,
             ratio: 200,
             readings: 64,
+            searched: 4 << 30,
         }
     }
 }
@@ -46,7 +50,7 @@ pub enum Limit {
     MemberOctets,
     /// [`Limits::ratio`]
     Ratio,
-    /// [`Limits::readings`]
+    /// [`Limits::readings`], [`Limits::searched`]
     Readings,
 }
 
@@ -77,6 +81,7 @@ pub struct Budget {
     octets: u64,
     depth: usize,
     readings: usize,
+    searched: u64,
 }
 
 impl Budget {
@@ -87,6 +92,7 @@ impl Budget {
             octets: limits.octets,
             depth: 0,
             readings: limits.readings,
+            searched: limits.searched,
             limits: limits.clone(),
         }
     }
@@ -131,6 +137,18 @@ impl Budget {
         self.readings = self
             .readings
             .checked_sub(1)
+            .ok_or(LimitReached(Limit::Readings))?;
+        Ok(())
+    }
+
+    /// Pays for looking through so many octets once more.
+    ///
+    /// # Errors
+    /// Fewer are left.
+    pub fn search(&mut self, count: usize) -> Result<(), LimitReached> {
+        self.searched = self
+            .searched
+            .checked_sub(count as u64)
             .ok_or(LimitReached(Limit::Readings))?;
         Ok(())
     }

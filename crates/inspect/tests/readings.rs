@@ -238,3 +238,29 @@ fn what_readings_copy_is_paid_for() {
     );
     readings::fuzz(message.as_bytes());
 }
+
+#[test]
+fn parts_within_parts_are_searched_within_a_limit() {
+    let boundaries: String = (0..15)
+        .map(|number| format!("; boundary=b{number}"))
+        .collect();
+    let mut message = String::from("Subject: x\r\n");
+    for level in 0..18 {
+        message +=
+            &format!("Content-Type: multipart/mixed{boundaries}x{level}\r\n\r\n--b14x{level}\r\n");
+    }
+    message += &format!("\r\n{}", "plain words here\r\n".repeat(3000));
+    let profile = Profile {
+        limits: Limits {
+            searched: 100 * message.len() as u64,
+            ..Limits::default()
+        },
+        ..Profile::default()
+    };
+    let judgement = judge(message.as_bytes(), &profile);
+    assert_eq!(
+        judgement.deciding().map(|reason| &*reason.rule),
+        Some("limit-readings")
+    );
+    assert_eq!(rules_of(&message), Vec::<String>::new());
+}

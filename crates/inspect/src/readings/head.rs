@@ -67,8 +67,9 @@ struct Collected {
     certain: bool,
 }
 
-/// Every way to tell headers from body; the usual one first.
-pub(super) fn heads(octets: &[u8]) -> Vec<Head<'_>> {
+/// Every way to tell headers from body; the usual one first. `whole`: a message, which a mailbox may have put a line
+/// `From ` before; before the headers of a part none belongs.
+pub(super) fn heads(octets: &[u8], whole: bool) -> Vec<Head<'_>> {
     let mut found: Vec<Collected> = Vec::new();
     // Other ends: how many fields lie before, where the body begins, and why.
     let mut ends: Vec<(usize, usize, usize, &'static str)> = Vec::new();
@@ -123,7 +124,7 @@ pub(super) fn heads(octets: &[u8]) -> Vec<Head<'_>> {
             }
             Role::Foreign => {
                 open = false;
-                if !(first && is_envelope(line.text)) {
+                if !(whole && first && is_envelope(line.text)) {
                     note(&mut ends, found.len(), line.start, line.start, FOREIGN);
                 }
             }
@@ -360,7 +361,7 @@ mod tests {
     use super::*;
 
     fn bodies(octets: &[u8]) -> Vec<Vec<u8>> {
-        heads(octets)
+        heads(octets, true)
             .iter()
             .map(|head| head.body.to_vec())
             .collect()
@@ -369,7 +370,7 @@ mod tests {
     #[test]
     fn plain_headers_have_one_reading() {
         let octets = b"Content-Type: text/plain;\r\n charset=utf-8\r\nX: y\r\n\r\nbody\r\n";
-        let heads = heads(octets);
+        let heads = heads(octets, true);
         assert_eq!(heads.len(), 1);
         assert_eq!(heads[0].body, b"body\r\n");
         assert_eq!(
@@ -400,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_blank_before_the_colon_is_not_certain() {
-        let heads = heads(b"Content-Type : text/html\r\n\r\n");
+        let heads = heads(b"Content-Type : text/html\r\n\r\n", true);
         assert!(!heads[0].types[0].certain);
     }
 

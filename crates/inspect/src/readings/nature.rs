@@ -1,7 +1,7 @@
 //! What a part may be, by all readings of its `Content-Type`.
 
 use super::head::Head;
-use super::lines::trim_end;
+use super::lines::{trim, trim_end};
 use super::params::{Parsed, Value, texts};
 use super::words::decode_words;
 
@@ -36,21 +36,20 @@ pub(super) fn nature(head: &Head<'_>, types: &[Vec<Parsed>], default: &[u8]) -> 
     let mut nature = Nature::default();
     let mut mains: Vec<(Vec<u8>, Vec<Vec<u8>>)> = Vec::new();
     let mut plain = false;
-    // The boundaries of each usual reading: where they differ, one may be blind to the parts.
+    // The boundaries of each reading: where they differ, one may be blind to the parts.
     let mut told: Option<Vec<Vec<u8>>> = None;
     for (field, parsed) in head.types.iter().zip(types) {
         for parsed in parsed {
             for value in &parsed.readings {
                 plain |= value.parameters.iter().any(|(name, _)| name == b"boundary");
                 let boundaries = boundaries(value);
-                if !value.searched {
-                    nature.multipart_uncertain |= boundaries.len() > 1
-                        || told.as_ref().is_some_and(|told| *told != boundaries);
-                    told = Some(boundaries.clone());
-                }
+                nature.multipart_uncertain |= boundaries.iter().any(Vec::is_empty)
+                    || told.as_ref().is_some_and(|told| *told != boundaries)
+                    || !value.searched && boundaries.len() > 1;
+                told.get_or_insert_with(|| boundaries.clone());
                 mains.push((value.main.clone(), boundaries));
             }
-            if !parsed.main_strict || !field.certain {
+            if !parsed.main_strict || parsed.open || !field.certain {
                 nature.multipart_uncertain = true;
             }
         }
@@ -114,6 +113,11 @@ fn boundaries(value: &Value) -> Vec<Vec<u8>> {
         let trimmed = trim_end(&text.octets).to_vec();
         add(text.octets);
         add(trimmed);
+    }
+    // Some readers take no boundary for one of no letters, and cut at lines of two dashes.
+    let is_empty = |(name, text): &(Vec<u8>, Vec<u8>)| name == b"boundary" && trim(text).is_empty();
+    if found.is_empty() && value.parameters.iter().any(is_empty) {
+        found.push(Vec::new());
     }
     found
 }

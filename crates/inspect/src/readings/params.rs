@@ -23,6 +23,8 @@ pub(super) struct Parsed {
     pub(super) readings: Vec<Value>,
     /// What stands before the parameters keeps to the grammar.
     pub(super) main_strict: bool,
+    /// A quote does not end, or a zero stands in it: a reader may give it up as a whole.
+    pub(super) open: bool,
 }
 
 /// What parameters are searched for where a value is not in order.
@@ -47,6 +49,7 @@ pub(super) fn parse(value: &[u8]) -> Parsed {
         return Parsed {
             readings: vec![value],
             main_strict: true,
+            open: false,
         };
     }
     let mut readings = Vec::new();
@@ -63,6 +66,7 @@ pub(super) fn parse(value: &[u8]) -> Parsed {
     Parsed {
         readings,
         main_strict: strict_main(value).is_some(),
+        open: memchr::memchr_iter(b'"', value).count() % 2 == 1 || value.contains(&0),
     }
 }
 

@@ -45,6 +45,13 @@ struct At<'p> {
     rare: bool,
 }
 
+impl At<'_> {
+    /// Whether it is at the beginning of a message, and of no part of one.
+    fn is_message(self) -> bool {
+        self.place.is_empty() || self.place.ends_with("message")
+    }
+}
+
 /// More texts outside of parts are not looked into.
 const MAX_OUTSIDE: usize = 16;
 
@@ -137,7 +144,7 @@ impl<'a> Walker<'a> {
         }
         let inner = budget.deeper(|budget| {
             let mut sets: Vec<(Set, &'static str)> = Vec::new();
-            for (index, head) in heads(octets).iter().enumerate() {
+            for (index, head) in heads(octets, at.is_message()).iter().enumerate() {
                 if index > 0 && !self.pays_reading(budget, at) {
                     break;
                 }
@@ -219,7 +226,8 @@ impl<'a> Walker<'a> {
             let set = self.leaf(budget, head, &nature, &names, &encodings, &dispositions, at);
             sets.push((set, "two types"));
             if nature.multipart.is_none()
-                && cuts(head.body, &nature.stray)
+                && self
+                    .cuts(budget, head.body, &nature.stray, at)
                     .iter()
                     .any(|(_, exact)| *exact)
                 && self.pays_reading(budget, at)
@@ -275,7 +283,7 @@ impl<'a> Walker<'a> {
         at: At<'_>,
     ) -> Set {
         let mut sets: Vec<(Set, &'static str)> = Vec::new();
-        let raw_cuts = cuts(body, boundaries);
+        let raw_cuts = self.cuts(budget, body, boundaries, at);
         let exact = raw_cuts.iter().any(|(_, exact)| *exact);
         let distinct = raw_cuts.len();
         for (index, (split, _)) in raw_cuts.iter().enumerate() {
@@ -314,7 +322,7 @@ impl<'a> Walker<'a> {
                     rare: at.rare || rare || decoded.rare,
                     ..at
                 };
-                let inner = cuts(&decoded.octets, boundaries);
+                let inner = self.cuts(budget, &decoded.octets, boundaries, here);
                 for (split, _) in &inner {
                     if !self.pays_reading(budget, at) {
                         break;
@@ -334,6 +342,32 @@ impl<'a> Walker<'a> {
             self.text_files(budget, body, at);
         }
         self.agreed(sets, at)
+    }
+
+    /// Which ways to cut a body there are, by all boundaries; `true`: its boundary stands alone in its line.
+    fn cuts(
+        &mut self,
+        budget: &mut Budget,
+        body: &[u8],
+        boundaries: &[Vec<u8>],
+        at: At<'_>,
+    ) -> Vec<(Split, bool)> {
+        let mut found: Vec<(Split, bool)> = Vec::new();
+        for boundary in boundaries {
+            if let Err(limit) = budget.search(body.len()) {
+                self.limit(limit, at.place);
+                break;
+            }
+            for cut in splits(body, boundary) {
+                if !found
+                    .iter()
+                    .any(|(other, _)| other.parts == cut.split.parts)
+                {
+                    found.push((cut.split, cut.exact));
+                }
+            }
+        }
+        found
     }
 
     fn parts(
@@ -763,22 +797,6 @@ fn has_part_headers(text: &[u8]) -> bool {
                     .is_some_and(|begin| begin.eq_ignore_ascii_case(name))
             })
     })
-}
-
-/// Which ways to cut a body there are, by all boundaries; `true`: its boundary stands alone in its line.
-fn cuts(body: &[u8], boundaries: &[Vec<u8>]) -> Vec<(Split, bool)> {
-    let mut found: Vec<(Split, bool)> = Vec::new();
-    for boundary in boundaries {
-        for cut in splits(body, boundary) {
-            if !found
-                .iter()
-                .any(|(other, _)| other.parts == cut.split.parts)
-            {
-                found.push((cut.split, cut.exact));
-            }
-        }
-    }
-    found
 }
 
 fn sorted(mut set: Set) -> Set {
