@@ -951,10 +951,69 @@ fn hidden_attachments_are_refused() {
     );
 }
 
-/// How much is refused for the difference alone, where nothing is dangerous: a figure, no claim.
+/// How what is not refused begins, where nothing in it is dangerous, and why.
+const ALIKE: [(&str, &str); 14] = [
+    // The names of headers and encodings have no case; blanks around them and folds mean nothing.
+    (
+        "in order",
+        "encoding \"base64 \"|encoding \"base64\\t\"|encoding \"BaSe64\"|encoding \"\\r\\n base64\"|encoding \"\\r\\n\\tbase64\"|headers \"content-|headers \"CONTENT-",
+    ),
+    (
+        "in order",
+        "boundary \"boundary=abc;\"|boundary \"boundary='abc'\" as \"'abc'\"|boundary \"boundary=\\r\\n abc\"|boundary \"charset=;|boundary lines: blanks behind|boundary lines: no end|boundary lines: empty parts|boundary lines: inner with|boundary lines: inner that",
+    ),
+    (
+        "in order",
+        "head of a part: a very long|head of the message: a very long|head of a part: many|head of the message: many|head of a part: all in|head of the message: all in|head of a part: no type|head of the message: no type|head of a part: no name|head of the message: no name|head of a part: no disp|head of the message: no disp",
+    ),
+    (
+        "in order",
+        "type \"Content-Type: multipart/foobar|type \"Content-Type:\\r\\n multipart|a message within|a message as text|a message as application/octet-stream|a digest|3 |10 |quoted-printable in|small digits|blanks behind soft|an escape over two lines|LF in",
+    ),
+    (
+        "broken, and read alike",
+        "base64 with blanks|base64 with tabs|base64 with carriage|base64 with no padding|base64 with too much|base64 with lines|base64 with one line|base64 with indented|base64 with line feeds",
+    ),
+    (
+        "broken, and read alike",
+        "boundary \"boundary =|boundary \"boundary= |boundary \"boundary = |boundary \"boundary=ab\\\\c|boundary \"\\r\\n boundary|boundary \";;;|boundary \"boundary=\u{fc}\"",
+    ),
+    (
+        "lines end with a line feed to all who read mail",
+        "headers \"X: y\\n|boundary lines: line feeds|head of a part: an empty line of LF|head of the message: an empty line of LF",
+    ),
+    (
+        "nobody decodes it: a text to all",
+        "headers \"Content_Transfer|headers \"\"|type \"Content-Type: text|type \"Content-Type: message|type \"Content-Type:\\r\\n\"|type \"Content-Types|type \"\"|boundary lines: no line end",
+    ),
+    (
+        "nobody decodes it: a text to all",
+        "head of the message: an empty line b|head of the message: empty lines|head of a part: an empty line between|head of the message: a continuation|base64 behind words|base64 before",
+    ),
+    (
+        "only the type differs",
+        "head of a part: a byte order|head of the message: a byte order|head of a part: a bare CR|head of the message: a bare CR",
+    ),
+    (
+        "few readers end at an empty line",
+        "base64 with blank lines|base64 with split",
+    ),
+    (
+        "against the standard, and honest senders do it",
+        "a message as message/",
+    ),
+    (
+        "a stray sign that is dropped or kept",
+        "escapes that are none",
+    ),
+    (
+        "older than MIME: honest mail has it",
+        "uuencode|words before|begin-base64|yEnc",
+    ),
+];
+
 #[test]
-#[ignore = "a figure for whoever changes the readings"]
-fn hidden_attachments_without_danger_are_counted() {
+fn what_usual_readers_do_not_read_alike_is_refused_though_it_be_harmless() {
     let made = made(&[Payload {
         name: "document.pdf",
         kind: "application/pdf",
@@ -966,7 +1025,15 @@ fn hidden_attachments_without_danger_are_counted() {
         made.len() - passed.len(),
         made.len()
     );
+    let mut unexplained = Vec::new();
     for what in &passed {
-        println!("  passes: {what}");
+        let what = what.strip_prefix("document.pdf: ").unwrap();
+        let begins =
+            |(_, begins): &&(&str, &str)| begins.split('|').any(|begin| what.starts_with(begin));
+        match ALIKE.iter().find(begins) {
+            Some((why, _)) => println!("  passes: {what} ({why})"),
+            None => unexplained.push(what),
+        }
     }
+    assert!(unexplained.is_empty(), "{unexplained:#?}");
 }

@@ -26,7 +26,7 @@ pub const NAME_AMBIGUOUS: ContentRule = ContentRule {
 /// Two headers do.
 pub const NAME_DIFFERS: ContentRule = ContentRule {
     name: "name-differs",
-    refuses_from: Some(Level::Strict),
+    refuses_from: Some(Level::Default),
     text: "An attachment has two names of different kinds.",
 };
 

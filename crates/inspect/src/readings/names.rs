@@ -54,7 +54,7 @@ pub(super) fn names(dispositions: &[Vec<Parsed>], types: &[Vec<Parsed>]) -> Name
     names.ambiguous = two_kinds(&first).or_else(|| two_kinds(&second));
     if names.ambiguous.is_none()
         && let (Some(one), Some(two)) = (kind_of(&first), kind_of(&second))
-        && extension(one) != extension(two)
+        && differ(one, two)
     {
         names.differ = Some((one.to_owned(), two.to_owned()));
     }
@@ -152,6 +152,26 @@ fn kind_of(candidates: &[Candidate]) -> Option<&str> {
         .iter()
         .find(|candidate| !candidate.rare && !extension(&candidate.name).is_empty())
         .map(|candidate| candidate.name.as_str())
+}
+
+/// Whether two headers name files of two kinds. One may be cut short, and some kinds have two endings; what does not look
+/// like an ending is none.
+fn differ(one: &str, two: &str) -> bool {
+    let ending = |name: &str| -> Option<String> {
+        let (_, after) = name.trim_end().rsplit_once('.')?;
+        let is_one = (1..=5).contains(&after.len())
+            && after.bytes().all(|octet| octet.is_ascii_alphanumeric());
+        is_one.then(|| match after.to_ascii_lowercase().as_str() {
+            "jpeg" | "jpe" => "jpg".to_owned(),
+            "mpeg" => "mpg".to_owned(),
+            "text" => "txt".to_owned(),
+            other => other.to_owned(),
+        })
+    };
+    match (ending(one), ending(two)) {
+        (Some(one), Some(two)) => !one.starts_with(&two) && !two.starts_with(&one),
+        _ => false,
+    }
 }
 
 /// What follows the last dot, in lower case, letters and digits only.
