@@ -267,7 +267,10 @@ impl State<'_, '_> {
                 }
                 None => {}
             }
-            let mut folder = name.as_str();
+            // A longer one is no path of any system, and each of its folders would be looked up.
+            let mut folder = Some(name.as_str())
+                .filter(|name| name.len() <= 4096)
+                .unwrap_or_default();
             while let Some((parent, _)) = folder.rsplit_once('/') {
                 if self.links.contains(parent) {
                     said.say(
