@@ -12,6 +12,9 @@ const SECTOR: usize = 2048;
 /// Directories within directories; the standard has eight.
 const DEPTH: usize = 32;
 
+/// Names of one place on the disk; those beyond are of a file of their own.
+const NAMES_MAX: usize = 16;
+
 /// More than any disk in a message lists.
 const RECORDS_MAX: usize = 200_000;
 
@@ -104,7 +107,7 @@ fn cooked<'a>(octets: &'a [u8], sink: &mut Sink<'_>) -> Option<Cow<'a, [u8]>> {
     for sector in octets.chunks(2352) {
         plain.extend_from_slice(some(sector, head, SECTOR));
         if count(&plain) > most {
-            sink.reached(limit);
+            sink.limit(LimitReached(limit));
             return None;
         }
     }
@@ -191,6 +194,11 @@ impl Walk<'_> {
         let start = extent.saturating_mul(self.block);
         // Links have no content, and must not fall together.
         let apart = if size == 0 { self.files.len() + 1 } else { 0 };
+        let full = self
+            .files
+            .get(&(apart, start, size))
+            .is_some_and(|found| found.names.len() >= NAMES_MAX);
+        let apart = if full { self.files.len() + 1 } else { apart };
         let found = self.files.entry((apart, start, size)).or_default();
         // The longer name is the one that programs show.
         for title in [rock.as_deref(), Some(plain.trim_end_matches('.'))]
