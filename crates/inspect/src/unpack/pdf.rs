@@ -69,6 +69,8 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
             Member {
                 types: vec![OBJECTS.to_owned()],
                 octets: content,
+                // Writers often get these wrong, and readers do not mind; a limit or a way of packing is another thing.
+                unread: unread.filter(|unread| *unread != Unread::Damaged),
                 inner: true,
                 ..Member::default()
             }

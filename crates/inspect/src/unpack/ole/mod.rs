@@ -24,6 +24,9 @@ pub(crate) const MACRO_SHEET: &str = "application/x-macro-sheet";
 /// The type given to the number formats of a workbook, one a line.
 pub(crate) const FORMATS: &str = "text/x-number-formats";
 
+/// Names that one attachment may have.
+const NAMES_MAX: usize = 16;
+
 /// Streams of macros larger than this were written to exhaust their readers.
 const MACRO_MAX: usize = 8 << 20;
 
@@ -76,10 +79,9 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
 /// What one stream of a document holds.
 fn one(file: &Compound<'_>, stream: &Stream, macros: &mut Vec<u8>, sink: &mut Sink<'_>) -> bool {
     let (most, limit) = sink.allowance();
-    let mut content = file.content(stream, crate::octets::place64(most).saturating_add(1));
+    let content = file.content(stream, crate::octets::place64(most).saturating_add(1));
     if crate::octets::count(&content) > most {
-        content.truncate(crate::octets::place64(most));
-        sink.reached(limit);
+        sink.limit(LimitReached(limit));
         return false;
     }
     // Paid whether or not anything comes of it: chains may go over the same sectors.
@@ -345,6 +347,8 @@ fn attachment(file: &Compound<'_>, parts: &[&Stream], sink: &mut Sink<'_>) -> bo
             }
         };
         match tag.get(..4) {
+            // More names than any has say nothing new.
+            Some("3704" | "3707" | "3001") if member.names.len() >= NAMES_MAX => {}
             Some("3707") => member.names.insert(0, text()),
             Some("3704" | "3001") => {
                 let found = text();
@@ -352,7 +356,9 @@ fn attachment(file: &Compound<'_>, parts: &[&Stream], sink: &mut Sink<'_>) -> bo
                     member.names.push(found);
                 }
             }
-            Some("370E") => member.types.push(text().to_ascii_lowercase()),
+            Some("370E") if member.types.len() < NAMES_MAX => {
+                member.types.push(text().to_ascii_lowercase());
+            }
             Some("3701") => data = Some(*part),
             _ => {}
         }
