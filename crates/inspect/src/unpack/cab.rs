@@ -6,6 +6,7 @@ use flate2::{Decompress, FlushDecompress};
 
 use super::{Member, Sink, Trouble, Unread};
 use crate::octets::{count, name, place, rest, some, u16le, u32le, until_zero};
+use crate::{Limit, LimitReached};
 
 /// MSZIP looks back into the 32 KiB of the block before.
 const HISTORY: usize = 32 << 10;
@@ -32,10 +33,13 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
         return;
     };
     let mut unpacked: Option<(u16, Vec<u8>, Option<Unread>)> = None;
-    for file in files
+    let mut files: Vec<&File> = files
         .iter()
         .take(sink.budget.limits().parts.saturating_add(1))
-    {
+        .collect();
+    // So that none is unpacked twice.
+    files.sort_by_key(|file| file.folder);
+    for file in files {
         let split = file.folder >= 0xfffd;
         if !split
             && unpacked
@@ -161,6 +165,11 @@ fn unpack(
         let start = at.saturating_add(8).saturating_add(reserved);
         let packed = some(octets, start, usize::from(packed_size));
         let size = usize::from(size);
+        // Folders may share their blocks; a block of LZX costs its tables, whatever comes of it.
+        if !sink.read(u64::from(packed_size).saturating_add(8)) {
+            unread = Some(Unread::Limit(LimitReached(Limit::Octets)));
+            break;
+        }
         let whole = match (method, &mut lzx) {
             (0, _) => {
                 unpacked.extend_from_slice(packed);

@@ -1,7 +1,13 @@
 //! Decoders by the way something was packed, as readers.
+//!
+//! What comes out is paid where it comes out ([`super::Sink::unpack`]); what goes in is counted here ([`Metered`]), for
+//! a decoder may read as much as it likes and bring forth nothing.
 
-use std::io::{self, Read};
+use std::cell::Cell;
+use std::io::{self, BufRead, ErrorKind, Read};
 
+use bzip2::bufread::BzDecoder;
+use memchr::memmem;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 use crate::octets::{place, rest, u8_at, u16le, u32le, u64le};
@@ -9,63 +15,182 @@ use crate::octets::{place, rest, u8_at, u16le, u32le, u64le};
 /// Memory that a dictionary may take. `xz -9` and `7z -mx9` ask for 64 MiB.
 const DICTIONARY_MAX: u32 = 128 << 20;
 
+/// Streams one after another in one file: each costs its tables. No program makes as many.
+const STREAMS_MAX: usize = 10_000;
+
+/// The same for bzip2, whose tables are megabytes. Packed in blocks of 100,000 octets, 64 MiB are 640 streams.
+const BZIP2_STREAMS_MAX: usize = 2000;
+
 /// What unpacks.
 pub(super) type Decoder<'a> = Box<dyn Read + 'a>;
 
+/// How much decoders may still read.
+pub(super) struct Meter {
+    pub(super) granted: Cell<u64>,
+    pub(super) left: Cell<u64>,
+    /// More was read than was left.
+    pub(super) over: Cell<bool>,
+}
+
+impl Meter {
+    fn spend(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        if count > self.left.get() {
+            self.over.set(true);
+        }
+        self.left.set(self.left.get().saturating_sub(count));
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.over.get() {
+            return Err(ErrorKind::QuotaExceeded.into());
+        }
+        Ok(())
+    }
+}
+
+/// What a decoder reads, counted.
+pub(super) struct Metered<'m, R> {
+    inner: R,
+    meter: &'m Meter,
+}
+
+/// Packed octets of an archive.
+pub(super) type Packed<'a> = Metered<'a, &'a [u8]>;
+
+impl<'m, R> Metered<'m, R> {
+    pub(super) fn new(inner: R, meter: &'m Meter) -> Self {
+        Self { inner, meter }
+    }
+}
+
+impl<'a> Packed<'a> {
+    /// What is left of it, not counted.
+    pub(super) fn octets(&self) -> &'a [u8] {
+        self.inner
+    }
+
+    fn skip(mut self, count: usize) -> Self {
+        self.inner = rest(self.inner, count);
+        self
+    }
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.meter.check()?;
+        let read = self.inner.read(buffer)?;
+        self.meter.spend(read);
+        Ok(read)
+    }
+}
+
+impl<R: BufRead> BufRead for Metered<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.meter.check()?;
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.meter.spend(count);
+        self.inner.consume(count);
+    }
+}
+
 /// Raw deflate.
-pub(super) fn deflate<'a>(packed: impl Read + 'a) -> Decoder<'a> {
-    Box::new(flate2::read::DeflateDecoder::new(packed))
+pub(super) fn deflate<'a>(packed: impl BufRead + 'a) -> Decoder<'a> {
+    Box::new(flate2::bufread::DeflateDecoder::new(packed))
 }
 
 /// Deflate with zlib's head and sum.
 pub(super) fn zlib(octets: &[u8]) -> Decoder<'_> {
-    Box::new(flate2::read::ZlibDecoder::new(octets))
+    Box::new(flate2::bufread::ZlibDecoder::new(octets))
 }
 
 /// Deflate64.
-pub(super) fn deflate64<'a>(packed: impl Read + 'a) -> Decoder<'a> {
-    Box::new(deflate64::Deflate64Decoder::new(packed))
+pub(super) fn deflate64<'a>(packed: impl BufRead + 'a) -> Decoder<'a> {
+    Box::new(deflate64::Deflate64Decoder::with_buffer(packed))
 }
 
 /// bzip2, of several streams.
-pub(super) fn bzip2<'a>(packed: impl Read + 'a) -> Decoder<'a> {
-    Box::new(bzip2::read::MultiBzDecoder::new(packed))
-}
-
-/// xz, of several streams.
-pub(super) fn xz(octets: &[u8]) -> Decoder<'_> {
-    let memory = (DICTIONARY_MAX >> 10) + 1024;
-    Box::new(lzma_rust2::XzReader::new_mem_limit(octets, true, memory))
-}
-
-/// lzip.
-pub(super) fn lzip(octets: &[u8]) -> Decoder<'_> {
-    Box::new(lzma_rust2::LzipReader::new(octets))
-}
-
-/// Zstandard, of several frames.
-pub(super) fn zstd(octets: &[u8]) -> Decoder<'_> {
-    Box::new(Frames {
-        left: octets,
-        frame: None,
+pub(super) fn bzip2<'a>(packed: impl BufRead + 'a) -> Decoder<'a> {
+    Box::new(Bzip2 {
+        stream: Some(BzDecoder::new(packed)),
+        streams: 1,
     })
 }
 
+/// gzip, of several streams.
+pub(super) fn gzip(packed: Packed<'_>) -> Decoder<'_> {
+    streams(packed, b"\x1f\x8b\x08", |packed| {
+        Box::new(flate2::bufread::MultiGzDecoder::new(packed))
+    })
+}
+
+/// xz, of several streams.
+pub(super) fn xz(packed: Packed<'_>) -> Decoder<'_> {
+    let memory = (DICTIONARY_MAX >> 10) + 1024;
+    streams(packed, b"\xfd7zXZ\0", |packed| {
+        Box::new(lzma_rust2::XzReader::new_mem_limit(packed, true, memory))
+    })
+}
+
+/// lzip.
+pub(super) fn lzip(packed: Packed<'_>) -> Decoder<'_> {
+    streams(packed, b"LZIP", |packed| {
+        Box::new(lzma_rust2::LzipReader::new(packed))
+    })
+}
+
+/// Zstandard, of several frames.
+pub(super) fn zstd(packed: Packed<'_>) -> Decoder<'_> {
+    streams(packed, b"\x28\xb5\x2f\xfd", |packed| {
+        Box::new(Frames {
+            left: Some(packed),
+            frame: None,
+        })
+    })
+}
+
+/// Opens what has no more streams than are unpacked.
+fn streams<'a>(
+    packed: Packed<'a>,
+    mark: &[u8],
+    open: impl FnOnce(Packed<'a>) -> Decoder<'a>,
+) -> Decoder<'a> {
+    let more = memmem::find_iter(packed.octets(), mark).nth(STREAMS_MAX);
+    match more {
+        Some(_) => Box::new(TooMany),
+        None => open(packed),
+    }
+}
+
+/// What has too many streams: nothing of it is read.
+struct TooMany;
+
+impl Read for TooMany {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(ErrorKind::QuotaExceeded.into())
+    }
+}
+
 /// LZMA with its 13 octets of a head.
-pub(super) fn lzma_alone(octets: &[u8], most: u64) -> io::Result<Decoder<'_>> {
+pub(super) fn lzma_alone(packed: Packed<'_>, most: u64) -> io::Result<Decoder<'_>> {
+    let octets = packed.octets();
     let properties = u8_at(octets, 0).ok_or(io::ErrorKind::UnexpectedEof)?;
     let dictionary = u32le(octets, 1).ok_or(io::ErrorKind::UnexpectedEof)?;
     let size = u64le(octets, 5).ok_or(io::ErrorKind::UnexpectedEof)?;
-    lzma(rest(octets, 13), properties, dictionary, size, most)
+    lzma(packed.skip(13), properties, dictionary, size, most)
 }
 
 /// LZMA in a zip: a version, the length of the properties, the properties (APPNOTE 5.8.8).
-pub(super) fn lzma_in_zip(octets: &[u8], size: u64, most: u64) -> io::Result<Decoder<'_>> {
+pub(super) fn lzma_in_zip(packed: Packed<'_>, size: u64, most: u64) -> io::Result<Decoder<'_>> {
+    let octets = packed.octets();
     let length = u16le(octets, 2).ok_or(io::ErrorKind::UnexpectedEof)?;
     let properties = u8_at(octets, 4).ok_or(io::ErrorKind::UnexpectedEof)?;
     let dictionary = u32le(octets, 5).ok_or(io::ErrorKind::UnexpectedEof)?;
     let start = usize::from(length).saturating_add(4);
-    lzma(rest(octets, start), properties, dictionary, size, most)
+    lzma(packed.skip(start), properties, dictionary, size, most)
 }
 
 /// LZMA without a head. At most `most` octets are asked for, so that no dictionary need be larger.
@@ -96,10 +221,40 @@ fn bounded(dictionary: u32, most: u64) -> u32 {
     dictionary.min(most).min(DICTIONARY_MAX)
 }
 
+/// Streams of bzip2 one after another.
+struct Bzip2<R: BufRead> {
+    stream: Option<BzDecoder<R>>,
+    streams: usize,
+}
+
+impl<R: BufRead> Read for Bzip2<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let Some(mut stream) = self.stream.take() else {
+                return Ok(0);
+            };
+            let read = stream.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                self.stream = Some(stream);
+                return Ok(read);
+            }
+            let mut left = stream.into_inner();
+            if left.fill_buf()?.is_empty() {
+                return Ok(0);
+            }
+            self.streams += 1;
+            if self.streams > BZIP2_STREAMS_MAX {
+                return Err(ErrorKind::QuotaExceeded.into());
+            }
+            self.stream = Some(BzDecoder::new(left));
+        }
+    }
+}
+
 /// Frames of Zstandard one after another; those that are to be skipped are.
 struct Frames<'a> {
-    left: &'a [u8],
-    frame: Option<Box<StreamingDecoder<&'a [u8], FrameDecoder>>>,
+    left: Option<Packed<'a>>,
+    frame: Option<Box<StreamingDecoder<Packed<'a>, FrameDecoder>>>,
 }
 
 impl Read for Frames<'_> {
@@ -111,19 +266,22 @@ impl Read for Frames<'_> {
                     self.frame = Some(frame);
                     return Ok(read);
                 }
-                self.left = frame.into_inner();
+                self.left = Some(frame.into_inner());
             }
-            if let [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] = self.left {
-                let length = u32le(self.left, 4).map_or(usize::MAX, place);
-                self.left = rest(self.left, length.saturating_add(8));
+            let Some(left) = self.left.take() else {
+                return Ok(0);
+            };
+            let octets = left.octets();
+            if let [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] = octets {
+                let length = u32le(octets, 4).map_or(usize::MAX, place);
+                self.left = Some(left.skip(length.saturating_add(8)));
                 continue;
             }
-            if !self.left.starts_with(b"\x28\xb5\x2f\xfd") {
+            if !octets.starts_with(b"\x28\xb5\x2f\xfd") {
                 return Ok(0);
             }
-            let frame =
-                StreamingDecoder::new_with_max_window_size(self.left, u64::from(DICTIONARY_MAX))
-                    .map_err(io::Error::other)?;
+            let frame = StreamingDecoder::new_with_max_window_size(left, u64::from(DICTIONARY_MAX))
+                .map_err(io::Error::other)?;
             self.frame = Some(Box::new(frame));
         }
     }

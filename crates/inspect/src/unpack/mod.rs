@@ -28,8 +28,10 @@ pub(crate) use tape::sum_holds as tar_sum_holds;
 pub(crate) use tnef::{REMINDER, WRONG_SUM as TNEF_SUM};
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::io::{ErrorKind, Read};
 
+use self::inflate::Meter;
 use crate::kind::Kind;
 use crate::octets::count;
 use crate::{Budget, Limit, LimitReached};
@@ -94,6 +96,7 @@ pub fn members(
 ) -> Vec<Trouble> {
     let mut sink = Sink {
         packed: count(octets),
+        free: count(octets),
         produced: 0,
         stopped: false,
         troubles: Vec::new(),
@@ -240,6 +243,8 @@ pub fn fuzz(octets: &[u8]) {
 struct Sink<'s> {
     /// How large the archive is.
     packed: u64,
+    /// Packed octets that may be read without being paid: all of them, once.
+    free: u64,
     /// How much came out of it.
     produced: u64,
     /// A limit on the whole was reached.
@@ -350,6 +355,10 @@ impl Sink<'_> {
                 }
                 Ok(read) => octets.extend_from_slice(crate::octets::some(buffer, 0, read)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::QuotaExceeded => {
+                    unread = Some(Unread::Limit(LimitReached(Limit::Parts)));
+                    break;
+                }
                 Err(_) => {
                     unread = Some(Unread::Damaged);
                     break;
@@ -363,6 +372,48 @@ impl Sink<'_> {
         }
         self.pay(count(&octets));
         (octets, unread)
+    }
+
+    /// How much decoders may read: the archive once, and what is left beside.
+    fn meter(&self) -> Meter {
+        let granted = self.free.saturating_add(self.budget.octets_left());
+        Meter {
+            granted: Cell::new(granted),
+            left: Cell::new(granted),
+            over: Cell::new(false),
+        }
+    }
+
+    /// The same as [`Self::unpack`], and pays for what the decoder read to bring it forth.
+    fn unpack_metered(
+        &mut self,
+        decoder: &mut dyn Read,
+        expected: Option<u64>,
+        meter: &Meter,
+    ) -> (Vec<u8>, Option<Unread>) {
+        let (octets, unread) = self.unpack(decoder, expected);
+        let read = meter.granted.get().saturating_sub(meter.left.get());
+        let limited = meter.over.get() || !self.read(read);
+        let again = self.meter();
+        meter.granted.set(again.granted.get());
+        meter.left.set(again.left.get());
+        let unread = match unread {
+            _ if limited => Some(self.reached(Limit::Octets)),
+            Some(Unread::Limit(LimitReached(Limit::Parts))) => Some(self.reached(Limit::Parts)),
+            unread => unread,
+        };
+        (octets, unread)
+    }
+
+    /// Pays for packed octets that were read: what is read more often than it lies there. False: none are left.
+    fn read(&mut self, packed: u64) -> bool {
+        let paid = packed.saturating_sub(self.free);
+        self.free = self.free.saturating_sub(packed);
+        if let Err(reached) = self.budget.octets(paid) {
+            self.limit(reached);
+            return false;
+        }
+        true
     }
 
     /// Keeps what a decoder of our own brought forth at once; it was told the allowance before.

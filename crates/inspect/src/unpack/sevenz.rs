@@ -1,12 +1,13 @@
 //! 7z: a list of files at the end, packed itself as a rule, and folders of coders before it (7zFormat.txt).
 
 use std::borrow::Cow;
+use std::io::BufReader;
 
 use lzma_rust2::filter::bcj::BcjReader;
 use lzma_rust2::filter::bcj2::Bcj2Reader;
 use lzma_rust2::filter::delta::DeltaReader;
 
-use super::inflate::{self, Decoder};
+use super::inflate::{self, Decoder, Meter, Metered};
 use super::{Member, Sink, Trouble, Unread};
 use crate::octets::{piece, place64, rest, some, u32le, u64le, utf16le};
 use crate::{Limit, LimitReached};
@@ -96,8 +97,16 @@ fn header<'a>(octets: &'a [u8], sink: &mut Sink<'_>) -> Result<(Cow<'a, [u8]>, u
                     .unpacked()
                     .filter(|size| *size <= HEADER_MAX)
                     .ok_or(Fail::Damaged)?;
-                let mut decoder = decoder(octets, &streams, folder)?;
-                let (unpacked, unread) = sink.unpack(&mut decoder, Some(size));
+                let meter = sink.meter();
+                let (most, _) = sink.allowance();
+                let source = Source {
+                    octets,
+                    streams: &streams,
+                    meter: &meter,
+                    most,
+                };
+                let mut decoder = source.decoder(folder)?;
+                let (unpacked, unread) = sink.unpack_metered(&mut decoder, Some(size), &meter);
                 if unread.is_some() {
                     return Err(Fail::Damaged);
                 }
@@ -137,6 +146,7 @@ fn list(header: &[u8], octets: &[u8], sink: &mut Sink<'_>) -> Option<()> {
             .enumerate()
             .map(move |(nth, size)| (folder, nth, *size))
     });
+    let meter = sink.meter();
     let mut open: Option<Decoder<'_>> = None;
     let mut broken: Option<Unread> = None;
     for (nth, title) in files.names.iter().enumerate() {
@@ -157,14 +167,21 @@ fn list(header: &[u8], octets: &[u8], sink: &mut Sink<'_>) -> Option<()> {
             Some((folder, within, size)) => {
                 if within == 0 {
                     broken = None;
-                    match decoder(octets, &found, folder) {
+                    let (most, _) = sink.allowance();
+                    let source = Source {
+                        octets,
+                        streams: &found,
+                        meter: &meter,
+                        most,
+                    };
+                    match source.decoder(folder) {
                         Ok(decoder) => open = Some(decoder),
                         Err(fail) => broken = Some(fail.unread()),
                     }
                 }
                 match (&broken, &mut open) {
                     (None, Some(decoder)) => {
-                        let (unpacked, unread) = sink.unpack(decoder, Some(size));
+                        let (unpacked, unread) = sink.unpack_metered(decoder, Some(size), &meter);
                         // What follows in the same folder lies behind what was not unpacked.
                         broken.clone_from(&unread);
                         (unpacked, unread)
@@ -506,55 +523,80 @@ impl Folder {
     }
 }
 
-fn decoder<'a>(octets: &'a [u8], streams: &Streams, folder: &Folder) -> Result<Decoder<'a>, Fail> {
-    let main = folder.main().ok_or(Fail::Damaged)?;
-    output(octets, streams, folder, main, 0)
-}
-
-/// What a coder brings forth.
-fn output<'a>(
+/// What folders are unpacked from.
+#[derive(Clone, Copy)]
+struct Source<'a, 's> {
     octets: &'a [u8],
-    streams: &Streams,
-    folder: &Folder,
-    nth: usize,
-    depth: usize,
-) -> Result<Decoder<'a>, Fail> {
-    if depth > CODERS_MAX {
-        return Err(Fail::Damaged);
-    }
-    let coder = folder.coders.get(nth).ok_or(Fail::Damaged)?;
-    if coder.method == [0x06, 0xf1, 0x07, 0x01] {
-        return Err(Fail::Encrypted);
-    }
-    let before: usize = folder
-        .coders
-        .iter()
-        .take(nth)
-        .map(|coder| coder.inputs)
-        .sum();
-    let mut inputs = Vec::new();
-    for number in before..before.saturating_add(coder.inputs) {
-        let bond = folder.bonds.iter().find(|(to, _)| *to == number);
-        inputs.push(if let Some((_, from)) = bond {
-            output(octets, streams, folder, *from, depth + 1)?
-        } else {
-            let packed = folder
-                .packed
-                .iter()
-                .position(|free| *free == number)
-                .ok_or(Fail::Damaged)?;
-            let (at, size) = streams
-                .packed
-                .get(folder.first.saturating_add(packed))
-                .ok_or(Fail::Damaged)?;
-            Box::new(some(octets, *at, *size)) as Decoder<'a>
-        });
-    }
-    let size = folder.sizes.get(nth).copied().unwrap_or(0);
-    code(coder, inputs, size)
+    streams: &'s Streams,
+    meter: &'a Meter,
+    /// No dictionary need be larger.
+    most: u64,
 }
 
-fn code<'a>(coder: &Coder, mut inputs: Vec<Decoder<'a>>, size: u64) -> Result<Decoder<'a>, Fail> {
+impl<'a> Source<'a, '_> {
+    fn decoder(self, folder: &Folder) -> Result<Decoder<'a>, Fail> {
+        let main = folder.main().ok_or(Fail::Damaged)?;
+        self.output(folder, main, 0)
+    }
+
+    /// What a coder brings forth.
+    fn output(self, folder: &Folder, nth: usize, depth: usize) -> Result<Decoder<'a>, Fail> {
+        if depth > CODERS_MAX {
+            return Err(Fail::Damaged);
+        }
+        let coder = folder.coders.get(nth).ok_or(Fail::Damaged)?;
+        if coder.method == [0x06, 0xf1, 0x07, 0x01] {
+            return Err(Fail::Encrypted);
+        }
+        let before: usize = folder
+            .coders
+            .iter()
+            .take(nth)
+            .map(|coder| coder.inputs)
+            .sum();
+        let mut inputs = Vec::new();
+        for number in before..before.saturating_add(coder.inputs) {
+            let bond = folder.bonds.iter().find(|(to, _)| *to == number);
+            let input = if let Some((_, from)) = bond {
+                self.output(folder, *from, depth + 1)?
+            } else {
+                let packed = folder
+                    .packed
+                    .iter()
+                    .position(|free| *free == number)
+                    .ok_or(Fail::Damaged)?;
+                let (at, size) = self
+                    .streams
+                    .packed
+                    .get(folder.first.saturating_add(packed))
+                    .ok_or(Fail::Damaged)?;
+                Box::new(some(self.octets, *at, *size))
+            };
+            // It may read any amount to bring forth nothing, be it what another coder makes of a few octets.
+            inputs.push(if coder.packs() {
+                Box::new(Metered::new(input, self.meter))
+            } else {
+                input
+            });
+        }
+        let size = folder.sizes.get(nth).copied().unwrap_or(0);
+        code(coder, inputs, size, self.most)
+    }
+}
+
+impl Coder {
+    /// It is more than a filter, which gives an octet for each.
+    fn packs(&self) -> bool {
+        !matches!(self.method.as_slice(), [0 | 0x03..=0x0a] | [0x03, 0x03, ..])
+    }
+}
+
+fn code<'a>(
+    coder: &Coder,
+    mut inputs: Vec<Decoder<'a>>,
+    size: u64,
+    most: u64,
+) -> Result<Decoder<'a>, Fail> {
     if coder.method == [0x03, 0x03, 0x01, 0x1b] {
         let merged = Bcj2Reader::try_new(inputs, size)
             .ok()
@@ -573,12 +615,12 @@ fn code<'a>(coder: &Coder, mut inputs: Vec<Decoder<'a>>, size: u64) -> Result<De
                 40.. => u32::MAX,
                 bits => (2 | u32::from(bits & 1)) << (bits / 2 + 11),
             };
-            inflate::lzma2(input, dictionary, size)
+            inflate::lzma2(input, dictionary, size.min(most))
         }
         [0x03, 0x01, 0x01] => {
             let properties = coder.properties.first().copied().ok_or(Fail::Damaged)?;
             let dictionary = u32le(&coder.properties, 1).ok_or(Fail::Damaged)?;
-            inflate::lzma(input, properties, dictionary, size, size)
+            inflate::lzma(input, properties, dictionary, size, size.min(most))
                 .ok()
                 .ok_or(Fail::Damaged)?
         }
@@ -593,9 +635,9 @@ fn code<'a>(coder: &Coder, mut inputs: Vec<Decoder<'a>>, size: u64) -> Result<De
         [0x08] | [0x03, 0x03, 0x07, 0x01] => Box::new(BcjReader::new_arm_thumb(input, 0)),
         [0x09] | [0x03, 0x03, 0x08, 0x05] => Box::new(BcjReader::new_sparc(input, 0)),
         [0x0a] => Box::new(BcjReader::new_arm64(input, 0)),
-        [0x04, 0x01, 0x08] => inflate::deflate(input),
-        [0x04, 0x01, 0x09] => inflate::deflate64(input),
-        [0x04, 0x02, 0x02] => inflate::bzip2(input),
+        [0x04, 0x01, 0x08] => inflate::deflate(BufReader::new(input)),
+        [0x04, 0x01, 0x09] => inflate::deflate64(BufReader::new(input)),
+        [0x04, 0x02, 0x02] => inflate::bzip2(BufReader::new(input)),
         [0x03, 0x04, 0x01] => return Err(Fail::Method("ppmd".to_owned())),
         other => {
             let number = other

@@ -2,23 +2,17 @@
 
 use std::borrow::Cow;
 
-use super::{Member, Sink, Trouble, Unread, inflate};
+use super::inflate::{self, Packed};
+use super::{Member, Sink, Trouble, Unread};
 use crate::kind::{self, Kind};
 use crate::octets::{name, place, rest, some, u8_at, u16be, u16le, u32be, u32le, until_zero};
-use crate::{Limit, LimitReached};
-
-/// Streams one after another in one file.
-const STREAMS_MAX: usize = 10_000;
 
 /// gzip: the head of its first member may name the file (RFC 1952). Further members go on where it ends.
 pub(super) fn gzip(octets: &[u8], sink: &mut Sink<'_>) {
-    if too_many(octets, b"\x1f\x8b\x08") {
-        sink.limit(LimitReached(Limit::Parts));
-        return;
-    }
     let names = gzip_name(octets).into_iter().collect();
-    let mut decoder = flate2::read::MultiGzDecoder::new(octets);
-    let (unpacked, unread) = sink.unpack(&mut decoder, None);
+    let meter = sink.meter();
+    let mut decoder = inflate::gzip(Packed::new(octets, &meter));
+    let (unpacked, unread) = sink.unpack_metered(&mut decoder, None, &meter);
     give(sink, names, unpacked, unread);
 }
 
@@ -34,39 +28,23 @@ fn gzip_name(octets: &[u8]) -> Option<String> {
     Some(name(until_zero(some(octets, at, 4096))))
 }
 
-/// Whether more streams may begin in it than are unpacked.
-fn too_many(octets: &[u8], mark: &[u8]) -> bool {
-    memchr::memmem::find_iter(octets, mark)
-        .nth(STREAMS_MAX)
-        .is_some()
-}
-
 /// The others.
 pub(super) fn squeezed(octets: &[u8], kind: Kind, sink: &mut Sink<'_>) {
-    // Each stream of several costs a dictionary. No program makes as many as this.
-    let mark: &[u8] = match kind {
-        Kind::Xz => b"\xfd7zXZ\0",
-        Kind::Bzip2 => b"BZh",
-        Kind::Zstd => b"\x28\xb5\x2f\xfd",
-        _ => b"LZIP",
-    };
-    if too_many(octets, mark) {
-        sink.limit(LimitReached(Limit::Parts));
-        return;
-    }
+    let meter = sink.meter();
+    let packed = Packed::new(octets, &meter);
     let (most, _) = sink.allowance();
     let decoder = match kind {
-        Kind::Xz => Ok(inflate::xz(octets)),
-        Kind::Bzip2 => Ok(inflate::bzip2(octets)),
-        Kind::Zstd => Ok(inflate::zstd(octets)),
-        Kind::Lzip => Ok(inflate::lzip(octets)),
-        _ => inflate::lzma_alone(octets, most),
+        Kind::Xz => Ok(inflate::xz(packed)),
+        Kind::Bzip2 => Ok(inflate::bzip2(packed)),
+        Kind::Zstd => Ok(inflate::zstd(packed)),
+        Kind::Lzip => Ok(inflate::lzip(packed)),
+        _ => inflate::lzma_alone(packed, most),
     };
     let Ok(mut decoder) = decoder else {
         sink.trouble(Trouble::Damaged("it has no proper head"));
         return;
     };
-    let (unpacked, unread) = sink.unpack(&mut decoder, None);
+    let (unpacked, unread) = sink.unpack_metered(&mut decoder, None, &meter);
     give(sink, Vec::new(), unpacked, unread);
 }
 

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Member, Sink, Trouble, Unread, inflate};
+use super::inflate::{self, Packed};
+use super::{Member, Sink, Trouble, Unread};
 use crate::kind::{self, Kind};
 use crate::octets::{
     find, name, piece, place, place64, rest, some, u16be, u16le, u32be, until_zero,
@@ -146,7 +147,7 @@ fn tar_member<'a>(
     for found in [&pax.name, &gnu.name].into_iter().flatten() {
         names.push(name(found));
     }
-    // A program that knows no long names takes the short one, which may end elsewhere.
+    // The short name may be cut off anywhere, and programs of today pass it over.
     if names.is_empty() {
         names.push(plain);
     }
@@ -364,14 +365,14 @@ pub(super) fn rpm(octets: &[u8], sink: &mut Sink<'_>) {
     }
     let payload = rest(octets, at);
     let (most, _) = sink.allowance();
+    let meter = sink.meter();
+    let packed = Packed::new(payload, &meter);
     let decoder = match kind::of(payload) {
-        Kind::Gzip => {
-            Some(Box::new(flate2::read::MultiGzDecoder::new(payload)) as inflate::Decoder<'_>)
-        }
-        Kind::Xz => Some(inflate::xz(payload)),
-        Kind::Bzip2 => Some(inflate::bzip2(payload)),
-        Kind::Zstd => Some(inflate::zstd(payload)),
-        Kind::Lzma => inflate::lzma_alone(payload, most).ok(),
+        Kind::Gzip => Some(inflate::gzip(packed)),
+        Kind::Xz => Some(inflate::xz(packed)),
+        Kind::Bzip2 => Some(inflate::bzip2(packed)),
+        Kind::Zstd => Some(inflate::zstd(packed)),
+        Kind::Lzma => inflate::lzma_alone(packed, most).ok(),
         Kind::Cpio => {
             cpio(payload, sink);
             return;
@@ -382,7 +383,12 @@ pub(super) fn rpm(octets: &[u8], sink: &mut Sink<'_>) {
         sink.trouble(Trouble::NotUnpacked);
         return;
     };
-    let (unpacked, _) = sink.unpack(&mut decoder, None);
+    let (unpacked, unread) = sink.unpack_metered(&mut decoder, None, &meter);
+    match unread {
+        Some(Unread::Limit(reached)) => sink.trouble(Trouble::Limit(reached)),
+        Some(_) => sink.trouble(Trouble::Damaged("it ends early")),
+        None => {}
+    }
     if !sink.stopped {
         cpio(&unpacked, sink);
     }

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use memchr::memmem;
 
-use super::{Member, Sink, Trouble, Unread, inflate};
+use super::inflate::{self, Packed};
+use super::{Member, Sink, Trouble, Unread};
 use crate::octets::{name, piece, place, place64, rest, some, u16le, u32le, u64le};
 use crate::{Limit, LimitReached};
 
@@ -187,25 +188,27 @@ fn unpack<'a>(
     sink: &mut Sink<'_>,
 ) -> (Cow<'a, [u8]>, Option<Unread>) {
     let (most, _) = sink.allowance();
+    let meter = sink.meter();
+    let metered = Packed::new(packed, &meter);
     let decoder = match entry.method {
         0 => {
             let short = entry.packed != u64::MAX && crate::octets::count(packed) < entry.packed;
             let (kept, limited) = sink.stored(packed);
             return (kept, limited.or(short.then_some(Unread::Damaged)));
         }
-        8 => Ok(inflate::deflate(packed)),
-        9 => Ok(inflate::deflate64(packed)),
-        12 => Ok(inflate::bzip2(packed)),
+        8 => Ok(inflate::deflate(metered)),
+        9 => Ok(inflate::deflate64(metered)),
+        12 => Ok(inflate::bzip2(metered)),
         14 => {
             let size = if entry.flags & 2 != 0 || entry.unpacked == 0 {
                 u64::MAX
             } else {
                 entry.unpacked
             };
-            inflate::lzma_in_zip(packed, size, most)
+            inflate::lzma_in_zip(metered, size, most)
         }
-        93 | 20 => Ok(inflate::zstd(packed)),
-        95 => Ok(inflate::xz(packed)),
+        93 | 20 => Ok(inflate::zstd(metered)),
+        95 => Ok(inflate::xz(metered)),
         method => {
             let title = match method {
                 1 => "shrink",
@@ -222,7 +225,7 @@ fn unpack<'a>(
     let Ok(mut decoder) = decoder else {
         return (Cow::Borrowed(&[]), Some(Unread::Damaged));
     };
-    let (unpacked, unread) = sink.unpack(&mut decoder, None);
+    let (unpacked, unread) = sink.unpack_metered(&mut decoder, None, &meter);
     (Cow::Owned(unpacked), unread)
 }
 

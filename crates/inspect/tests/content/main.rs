@@ -6,6 +6,7 @@
 )]
 
 mod archives;
+mod bounds;
 mod build;
 mod built;
 mod dangers;

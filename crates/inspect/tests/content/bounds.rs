@@ -1,0 +1,312 @@
+//! What no program writes and a stranger may: archives that cost much and hold little.
+
+use std::borrow::Cow;
+
+use mailkeep_inspect::kind;
+use mailkeep_inspect::unpack::{self, Trouble, Unread};
+use mailkeep_inspect::{Budget, Content, Limit, LimitReached, Limits, Origin, Profile, examine};
+
+use crate::build::{self, Entry};
+
+const EMPTY_BZIP2: &[u8] = b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0";
+
+/// A block of deflate that holds nothing, and is not the last.
+const EMPTY_BLOCK: &[u8] = b"\0\0\0\xff\xff";
+
+/// The members' contents, and the limits that were reached.
+fn looked(octets: &[u8], limits: &Limits) -> (Vec<Vec<u8>>, Vec<Limit>) {
+    let mut budget = Budget::new(limits);
+    let mut found = Vec::new();
+    let mut reached = Vec::new();
+    let troubles = unpack::members(octets, kind::of(octets), &mut budget, &mut |member, _| {
+        if let Some(Unread::Limit(LimitReached(limit))) = &member.unread {
+            reached.push(*limit);
+        }
+        found.push(member.octets.to_vec());
+    });
+    for trouble in troubles {
+        if let Trouble::Limit(LimitReached(limit)) = trouble {
+            reached.push(limit);
+        }
+    }
+    (found, reached)
+}
+
+fn small() -> Limits {
+    Limits {
+        octets: 1 << 20,
+        ..Limits::default()
+    }
+}
+
+/// A zip of one member that is packed already.
+fn packed_zip(method: u16, packed: &[u8]) -> Vec<u8> {
+    let mut zip = build::zip(&[Entry::new("a", packed)]);
+    let directory = zip.windows(4).rposition(|four| four == b"PK\x01\x02");
+    for at in [8, directory.unwrap() + 10] {
+        zip[at..at + 2].copy_from_slice(&method.to_le_bytes());
+    }
+    zip
+}
+
+/// A 7z of one file of six octets in one folder, in which the second coder unpacks what the first brings forth.
+fn chained_7z(second: &[u8], between: usize, packed: &[u8]) -> Vec<u8> {
+    let number = |value: usize| [&[0xff][..], &(value as u64).to_le_bytes()].concat();
+    let mut header = vec![1, 4, 6, 0, 1, 9];
+    header.extend(number(packed.len()));
+    header.extend([0, 7, 0x0b, 1, 0, 2, 3, 4, 1, 8, 3]);
+    header.extend(second);
+    header.extend([1, 0, 0x0c]);
+    header.extend(number(between));
+    header.extend([6, 0, 8, 0, 0, 5, 1, 0x11, 5, 0, b'a', 0, 0, 0, 0, 0]);
+    let mut octets = b"7z\xbc\xaf\x27\x1c\0\x04\0\0\0\0".to_vec();
+    octets.extend((packed.len() as u64).to_le_bytes());
+    octets.extend((header.len() as u64).to_le_bytes());
+    octets.extend([0; 4]);
+    octets.extend(packed);
+    octets.extend(header);
+    octets
+}
+
+fn deflated(octets: &[u8]) -> Vec<u8> {
+    // A gzip file less its head and its sums.
+    let packed = build::gzip(octets);
+    packed[10..packed.len() - 8].to_vec()
+}
+
+#[test]
+fn what_one_coder_of_a_7z_hands_to_the_next_is_paid() {
+    let ending = b"\x01\x06\0\xf9\xffHello.";
+    for (count, expected) in [(10, vec![]), (1 << 20, vec![Limit::Octets])] {
+        let between = [EMPTY_BLOCK.repeat(count).as_slice(), ending].concat();
+        let archive = chained_7z(&[4, 1, 8], between.len(), &deflated(&between));
+        let (found, mut reached) = looked(&archive, &small());
+        reached.dedup();
+        assert_eq!(reached, expected, "{count}");
+        assert_eq!(found == [b"Hello."], reached.is_empty());
+    }
+}
+
+#[test]
+fn streams_that_hold_nothing_are_counted_wherever_they_lie() {
+    let empty_zstd = b"\x28\xb5\x2f\xfd\x20\0\x01\0\0";
+    let many = EMPTY_BZIP2.repeat(2001);
+    let chained = chained_7z(&[4, 2, 2], many.len(), &deflated(&many));
+    for archive in [
+        many.clone(),
+        packed_zip(12, &many),
+        chained,
+        packed_zip(93, &empty_zstd.repeat(10_002)),
+    ] {
+        let (_, mut reached) = looked(&archive, &Limits::default());
+        reached.dedup();
+        assert_eq!(reached, [Limit::Parts]);
+    }
+}
+
+#[test]
+fn packed_octets_that_are_read_again_and_again_are_paid() {
+    let mut one = EMPTY_BLOCK.repeat(20_000);
+    one.extend(b"\x01\x06\0\xf9\xffHello.");
+    let zip = packed_zip(8, &one);
+    assert_eq!(looked(&zip, &small()), (vec![b"Hello.".to_vec()], vec![]));
+    let directory = zip.windows(4).rposition(|four| four == b"PK\x01\x02");
+    let (directory, end) = (directory.unwrap(), zip.len() - 22);
+    let mut bomb = zip[..directory].to_vec();
+    for _ in 0..100 {
+        bomb.extend(&zip[directory..end]);
+    }
+    let size = u32::try_from(bomb.len() - directory).unwrap();
+    bomb.extend(&zip[end..end + 8]);
+    bomb.extend([100, 0, 100, 0]);
+    bomb.extend(size.to_le_bytes());
+    bomb.extend(&zip[zip.len() - 6..]);
+    let (found, reached) = looked(&bomb, &small());
+    assert!(found.len() < 20, "{}", found.len());
+    assert!(reached.contains(&Limit::Octets));
+}
+
+#[test]
+fn a_folder_of_a_cabinet_is_unpacked_once_though_its_files_alternate() {
+    let content = vec![b'a'; 30_000];
+    let one = build::cabinet("a", &content);
+    let (folder, data) = (&one[36..44], &one[44 + 18..]);
+    let mut files = Vec::new();
+    for nth in 0..40_u16 {
+        files.extend(10_u32.to_le_bytes());
+        files.extend(0_u32.to_le_bytes());
+        files.extend((nth % 2).to_le_bytes());
+        files.extend([0; 6]);
+        files.extend(b"a\0");
+    }
+    let start = u32::try_from(36 + 16 + files.len()).unwrap();
+    let mut cabinet = one[..16].to_vec();
+    cabinet.extend(52_u32.to_le_bytes());
+    cabinet.extend([0, 0, 0, 0, 3, 1, 2, 0, 40, 0, 0, 0, 0, 0, 0, 0]);
+    for _ in 0..2 {
+        cabinet.extend(start.to_le_bytes());
+        cabinet.extend(&folder[4..]);
+    }
+    cabinet.extend(files);
+    cabinet.extend(data);
+    let limits = Limits {
+        octets: 200_000,
+        ..Limits::default()
+    };
+    let (found, reached) = looked(&cabinet, &limits);
+    assert_eq!((found.len(), reached), (40, vec![]));
+}
+
+#[test]
+fn a_place_on_a_disk_may_have_any_number_of_names() {
+    let mut image = vec![0_u8; 20 * 2048];
+    let both = |value: u32| [value.to_le_bytes(), value.to_be_bytes()].concat();
+    let record = |extent: u32, size: u32, flags: u8, name: &[u8]| {
+        let length = 33 + name.len() + (name.len() + 1) % 2;
+        let mut record = vec![u8::try_from(length).unwrap(), 0];
+        record.extend(both(extent));
+        record.extend(both(size));
+        record.extend([0; 7]);
+        record.push(flags);
+        record.extend([0; 6]);
+        record.push(u8::try_from(name.len()).unwrap());
+        record.extend(name);
+        record.resize(length, 0);
+        record
+    };
+    let mut listing = Vec::new();
+    for nth in 0..100_000 {
+        let entry = record(18, 6, 0, format!("{nth:08}.TXT").as_bytes());
+        if listing.len() % 2048 + entry.len() > 2048 {
+            listing.resize(listing.len().next_multiple_of(2048), 0);
+        }
+        listing.extend(entry);
+    }
+    image[16 * 2048..16 * 2048 + 6].copy_from_slice(b"\x01CD001");
+    image[16 * 2048 + 128..16 * 2048 + 130].copy_from_slice(&2048_u16.to_le_bytes());
+    let root = record(20, u32::try_from(listing.len()).unwrap(), 2, b"\0");
+    image[16 * 2048 + 156..16 * 2048 + 156 + root.len()].copy_from_slice(&root);
+    image[17 * 2048..17 * 2048 + 6].copy_from_slice(b"\xffCD001");
+    image[18 * 2048..18 * 2048 + 6].copy_from_slice(b"Hello.");
+    image.extend(listing);
+    let (found, reached) = looked(&image, &Limits::default());
+    assert_eq!(found.first().map(Vec::as_slice), Some(&b"Hello."[..]));
+    assert_eq!(reached, [Limit::Parts]);
+}
+
+#[test]
+fn packed_objects_of_a_pdf_beyond_a_limit_are_not_passed_over() {
+    let object = build::zlib(&vec![b' '; 300_000]);
+    let mut pdf = b"%PDF-1.5\n1 0 obj <</Type/ObjStm/Filter/FlateDecode>> stream\n".to_vec();
+    pdf.extend(object);
+    pdf.extend(b"\nendstream endobj\n");
+    let limits = Limits {
+        member_octets: 100_000,
+        ..Limits::default()
+    };
+    assert_eq!(looked(&pdf, &limits).1, [Limit::MemberOctets]);
+    let lzw = b"%PDF-1.5\n1 0 obj <</Type/ObjStm/Filter/LZWDecode>> stream\nab\nendstream endobj\n";
+    let profile = Profile {
+        level: mailkeep_inspect::Level::Strict,
+        ..Profile::default()
+    };
+    let mut budget = Budget::new(&profile.limits);
+    let content = Content {
+        octets: Cow::Borrowed(lzw),
+        names: vec!["a.pdf".to_owned()],
+        types: Vec::new(),
+        origin: Origin::Attachment,
+        place: "1".to_owned(),
+    };
+    let said = examine::content(&content, &profile, &mut budget, &mut |_, _, _| Vec::new());
+    assert!(said.iter().any(|one| one.rule == "archive-not-unpacked"));
+}
+
+/// The shield inspects on threads of two MiB, and what overflows a stack ends the whole process.
+#[test]
+fn as_deep_as_may_be_looked_needs_little_stack() {
+    type Wrap = Box<dyn Fn(&[u8]) -> Vec<u8> + Send>;
+    let stored = |octets: &[u8]| {
+        let length = u16::try_from(octets.len()).unwrap();
+        [
+            &[1][..],
+            &length.to_le_bytes(),
+            &(!length).to_le_bytes(),
+            octets,
+        ]
+        .concat()
+    };
+    let raw_zstd = |octets: &[u8]| {
+        let length = u32::try_from(octets.len()).unwrap();
+        let head = (length << 3 | 1).to_le_bytes();
+        [
+            b"\x28\xb5\x2f\xfd\xa0",
+            &length.to_le_bytes()[..],
+            &head[..3],
+            octets,
+        ]
+        .concat()
+    };
+    let raw_lzma2 = |octets: &[u8]| {
+        let length = u16::try_from(octets.len() - 1).unwrap();
+        [&[1][..], &length.to_be_bytes(), octets, &[0]].concat()
+    };
+    let wraps: [(&str, Wrap); 9] = [
+        ("gzip", Box::new(build::gzip)),
+        (
+            "deflate",
+            Box::new(move |octets| packed_zip(8, &stored(octets))),
+        ),
+        (
+            "deflate64",
+            Box::new(move |octets| packed_zip(9, &stored(octets))),
+        ),
+        ("zstd", Box::new(raw_zstd)),
+        (
+            "zstd in zip",
+            Box::new(move |octets| packed_zip(93, &raw_zstd(octets))),
+        ),
+        (
+            "7z",
+            Box::new(move |octets| seven_zip(&raw_lzma2(octets), octets.len())),
+        ),
+        ("cab", Box::new(|octets| build::cabinet("a", octets))),
+        ("tnef", Box::new(|octets| build::wrapped("a", octets))),
+        (
+            "ole",
+            Box::new(|octets| build::compound(&[("Package", octets)])),
+        ),
+    ];
+    let inspect = std::thread::Builder::new().stack_size(2 << 20);
+    let done = inspect.spawn(move || {
+        for (name, wrap) in wraps {
+            let mut octets = build::program();
+            for _ in 0..18 {
+                octets = wrap(&octets);
+            }
+            let rules = crate::refusing("a", "", &octets, mailkeep_inspect::Level::Default);
+            assert!(
+                rules.iter().any(|rule| rule == "executable"),
+                "{name}: {rules:?}"
+            );
+        }
+    });
+    done.unwrap().join().unwrap();
+}
+
+/// A 7z of one file, packed by LZMA2.
+fn seven_zip(packed: &[u8], size: usize) -> Vec<u8> {
+    let number = |value: usize| [&[0xff][..], &(value as u64).to_le_bytes()].concat();
+    let mut header = vec![1, 4, 6, 0, 1, 9];
+    header.extend(number(packed.len()));
+    header.extend([0, 7, 0x0b, 1, 0, 1, 0x21, 0x21, 1, 20, 0x0c]);
+    header.extend(number(size));
+    header.extend([0, 8, 0, 0, 5, 1, 0x11, 5, 0, b'a', 0, 0, 0, 0, 0]);
+    let mut octets = b"7z\xbc\xaf\x27\x1c\0\x04\0\0\0\0".to_vec();
+    octets.extend((packed.len() as u64).to_le_bytes());
+    octets.extend((header.len() as u64).to_le_bytes());
+    octets.extend([0; 4]);
+    octets.extend(packed);
+    octets.extend(header);
+    octets
+}
