@@ -6,6 +6,7 @@
 //! nobody takes and tries again, as any mail server does; one whose fate it does not know it sends again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -36,6 +37,9 @@ const ANSWER: Duration = Duration::from_secs(20);
 const GREETING: Duration = Duration::from_secs(2);
 /// From one look at a host to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The same at a host that takes no mail: whoever refuses has no work with it, and when it comes back is told
+/// the better.
+const LOOK_AWAY_EVERY: Duration = Duration::from_millis(25);
 /// All hosts share one machine: from one look at any host to the next at any, where there are many.
 const LOOKS_APART: Duration = Duration::from_millis(20);
 /// How long messages still under way are waited for at the end.
@@ -62,7 +66,7 @@ pub struct Load<'a> {
     began: Instant,
     stop: Arc<AtomicBool>,
     senders: Vec<JoinHandle<Sent>>,
-    watchers: Vec<(u8, String, JoinHandle<Vec<Gap>>)>,
+    watchers: Vec<(u8, String, JoinHandle<Seen>)>,
 }
 
 /// What became of the mail.
@@ -81,9 +85,25 @@ pub struct Account {
     /// Tries that a server refused, and that went to another one or were repeated.
     pub refused: u64,
     /// For each region, how long fewer than the minimum of its hosts took mail.
-    pub short: BTreeMap<u8, Duration>,
+    pub short: BTreeMap<u8, Between>,
     /// For each host, how long it took no mail.
-    pub out: BTreeMap<String, Duration>,
+    pub out: BTreeMap<String, Between>,
+}
+
+/// A time that was seen by looking again and again: what happened between two looks is not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Between {
+    /// So long it lasted for certain.
+    pub at_least: Duration,
+    /// It cannot have been longer.
+    pub at_most: Duration,
+}
+
+impl fmt::Display for Between {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (least, most) = (self.at_least.as_secs_f64(), self.at_most.as_secs_f64());
+        write!(f, "{least:.1} to {most:.1} s")
+    }
 }
 
 /// What one sender did.
@@ -96,6 +116,15 @@ struct Sent {
 
 /// A time in which a host took no mail, counted from the beginning.
 type Gap = (Duration, Duration);
+
+/// The times in which a host took no mail.
+#[derive(Debug, Default)]
+struct Seen {
+    /// From the first look that met nobody to the last.
+    certain: Vec<Gap>,
+    /// From the look before the first of these to the one after the last.
+    possible: Vec<Gap>,
+}
 
 impl Lab {
     /// Makes every host take mail for a domain, into the mailbox of the user `probe`.
@@ -163,19 +192,27 @@ impl Load<'_> {
         self.stop.store(true, Ordering::SeqCst);
         let lasted = self.began.elapsed();
         let mut account = Account::default();
-        let mut gaps: BTreeMap<u8, Vec<Vec<Gap>>> = BTreeMap::new();
+        let mut gaps: BTreeMap<u8, Vec<Seen>> = BTreeMap::new();
+        let sum = |gaps: &[Gap]| gaps.iter().map(|gap| gap.1.saturating_sub(gap.0)).sum();
         for (region, name, thread) in std::mem::take(&mut self.watchers) {
             let of_host = joined(thread);
-            let out = of_host
-                .iter()
-                .map(|(from, until)| until.saturating_sub(*from))
-                .sum();
+            let out = Between {
+                at_least: sum(&of_host.certain),
+                at_most: sum(&of_host.possible),
+            };
             account.out.insert(name, out);
             gaps.entry(region).or_default().push(of_host);
         }
         for (region, hosts) in gaps {
             let minimum = self.minimum.get(&region).copied().unwrap_or(0);
-            let short = short_of(&hosts, minimum, lasted);
+            let short = |gaps: fn(&Seen) -> &[Gap]| {
+                let hosts: Vec<&[Gap]> = hosts.iter().map(gaps).collect();
+                short_of(&hosts, minimum, lasted)
+            };
+            let short = Between {
+                at_least: short(|seen| &seen.certain),
+                at_most: short(|seen| &seen.possible),
+            };
             account.short.insert(region, short);
         }
         let mut taken = BTreeSet::new();
@@ -231,10 +268,10 @@ impl Drop for Load<'_> {
 }
 
 /// How long fewer than `minimum` of the hosts took mail.
-fn short_of(hosts: &[Vec<Gap>], minimum: usize, lasted: Duration) -> Duration {
+fn short_of(hosts: &[&[Gap]], minimum: usize, lasted: Duration) -> Duration {
     // At each beginning of a gap one host less, at each end one more.
     let mut changes: BTreeMap<Duration, i64> = BTreeMap::new();
-    for (from, until) in hosts.iter().flatten() {
+    for (from, until) in hosts.iter().copied().flatten() {
         *changes.entry(*from).or_default() += 1;
         *changes.entry(*until).or_default() -= 1;
     }
@@ -264,29 +301,60 @@ fn watch(
     every: Duration,
     began: Instant,
     stop: &AtomicBool,
-) -> Vec<Gap> {
-    let mut gaps = Vec::new();
+) -> Seen {
     if enter(namespace).is_err() {
         // Whoever sees nothing says so: out for longer than anything lasts.
-        return vec![(Duration::ZERO, Duration::from_secs(u64::from(u32::MAX)))];
+        let always = vec![(Duration::ZERO, Duration::from_secs(u64::from(u32::MAX)))];
+        return Seen {
+            certain: always.clone(),
+            possible: always,
+        };
     }
-    let mut out_since = None;
+    let mut looks = Looks::default();
     while !stop.load(Ordering::SeqCst) {
         let asked = began.elapsed();
-        match (greets(address), out_since) {
-            (true, Some(since)) => {
-                gaps.push((since, began.elapsed()));
-                out_since = None;
-            }
-            (false, None) => out_since = Some(asked),
-            (true, None) | (false, Some(_)) => {}
-        }
+        let takes_mail = greets(address);
+        looks.add(asked, began.elapsed(), takes_mail);
+        let every = if takes_mail { every } else { LOOK_AWAY_EVERY };
         std::thread::sleep(every.saturating_sub(began.elapsed().saturating_sub(asked)));
     }
-    if let Some(since) = out_since {
-        gaps.push((since, began.elapsed()));
+    looks.seen(began.elapsed())
+}
+
+/// Puts looks together. Where two looks in a row met nobody, nobody was there between them: no host comes and
+/// goes in so short a time.
+#[derive(Debug, Default)]
+struct Looks {
+    seen: Seen,
+    /// When the last look began that met somebody.
+    greeted: Duration,
+    /// The first look that met nobody and the last one after it: when they began.
+    away: Option<Gap>,
+}
+
+impl Looks {
+    fn add(&mut self, asked: Duration, answered: Duration, takes_mail: bool) {
+        match (takes_mail, &mut self.away) {
+            (true, _) => {
+                self.close(answered);
+                self.greeted = asked;
+            }
+            (false, Some((_, last))) => *last = asked,
+            (false, away @ None) => *away = Some((asked, asked)),
+        }
     }
-    gaps
+
+    fn close(&mut self, at: Duration) {
+        if let Some(away) = self.away.take() {
+            self.seen.certain.push(away);
+            self.seen.possible.push((self.greeted, at));
+        }
+    }
+
+    fn seen(mut self, end: Duration) -> Seen {
+        self.close(end);
+        self.seen
+    }
 }
 
 fn greets(address: Ipv4Addr) -> bool {
@@ -451,12 +519,45 @@ mod tests {
     #[test]
     fn a_region_is_short_while_fewer_than_its_minimum_take_mail() {
         let s = Duration::from_secs;
-        let one_after_the_other = [vec![(s(1), s(3))], vec![(s(3), s(5))]];
+        let one_after_the_other: [&[Gap]; 2] = [&[(s(1), s(3))], &[(s(3), s(5))]];
         assert_eq!(short_of(&one_after_the_other, 1, s(10)), s(0));
         assert_eq!(short_of(&one_after_the_other, 2, s(10)), s(4));
-        let both = [vec![(s(1), s(4))], vec![(s(2), s(5)), (s(9), s(10))]];
+        let both: [&[Gap]; 2] = [&[(s(1), s(4))], &[(s(2), s(5)), (s(9), s(10))]];
         assert_eq!(short_of(&both, 1, s(10)), s(2));
         assert_eq!(short_of(&both, 2, s(10)), s(5));
         assert_eq!(short_of(&[], 1, s(10)), s(10));
+    }
+
+    #[test]
+    fn a_host_that_leaves_right_after_another_came_back_is_no_shortage_that_is_certain() {
+        let ms = Duration::from_millis;
+        let looks = |told: &[(u64, u64, bool)]| {
+            let mut looks = Looks::default();
+            for (asked, answered, takes_mail) in told {
+                looks.add(ms(*asked), ms(*answered), *takes_mail);
+            }
+            looks.seen(ms(1500))
+        };
+        // Back at 700; the next one left at 720, after it was last greeted at 600.
+        let first = looks(&[
+            (0, 9, true),
+            (200, 201, false),
+            (690, 691, false),
+            (715, 730, true),
+            (1400, 1409, true),
+        ]);
+        let second = looks(&[
+            (0, 9, true),
+            (600, 609, true),
+            (800, 801, false),
+            (1490, 1491, false),
+        ]);
+        assert_eq!(first.certain, [(ms(200), ms(690))]);
+        assert_eq!(first.possible, [(ms(0), ms(730))]);
+        assert_eq!(second.certain, [(ms(800), ms(1490))]);
+        assert_eq!(second.possible, [(ms(600), ms(1500))]);
+        let short = |of: fn(&Seen) -> &[Gap]| short_of(&[of(&first), of(&second)], 1, ms(1500));
+        assert_eq!(short(|seen| &seen.certain), ms(0));
+        assert_eq!(short(|seen| &seen.possible), ms(130));
     }
 }

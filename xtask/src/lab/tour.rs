@@ -260,16 +260,12 @@ impl Tour<'_> {
         self.show.step("what the stranger saw of it");
         for (region, short) in &account.short {
             note(&format!(
-                "{}: {:.1} s with fewer servers than its minimum",
-                region_name(*region),
-                short.as_secs_f64()
+                "{}: {short} with fewer servers than its minimum",
+                region_name(*region)
             ));
         }
         for (host, out) in &account.out {
-            let seconds = out.as_secs_f64();
-            note(&format!(
-                "{host}: {seconds:.1} s without taking a stranger's mail"
-            ));
+            note(&format!("{host}: {out} without taking a stranger's mail"));
         }
         note(&format!(
             "the stranger's mail: sent {}, delivered {}, duplicated {}, lost {}; {} tries were sent to \
