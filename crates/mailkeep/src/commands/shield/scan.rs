@@ -45,8 +45,11 @@ pub(super) fn run(args: &ScanMessagesArgs) -> anyhow::Result<Done> {
                 while let Some((number, message)) = next(waiting) {
                     let verdict = message.and_then(|mut message| {
                         let octets = message.octets()?;
+                        let mut judgement = judge_by(&octets, profile, Some(patches));
+                        // Nobody asks for them, and verdicts may have to wait for a slow one before them.
+                        judgement.contents = Vec::new();
                         Ok(Verdicts {
-                            judgement: judge_by(&octets, profile, Some(patches)),
+                            judgement,
                             source: message.source,
                         })
                     });

@@ -135,22 +135,29 @@ fn file(path: &Path, take: &mut Take<'_>) -> bool {
     }
 }
 
-/// The messages of a mailbox: each begins behind a line `From ` that stands first or behind an empty line.
+/// The messages of a mailbox: each begins behind a line `From ` that stands first or behind an empty line. Not all programs
+/// quote such a line in a text (`mboxo`, `mboxcl`): it counts only with a time of day in it, or before a header.
 fn mailbox(path: &Path, mut reader: impl BufRead, take: &mut Take<'_>) -> bool {
     let mut index = 0;
     let mut message: Vec<u8> = Vec::new();
     let mut large = false;
     let mut behind_empty = true;
     let mut line = Vec::new();
+    let mut next = Vec::new();
+    if let Err(error) = piece(&mut reader, &mut next) {
+        return take(Err(problem(path, &error)));
+    }
     loop {
-        line.clear();
-        // A line without an end is read in pieces.
-        let read = match reader.by_ref().take(1 << 20).read_until(b'\n', &mut line) {
-            Ok(read) => read,
-            Err(error) => return take(Err(problem(path, &error))),
-        };
-        let begins = behind_empty && line.starts_with(b"From ");
-        if read == 0 || begins {
+        std::mem::swap(&mut line, &mut next);
+        if !line.is_empty()
+            && let Err(error) = piece(&mut reader, &mut next)
+        {
+            return take(Err(problem(path, &error)));
+        }
+        let begins = behind_empty
+            && line.starts_with(b"From ")
+            && (index == 0 || has_time(&line) || next.is_empty() || is_header(&next));
+        if line.is_empty() || begins {
             if index > 0 {
                 let found = if large {
                     Err(format!(
@@ -171,7 +178,7 @@ fn mailbox(path: &Path, mut reader: impl BufRead, take: &mut Take<'_>) -> bool {
                     return false;
                 }
             }
-            if read == 0 {
+            if line.is_empty() {
                 return true;
             }
             index += 1;
@@ -189,6 +196,30 @@ fn mailbox(path: &Path, mut reader: impl BufRead, take: &mut Take<'_>) -> bool {
             message.extend_from_slice(unquoted(&line));
         }
     }
+}
+
+/// The next line, with its end; a line without one comes in pieces, and nothing at the end of the file.
+fn piece(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<()> {
+    line.clear();
+    reader.by_ref().take(1 << 20).read_until(b'\n', line)?;
+    Ok(())
+}
+
+/// Whether a line holds a time of day, as those do that begin a message: `From ada@example.org Sat Nov 21 10:07:52 2026`.
+fn has_time(line: &[u8]) -> bool {
+    line.windows(5).any(|five| {
+        matches!(five, [a, b, b':', c, d] if [a, b, c, d].iter().all(|digit| digit.is_ascii_digit()))
+    })
+}
+
+/// Whether a line is a header, or the `>From ` that some programs put before the first.
+fn is_header(line: &[u8]) -> bool {
+    let name = line.iter().position(|octet| *octet == b':');
+    let is_name = |end| {
+        line.get(..end)
+            .is_some_and(|name| !name.is_empty() && name.iter().all(u8::is_ascii_graphic))
+    };
+    name.is_some_and(is_name) || line.starts_with(b">From ")
 }
 
 /// A line `>From ` was `From ` before it came into the mailbox.
@@ -218,6 +249,18 @@ mod tests {
         assert_eq!(
             messages("From a\nA: 1\n\nx\nFrom here on\n>From there\n\nFrom b\nB: 2\n\nx\n"),
             ["A: 1\n\nx\nFrom here on\nFrom there\n\n", "B: 2\n\nx\n"]
+        );
+    }
+
+    #[test]
+    fn a_text_that_goes_on_with_from_is_not_cut() {
+        let text = "From a\nA: 1\n\nx\n\nFrom here on: nothing\nof note\n\nFrom\n\n";
+        assert_eq!(messages(text).len(), 1);
+        let next = "From b Sat Nov 21 10:07:52 2026\n\nno headers\n";
+        assert_eq!(messages(&format!("{text}{next}")).len(), 2);
+        assert_eq!(
+            messages(&format!("{text}From b\n>From c\nB: 2\n\n")).len(),
+            2
         );
     }
 
