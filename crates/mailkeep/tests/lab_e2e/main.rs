@@ -14,6 +14,7 @@
 )]
 
 mod bench;
+mod shield;
 
 use std::time::{Duration, Instant};
 
