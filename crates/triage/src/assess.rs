@@ -130,7 +130,8 @@ impl Triaged {
 /// other the more urgent one counts. The lane is `emergency` for Act, and for an unauthenticated
 /// network hole of total impact that is exploited, in mail software on an exposed mail port; else
 /// `regular`. A finding that only waits for a restart, or is mitigated, is as urgent as the hole
-/// itself. The deadline policy's "in KEV" is met by known exploitation, whoever knows it.
+/// itself, unless the policy has a term of its own for what is mitigated. The deadline policy's "in KEV" is met by known
+/// exploitation, whoever knows it.
 pub fn triage(
     verdict: &Verdict,
     signals: &[Signal],
@@ -220,8 +221,14 @@ pub fn triage(
     if exploited && known.kev.is_none() {
         notes.push("not in KEV, deadline as if it were: exploitation counts".into());
     }
-    let term = policy.term(exploited, exposed, automatable, impact);
-    notes.push(deadline_sentence(exploited, exposed, automatable, impact, term, context).into());
+    let mitigated = verdict.status == mailkeep_model::Status::Mitigated;
+    let term_if = |mitigated| policy.term(exploited, exposed, mitigated, automatable, impact);
+    let term = term_if(mitigated);
+    let mut sentence = deadline_sentence(exploited, exposed, automatable, impact, term, context);
+    if term != term_if(false) {
+        sentence.push_str(", as the policy has it for what is mitigated");
+    }
+    notes.push(sentence.into());
 
     triaged.decision = Some(decision);
     triaged.lane = Some(lane);

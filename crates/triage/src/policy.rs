@@ -1,4 +1,4 @@
-//! Within how many days: the deadline policy, a table of sixteen cells.
+//! Within how many days: the deadline policy, a table of thirty-two cells.
 
 use jiff::civil::Date;
 use mailkeep_model::{SsvcAutomatable, SsvcTechnicalImpact};
@@ -37,7 +37,8 @@ impl Term {
 }
 
 /// The deadline for every combination of inputs. Total by construction; the default is CISA's BOD
-/// 26-04 of 10 June 2026 (`cisa:DT_BOD2604:1.0.0`).
+/// 26-04 of 10 June 2026 (`cisa:DT_BOD2604:1.0.0`), which knows no mitigation: a mitigated hole has the hole's own
+/// deadline until a row says otherwise.
 ///
 /// In a fleet file it is a list of rows, of which the first that fits counts; what fits none keeps
 /// the default. A column left out fits every value:
@@ -54,6 +55,10 @@ impl Term {
 /// exposed = false
 /// automatable = "no"
 /// within = 90
+///
+/// [[policy.deadline]]            # what a shield's rule or a recipe covers gets a fortnight
+/// mitigated = true
+/// within = 14
 /// # "#;
 /// # #[derive(serde::Deserialize)]
 /// # struct File { policy: mailkeep_triage::Policy }
@@ -106,6 +111,7 @@ impl Policy {
         &self,
         known_exploited: bool,
         exposed: bool,
+        mitigated: bool,
         automatable: SsvcAutomatable,
         technical_impact: SsvcTechnicalImpact,
     ) -> Term {
@@ -114,6 +120,7 @@ impl Policy {
             exposed,
             automatable: automatable == SsvcAutomatable::Yes,
             total: technical_impact == SsvcTechnicalImpact::Total,
+            mitigated,
         }
         .index();
         self.cells.get(at).copied().unwrap_or(STRICTEST)
@@ -133,9 +140,9 @@ impl Default for Policy {
                 forensics: false,
             }
         }
-        Self {
+        let of_the_hole: [Term; CELLS / 2] =
             // Columns: not automatable and partial, not and total, automatable and partial, and total.
-            cells: [
+            [
                 [UPGRADE, UPGRADE, days(60), days(60)], // not in KEV, not exposed
                 [days(60), days(14), days(14), days(3)], // not in KEV, exposed
                 [days(14), days(14), days(14), STRICTEST], // in KEV, not exposed
@@ -143,13 +150,18 @@ impl Default for Policy {
             ]
             .as_flattened()
             .try_into()
-            .unwrap_or([STRICTEST; CELLS]),
+            .unwrap_or([STRICTEST; CELLS / 2]);
+        Self {
+            cells: [of_the_hole, of_the_hole]
+                .as_flattened()
+                .try_into()
+                .unwrap_or([STRICTEST; CELLS]),
         }
     }
 }
 
-/// 2 (in KEV) by 2 (exposed) by 2 (automatable) by 2 (technical impact).
-const CELLS: usize = 16;
+/// 2 (mitigated) by 2 (in KEV) by 2 (exposed) by 2 (automatable) by 2 (technical impact).
+const CELLS: usize = 32;
 
 /// Ten years: more is a slip of the finger.
 const MAX_DAYS: u32 = 3650;
@@ -164,9 +176,10 @@ const STRICTEST: Term = Term {
 #[derive(Clone, Copy)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "four columns of two values each, as in the directive"
+    reason = "columns of two values each: those of the directive, and ours"
 )]
 struct Case {
+    mitigated: bool,
     known_exploited: bool,
     exposed: bool,
     automatable: bool,
@@ -175,7 +188,8 @@ struct Case {
 
 impl Case {
     fn index(self) -> usize {
-        usize::from(self.known_exploited) << 3
+        usize::from(self.mitigated) << 4
+            | usize::from(self.known_exploited) << 3
             | usize::from(self.exposed) << 2
             | usize::from(self.automatable) << 1
             | usize::from(self.total)
@@ -187,6 +201,7 @@ impl Case {
             exposed: index & 4 != 0,
             automatable: index & 2 != 0,
             total: index & 1 != 0,
+            mitigated: index & 16 != 0,
         }
     }
 }
@@ -206,6 +221,7 @@ struct Row {
     exposed: Option<bool>,
     automatable: Option<SsvcAutomatable>,
     technical_impact: Option<SsvcTechnicalImpact>,
+    mitigated: Option<bool>,
     within: WithinFile,
     #[serde(default)]
     forensics: bool,
@@ -231,6 +247,9 @@ impl Row {
             && self
                 .technical_impact
                 .is_none_or(|i| (i == SsvcTechnicalImpact::Total) == case.total)
+            && self
+                .mitigated
+                .is_none_or(|mitigated| mitigated == case.mitigated)
     }
 
     fn term(&self, row: usize) -> Result<Term, InvalidPolicy> {
@@ -302,14 +321,36 @@ mod tests {
             } else {
                 SsvcTechnicalImpact::Partial
             };
-            let term = policy.term(case.known_exploited, case.exposed, automatable, impact);
+            let term = policy.term(
+                case.known_exploited,
+                case.exposed,
+                case.mitigated,
+                automatable,
+                impact,
+            );
             match term.within {
                 Within::Days(days) => table.push_str(&days.to_string()),
                 Within::NextUpgrade => table.push('u'),
             }
             table.push_str(if term.forensics { "f " } else { " " });
         }
-        assert_eq!(table, "u u 60 60 60 14 14 3 14 14 14 3f 14 3f 3 3f ");
+        let of_the_hole = "u u 60 60 60 14 14 3 14 14 14 3f 14 3f 3 3f ";
+        assert_eq!(table, of_the_hole.repeat(2), "mitigated or not");
+    }
+
+    #[test]
+    fn a_row_for_mitigated_holes_leaves_the_others_alone() {
+        let policy = parse(
+            "[[deadline]]\nmitigated = true\nwithin = 30\n[[deadline]]\nkev = true\nwithin = 1\n",
+        )
+        .unwrap();
+        let within = |mitigated| {
+            let (automatable, impact) = (SsvcAutomatable::Yes, SsvcTechnicalImpact::Total);
+            let term = policy.term(true, true, mitigated, automatable, impact);
+            term.within
+        };
+        assert_eq!(within(true), Within::Days(30));
+        assert_eq!(within(false), Within::Days(1));
     }
 
     #[test]
@@ -322,6 +363,7 @@ mod tests {
             policy.term(
                 kev,
                 exposed,
+                false,
                 SsvcAutomatable::Yes,
                 SsvcTechnicalImpact::Total,
             )

@@ -93,6 +93,7 @@ fn the_default_deadlines_are_cisas() {
         let term = Policy::default().term(
             row["cisa:KEV:1.0.0"] == "Y",
             row["cisa:PE:1.0.0"] == "Y",
+            false,
             automatable(&row),
             impact(&row),
         );

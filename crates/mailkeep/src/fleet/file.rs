@@ -102,6 +102,10 @@
 //! [[policy.deadline]]                      # the first row that fits; the rest is BOD 26-04
 //! kev = true
 //! within = 2
+//!
+//! [[policy.deadline]]
+//! mitigated = true                         # by a shield's rule, or a recipe
+//! within = 14
 //! "#;
 //! let (file, problems) = mailkeep::fleet::parse(text).unwrap();
 //! assert_eq!(file.fleet.hosts.len(), 2);

@@ -276,6 +276,7 @@ fn a_policy_changes_deadlines_and_its_mistakes_have_a_place() {
     let term = file.policy.term(
         true,
         false,
+        false,
         SsvcAutomatable::No,
         SsvcTechnicalImpact::Partial,
     );

@@ -3,6 +3,7 @@
 //! Entry: [`Cover::ask`], which asks every shield of the fleet file for its state, and [`Cover::apply`]. Whatever
 //! is not told, too old, expired, or could be got around covers nothing.
 
+pub mod outbreaks;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,21 +109,21 @@ impl Cover {
         let Some(guards) = self.hosts.get(host) else {
             return;
         };
-        let mut notes = Vec::new();
+        let (mut by, mut notes) = (Vec::new(), Vec::new());
         for guard in guards {
             let Some(rule) = guard.enforced.iter().find(|rule| rule.covers(verdict)) else {
                 return;
             };
+            by.push(format!("shield {}'s rule {}", guard.shield, rule.rule));
             notes.push(format!(
                 "{}, but shield {} refuses what reaches it, by its rule {} (bundle {})",
                 verdict.status, guard.shield, rule.rule, guard.bundle
             ));
         }
         verdict.status = Status::Mitigated;
-        verdict
-            .evidence
-            .notes
-            .extend(notes.into_iter().map(Into::into));
+        let evidence = &mut verdict.evidence;
+        evidence.reason = format!("refused by {}; {}", by.join(" and "), evidence.reason);
+        evidence.notes.extend(notes.into_iter().map(Into::into));
     }
 }
 

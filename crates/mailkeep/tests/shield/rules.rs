@@ -81,6 +81,32 @@ fn found(bench: &Bench) -> Vec<(String, String, String)> {
 }
 
 #[test]
+fn the_deadline_of_a_mitigated_hole_follows_the_policy() {
+    let bench = stand();
+    let due = |bench: &Bench| -> Vec<Value> {
+        let ran = bench.run(&["check", "--fleet", "mailkeep.toml", "--format", "json"]);
+        let findings = ran.json()["findings"].as_array().unwrap().clone();
+        ["CVE-2020-28022", "CVE-2023-42119"]
+            .map(|hole| {
+                let finding = findings.iter().find(|found| found["advisory"] == hole);
+                finding.unwrap()["deadline"].clone()
+            })
+            .to_vec()
+    };
+    let open = due(&bench);
+    let days = "[[policy.deadline]]\nmitigated = true\nwithin = 200\n";
+    bench.write("mailkeep.toml", format!("{FLEET}{days}"));
+    assert_eq!(due(&bench), open, "nothing is mitigated yet");
+    bench.write("status.json", status(NOW));
+    let mitigated = due(&bench);
+    assert_eq!(mitigated[0], "2027-06-09");
+    assert_eq!(mitigated[1], open[1], "no rule covers it");
+    // Without such a row it keeps the deadline of the hole.
+    bench.write("mailkeep.toml", FLEET);
+    assert_eq!(due(&bench), open);
+}
+
+#[test]
 fn a_hole_is_mitigated_while_the_shield_says_so_and_no_longer() {
     let bench = stand();
     let quotes = |bench: &Bench| found(bench).remove(0);
