@@ -8,6 +8,7 @@ mod html;
 pub mod rules;
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mailkeep_model::text;
 
@@ -22,8 +23,29 @@ pub fn judge(message: &[u8], profile: &Profile) -> Judgement {
     judge_by(message, profile, None)
 }
 
-/// Judges a message by a profile, and by the rules of a bundle.
+/// Judges a message by a profile, and by the rules of a bundle. Where a decoder breaks down, nothing is known of the
+/// message: the sender keeps it.
 pub fn judge_by(message: &[u8], profile: &Profile, bundle: Option<&Compiled>) -> Judgement {
+    whole(|| of_message(message, profile, bundle))
+}
+
+/// The judgement that `work` comes to; a temporary failure where it panics.
+fn whole(work: impl FnOnce() -> Judgement) -> Judgement {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Judgement {
+        verdict: Verdict::Tempfail,
+        reasons: vec![Reason {
+            rule: Cow::Borrowed("inspection-failed"),
+            verdict: Verdict::Tempfail,
+            text: "The message could not be inspected; try again later.".to_owned(),
+            evidence: "a decoder broke down".to_owned(),
+            place: String::new(),
+        }],
+        contents: Vec::new(),
+        files: true,
+    })
+}
+
+fn of_message(message: &[u8], profile: &Profile, bundle: Option<&Compiled>) -> Judgement {
     let mut budget = Budget::new(&profile.limits);
     let mut judgement = Judgement::default();
     let mut judge = Judge {
@@ -180,4 +202,20 @@ fn within(prefix: &str, place: &str) -> String {
 /// One line, printable, not long.
 fn printable(text: &str) -> String {
     text::printable(text).chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::panic, reason = "it is what is tested")]
+    fn a_message_on_which_a_decoder_breaks_down_stays_with_its_sender() {
+        let judgement = whole(|| panic!("broken"));
+        assert_eq!(judgement.verdict, Verdict::Tempfail);
+        assert_eq!(
+            judgement.deciding().map(|one| &*one.rule),
+            Some("inspection-failed")
+        );
+    }
 }
