@@ -9,12 +9,15 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use mailkeep_inspect::kept::{Kept, MESSAGES, RECORDS};
 use serde::Deserialize;
 use tempfile::NamedTempFile;
 use thiserror::Error;
+
+/// The file that is locked while a message is written with its record, or things are deleted: not both at once, whichever
+/// process does them, and by whichever of its configurations.
+const LOCK: &str = "lock";
 
 /// What the configuration says: `[quarantine]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -65,8 +68,6 @@ pub(crate) struct Quarantine {
     folder: PathBuf,
     readers: Vec<age::x25519::Recipient>,
     days: u32,
-    /// A message is written and its record, or things are deleted: not both at once.
-    turn: Mutex<()>,
 }
 
 impl std::fmt::Debug for Quarantine {
@@ -103,7 +104,6 @@ impl Quarantine {
             folder: file.folder.clone(),
             readers,
             days: file.days,
-            turn: Mutex::new(()),
         })
     }
 
@@ -114,9 +114,10 @@ impl Quarantine {
 
     /// Writes a message and its record to the disk: both, or there is an error and no record. Blocks.
     ///
-    /// `kept.digest` must be the message's [`mailkeep_inspect::kept::digest_of`].
+    /// `kept.digest` must be the message's [`mailkeep_inspect::kept::digest_of`]. A record of the same id is never
+    /// written over: it is an error, and the sender keeps his message.
     pub(crate) fn keep(&self, kept: &Kept, message: &[u8]) -> io::Result<()> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn()?;
         let messages = self.folder.join(MESSAGES);
         let path = messages.join(format!("{}.age", kept.digest));
         if !path.try_exists()? {
@@ -137,14 +138,27 @@ impl Quarantine {
         put(file, &records.join(format!("{}.json", kept.id)))
     }
 
+    /// Waits until nobody else writes or deletes here. Until it is dropped nobody does.
+    fn turn(&self) -> io::Result<File> {
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.folder.join(LOCK))?;
+        lock.lock()?;
+        Ok(lock)
+    }
+
     /// Deletes records whose time is over, and messages of which no record is left. Blocks.
     pub(crate) fn expire(&self, now: u64) -> io::Result<Expired> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn()?;
         let mut expired = Expired::default();
         let mut spoken_of = BTreeSet::new();
         for entry in fs::read_dir(self.folder.join(RECORDS))? {
             let path = entry?.path();
             if path.extension().is_none_or(|extension| extension != "json") {
+                // A shield was killed while it wrote it: nobody was told that it is there.
+                fs::remove_file(&path)?;
                 continue;
             }
             match fs::read(&path).map(|octets| Kept::read(&octets)) {
@@ -173,10 +187,10 @@ impl Quarantine {
     }
 }
 
-/// Gives a file its name, once it and its folder are on the disk.
+/// Gives a file a name that none has; it and its folder are on the disk then.
 fn put(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
     match path.parent() {
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),
@@ -279,6 +293,49 @@ mod tests {
         let gone = quarantine.expire(NOW + 1).unwrap();
         assert_eq!((gone.records, gone.messages, gone.unreadable), (1, 0, 1));
         assert_eq!(files(&quarantine, MESSAGES), 1);
+    }
+
+    #[test]
+    fn a_record_is_never_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (quarantine, _) = quarantine(folder.path());
+        let first = kept("a-1", b"x", NOW);
+        quarantine.keep(&first, b"x").unwrap();
+        assert!(quarantine.keep(&kept("a-1", b"y", NOW), b"y").is_err());
+        let record = quarantine.folder.join(RECORDS).join("a-1.json");
+        assert_eq!(Kept::read(&fs::read(record).unwrap()).unwrap(), first);
+    }
+
+    #[test]
+    fn nothing_is_deleted_while_another_configuration_or_process_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, _) = quarantine(folder.path());
+        let (deleter, _) = quarantine(folder.path());
+        let turn = writer.turn().unwrap();
+        let (say, said) = std::sync::mpsc::channel();
+        let waiting = std::thread::spawn(move || {
+            let expired = deleter.expire(NOW);
+            say.send(()).unwrap();
+            expired
+        });
+        let early = said.recv_timeout(std::time::Duration::from_millis(50));
+        assert!(early.is_err(), "it did not wait for its turn");
+        drop(turn);
+        assert_eq!(waiting.join().unwrap().unwrap(), Expired::default());
+    }
+
+    #[test]
+    fn what_a_killed_shield_left_half_written_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (quarantine, _) = quarantine(folder.path());
+        for part in [RECORDS, MESSAGES] {
+            fs::write(quarantine.folder.join(part).join(".tmpabc"), "half").unwrap();
+        }
+        quarantine.expire(NOW).unwrap();
+        assert_eq!(
+            (files(&quarantine, RECORDS), files(&quarantine, MESSAGES)),
+            (0, 0)
+        );
     }
 
     #[test]
