@@ -216,7 +216,7 @@ impl Shared {
     }
 
     /// Reads the configuration again; what was in force stays so if it is wrong. What cannot change without a restart is
-    /// named.
+    /// named. Blocks.
     fn reload(&self, origin: &Origin, running: &Config) {
         let fresh = Config::of(origin).and_then(|config| {
             let reloadable = Reloadable::of(&config);
@@ -329,6 +329,7 @@ pub fn run(origin: &Origin, config: Config) -> Result<(), RunError> {
 }
 
 async fn serve(origin: &Origin, config: Config, log: Log) -> Result<(), RunError> {
+    let config = Arc::new(config);
     let started = Timestamp::now().as_microsecond();
     let content = Content::new(&config.name, &config.content).map_err(RunError::Content)?;
     let shared = Arc::new(Shared {
@@ -431,6 +432,7 @@ async fn serve(origin: &Origin, config: Config, log: Log) -> Result<(), RunError
     // That this is said shows that the runtime still does its work.
     let watchdog = systemd::watchdog();
     let mut alive_every = tokio::time::interval(watchdog.unwrap_or(Duration::from_hours(1)));
+    let mut reloads = tokio::task::JoinSet::new();
     // Its first tick is now.
     let mut warn_every = tokio::time::interval(WARN_EVERY);
     loop {
@@ -441,11 +443,15 @@ async fn serve(origin: &Origin, config: Config, log: Log) -> Result<(), RunError
             _ = alive_every.tick() => if watchdog.is_some() {
                 systemd::notify("WATCHDOG=1");
             },
-            _ = hangup.recv() => {
+            // Beside the runtime: certificates, a resolver, and the self-tests of thousands of rules may take longer than
+            // the watchdog waits. A signal that comes meanwhile is seen afterwards.
+            _ = hangup.recv(), if reloads.is_empty() => {
                 systemd::notify("RELOADING=1");
-                shared.reload(origin, &config);
-                systemd::notify("READY=1");
+                let (shared, origin) = (Arc::clone(&shared), origin.clone());
+                let running = Arc::clone(&config);
+                reloads.spawn_blocking(move || shared.reload(&origin, &running));
             }
+            Some(_) = reloads.join_next() => systemd::notify("READY=1"),
         }
     }
     systemd::notify("STOPPING=1");
