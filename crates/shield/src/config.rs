@@ -17,6 +17,7 @@ use crate::content::{
 };
 use crate::patches::Source;
 use crate::quarantine::QuarantineFile;
+use crate::systemd;
 use crate::tls::{self, TlsError};
 
 /// What the file says, checked.
@@ -116,6 +117,8 @@ struct File {
     bundle: Option<PathBuf>,
     #[serde(default)]
     bundle_signers: Option<PathBuf>,
+    #[serde(default)]
+    bundle_state: Option<PathBuf>,
     #[serde(default)]
     limits: LimitsFile,
     #[serde(default)]
@@ -518,7 +521,14 @@ impl Config {
             exceptions.push(exception.check(&file.listener)?);
         }
         let patches = match (file.bundle, file.bundle_signers) {
-            (Some(bundle), Some(signers)) => Some(Source { bundle, signers }),
+            (Some(bundle), Some(signers)) => {
+                let usual = || Some(systemd::state_directory()?.join("bundle.json"));
+                Some(Source {
+                    bundle,
+                    signers,
+                    state: file.bundle_state.or_else(usual),
+                })
+            }
             (None, None) => None,
             _ => return wrong("bundle and bundle_signers belong together".to_owned()),
         };

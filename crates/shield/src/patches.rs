@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -33,6 +33,8 @@ use crate::veto::{CommandLine, CommandVeto, Veto};
 
 /// How often a bundle's files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Packages of mail servers that ask milters. They have read a message before they ask.
+const ASKS_MILTERS: [&str; 2] = ["postfix", "sendmail"];
 /// Octets of a signature or a list of signers.
 const MAX_TEXT: usize = 1 << 20;
 
@@ -43,6 +45,8 @@ pub(crate) struct Source {
     pub(crate) bundle: PathBuf,
     /// Who may sign it.
     pub(crate) signers: PathBuf,
+    /// What is remembered over a restart of the bundle that was taken last; without it an older one would be taken then.
+    pub(crate) state: Option<PathBuf>,
 }
 
 /// Why a bundle did not come into force.
@@ -86,7 +90,6 @@ pub(crate) struct InForce {
     pub(crate) compiled: Compiled,
     /// Who signed it; nobody: it came with the program.
     pub(crate) signer: Option<Signer>,
-    text: Vec<u8>,
     since: Timestamp,
 }
 
@@ -97,6 +100,9 @@ pub(crate) struct Patches {
     /// Where a site's own bundle lies.
     source: RwLock<Option<Source>>,
     in_force: RwLock<Arc<InForce>>,
+    /// The site's own bundle that was taken last. Locked while one is loaded: of two at a time the older could come
+    /// into force behind the newer.
+    taken: Mutex<Option<Held>>,
     /// By rule: refused, and only told.
     counts: Mutex<BTreeMap<String, (u64, u64)>>,
     loads: Mutex<Loads>,
@@ -145,9 +151,9 @@ impl Patches {
                 bundle,
                 compiled,
                 signer: None,
-                text: Vec::new(),
                 since: now,
             })),
+            taken: Mutex::new(None),
             counts: Mutex::new(BTreeMap::new()),
             loads: Mutex::new(Loads::default()),
         })
@@ -171,10 +177,17 @@ impl Patches {
     }
 
     /// Brings a site's own bundle into force; if it is refused, what was stays. `true`: it is another than before.
-    pub(crate) fn load(&self, source: &Source, now: Timestamp) -> Result<bool, Refused> {
+    /// What else somebody should know is put to `problems`, by the event's name. Blocks.
+    pub(crate) fn load(
+        &self,
+        source: &Source,
+        now: Timestamp,
+        problems: &mut Vec<(&'static str, String)>,
+    ) -> Result<bool, Refused> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         // Before they are read: what changes meanwhile is looked at again.
         let stamp = Stamp::of(source);
-        let loaded = self.admitted(source, now);
+        let loaded = self.admitted(source, now, &mut taken, problems);
         let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
         loads.looked_at = Some(stamp);
         match loaded {
@@ -202,35 +215,56 @@ impl Patches {
     }
 
     /// What these files hold; nothing where it is in force already.
-    fn admitted(&self, source: &Source, now: Timestamp) -> Result<Option<InForce>, Refused> {
+    fn admitted(
+        &self,
+        source: &Source,
+        now: Timestamp,
+        taken: &mut Option<Held>,
+        problems: &mut Vec<(&'static str, String)>,
+    ) -> Result<Option<InForce>, Refused> {
+        const STATE_FAILED: &str = "bundle-state-failed";
+        if let (None, Some(path)) = (&taken, &source.state) {
+            match remembered(path) {
+                Ok(found) => *taken = found,
+                Err(why) => problems.push((STATE_FAILED, why)),
+            }
+        }
         let text = read(&source.bundle, MAX_BYTES)?;
         let signature = read(&signature_of(&source.bundle), MAX_TEXT)?;
         let signers = read(&source.signers, MAX_TEXT)?;
-        let (signers, _) = AllowedSigners::read(&String::from_utf8_lossy(&signers));
-        let before = self.in_force();
-        let held = before.signer.as_ref().map(|_| Held {
-            id: before.bundle.id.clone(),
-            version: before.bundle.version,
-            made: before.bundle.made,
-            text: before.text.clone(),
-        });
+        let (signers, unread) = AllowedSigners::read(&String::from_utf8_lossy(&signers));
+        problems.extend(unread.into_iter().map(|why| {
+            let why = format!("{}: {why}", source.signers.display());
+            ("bundle-signer-unread", why)
+        }));
         let admitted = admit(
             &text,
             &signature,
             &signers,
             Some(&self.shield),
-            held.as_ref(),
+            taken.as_ref(),
             now,
         )
         .map_err(|error| Refused::Bundle(source.bundle.clone(), error))?;
-        if before.signer.is_some() && before.text == text {
+        let known = taken.as_ref() == Some(&admitted.held);
+        if known && self.in_force().signer.is_some() {
             return Ok(None);
+        }
+        if !known {
+            // What was taken is in force, even where it cannot be remembered: an old rule is worse than no memory.
+            if let Some(Err(error)) = source
+                .state
+                .as_ref()
+                .map(|path| remember(path, &admitted.held))
+            {
+                problems.push((STATE_FAILED, format!("it cannot be written: {error}")));
+            }
+            *taken = Some(admitted.held);
         }
         Ok(Some(InForce {
             bundle: admitted.bundle,
             compiled: admitted.compiled,
             signer: Some(admitted.signer),
-            text,
             since: now,
         }))
     }
@@ -385,8 +419,16 @@ pub(crate) struct Sees {
 }
 
 /// Whether a rule in force closes its hole: by its own condition, by what the shield is, or by rules of the shield that
-/// all refuse; each only where the shield sees what it is about.
+/// all refuse; each only where the shield sees what it is about, and before the server does that has the hole.
 fn is_effective(rule: &PatchRule, sees: Sees, refuses: impl Fn(&str) -> bool) -> bool {
+    if !sees.wire
+        && rule
+            .packages
+            .iter()
+            .any(|own| ASKS_MILTERS.contains(&&**own))
+    {
+        return false;
+    }
     let shows = |stage| match stage {
         Stage::Hdr | Stage::Mime => sees.content,
         _ => sees.wire,
@@ -420,12 +462,20 @@ impl CommandVeto for Patches {
     }
 }
 
-/// Brings the site's own bundle into force, where there is one, and tells of it.
+/// Brings the site's own bundle into force, where there is one, and tells of it. Blocks: its rules are held to their
+/// self-tests.
 pub(crate) fn load(shared: &Shared) {
     let Some(source) = shared.patches.source() else {
         return;
     };
-    match shared.patches.load(&source, Timestamp::now()) {
+    let mut problems = Vec::new();
+    let loaded = shared
+        .patches
+        .load(&source, Timestamp::now(), &mut problems);
+    for (event, why) in problems {
+        shared.log.line(event, &[("why", json!(why))]);
+    }
+    match loaded {
         Ok(true) => shared.log.line("bundle-loaded", &shared.patches.fields()),
         Ok(false) => {}
         Err(refused) => {
@@ -445,22 +495,44 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
     let mut before = None;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let found = shared.patches.source().map(|source| Stamp::of(&source));
-        if found == before
-            && found
-                .as_ref()
-                .is_some_and(|found| !shared.patches.has_looked_at(found))
-        {
-            let shared = Arc::clone(&shared);
-            tokio::task::spawn_blocking(move || load(&shared))
-                .await
-                .ok();
-        }
-        before = found;
+        let looking = Arc::clone(&shared);
+        let look = tokio::task::spawn_blocking(move || look(&looking, before.as_ref()));
+        before = look.await.ok().flatten();
         if shared.patches.has_expired(Timestamp::now()) {
             shared.log.line("bundle-expired", &shared.patches.fields());
         }
     }
+}
+
+/// Loads what has come to rest since it was looked at before.
+fn look(shared: &Shared, before: Option<&Stamp>) -> Option<Stamp> {
+    let found = Stamp::of(&shared.patches.source()?);
+    if before == Some(&found) && !shared.patches.has_looked_at(&found) {
+        load(shared);
+    }
+    Some(found)
+}
+
+/// What was taken last; nothing where none was.
+fn remembered(path: &Path) -> Result<Option<Held>, String> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+    };
+    let held = Held::read(&text);
+    held.map(Some)
+        .map_err(|error| format!("{} is not what the shield wrote: {error}", path.display()))
+}
+
+fn remember(path: &Path, held: &Held) -> std::io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    file.write_all(held.to_text().as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
 }
 
 fn signature_of(bundle: &Path) -> PathBuf {
@@ -526,8 +598,13 @@ mod tests {
         };
         assert!(!is_effective(rule("sendmail-crackaddr"), blind, |_| false));
         let milter = Sees { wire: false, ..all };
-        assert!(is_effective(rule("sendmail-crackaddr"), milter, |_| false));
-        for name in ["opensmtpd-sender-shell", "exim-sni-backslash"] {
+        assert!(is_effective(rule("roundcube-feimage"), milter, |_| false));
+        // Sendmail has read the header when it asks.
+        for name in [
+            "opensmtpd-sender-shell",
+            "exim-sni-backslash",
+            "sendmail-crackaddr",
+        ] {
             assert!(!is_effective(rule(name), milter, |_| false), "{name}");
         }
     }

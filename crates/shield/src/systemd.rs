@@ -6,6 +6,7 @@ use std::io;
 use std::net::{SocketAddr as Address, TcpListener};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use listenfd::ListenFd;
@@ -37,6 +38,12 @@ pub(crate) fn watchdog() -> Option<Duration> {
         Err(_) => true,
     };
     (ours && micros > 0).then(|| Duration::from_micros(micros / 2))
+}
+
+/// Where the service keeps its state: the first of `StateDirectory=` (systemd.exec(5)).
+pub(crate) fn state_directory() -> Option<PathBuf> {
+    let all = std::env::var_os("STATE_DIRECTORY")?;
+    std::env::split_paths(&all).next()
 }
 
 /// Listening sockets that were open before the program began: with them no client is turned away while it restarts.

@@ -1,16 +1,19 @@
 //! Whether a bundle that somebody sends may come into force. Entry: [`admit`].
 
 use mailkeep_model::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::bundle::{Bundle, BundleError};
 use super::compile::Compiled;
 use super::signature::{AllowedSigners, Signer};
+use crate::kept::digest_of;
 
 /// How far clocks may differ.
 const SKEW_SECONDS: i64 = 3600;
 
-/// What is in force, as far as a newer one has to be newer than it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The bundle that was taken last, as far as a newer one has to be newer than it. To be remembered over restarts: else
+/// whoever has an old bundle could bring it into force again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// Its id.
     pub id: String,
@@ -18,8 +21,32 @@ pub struct Held {
     pub version: u64,
     /// When it was made.
     pub made: Timestamp,
-    /// Its text.
-    pub text: Vec<u8>,
+    /// SHA-256 of its text, in hexadecimal.
+    pub digest: String,
+}
+
+impl Held {
+    fn of(bundle: &Bundle, text: &[u8]) -> Self {
+        Self {
+            id: bundle.id.clone(),
+            version: bundle.version,
+            made: bundle.made,
+            digest: digest_of(text),
+        }
+    }
+
+    /// Reads what [`Self::to_text`] wrote.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn read(text: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(text)
+    }
+
+    /// A line of JSON.
+    pub fn to_text(&self) -> String {
+        serde_json::json!(self).to_string() + "\n"
+    }
 }
 
 /// A bundle that may come into force.
@@ -27,6 +54,8 @@ pub struct Held {
 pub struct Admitted {
     /// It.
     pub bundle: Bundle,
+    /// To be remembered of it.
+    pub held: Held,
     /// Its signatures.
     pub compiled: Compiled,
     /// Who signed it.
@@ -34,7 +63,7 @@ pub struct Admitted {
 }
 
 /// Takes a bundle that is signed by one of those who may, is of its time, made for this shield (where it has a
-/// name), newer than what is in force, and does what it says of itself. The signature comes first: nothing else of it is
+/// name), newer than what was taken last, and does what it says of itself. The signature comes first: nothing else of it is
 /// looked at before.
 ///
 /// # Errors
@@ -58,13 +87,15 @@ pub fn admit(
     {
         return Err(BundleError::OtherShield(wanted.clone()));
     }
+    let fresh = Held::of(&bundle, text);
     if let Some(held) = held {
-        newer(&bundle, text, held)?;
+        newer(&fresh, held)?;
     }
     bundle.test()?;
     let compiled = Compiled::new(&bundle)?;
     Ok(Admitted {
         bundle,
+        held: fresh,
         compiled,
         signer,
     })
@@ -81,14 +112,14 @@ fn in_time(bundle: &Bundle, now: Timestamp) -> Result<(), BundleError> {
 }
 
 /// The same again is no news, and no harm.
-fn newer(bundle: &Bundle, text: &[u8], held: &Held) -> Result<(), BundleError> {
-    if held.text == text {
+fn newer(bundle: &Held, held: &Held) -> Result<(), BundleError> {
+    if held.digest == bundle.digest {
         return Ok(());
     }
     let not = |what: String| Err(BundleError::NotNewer(what));
     if bundle.id == held.id && bundle.version <= held.version {
         return not(format!(
-            "it is version {}, and version {} is in force",
+            "it is version {}, and version {} was taken before",
             bundle.version, held.version
         ));
     }

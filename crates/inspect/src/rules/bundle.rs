@@ -305,7 +305,9 @@ pub enum BundleError {
     #[error("the bundle says that it was made at {0}, which is yet to come: look at the clocks")]
     NotYet(Timestamp),
     /// An older one, or another one of the same version.
-    #[error("the bundle is not newer than the one in force: {0}")]
+    #[error(
+        "the bundle is not newer than the one before: {0}; to go back on purpose, build it anew: that gives it a new version"
+    )]
     NotNewer(String),
     /// Made for somebody else.
     #[error("the bundle was made for shield {0}")]

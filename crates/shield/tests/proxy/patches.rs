@@ -140,7 +140,10 @@ fn a_signed_bundle_comes_into_force_and_a_refused_one_changes_nothing() {
     assert!(refuses(&shield));
     let told = status(metrics);
     assert_eq!(told.bundle.version, 5);
-    assert_eq!(told.bundle.signer.as_deref(), Some("postmaster@example.org"));
+    assert_eq!(
+        told.bundle.signer.as_deref(),
+        Some("postmaster@example.org")
+    );
     let covering = Covering {
         rule: "no-percent".to_owned(),
         holes: vec!["CVE-2099-0001".to_owned()],
@@ -184,4 +187,70 @@ fn a_signed_bundle_comes_into_force_and_a_refused_one_changes_nothing() {
     assert_eq!(told.bundle.enforced, []);
     assert_eq!(told.bundle.monitored, ["no-percent"]);
     assert_eq!(told.bundle.refused, None);
+}
+
+#[test]
+fn an_older_bundle_is_not_taken_after_a_restart_either() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(()) = keys(directory.path()) else {
+        return;
+    };
+    let backend = Backend::start(OFFER);
+    let metrics = free_address();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let more = format!(
+        "metrics = \"{metrics}\"\nbundle = {:?}\nbundle_signers = {:?}\nbundle_state = {:?}\n",
+        at("bundle.toml"),
+        at("signers"),
+        at("state.json")
+    );
+    let started = || {
+        let shield = Shield::start(directory.path(), &config(&[backend.address], &more));
+        let told = status(metrics).bundle;
+        drop(shield);
+        (told.version, told.refused.map(|refused| refused.kind))
+    };
+    place(directory.path(), &bundle(5, "enforce", LATER, "a%b"));
+    assert_eq!(started(), (5, None));
+    // The same again is in force again.
+    assert_eq!(started(), (5, None));
+    // An old one, signed and unexpired, that somebody kept: the rules of the program are in force.
+    place(directory.path(), &bundle(4, "monitor", LATER, "a%b"));
+    let builtin = mailkeep_inspect::rules::builtin().unwrap().version;
+    assert_eq!(started(), (builtin, Some("not-newer".to_owned())));
+    // On purpose.
+    std::fs::remove_file(at("state.json")).unwrap();
+    assert_eq!(started(), (4, None));
+}
+
+#[test]
+fn what_hinders_a_bundle_but_does_not_stop_it_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(()) = keys(directory.path()) else {
+        return;
+    };
+    place(directory.path(), &bundle(5, "enforce", LATER, "a%b"));
+    let backend = Backend::start(OFFER);
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let more = format!(
+        "bundle = {:?}\nbundle_signers = {:?}\nbundle_state = {:?}\n",
+        at("bundle.toml"),
+        at("signers"),
+        // A directory, which no file can take the place of.
+        at("")
+    );
+    let mut shield = Shield::start(directory.path(), &config(&[backend.address], &more));
+    let good = std::fs::read_to_string(at("signers")).unwrap();
+    std::fs::write(
+        at("signers"),
+        format!("{good}a colour=red ssh-ed25519 AAAA\n"),
+    )
+    .unwrap();
+    place(directory.path(), &bundle(6, "enforce", LATER, "a%b"));
+    shield.signal(Signal::HUP);
+    let told = shield.event("bundle-signer-unread");
+    let why = told["why"].as_str().unwrap();
+    assert!(why.contains("line 2") && why.contains("colour"), "{why}");
+    shield.event("bundle-state-failed");
+    assert_eq!(shield.event("bundle-loaded")["version"], 6);
 }
