@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use jiff::ToSpan as _;
-use mailkeep_inspect::rules::{Bundle, MAX_BYTES, PatchRule, State, builtin};
+use mailkeep_inspect::rules::{Bundle, Closes, MAX_BYTES, PatchRule, State, builtin};
 use mailkeep_model::text::printable;
 use mailkeep_model::{Finding, HostName, HostStatus, Timestamp};
 
@@ -242,7 +242,8 @@ fn set_state(catalogue: &mut Bundle, name: &str, state: State) -> anyhow::Result
     if rule.is_patch_only() {
         bail!("nothing on the wire closes {name:?}: only the patch does");
     }
-    if state == State::Enforce && !rule.is_signature() && rule.by.is_empty() {
+    let is_closed = rule.is_signature() || rule.closes.contains(&Closes::Design);
+    if state == State::Enforce && !is_closed && rule.by.is_empty() {
         bail!(
             "{name:?} has no condition of its own, and no rule of the shield to rely on: it cannot be enforced"
         );
