@@ -260,3 +260,68 @@ fn what_is_posted_is_signed_where_there_is_a_secret() {
         .exits(2)
         .says("there is no webhook that the secret is for");
 }
+
+#[test]
+fn an_outbreak_is_told_once_to_whom_it_concerns_with_the_command_that_ends_it() {
+    let (port, taken) = mail_server();
+    let notify = format!(
+        "[notify.mail]\nserver = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\nfrom = \"mailkeep@harbour.example\"\n\
+         [teams.inside]\nemail = [\"inside@harbour.example\"]\n\
+         [hosts.mail-in]\nregion = \"eu\"\nfacts = \"host\"\naddress = \"10.0.0.2\"\nowner = \"inside\"\n\
+         [[shield]]\nname = \"mx.harbour.example\"\nguards = [\"mx1\"]\nstatus = \"status.json\"\n"
+    );
+    let bench = bench(&notify);
+    let alert = |id: &str, isolate: &str| {
+        format!(
+            r#"{{"id":"{id}","at":"2026-11-22T10:00:00Z","detector":"same-attachment","text":"The same new attachment.",
+            "counted":3,"limit":3,"usual":1,"unit":"senders","held":true,"isolate":{isolate},
+            "examples":[{{"trace":"{id}","host":"10.0.0.2","sender":"ada@harbour.example"}}]}}"#
+        )
+    };
+    let tell = |alerts: &[String]| {
+        bench.write(
+            "status.json",
+            format!(
+                r#"{{"name":"mx.harbour.example","time":"2026-11-22T10:01:00Z","alerts":[{}],
+                "bundle":{{"id":"b","version":1,"expires":"2027-01-01T00:00:00Z","enforced":[]}}}}"#,
+                alerts.join(",")
+            ),
+        );
+    };
+    tell(&[alert("5f-1", "\"10.0.0.2\"")]);
+    watch(&bench).exits(1);
+    let outbreaks = || {
+        let taken = taken.lock().unwrap();
+        let about = taken.iter().filter(|mail| mail.contains("outbreak"));
+        about.cloned().collect::<Vec<String>>()
+    };
+    let told = outbreaks();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (mail, address) in told.iter().zip(["inside", "postmaster"]) {
+        assert!(
+            mail.contains(&format!("RCPT TO:<{address}@harbour.example>")),
+            "{mail}"
+        );
+        let words = mail.replace("=\r\n", "").replace("=3D", "=");
+        for expected in [
+            "Subject: mailkeep: outbreak at mx.harbour.example: same-attachment",
+            "Counted within an hour: 3 senders. Limit: 3. Most in the weeks before: 1.",
+            "5f-1: from ada@harbour.example, by 10.0.0.2",
+            "mailkeep isolate 'mail-in' --reason 'outbreak: same-attachment, reference 5f-1'",
+        ] {
+            assert!(words.contains(expected), "{expected}: {words}");
+        }
+    }
+    watch(&bench);
+    assert_eq!(outbreaks().len(), 2);
+    // Another of a stranger's host: only those are told who answer for the servers behind.
+    tell(&[alert("5f-1", "\"10.0.0.2\""), alert("5f-9", "null")]);
+    watch(&bench).exits(1);
+    let told = outbreaks();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(!told[2].contains("mailkeep isolate"), "{}", told[2]);
+    // A shield that is not heard says nothing, and ends nothing.
+    bench.write("status.json", "{");
+    watch(&bench);
+    assert_eq!(outbreaks().len(), 3);
+}

@@ -61,6 +61,6 @@ pub use rollout_policy::{
     Blackout, Drain, FamilySettings, LaneRules, ProbeSettings, RolloutPolicy,
 };
 pub use shield::{
-    BackendState, BundleRefusal, BundleState, Covering, Freshness, HeldMail, ScannerState,
-    ShieldState,
+    BackendState, BundleRefusal, BundleState, Covering, Freshness, HeldMail, OutbreakAlert,
+    OutbreakExample, ScannerState, ShieldState,
 };

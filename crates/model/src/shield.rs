@@ -3,6 +3,8 @@
 //! Entry: [`ShieldState`]. What `mailkeep` counts on must be there; the rest may be missing, so that a shield and a
 //! `mailkeep` of neighbouring releases understand each other.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,9 @@ pub struct ShieldState {
     /// What it holds because it spreads.
     #[serde(default)]
     pub held: Vec<HeldMail>,
+    /// Outbreaks that it told of lately, the newest last.
+    #[serde(default)]
+    pub alerts: Vec<OutbreakAlert>,
     /// Its virtual patches.
     pub bundle: BundleState,
 }
@@ -115,6 +120,48 @@ pub struct HeldMail {
     pub since: Option<Timestamp>,
     /// How many messages were held since.
     pub messages: u64,
+}
+
+/// A limit that was passed: messages that are each well by themselves, and together are not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutbreakAlert {
+    /// The trace id of the message that passed it.
+    pub id: String,
+    /// When.
+    pub at: Timestamp,
+    /// What noticed it.
+    pub detector: String,
+    /// What was counted, of whom, what had been expected, and what is done, in sentences.
+    pub text: String,
+    /// What was counted within an hour.
+    pub counted: u32,
+    /// From when on that is too much.
+    pub limit: u32,
+    /// The baseline: the most in the weeks before. None where the place was not seen for long enough, or where
+    /// there is none.
+    #[serde(default)]
+    pub usual: Option<u32>,
+    /// Of what these are so many.
+    pub unit: String,
+    /// Whether mail is held for it.
+    pub held: bool,
+    /// The address of a host of the site's own that stands out.
+    #[serde(default)]
+    pub isolate: Option<IpAddr>,
+    /// Some of the messages, the newest first.
+    #[serde(default)]
+    pub examples: Vec<OutbreakExample>,
+}
+
+/// A message that an alert is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutbreakExample {
+    /// Its trace id.
+    pub trace: String,
+    /// Who handed it over.
+    pub host: IpAddr,
+    /// The envelope's sender.
+    pub sender: String,
 }
 
 /// The virtual patches that are in force.

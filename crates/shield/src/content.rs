@@ -25,7 +25,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use mailkeep_inspect::{Judgement, Profile, Reason, Seen, Verdict};
 use mailkeep_model::text::printable_max;
-use mailkeep_model::{Freshness, HeldMail, ScannerState};
+use mailkeep_model::{Freshness, HeldMail, OutbreakAlert, ScannerState};
 use mailkeep_wire::milter::HeaderEdit;
 use mailkeep_wire::{EnhancedCode, Reply};
 use serde_json::{Value, json};
@@ -315,13 +315,20 @@ impl Content {
     fn observe(&self, subject: &Subject, contents: &[Seen], log: &Log) -> Option<Reason> {
         let (reason, alerts) = self.watch.as_ref()?.observe(subject, contents);
         for alert in alerts {
-            let detector = alert.detector.name();
-            self.one(detector, "outbreak");
+            self.one(&alert.detector, "outbreak");
+            // Who sent them is told at /status; the log names nobody it need not.
+            let examples = alert.examples.iter().map(|one| &one.trace);
             let fields = [
                 ("alert", json!(true)),
-                ("detector", json!(detector)),
+                ("detector", json!(alert.detector)),
                 ("text", json!(alert.text)),
-                ("isolate", json!(alert.isolate.map(|host| host.to_string()))),
+                ("counted", json!(alert.counted)),
+                ("limit", json!(alert.limit)),
+                ("usual", json!(alert.usual)),
+                ("unit", json!(alert.unit)),
+                ("held", json!(alert.held)),
+                ("isolate", json!(alert.isolate)),
+                ("examples", json!(examples.collect::<Vec<_>>())),
                 ("trace", json!(subject.trace)),
             ];
             log.line("outbreak-alert", &fields);
@@ -332,7 +339,8 @@ impl Content {
     /// What is to be done from time to time, beside mail: `nth` counts the minutes since the beginning.
     pub(crate) async fn every_minute(self: Arc<Self>, nth: u64, log: &Log) {
         self.look(log).await;
-        if nth % 10 == 9 {
+        // What was told is written down soon: whoever asks each minute must find it after a restart, too.
+        if nth % 10 == 9 || self.watch.as_ref().is_some_and(Watch::is_unsaved) {
             Arc::clone(&self).save(log).await;
         }
         if nth.is_multiple_of(60)
@@ -642,6 +650,12 @@ impl Content {
     /// What is held back, as `/status` shows it: nothing where nobody watches for it.
     pub(crate) fn held(&self) -> Vec<HeldMail> {
         self.watch.as_ref().map(Watch::status).unwrap_or_default()
+    }
+
+    /// The outbreaks that were told of lately, as `/status` shows them.
+    pub(crate) fn alerts(&self, now: Timestamp) -> Vec<OutbreakAlert> {
+        let watch = self.watch.as_ref();
+        watch.map(|watch| watch.alerts(now)).unwrap_or_default()
     }
 
     /// What is known of the virus scanners, as `/status` shows it.

@@ -37,6 +37,7 @@ pub(crate) fn status(shared: &Shared, now: Timestamp) -> ShieldState {
         backends: backends.collect(),
         antivirus: shared.content().status(now),
         held: shared.content().held(),
+        alerts: shared.content().alerts(now),
         bundle: shared.patches.status(sees, refuses),
     }
 }

@@ -209,6 +209,17 @@ fn a_program_that_many_send_at_once_is_held_and_what_was_learnt_outlives_the_shi
     assert!(held.is_some_and(|nth| nth < 6), "{held:?}");
     let alert = stand.shield.event("outbreak-alert");
     assert_eq!(alert["alert"], true);
+    assert!(
+        alert["counted"].as_u64() >= alert["limit"].as_u64(),
+        "{alert}"
+    );
+    assert_eq!(alert["examples"][0], alert["trace"]);
+    // One host of ours hands all of it over.
+    assert_eq!(alert["isolate"], "192.0.2.1");
+    assert!(
+        alert["text"].as_str().unwrap().ends_with(" is held."),
+        "{alert}"
+    );
     let line = stand.shield.event("message");
     assert_eq!(line["rule"], alert["detector"]);
     let clean = with_file("notes.txt", b"nothing");
@@ -218,6 +229,10 @@ fn a_program_that_many_send_at_once_is_held_and_what_was_learnt_outlives_the_shi
     stand.shield.wait();
     let kept = std::fs::read_to_string(&state).unwrap();
     assert!(kept.starts_with('{'), "{kept:.100}");
+    assert!(
+        kept.contains(r#""told":[{"id":""#),
+        "what was told must be found at /status again"
+    );
     // The next one goes on where it ended.
     let Stand { directory, .. } = stand;
     let mut stand = Stand::within(directory, &more);
@@ -255,7 +270,7 @@ fn what_is_expected_is_read_again_on_sighup_and_what_was_counted_stays() {
     let mut program = b"\x7fELF\x02\x01\x01".to_vec();
     program.resize(2000, 7);
     let worm = with_file("tool.bin", &program);
-    let mut send = |stand: &mut Stand, nth: u32| {
+    let send = |stand: &mut Stand, nth: u32| {
         let sender = format!("u{nth}@site.example");
         stand.mta.message(&sender, &["b@site.example"], &worm)
     };
@@ -287,6 +302,28 @@ fn programs_that_are_all_refused_still_raise_the_alarm() {
     }
     let alert = stand.shield.event("outbreak-alert");
     assert_eq!(alert["detector"], "same-attachment");
+    assert_eq!(alert["held"], true);
+}
+
+#[test]
+fn who_is_only_told_is_not_told_that_mail_is_held() {
+    let mut stand = Stand::new("[outbreak]\nenforce = false\nown_networks = [\"192.0.2.0/24\"]\n");
+    let mut program = b"\x7fELF\x02\x01\x01".to_vec();
+    program.resize(2000, 7);
+    let worm = with_file("tool.bin", &program);
+    for nth in 0..6 {
+        let sender = format!("u{nth}@site.example");
+        stand.mta.message(&sender, &["b@site.example"], &worm);
+    }
+    let alert = stand.shield.event("outbreak-alert");
+    assert_eq!(alert["held"], false);
+    assert!(
+        alert["text"]
+            .as_str()
+            .unwrap()
+            .ends_with("Nothing is held."),
+        "{alert}"
+    );
 }
 
 #[test]

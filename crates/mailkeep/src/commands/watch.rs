@@ -19,11 +19,14 @@ use crate::answer::Answer;
 use crate::app::{App, LoadedFleet};
 use crate::check::{self, Terms, check, to_keep};
 use crate::cli::{Scope, WatchArgs};
-use crate::shield::Cover;
+use crate::shield::{Cover, outbreaks};
 use news::{Memory, News, Standing};
 pub use news::{Notice, Road};
 use spool::Spool;
 pub(crate) use spool::mail_settings;
+
+/// Seconds between two looks at what shields tell of outbreaks.
+const OUTBREAKS_EVERY: u64 = 60;
 
 /// Runs it.
 pub fn run(app: &App, args: &WatchArgs) -> anyhow::Result<Done> {
@@ -47,8 +50,59 @@ pub fn run(app: &App, args: &WatchArgs) -> anyhow::Result<Done> {
         if args.once {
             return Ok(if found { Done::Findings } else { Done::Nothing });
         }
-        std::thread::sleep(Duration::from_secs(args.every.max(1)));
+        wait(app, args);
     }
+}
+
+/// Waits for the next round. An outbreak is told of meanwhile: it does not wait.
+fn wait(app: &App, args: &WatchArgs) {
+    let mut left = args.every.max(1);
+    while left > 0 {
+        let nap = left.min(OUTBREAKS_EVERY);
+        std::thread::sleep(Duration::from_secs(nap));
+        left -= nap;
+        if left == 0 {
+            return;
+        }
+        let told = load(app, args).and_then(|fleet| {
+            let now = if app.fixed_time {
+                app.now
+            } else {
+                crate::now()
+            };
+            tell_outbreaks(&app.at(now), &fleet)
+        });
+        if let Err(error) = told {
+            App::complain(&error);
+        }
+    }
+}
+
+/// Tells teams of outbreaks that shields told of since. Whether there were any.
+fn tell_outbreaks(app: &App, fleet: &LoadedFleet) -> anyhow::Result<bool> {
+    if fleet.file.shields.is_empty() {
+        return Ok(false);
+    }
+    let state = app.state_dir(Some(fleet));
+    let mut memory = outbreaks::Memory::read(&state);
+    let fresh = outbreaks::fresh(fleet, &mut memory);
+    let settings = fleet.file.notify.clone().unwrap_or_default();
+    let notices = outbreaks::notices(&fleet.file.fleet, &fresh, app.now, &settings);
+    let spool = Spool::in_dir(&state);
+    if !notices.is_empty() {
+        // First the spool, as with everything that is told: a crash before the memory tells it again.
+        spool.add(notices.clone())?;
+    }
+    memory.keep()?;
+    for notice in &notices {
+        for line in notice.text.lines() {
+            app.say(line);
+        }
+    }
+    if !notices.is_empty() {
+        spool.send(app, fleet, &settings)?;
+    }
+    Ok(!notices.is_empty())
 }
 
 fn load(app: &App, args: &WatchArgs) -> anyhow::Result<LoadedFleet> {
@@ -61,7 +115,16 @@ fn load(app: &App, args: &WatchArgs) -> anyhow::Result<LoadedFleet> {
 /// One round. Whether anything changed.
 fn round(app: &App, args: &WatchArgs, fleet: &LoadedFleet) -> anyhow::Result<bool> {
     let mut store = app.store(Some(fleet))?;
+    let outbreaks = tell_outbreaks(app, fleet);
     let looked = look(app, args, fleet, &mut store);
+    let looked = match (outbreaks, looked) {
+        (Ok(any), looked) => looked.map(|changed| changed | any),
+        (Err(error), Ok(_)) => Err(error),
+        (Err(first), Err(second)) => {
+            App::complain(&first);
+            Err(second)
+        }
+    };
     // What teams are told of their plans does not hang on what a check finds, or whether it is told.
     let told = plan::in_watch(app, &store, fleet);
     match (looked, told) {

@@ -4,6 +4,7 @@
 //! is not told, too old, expired, or could be got around covers nothing.
 
 pub mod outbreaks;
+pub mod replay;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,17 +2,21 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mailkeep_inspect::kind::Class;
 use mailkeep_inspect::{Origin, Reason, Seen, Verdict};
-use mailkeep_model::HeldMail;
+use mailkeep_model::{HeldMail, OutbreakAlert};
 use mailkeep_wire::Network;
 use serde::Deserialize;
 
 use super::Subject;
 use crate::outbreak::{Alert, Attachment, Expected, Observation, Outbreaks, Weight};
+
+/// How long an alert is shown at `/status`.
+const TOLD_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// `[outbreak]`
 #[derive(Debug, Clone, Deserialize)]
@@ -60,6 +64,8 @@ pub(super) struct Watch {
     own: Vec<Network>,
     /// Why what was learnt could not be read, until that has been said.
     unread: Mutex<Option<String>>,
+    /// Something was told since it was written down.
+    unsaved: AtomicBool,
 }
 
 impl Watch {
@@ -77,6 +83,7 @@ impl Watch {
             own: file.own_networks()?,
             file: file.clone(),
             unread: Mutex::new(unread),
+            unsaved: AtomicBool::new(false),
         })
     }
 
@@ -97,7 +104,7 @@ impl Watch {
         &self,
         subject: &Subject,
         contents: &[Seen],
-    ) -> (Option<Reason>, Vec<Alert>) {
+    ) -> (Option<Reason>, Vec<OutbreakAlert>) {
         let Some(host) = subject.client else {
             return (None, Vec::new());
         };
@@ -117,10 +124,20 @@ impl Watch {
             own: subject.authenticated || self.own.iter().any(|own| own.contains(host)),
             recipients: u32::try_from(subject.recipients.len()).unwrap_or(u32::MAX),
             attachments: &attachments,
+            trace: &subject.trace,
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = seen.observe(&observation, &self.file.expected);
+        let alerts: Vec<OutbreakAlert> = outcome
+            .alerts
+            .into_iter()
+            .map(|alert| self.alert(alert, &subject.trace))
+            .collect();
+        for alert in &alerts {
+            seen.tell(alert.clone());
+        }
         drop(seen);
+        self.unsaved.fetch_or(!alerts.is_empty(), Ordering::Relaxed);
         let reason = outcome.held.map(|detector| Reason {
             rule: detector.name().into(),
             verdict: if self.file.enforce {
@@ -133,7 +150,36 @@ impl Watch {
             evidence: String::new(),
             place: String::new(),
         });
-        (reason, outcome.alerts)
+        (reason, alerts)
+    }
+
+    fn alert(&self, alert: Alert, trace: &str) -> OutbreakAlert {
+        let holds = alert.holds.filter(|_| self.file.enforce);
+        OutbreakAlert {
+            id: trace.to_owned(),
+            at: Timestamp::now(),
+            detector: alert.detector.name().to_owned(),
+            text: format!("{} {}", alert.text, holds.unwrap_or("Nothing is held.")),
+            counted: alert.counted,
+            limit: alert.limit,
+            usual: alert.usual,
+            unit: alert.unit.to_owned(),
+            held: holds.is_some(),
+            isolate: alert.isolate,
+            examples: alert.examples,
+        }
+    }
+
+    /// The alerts of the last days, the newest last.
+    pub(super) fn alerts(&self, now: Timestamp) -> Vec<OutbreakAlert> {
+        let since = now.checked_sub(TOLD_FOR).unwrap_or(Timestamp::MIN);
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.told_since(since)
+    }
+
+    /// Whether something was told that is not written down yet.
+    pub(super) fn is_unsaved(&self) -> bool {
+        self.unsaved.load(Ordering::Relaxed)
     }
 
     /// What is held now.
@@ -151,6 +197,7 @@ impl Watch {
 
     /// Writes what was learnt where the configuration says: whole, or not at all. Blocks.
     pub(super) fn save(&self) -> Result<(), String> {
+        self.unsaved.store(false, Ordering::Relaxed);
         let Some(path) = &self.file.state else {
             return Ok(());
         };

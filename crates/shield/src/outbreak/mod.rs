@@ -18,10 +18,12 @@ mod seen;
 #[cfg(test)]
 mod simulation;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
+use jiff::Timestamp;
+use mailkeep_model::{OutbreakAlert, OutbreakExample};
 use serde::{Deserialize, Serialize};
 
 use baseline::{Learnt, Window};
@@ -30,7 +32,7 @@ use keyed::Keyed;
 pub(crate) use expected::Expected;
 pub(crate) use seen::{Alert, Attachment, Detector, Observation, Outcome, Weight};
 
-use seen::Shape;
+use seen::{Recent, Shape};
 
 /// Hosts, senders, attachments and shapes that are remembered, each.
 const KEYS: usize = 20_000;
@@ -50,6 +52,13 @@ const HELD_AT_MOST: u64 = 5 * 86_400;
 
 /// Holds at one time; beyond them the one goes that was not matched for longest.
 const HOLDS: usize = 256;
+
+/// Messages that are remembered for the sake of examples, and examples of one alert.
+const RECENT: usize = 512;
+const EXAMPLES: usize = 5;
+
+/// Alerts that are remembered.
+const TOLD: usize = 64;
 
 /// Which mail a hold is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -146,6 +155,12 @@ pub(crate) struct Outbreaks {
     program_share: Learnt,
     program_senders: Vec<(u64, u64)>,
     holds: Vec<Hold>,
+    /// What was told lately, the newest last.
+    #[serde(default)]
+    told: VecDeque<OutbreakAlert>,
+    /// The messages of now, the newest last.
+    #[serde(skip)]
+    recent: VecDeque<Recent>,
 }
 
 /// The least that is ever counted as an outbreak, whatever was learnt.
@@ -175,6 +190,10 @@ impl Outbreaks {
             seen.at.saturating_sub(hold.last) < HELD_FOR
                 && seen.at.saturating_sub(hold.since) < HELD_AT_MOST
         });
+        if self.recent.len() >= RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Recent::of(seen));
         let sender = identity(seen.sender);
         let calm = !self.holds.iter().any(|hold| hold.matching.matches(seen));
         self.note_attachments(seen, sender, expected, calm, &mut outcome);
@@ -200,6 +219,39 @@ impl Outbreaks {
         self.holds
             .iter()
             .map(|hold| (hold.detector, hold.since, hold.held))
+    }
+
+    /// Remembers an alert.
+    pub(crate) fn tell(&mut self, alert: OutbreakAlert) {
+        if self.told.len() >= TOLD {
+            self.told.pop_front();
+        }
+        self.told.push_back(alert);
+    }
+
+    /// What was told since then, the newest last.
+    pub(crate) fn told_since(&self, since: Timestamp) -> Vec<OutbreakAlert> {
+        let told = self.told.iter().filter(|alert| alert.at >= since);
+        told.cloned().collect()
+    }
+
+    /// Some of the messages that an alert is about, and the host that alone hands them over, if it is ours.
+    fn examples(
+        &self,
+        is_one: impl Fn(&Observation<'_>) -> bool,
+    ) -> (Vec<OutbreakExample>, Option<IpAddr>) {
+        let all = self.recent.iter().rev().map(Recent::observation);
+        let all: Vec<Observation<'_>> = all.filter(is_one).collect();
+        let mut host = all.first().map(|first| first.host);
+        if all.iter().any(|one| !one.own || Some(one.host) != host) {
+            host = None;
+        }
+        let examples = all.iter().take(EXAMPLES).map(|one| OutbreakExample {
+            trace: one.trace.to_owned(),
+            host: one.host,
+            sender: printable(one.sender),
+        });
+        (examples.collect(), host)
     }
 
     fn hold(&mut self, detector: Detector, matching: Matching, at: u64) -> bool {
@@ -253,18 +305,25 @@ impl Outbreaks {
             let known = expected.covers(seen) || expected.holds(&attachment.digest);
             if is_new && senders >= limit && !known {
                 let matching = Matching::Digest(attachment.digest);
-                if self.hold(Detector::SameAttachment, matching, seen.at) {
+                if self.hold(Detector::SameAttachment, matching.clone(), seen.at) {
+                    let (examples, isolate) = self.examples(|one| matching.matches(one));
                     outcome.alerts.push(Alert {
                         detector: Detector::SameAttachment,
                         text: format!(
                             "The same new attachment ({}, {} octets, SHA-256 {}) came from {senders} senders within \
                              an hour. The most that one new document had in the weeks before is {usual}; the limit is \
-                             {limit}. Mail with it is held.",
+                             {limit}.",
                             attachment.kind,
                             attachment.octets,
                             hexadecimal(&attachment.digest),
                         ),
-                        isolate: None,
+                        holds: Some("Mail with it is held."),
+                        counted: senders,
+                        limit,
+                        usual: self.spread.days(seen.at).map(|_| usual),
+                        unit: "senders",
+                        isolate,
+                        examples,
                     });
                 }
             } else if is_new && attachment.weight == Weight::Openable && calm {
@@ -286,14 +345,22 @@ impl Outbreaks {
                         seen.at,
                     )
                 {
+                    let matching = Matching::Shape(shape.clone());
+                    let (examples, isolate) = self.examples(|one| matching.matches(one));
                     outcome.alerts.push(Alert {
                         detector: Detector::AlikeAttachments,
                         text: format!(
                             "Programs alike in kind and size ({}, about {} octets) came from {senders} senders within \
-                             an hour; the limit is {limit}. Mail with such a program is held.",
+                             an hour; the limit is {limit}.",
                             shape.kind, shape.size,
                         ),
-                        isolate: None,
+                        holds: Some("Mail with such a program is held."),
+                        counted: senders,
+                        limit,
+                        usual: None,
+                        unit: "senders",
+                        isolate,
+                        examples,
                     });
                 }
             }
@@ -313,14 +380,22 @@ impl Outbreaks {
         if seen.own && !seen.account.is_empty() {
             let sending = self.senders.entry(seen.account.to_owned(), seen.at);
             if let Some((count, usual, limit)) = sending.sent(seen, floor::SENDER, calm, known) {
+                let known_for = sending.learnt.days(seen.at);
+                let (examples, _) = self.examples(|one| one.account == seen.account);
                 outcome.alerts.push(Alert {
                     detector: Detector::SuddenSender,
                     text: format!(
                         "{} sent to {count} recipients within an hour. The most in the weeks before is {usual}; the limit \
-                         is {limit}. What it attaches is held; text goes on.",
+                         is {limit}.",
                         printable(seen.account),
                     ),
+                    holds: Some("What it attaches is held; text goes on."),
+                    counted: count,
+                    limit,
+                    usual: known_for.map(|_| usual),
+                    unit: "recipients",
                     isolate: None,
+                    examples,
                 });
                 let matching = Matching::Sender(seen.account.to_owned());
                 self.hold(Detector::SuddenSender, matching, seen.at);
@@ -337,14 +412,21 @@ impl Outbreaks {
             .as_ref()
             .is_some_and(|(_, _, _, usual)| usual.is_none() && !known && host.tell(seen.at));
         if let Some((count, usual, limit)) = sudden {
+            let (examples, _) = self.examples(|one| one.host == seen.host);
             outcome.alerts.push(Alert {
                 detector: Detector::SuddenSender,
                 text: format!(
                     "The host {} sent to {count} recipients within an hour. The most in the weeks before is {usual}; the \
-                     limit is {limit}. What it attaches is held; text goes on.",
+                     limit is {limit}.",
                     seen.host,
                 ),
+                holds: Some("What it attaches is held; text goes on."),
+                counted: count,
+                limit,
+                usual: Some(usual),
+                unit: "recipients",
                 isolate: seen.own.then_some(seen.host),
+                examples,
             });
             let matching = Matching::Host(seen.host, None);
             self.hold(Detector::SuddenSender, matching, seen.at);
@@ -363,7 +445,7 @@ impl Outbreaks {
             if !first {
                 return;
             }
-            let usual = usual.map_or_else(
+            let was = usual.map_or_else(
                 || "It was not seen long enough to know what is usual.".to_owned(),
                 |share| {
                     format!(
@@ -373,19 +455,22 @@ impl Outbreaks {
                     )
                 },
             );
+            let matching = Matching::Host(seen.host, Some(kind.clone()));
+            let (examples, _) = self.examples(|one| matching.matches(one));
             outcome.alerts.push(Alert {
                 detector: Detector::AttachingServer,
                 text: format!(
                     "The host {} attached something ({kind}) to {carrying} of the {messages} messages it sent within an \
-                     hour. {usual} {}",
+                     hour. {was}",
                     seen.host,
-                    if held {
-                        "What it attaches of that kind is held."
-                    } else {
-                        "Nothing is held."
-                    },
                 ),
+                holds: held.then_some("What it attaches of that kind is held."),
+                counted: carrying,
+                limit: messages - messages / 10,
+                usual: usual.map(|usual| u32::try_from(u64::from(messages) * u64::from(usual) / 1000).unwrap_or(messages)),
+                unit: "messages with something attached",
                 isolate: seen.own.then_some(seen.host),
+                examples,
             });
         }
     }
@@ -420,11 +505,12 @@ impl Outbreaks {
             && count(&self.program_senders) >= from
             && self.hold(Detector::ShareOfPrograms, Matching::Programs, seen.at)
         {
+            let (examples, isolate) = self.examples(|one| Matching::Programs.matches(one));
             outcome.alerts.push(Alert {
                 detector: Detector::ShareOfPrograms,
                 text: format!(
                     "{programs} of the {messages} messages from inside within an hour carry programs ({}.{} percent). The \
-                     most in the weeks before is {}.{} percent; the limit is {}.{} percent. Programs from inside are held.",
+                     most in the weeks before is {}.{} percent; the limit is {}.{} percent.",
                     share / 10,
                     share % 10,
                     usual / 10,
@@ -432,7 +518,13 @@ impl Outbreaks {
                     limit / 10,
                     limit % 10,
                 ),
-                isolate: None,
+                holds: Some("Programs from inside are held."),
+                counted: share,
+                limit,
+                usual: Some(usual),
+                unit: "of 1,000 messages with a program",
+                isolate,
+                examples,
             });
         } else if calm && messages >= 100 {
             self.program_share.note(seen.at, share);

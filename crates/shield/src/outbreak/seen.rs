@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use mailkeep_model::OutbreakExample;
 use serde::{Deserialize, Serialize};
 
 /// How dangerous an attachment is to whoever opens it.
@@ -64,6 +65,8 @@ pub(crate) struct Observation<'a> {
     pub(crate) recipients: u32,
     /// What it carries.
     pub(crate) attachments: &'a [Attachment],
+    /// Its trace id.
+    pub(crate) trace: &'a str,
 }
 
 /// What is noticed.
@@ -109,10 +112,59 @@ impl Detector {
 pub(crate) struct Alert {
     /// Which.
     pub(crate) detector: Detector,
-    /// What was counted, of whom, what was expected, and what is done, in sentences.
+    /// What was counted, of whom, and what was expected, in sentences.
     pub(crate) text: String,
+    /// What is done about it, in a sentence; none where nothing is held.
+    pub(crate) holds: Option<&'static str>,
+    /// What was counted within an hour.
+    pub(crate) counted: u32,
+    /// From when on that is too much.
+    pub(crate) limit: u32,
+    /// The most in the weeks before; none where the place was not seen for long enough.
+    pub(crate) usual: Option<u32>,
+    /// Of what these are so many.
+    pub(crate) unit: &'static str,
     /// The host that should be looked at, and isolated if it is ours and what it sends is not.
     pub(crate) isolate: Option<IpAddr>,
+    /// Some of the messages, the newest first.
+    pub(crate) examples: Vec<OutbreakExample>,
+}
+
+/// A message that was seen lately.
+#[derive(Debug, Clone)]
+pub(super) struct Recent {
+    host: IpAddr,
+    sender: String,
+    account: String,
+    own: bool,
+    trace: String,
+    attachments: Vec<Attachment>,
+}
+
+impl Recent {
+    pub(super) fn of(seen: &Observation<'_>) -> Self {
+        Self {
+            host: seen.host,
+            sender: seen.sender.to_owned(),
+            account: seen.account.to_owned(),
+            own: seen.own,
+            trace: seen.trace.to_owned(),
+            attachments: seen.attachments.to_vec(),
+        }
+    }
+
+    pub(super) fn observation(&self) -> Observation<'_> {
+        Observation {
+            at: 0,
+            host: self.host,
+            sender: &self.sender,
+            account: &self.account,
+            own: self.own,
+            recipients: 0,
+            attachments: &self.attachments,
+            trace: &self.trace,
+        }
+    }
 }
 
 /// What becomes of a message.

@@ -209,6 +209,7 @@ fn observe(outbreaks: &mut Outbreaks, mail: &Mail, expected: &Expected) -> Outco
             own: true,
             recipients: mail.recipients,
             attachments: &mail.attachments,
+            trace: "1-1",
         },
         expected,
     )
@@ -433,6 +434,8 @@ fn a_server_that_attaches_to_everything_is_named() {
     assert_eq!(alert.detector, Detector::AttachingServer);
     assert_eq!(alert.isolate, Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2))));
     assert_eq!(held, Some(Detector::AttachingServer), "{}", alert.text);
+    assert!(alert.counted >= alert.limit && alert.usual.is_some_and(|usual| usual < alert.limit));
+    assert_eq!(alert.examples.len(), EXAMPLES);
 }
 
 #[test]
