@@ -183,6 +183,26 @@ fn a_released_message_reaches_its_recipients_as_it_came_and_once() {
 }
 
 #[test]
+fn what_was_released_to_one_is_kept_from_the_others_still() {
+    let kitchen = Kitchen::new();
+    let (address, thread) = server();
+    let key = kitchen.key.clone();
+    let args = ["a-1", "a-1", "--key", &key, "--to", &address];
+    let more = ["--tls", "none", "--recipient", "bob@example.org"];
+    kitchen
+        .run("release", &[&args[..], &more].concat())
+        .exits(1)
+        .says("a-1 went to 127.0.0.1")
+        .says("--again sends it once more");
+    thread.join().unwrap();
+    kitchen
+        .run("list", &[])
+        .exits(0)
+        .says("1 kept, 0 not shown")
+        .prints("released to bob@example.org");
+}
+
+#[test]
 fn a_server_that_is_down_leaves_the_message_where_it_is() {
     let kitchen = Kitchen::new();
     let gone = TcpListener::bind("127.0.0.1:0")

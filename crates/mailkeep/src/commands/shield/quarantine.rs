@@ -48,8 +48,8 @@ pub(super) fn run(app: &App, command: &QuarantineCommand) -> anyhow::Result<Done
 /// What was done with kept messages, by the log.
 #[derive(Debug, Default)]
 struct Past {
-    /// Messages that were let out, and when.
-    released: BTreeMap<String, Timestamp>,
+    /// Messages that were let out, to whom, and when first.
+    released: BTreeMap<(String, String), Timestamp>,
     /// Who was told of which message.
     told: BTreeSet<(String, String)>,
     /// Which lessons each person had, and when first.
@@ -67,9 +67,11 @@ impl Past {
             for recorded in page {
                 let at = recorded.event.at;
                 match recorded.event.kind {
-                    EventKind::MessageReleased { message, .. } => {
-                        past.released.entry(message).or_insert(at);
-                    }
+                    EventKind::MessageReleased {
+                        message,
+                        recipients,
+                        ..
+                    } => past.release(&message, recipients, at),
                     EventKind::HeldMailTold {
                         person,
                         messages,
@@ -87,6 +89,30 @@ impl Past {
             }
         }
         Ok(past)
+    }
+
+    fn release(&mut self, message: &str, recipients: Vec<String>, at: Timestamp) {
+        for recipient in recipients {
+            let key = (message.to_owned(), recipient);
+            self.released.entry(key).or_insert(at);
+        }
+    }
+
+    /// When a message was let out to one of its recipients.
+    fn released_to(&self, kept: &Kept, recipient: &str) -> Option<Timestamp> {
+        let key = (kept.id.clone(), recipient.to_owned());
+        self.released.get(&key).copied()
+    }
+
+    /// Those from whom a message is kept still.
+    fn waiting<'a>(&self, kept: &'a Kept) -> impl Iterator<Item = &'a String> {
+        let waits = |recipient: &&String| self.released_to(kept, recipient).is_none();
+        kept.recipients.iter().filter(waits)
+    }
+
+    /// Whether it is kept from somebody still; a message to nobody is.
+    fn is_kept(&self, kept: &Kept) -> bool {
+        kept.recipients.is_empty() || self.waiting(kept).next().is_some()
     }
 }
 
@@ -209,15 +235,23 @@ fn list(app: &App, args: &ListArgs) -> anyhow::Result<Done> {
     let about = args.about.as_deref().map(str::to_lowercase);
     let shown: Vec<&Kept> = all
         .iter()
-        .filter(|kept| args.all || !past.released.contains_key(&kept.id))
+        .filter(|kept| args.all || past.is_kept(kept))
         .filter(|kept| about.as_deref().is_none_or(|about| is_about(kept, about)))
         .collect();
     let mut out = Vec::new();
     for kept in &shown {
         if args.jsonl {
             let mut value = serde_json::to_value(kept)?;
-            if let (Some(fields), Some(at)) = (value.as_object_mut(), past.released.get(&kept.id)) {
-                fields.insert("released".to_owned(), at.to_string().into());
+            let released: serde_json::Map<_, _> = kept
+                .recipients
+                .iter()
+                .filter_map(|one| Some((one.clone(), past.released_to(kept, one)?.to_string())))
+                .map(|(one, at)| (one, at.into()))
+                .collect();
+            if let Some(fields) = value.as_object_mut()
+                && !released.is_empty()
+            {
+                fields.insert("released".to_owned(), released.into());
             }
             writeln!(out, "{value}")?;
             continue;
@@ -225,7 +259,7 @@ fn list(app: &App, args: &ListArgs) -> anyhow::Result<Done> {
         let text = |text: &str| printable_max(text, 60);
         writeln!(
             out,
-            "{}  {}  {}  <{}> to {}\n    {}\n    {}{}",
+            "{}  {}  {}  <{}> to {}\n    {}\n    {}",
             kept.id,
             moment(kept.at),
             text(&kept.rule),
@@ -233,11 +267,12 @@ fn list(app: &App, args: &ListArgs) -> anyhow::Result<Done> {
             text(&kept.recipients.join(", ")),
             printable_max(&kept.subject, 100),
             printable_max(&kept.text, 200),
-            match past.released.get(&kept.id) {
-                Some(at) => format!(" Released {at}."),
-                None => String::new(),
-            },
         )?;
+        for one in &kept.recipients {
+            if let Some(at) = past.released_to(kept, one) {
+                writeln!(out, "    released to {} {at}", text(one))?;
+            }
+        }
     }
     io::stdout().lock().write_all(&out)?;
     let hidden = all.len() - shown.len();
@@ -321,10 +356,10 @@ fn release(app: &App, args: &ReleaseMailArgs) -> anyhow::Result<Done> {
     let keys = Keys::read(&args.key)?;
     let settings = relay(&args.to, args.tls)?;
     let mut store = app.store(None)?;
-    let past = Past::of(&store)?;
+    let mut past = Past::of(&store)?;
     let mut failed = 0;
     for id in &args.ids {
-        match release_one(app, args, id, &keys, &settings, &past, &mut store) {
+        match release_one(app, args, id, &keys, &settings, &mut past, &mut store) {
             Ok(()) => {}
             Err(error) => {
                 failed += 1;
@@ -345,16 +380,11 @@ fn release_one(
     id: &str,
     keys: &Keys,
     settings: &notify::MailSettings,
-    past: &Past,
+    past: &mut Past,
     store: &mut SqliteStore,
 ) -> anyhow::Result<()> {
     let kept = named(&args.folder, id)?;
-    if let Some(at) = past.released.get(id)
-        && !args.again
-    {
-        bail!("{id} was released {at}; --again sends it once more");
-    }
-    let recipients: Vec<String> = kept
+    let mut recipients: Vec<String> = kept
         .recipients
         .iter()
         .filter(|recipient| args.recipient.is_empty() || args.recipient.contains(recipient))
@@ -365,6 +395,15 @@ fn release_one(
             "{id} was for {}, and for none that you name",
             printable(&kept.recipients.join(", "))
         );
+    }
+    if !args.again {
+        let before = recipients.iter();
+        let before = before.filter_map(|recipient| past.released_to(&kept, recipient));
+        let before = before.max();
+        recipients.retain(|recipient| past.released_to(&kept, recipient).is_none());
+        if let (true, Some(at)) = (recipients.is_empty(), before) {
+            bail!("{id} was released {at}; --again sends it once more");
+        }
     }
     let message = keys.open(&args.folder, &kept)?;
     notify::pass_on(settings, &kept.sender, &recipients, &message)
@@ -383,6 +422,7 @@ fn release_one(
         settings.server,
         printable(&recipients.join(", "))
     ));
+    past.release(id, recipients, app.now);
     Ok(())
 }
 
@@ -420,10 +460,7 @@ fn rescan(app: &App, args: &RescanArgs) -> anyhow::Result<Done> {
     let mut verdicts: BTreeMap<&str, (Verdict, String)> = BTreeMap::new();
     let (mut clean, mut failed) = (0, unreadable);
     let mut out = io::stdout().lock();
-    for kept in all
-        .iter()
-        .filter(|kept| !past.released.contains_key(&kept.id))
-    {
+    for kept in all.iter().filter(|kept| past.is_kept(kept)) {
         // Equal messages are judged once.
         let (verdict, why) = match verdicts.get(kept.digest.as_str()) {
             Some(known) => known.clone(),

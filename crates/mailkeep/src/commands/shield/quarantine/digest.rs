@@ -129,15 +129,8 @@ fn write_to(folder: &Path, person: &str, digest: &Digest) -> anyhow::Result<()> 
 /// Who is to be told of what: recipients, as their addresses are without regard to case.
 fn due<'a>(all: &'a [Kept], past: &Past) -> BTreeMap<String, Vec<&'a Kept>> {
     let mut due: BTreeMap<String, Vec<&Kept>> = BTreeMap::new();
-    for kept in all
-        .iter()
-        .filter(|kept| !past.released.contains_key(&kept.id))
-    {
-        let people: BTreeSet<String> = kept
-            .recipients
-            .iter()
-            .map(|one| one.to_lowercase())
-            .collect();
+    for kept in all {
+        let people: BTreeSet<String> = past.waiting(kept).map(|one| one.to_lowercase()).collect();
         for person in people {
             if !past.told.contains(&(person.clone(), kept.id.clone())) {
                 due.entry(person).or_default().push(kept);
@@ -359,18 +352,29 @@ mod tests {
             ),
             kept("a-2", "script", &["ada@example.org"]),
             kept("a-3", "script", &["bob@example.org"]),
+            kept("a-4", "script", &["ada@example.org", "carol@example.org"]),
         ];
         let mut past = Past::default();
         past.told
             .insert(("ada@example.org".to_owned(), "a-1".to_owned()));
-        past.released
-            .insert("a-3".to_owned(), Timestamp::UNIX_EPOCH);
+        past.release(
+            "a-3",
+            vec!["bob@example.org".to_owned()],
+            Timestamp::UNIX_EPOCH,
+        );
+        // To one of two: the other one waits.
+        past.release(
+            "a-4",
+            vec!["ada@example.org".to_owned()],
+            Timestamp::UNIX_EPOCH,
+        );
         let due = due(&all, &past);
         let ids = |person: &str| -> Vec<&str> {
             due[person].iter().map(|kept| kept.id.as_str()).collect()
         };
         assert_eq!(ids("ada@example.org"), ["a-2"]);
         assert_eq!(ids("bob@example.org"), ["a-1"]);
+        assert_eq!(ids("carol@example.org"), ["a-4"]);
     }
 
     #[test]
