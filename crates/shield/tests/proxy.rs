@@ -11,6 +11,8 @@
 #[path = "proxy/behind.rs"]
 mod behind;
 mod bench;
+#[path = "proxy/dialogues.rs"]
+mod dialogues;
 #[path = "proxy/endurance.rs"]
 mod endurance;
 #[path = "proxy/patches.rs"]
