@@ -209,7 +209,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::panic, reason = "it is what is tested")]
     fn a_message_on_which_a_decoder_breaks_down_stays_with_its_sender() {
         let judgement = whole(|| panic!("broken"));
         assert_eq!(judgement.verdict, Verdict::Tempfail);
