@@ -7,6 +7,7 @@ mod arrival;
 mod auth;
 mod delivery;
 mod judged;
+mod partly;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 
 use self::auth::Exchange;
 use self::delivery::Envelope;
+pub(crate) use self::partly::Partly;
 use crate::backend::{BackendError, Connection, Stranger, try_again};
 use crate::config::{Kind, ListenerFile};
 use crate::server::{Admitted, Shared};
@@ -347,7 +349,7 @@ impl Client {
                     self.message_trace = None;
                 }
             }
-            Command::Recipient { .. } => accepted = self.recipient(&command).await,
+            Command::Recipient { to, .. } => accepted = self.recipient(&command, to).await,
             Command::Data => {
                 accepted = !self.envelope.lost;
                 if accepted {

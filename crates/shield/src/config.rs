@@ -286,6 +286,16 @@ pub(crate) enum ProxyVersion {
     V2,
 }
 
+/// What is spoken with a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Protocol {
+    #[default]
+    Smtp,
+    /// RFC 2033: the server has no queue, and answers a message once for each recipient.
+    Lmtp,
+}
+
 /// How a backend learns who the client is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tells {
@@ -302,6 +312,8 @@ pub(crate) enum Tells {
 #[serde(deny_unknown_fields)]
 pub(crate) struct BackendFile {
     pub(crate) address: SocketAddr,
+    #[serde(default)]
+    pub(crate) protocol: Protocol,
     /// The name its certificate must show; without it the shield speaks to it in clear.
     #[serde(default)]
     pub(crate) starttls: Option<String>,
@@ -494,6 +506,22 @@ impl Config {
         }
         for backend in &file.backend {
             let address = backend.address;
+            if backend.protocol == Protocol::Lmtp {
+                if address.port() == 25 {
+                    return wrong(format!(
+                        "backend {address}: LMTP is not spoken at port 25 (RFC 2033 section 5)"
+                    ));
+                }
+                let mut served = file.listener.iter();
+                let own = served.find(|one| one.kind != Kind::Mx && backend.serves(&one.name));
+                if let Some(own) = own {
+                    return wrong(format!(
+                        "backend {address} speaks LMTP, by which nobody authenticates: it cannot serve \
+                         listener {:?}",
+                        own.name
+                    ));
+                }
+            }
             if backend.proxy.is_some() && backend.xclient == Some(true) {
                 return wrong(format!(
                     "backend {address} is told of clients by xclient or by proxy, not by both"
@@ -622,6 +650,13 @@ mod tests {
         assert!(check("proxy = \"v2\"\n").is_ok());
         assert!(check("listeners = [\"no\"]\n").is_err());
         assert!(check("listeners = [\"mx\"]\n").is_ok());
+        assert!(check("protocol = \"lmtp\"\n").is_ok());
+        assert!(check("protocol = \"uucp\"\n").is_err());
+        let own = "[[listener]]\nname = \"own\"\nkind = \"submission\"\naddress = [\"127.0.0.1:587\"]\n\
+            certificate = \"a\"\nkey = \"b\"\n";
+        assert!(check(&format!("protocol = \"lmtp\"\n{own}")).is_err());
+        let at_25 = "[[backend]]\naddress = \"127.0.0.1:25\"\nprotocol = \"lmtp\"\n";
+        assert!(check(at_25).is_err());
         let listener = |more: &str| {
             check(&format!(
                 "[[listener]]\nname = \"own\"\naddress = [\"127.0.0.1:587\"]\n{more}"

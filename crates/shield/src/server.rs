@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backend::Backends;
-use crate::client::Client;
+use crate::client::{Client, Partly};
 use crate::config::{Config, ConfigError, Kind, LimitsFile, ListenerFile, Origin};
 use crate::content::{self, Content};
 use crate::counters::Counters;
@@ -77,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) backends: Backends,
     pub(crate) counters: Counters,
     pub(crate) log: Log,
+    pub(crate) partly: Partly,
     reloadable: RwLock<Reloadable>,
     content: RwLock<Arc<Content>>,
     /// Rules for single holes.
@@ -339,6 +340,7 @@ async fn serve(origin: &Origin, config: Config, log: Log) -> Result<(), RunError
         backends: Backends::new(&config.name, &config.backends)?,
         counters: Counters::default(),
         log,
+        partly: Partly::default(),
         reloadable: RwLock::new(Reloadable::of(&config)?),
         content: RwLock::new(Arc::new(content)),
         patches: Patches::new(&config.name, Timestamp::now()).map_err(RunError::Rules)?,

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ring::digest::{Context, SHA256};
 use tokio::task::spawn_blocking;
 
 /// Octets read back at a time.
@@ -58,6 +59,20 @@ impl Spool {
             Ok(all)
         });
         all.await.map(Arc::new)
+    }
+
+    /// SHA-256 of what is read back of it.
+    pub(crate) async fn digest(&mut self) -> io::Result<[u8; 32]> {
+        self.rewind().await?;
+        let mut context = Context::new(&SHA256);
+        loop {
+            let piece = self.piece().await?;
+            if piece.is_empty() {
+                let digest = context.finish();
+                return digest.as_ref().try_into().map_err(io::Error::other);
+            }
+            context.update(&piece);
+        }
     }
 
     /// Leaves these octets out from now on; they are in order.

@@ -15,6 +15,8 @@ mod bench;
 mod dialogues;
 #[path = "proxy/endurance.rs"]
 mod endurance;
+#[path = "proxy/lmtp.rs"]
+mod lmtp;
 #[path = "proxy/patches.rs"]
 mod patches;
 #[path = "proxy/place.rs"]

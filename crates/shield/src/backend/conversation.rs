@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mailkeep_wire::{ContentWriter, Offer, ProxyHeader, ReplyError, ReplyReader, ServerReply};
 use rustls::ClientConfig;
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{Backend, BackendError, Stranger};
-use crate::config::Tells;
+use crate::config::{Protocol, Tells};
 use crate::spool::Spool;
 use crate::stream::Stream;
 
@@ -27,8 +27,10 @@ const PIECE: usize = 64 << 10;
 
 /// What became of a message that was handed over.
 pub(crate) enum Handed {
-    /// The backend's last word.
+    /// The backend's last word, for all recipients.
     Answered(ServerReply),
+    /// Its words for each recipient, in their order; where the connection was lost, not for all of them.
+    Each(Vec<ServerReply>),
     /// The connection was lost before any of the message went out: another may be tried.
     NotBegun(BackendError),
 }
@@ -148,7 +150,7 @@ impl Connection {
             write!(line, " {attribute}={value}").ok();
         }
         line.push_str("\r\n");
-        let hello = format!("EHLO {}\r\n", stranger.hello);
+        let hello = format!("{} {}\r\n", self.greeting(), stranger.hello);
         for line in [line, hello] {
             let reply = self.command(&line).await?;
             if !reply.is_positive() {
@@ -160,16 +162,26 @@ impl Connection {
         Ok(())
     }
 
+    fn greeting(&self) -> &'static str {
+        match self.backend.file.protocol {
+            Protocol::Smtp => "EHLO",
+            Protocol::Lmtp => "LHLO",
+        }
+    }
+
     async fn hello(&mut self, name: &str, named: bool) -> Result<(), BackendError> {
-        let reply = self.command(&format!("EHLO {name}\r\n")).await?;
+        let greeting = self.greeting();
+        let mut reply = self.command(&format!("{greeting} {name}\r\n")).await?;
         if reply.is_positive() {
             self.offer = Offer::read(&reply);
             return Ok(());
         }
         self.offer = Offer::default();
-        let reply = self.command(&format!("HELO {name}\r\n")).await?;
-        if reply.is_positive() {
-            return Ok(());
+        if self.backend.file.protocol == Protocol::Smtp {
+            reply = self.command(&format!("HELO {name}\r\n")).await?;
+            if reply.is_positive() {
+                return Ok(());
+            }
         }
         Err(match reply.code() {
             _ if named => BackendError::Refuses(self.address(), Box::new(reply)),
@@ -267,12 +279,13 @@ impl Connection {
         }
     }
 
-    /// Hands over a message, behind the headers in `before`. An error here means that nobody knows whether the
-    /// backend has it: the sender must keep it.
+    /// Hands over a message to so many recipients, behind the headers in `before`. An error here means that nobody
+    /// knows whether the backend has it: the sender must keep it.
     pub(crate) async fn hand_over(
         &mut self,
         before: &str,
         spool: &mut Spool,
+        recipients: usize,
     ) -> Result<Handed, BackendError> {
         match self.command("DATA\r\n").await {
             Ok(reply) if reply.code() == 354 => {}
@@ -304,8 +317,20 @@ impl Connection {
         writer.end(&mut wire);
         self.quiet()?;
         self.send(&wire).await?;
+        let begun = Instant::now();
         let reply = self.answer(TAKEN).await?;
-        Ok(Handed::Answered(reply))
+        if self.backend.file.protocol == Protocol::Smtp || recipients < 2 {
+            return Ok(Handed::Answered(reply));
+        }
+        let mut replies = vec![reply];
+        while replies.len() < recipients {
+            // Of some it is known now that they have it: that must not be lost with the others.
+            match self.answer(TAKEN.saturating_sub(begun.elapsed())).await {
+                Ok(reply) => replies.push(reply),
+                Err(_) => break,
+            }
+        }
+        Ok(Handed::Each(replies))
     }
 
     /// Says goodbye, without waiting long.

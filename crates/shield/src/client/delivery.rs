@@ -31,6 +31,40 @@ pub(super) struct Envelope {
     /// The backend was lost since: nothing of this message can be acknowledged.
     pub(super) lost: bool,
     pub(super) spool: Option<Spool>,
+    /// Whether its recipients may have it already; `None` before the first of them.
+    pub(super) awaited: Option<bool>,
+}
+
+/// What became of a message that was handed over, or could not be.
+pub(super) struct Taken {
+    verdict: &'static str,
+    reply: Reply,
+    /// For the log.
+    fields: Vec<(&'static str, Value)>,
+}
+
+impl Taken {
+    pub(super) fn of(reply: Reply, fields: Vec<(&'static str, Value)>) -> Self {
+        let verdict = match reply.code() {
+            200..=299 => "accept",
+            500.. => "refuse",
+            _ => "tempfail",
+        };
+        Self {
+            verdict,
+            reply,
+            fields,
+        }
+    }
+
+    /// As the one answer of a backend has it.
+    pub(super) fn all(answer: &ServerReply) -> Self {
+        let fields = vec![
+            ("code", json!(answer.code())),
+            ("answer", json!(answer.lines().last())),
+        ];
+        Self::of(relayed(answer), fields)
+    }
 }
 
 impl Client {
@@ -129,8 +163,19 @@ impl Client {
             .then(|| Command::Mail { from, parameters }.to_wire())
     }
 
-    pub(super) async fn recipient(&mut self, command: &Command) -> bool {
+    pub(super) async fn recipient(&mut self, command: &Command, to: &Path) -> bool {
         let line = command.to_wire();
+        let to = bare(to);
+        let awaited = self.shared.partly.awaits(&self.envelope.sender, &to);
+        if self
+            .envelope
+            .awaited
+            .is_some_and(|others| others != awaited)
+        {
+            let text = "send it to this recipient in a message of its own";
+            self.say(&Reply::new(452, EnhancedCode::new(4, 5, 3), text));
+            return false;
+        }
         let reply = if self.envelope.lost {
             None
         } else {
@@ -140,9 +185,8 @@ impl Client {
             self.say(&relayed(&reply));
             if reply.is_positive() {
                 self.envelope.recipients.push(line);
-                if let Command::Recipient { to, .. } = command {
-                    self.envelope.to.push(bare(to));
-                }
+                self.envelope.to.push(to);
+                self.envelope.awaited = Some(awaited);
             }
             reply.is_positive()
         } else {
@@ -196,48 +240,35 @@ impl Client {
         if whole && !envelope.lost && !self.judged(&mut envelope, size).await {
             return Ok(());
         }
-        let answer = if whole && !envelope.lost {
-            self.hand_over(&mut envelope).await
+        let taken = if whole && !envelope.lost {
+            self.deliver(&mut envelope).await
         } else {
-            None
+            Taken::of(try_again(), Vec::new())
         };
-        if !answer.as_ref().is_some_and(ServerReply::is_positive) {
+        let counters = &self.shared.counters;
+        match taken.verdict {
+            "accept" => {
+                counters.accepted.one();
+                counters.octets.add(size);
+            }
+            "refuse" => counters.refused.one(),
+            _ => counters.tempfailed.one(),
+        }
+        if taken.verdict != "accept" {
             self.reset_backend().await;
         }
-        let verdict = match &answer {
-            Some(reply) if reply.is_positive() => {
-                self.shared.counters.accepted.one();
-                self.shared.counters.octets.add(size);
-                "accept"
-            }
-            Some(reply) if reply.code() >= 500 => {
-                self.shared.counters.refused.one();
-                "refuse"
-            }
-            _ => {
-                self.shared.counters.tempfailed.one();
-                "tempfail"
-            }
-        };
-        let mut fields = Vec::new();
+        let mut fields = taken.fields;
         if let Some(backend) = &self.backend {
             fields.push(("backend", json!(backend.address().to_string())));
         }
-        if let Some(reply) = &answer {
-            fields.push(("code", json!(reply.code())));
-            fields.push(("answer", json!(reply.lines().last())));
-        }
-        self.log_message(&envelope, verdict, Some(size), &fields);
-        match answer {
-            Some(reply) => self.say(&relayed(&reply)),
-            None => self.say(&try_again()),
-        }
+        self.log_message(&envelope, taken.verdict, Some(size), &fields);
+        self.say(&taken.reply);
         Ok(())
     }
 
     /// Hands a whole message to its backend. A backend that ended the conversation while the client was slow is
     /// asked anew, as long as nothing of the message went out.
-    async fn hand_over(&mut self, envelope: &mut Envelope) -> Option<ServerReply> {
+    pub(super) async fn hand_over(&mut self, envelope: &mut Envelope) -> Option<Handed> {
         for again in [false, true] {
             if again && !self.reopen(envelope).await {
                 return None;
@@ -254,14 +285,23 @@ impl Client {
             let Some(spool) = &mut envelope.spool else {
                 return None;
             };
-            match backend.hand_over(&before, spool).await {
-                Ok(Handed::Answered(reply)) => {
-                    if reply.code() != 421 {
+            let recipients = envelope.recipients.len();
+            match backend.hand_over(&before, spool, recipients).await {
+                Ok(Handed::NotBegun(error)) => self.backend_failed(&error),
+                Ok(handed) => {
+                    let stays = match &handed {
+                        Handed::Each(replies) => {
+                            replies.len() == recipients
+                                && replies.iter().all(|reply| reply.code() != 421)
+                        }
+                        Handed::Answered(reply) => reply.code() != 421,
+                        Handed::NotBegun(_) => false,
+                    };
+                    if stays {
                         self.backend = Some(backend);
                     }
-                    return Some(reply);
+                    return Some(handed);
                 }
-                Ok(Handed::NotBegun(error)) => self.backend_failed(&error),
                 Err(error) => {
                     self.backend_failed(&error);
                     return None;

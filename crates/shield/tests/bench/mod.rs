@@ -59,6 +59,8 @@ pub struct Orders {
     pub commands: Vec<String>,
     /// While set, the end of a message is not answered.
     pub holds: bool,
+    /// By LMTP: answers at the end of a message by recipient; an empty one hangs up.
+    pub each: Vec<(String, String)>,
 }
 
 /// A backend.
@@ -205,7 +207,8 @@ fn converse(stream: TcpStream, orders: &Mutex<Orders>) -> io::Result<()> {
     }
     let banner = orders.lock().unwrap().banner.clone();
     peer.say(banner.as_deref().unwrap_or("220 backend ESMTP\r\n"))?;
-    let (mut mail, mut recipients) = (String::new(), Vec::new());
+    let (mut mail, mut recipients) = (String::new(), Vec::<String>::new());
+    let mut lmtp = false;
     loop {
         let line = peer.line()?;
         let (told, offer, tls) = {
@@ -218,6 +221,10 @@ fn converse(stream: TcpStream, orders: &Mutex<Orders>) -> io::Result<()> {
             (Some(answer), _) if answer.is_empty() => return Ok(()),
             (Some(answer), _) => answer,
             (None, "EHLO") => ehlo(&offer),
+            (None, "LHLO") => {
+                lmtp = true;
+                ehlo(&offer)
+            }
             (None, "MAIL") => {
                 mail = line;
                 recipients = Vec::new();
@@ -236,6 +243,26 @@ fn converse(stream: TcpStream, orders: &Mutex<Orders>) -> io::Result<()> {
                         return Ok(());
                     }
                     peer.say(&answer)?;
+                    continue;
+                }
+                if lmtp {
+                    let each = orders.lock().unwrap().each.clone();
+                    for recipient in std::mem::take(&mut recipients) {
+                        let mut told = each.iter();
+                        let told = told.find(|(who, _)| recipient.contains(who.as_str()));
+                        let answer = told.map_or("250 2.0.0 saved\r\n", |(_, answer)| answer);
+                        if answer.is_empty() {
+                            return Ok(());
+                        }
+                        if answer.starts_with('2') {
+                            orders.lock().unwrap().taken.push(Taken {
+                                mail: mail.clone(),
+                                recipients: vec![recipient],
+                                wire: wire.clone(),
+                            });
+                        }
+                        peer.say(answer)?;
+                    }
                     continue;
                 }
                 orders.lock().unwrap().taken.push(Taken {
