@@ -1,7 +1,8 @@
 //! Where hosts take connections, and from where this machine's come.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +19,22 @@ pub struct Addresses {
     targets: BTreeMap<HostName, SshTarget>,
     ssh: SshOptions,
     known: Mutex<BTreeMap<HostName, String>>,
+}
+
+/// Whether somebody takes connections at `NAME:PORT`, seen from here: any address of the name counts. Nothing is
+/// said to him. A time-out for each address is a no.
+///
+/// # Errors
+///
+/// The name is not known, or has no address.
+pub fn takes_connections(place: &str, wait: Duration) -> io::Result<bool> {
+    let addresses: Vec<SocketAddr> = place.to_socket_addrs()?.collect();
+    if addresses.is_empty() {
+        return Err(io::Error::other("the name has no address"));
+    }
+    Ok(addresses
+        .iter()
+        .any(|address| TcpStream::connect_timeout(address, wait).is_ok()))
 }
 
 impl Addresses {
