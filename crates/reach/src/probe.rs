@@ -27,7 +27,7 @@ use crate::hosts::{HostFailure, RunLimits, SshOptions, SshTarget, run_over_ssh};
 
 use session::Session;
 
-pub use addresses::{Addresses, sources};
+pub use addresses::{Addresses, sources, takes_connections};
 
 /// Finds probes in a mailbox.
 const ARRIVED: &str = include_str!("probe/arrived.sh");
