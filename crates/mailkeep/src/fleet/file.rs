@@ -80,6 +80,7 @@
 //! guards = ["inbound-mx"]                  # hosts, or all hosts of services
 //! status = "http://192.0.2.7:9425/status"  # or a file that is brought here
 //! only_through_shield = true               # these hosts take mail from nobody else
+//! must_not_answer = ["192.0.2.25:25"]      # each check tries that from here
 //!
 //! [approvals]
 //! allowed_signers = "allowed_signers"      # the teams' public keys, as ssh-keygen takes them

@@ -18,6 +18,8 @@ pub struct ShieldSettings {
     pub status: Option<StatusPlace>,
     /// Whether these servers take mail from nobody else. Only then does it cover them.
     pub only_through_shield: bool,
+    /// `NAME:PORT` where these servers must not be reached from where Mailkeep runs. Each check tries it.
+    pub must_not_answer: Vec<String>,
 }
 
 /// Where a shield tells its state.
@@ -101,6 +103,19 @@ fn one(
         .take("only_through_shield")
         .and_then(|item| item.flag(reader))
         .unwrap_or(false);
+    let must_not_answer = section
+        .take("must_not_answer")
+        .map(|item| item.texts(reader))
+        .unwrap_or_default();
+    for place in &must_not_answer {
+        let port = place.value.rsplit_once(':').map(|(_, port)| port.parse());
+        if !matches!(port, Some(Ok(1_u16..))) {
+            place.wrong::<()>(
+                reader,
+                "a name or address and a port, as in \"192.0.2.25:25\"",
+            );
+        }
+    }
     section.close(reader);
     let name = name?;
     if name.value.is_empty() || name.value.contains(['/', '\0']) || name.value.starts_with('.') {
@@ -111,6 +126,7 @@ fn one(
         guards: hosts,
         status,
         only_through_shield,
+        must_not_answer: must_not_answer.into_iter().map(|text| text.value).collect(),
     };
     Some((name, shield))
 }

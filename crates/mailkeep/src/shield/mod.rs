@@ -8,11 +8,16 @@ pub mod replay;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use mailkeep_model::{Covering, HostName, ShieldState, Status, Timestamp, Verdict};
 
 use crate::app::{App, LoadedFleet};
 use crate::fleet::ShieldSettings;
+use mailkeep_reach::probe::takes_connections;
+
+/// How long is waited for somebody who should not be there.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the shields of a fleet cover.
 #[derive(Debug, Clone, Default)]
@@ -149,5 +154,31 @@ fn state_of(
     let Some(place) = &shield.status else {
         return Err("the fleet file does not say where it tells its state".to_owned());
     };
-    status::relied_on(status::read(fleet, place)?, &shield.name, now)
+    let state = status::relied_on(status::read(fleet, place)?, &shield.name, now)?;
+    not_around(shield)?;
+    Ok(state)
+}
+
+/// Tries, all at once, where the servers behind a shield must not be reached; why it does not count.
+fn not_around(shield: &ShieldSettings) -> Result<(), String> {
+    let answers = |place: &String| match takes_connections(place, PATIENCE) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(format!(
+            "{place} takes connections from here: mail can reach the servers behind it around it"
+        )),
+        Err(error) => Err(format!(
+            "whether {place} can be reached around it cannot be told: {error}"
+        )),
+    };
+    std::thread::scope(|scope| {
+        let tried: Vec<_> = shield
+            .must_not_answer
+            .iter()
+            .map(|place| scope.spawn(move || answers(place)))
+            .collect();
+        tried.into_iter().try_for_each(|tried| {
+            let failed = |_| Err("it could not be tried".to_owned());
+            tried.join().unwrap_or_else(failed)
+        })
+    })
 }

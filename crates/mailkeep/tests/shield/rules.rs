@@ -133,6 +133,27 @@ fn a_hole_is_mitigated_while_the_shield_says_so_and_no_longer() {
     bench
         .run(&["check", "--fleet", "mailkeep.toml"])
         .says("shield shield.example.org covers nothing");
+    // Somebody answers where nobody may.
+    bench.write("status.json", status(NOW));
+    let around = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = around.local_addr().unwrap();
+    let tried = format!("must_not_answer = [\"{place}\"]\n[feeds");
+    bench.write("mailkeep.toml", FLEET.replace("[feeds", &tried));
+    assert_eq!(quotes(&bench).1, "fix-available");
+    bench
+        .run(&["check", "--fleet", "mailkeep.toml"])
+        .says("takes connections from here");
+    drop(around);
+    assert_eq!(quotes(&bench).1, "mitigated");
+    bench.write(
+        "mailkeep.toml",
+        FLEET.replace("[feeds", "must_not_answer = [\"mx\"]\n[feeds"),
+    );
+    bench
+        .run(&["check", "--fleet", "mailkeep.toml"])
+        .exits(2)
+        .says("a name or address and a port");
+    bench.write("mailkeep.toml", FLEET);
     // Mail reaches the server around it.
     bench.write("status.json", status(NOW));
     bench.write(
