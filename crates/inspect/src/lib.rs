@@ -24,5 +24,5 @@ mod verdict;
 pub use judge::{judge, judge_by, rules as message_rules};
 pub use limits::{Budget, Limit, LimitReached, Limits};
 pub use part::{Content, Origin};
-pub use profile::{ContentRule, Level, Profile};
+pub use profile::{ContentRule, Level, Pieces, Profile};
 pub use verdict::{Judgement, Reason, Seen, Verdict};

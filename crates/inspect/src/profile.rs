@@ -36,6 +36,20 @@ pub struct Profile {
     pub actions: BTreeMap<String, Verdict>,
     /// What an inspection may cost.
     pub limits: Limits,
+    /// Which pieces of content are handed out, for somebody else to look into.
+    pub pieces: Pieces,
+}
+
+/// Which pieces of content a judgement hands out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pieces {
+    /// None.
+    #[default]
+    None,
+    /// Those that no usual reading finds: whoever reads the message in his own way may not see them.
+    Unusual,
+    /// Those, all attachments, and all that lies in them.
+    All,
 }
 
 impl Profile {

@@ -67,6 +67,12 @@ pub struct Judgement {
     /// Any reading finds something beside the texts of the message, told of above or not.
     #[serde(skip)]
     pub files: bool,
+    /// The octets of what the profile wants handed out ([`crate::Pieces`]).
+    #[serde(skip)]
+    pub pieces: Vec<Vec<u8>>,
+    /// There was more of it than is handed out.
+    #[serde(skip)]
+    pub pieces_left: bool,
 }
 
 /// A piece of content that was seen in a message.

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use mail_auth::SpfResult;
 use mailkeep_inspect::{Judgement, Profile, Reason, Seen, Verdict};
 use mailkeep_model::text::printable_max;
 use mailkeep_model::{Freshness, HeldMail, OutbreakAlert, ScannerState};
@@ -66,6 +67,8 @@ pub(crate) struct Subject {
     pub(crate) authenticated: bool,
     /// Who that is, where it is known. The proxy looks into no credentials.
     pub(crate) login: Option<String>,
+    /// What SPF said, where it was asked already, and of which domain.
+    pub(crate) spf: Option<(SpfResult, String)>,
 }
 
 /// What becomes of a message, and of its headers if it goes on.
@@ -154,8 +157,8 @@ impl Content {
     ///
     /// A sentence that says what is wrong in the configuration.
     pub(crate) fn new(name: &str, files: &ContentFiles) -> Result<Self, String> {
-        let profiles = files.content.check()?;
         let engines = files.antivirus.engines()?;
+        let profiles = files.content.check(files.antivirus.pieces())?;
         let authenticator = match &files.authentication {
             Some(file) => Some(Arc::new(Authenticator::new(file, name)?)),
             None => None,
@@ -224,6 +227,28 @@ impl Content {
         self.profiles.refuse(rule)
     }
 
+    /// What is known of a sender before there is any content, where policy asks for that: what SPF says, and what is
+    /// answered where that does not go on.
+    pub(crate) async fn before_content(
+        &self,
+        subject: &Subject,
+    ) -> Option<((SpfResult, String), Option<(Reason, Reply)>)> {
+        let authenticator = self.authenticator.as_ref()?;
+        let sender = authenticator.before_content(subject).await?;
+        // What is to be kept for a person to look at has content; so has what is only noticed.
+        let reason = sender
+            .reason
+            .filter(|reason| reason.verdict >= Verdict::Tempfail);
+        if let Some(reason) = &reason {
+            self.count(std::slice::from_ref(reason), reason.verdict);
+        }
+        let answered = reason.and_then(|reason| {
+            let reply = reply(Some(&reason), &subject.trace)?;
+            Some((reason, reply))
+        });
+        Some((sender.spf, answered))
+    }
+
     /// What becomes of a message.
     pub(crate) async fn judge(
         &self,
@@ -245,7 +270,7 @@ impl Content {
                 } else {
                     may_hold_files(&message)
                 };
-                self.scan(&message, files).await
+                self.scan(&message, &judgement, files).await
             };
             (judgement, scanned)
         };
@@ -410,12 +435,25 @@ impl Content {
         }
     }
 
-    /// By every virus scanner at once.
-    async fn scan(&self, message: &[u8], files: bool) -> Vec<Reason> {
+    /// By every virus scanner at once: the message as it came, and what scanners do not find in it themselves.
+    async fn scan(&self, message: &[u8], judgement: &Judgement, files: bool) -> Vec<Reason> {
         let mut reasons = Vec::new();
         let mut answered = 0;
         let now = Timestamp::now();
-        let scans = self.engines.iter().map(|engine| engine.scan(message));
+        let pieces = &judgement.pieces;
+        let scans = self
+            .engines
+            .iter()
+            .map(|engine| engine.scan(message, pieces));
+        if judgement.pieces_left && !self.engines.is_empty() {
+            reasons.push(Reason {
+                rule: "antivirus-too-many-parts".into(),
+                verdict: unscanned(self.antivirus.when_dead, files),
+                text: "it holds more than can be scanned for viruses".to_owned(),
+                evidence: format!("{} parts are scanned", pieces.len()),
+                place: String::new(),
+            });
+        }
         let scans = join_all(scans).await;
         for (engine, scan) in self.engines.iter().zip(scans) {
             let name = &engine.config.name;

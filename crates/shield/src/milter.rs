@@ -348,5 +348,6 @@ fn subject(envelope: &MilterEnvelope, name: &str, trace: &str) -> Subject {
         recipients: envelope.recipients.clone(),
         authenticated: envelope.authenticated.is_some(),
         login: envelope.authenticated.clone(),
+        spf: None,
     }
 }

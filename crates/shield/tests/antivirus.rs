@@ -79,6 +79,49 @@ fn whatever_a_scanner_does_no_infected_message_passes() {
     }
 }
 
+/// A document that is in no part of its message, and that the message does not call base64 either.
+fn hidden() -> Vec<u8> {
+    let document = format!("%PDF-1.4\n{INFECTED}\n{}", "1 0 obj\n".repeat(40));
+    let whole = with_file("a.pdf", document.as_bytes());
+    let whole = String::from_utf8(whole).unwrap();
+    let coded = whole.rsplit_once("\r\n\r\n").unwrap().1;
+    let coded = coded.split_once("--b--").unwrap().0;
+    format!(
+        "From: a@client.example\r\nSubject: x\r\n\r\nsee below\r\n\r\n{coded}\r\nthat was it\r\n"
+    )
+    .into_bytes()
+}
+
+#[test]
+fn what_only_an_unusual_reading_finds_is_scanned_by_itself() {
+    let clamd = Clamd::start(&version(1));
+    let archive = with_file("a.bin", INFECTED.as_bytes());
+    for (parts, infected) in [
+        ("none", &[] as &[Vec<u8>]),
+        ("unusual", &[hidden()]),
+        ("all", &[hidden(), archive]),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let config = milter_config(&format!(
+            "[antivirus]\nparts = \"{parts}\"\n{}",
+            clamd.engine("one", "")
+        ));
+        let mut shield = Shield::start(directory.path(), &config);
+        let mut mta = Mta::connect(milter_address(&mut shield));
+        mta.client("client.example", "192.0.2.1", "client.example");
+        for message in [hidden(), with_file("a.bin", INFECTED.as_bytes())] {
+            let answer = mta.message("a@client.example", &["b@site.example"], &message);
+            let expected = infected.contains(&message);
+            assert_eq!(
+                answer.refused_with("550 5.7.1 a virus"),
+                expected,
+                "{parts}: {answer:?}"
+            );
+            assert_eq!(answer.accepted(), !expected, "{parts}: {answer:?}");
+        }
+    }
+}
+
 #[test]
 fn where_policy_says_so_nothing_passes_without_a_scanner() {
     let clamd = Clamd::start(&version(1));

@@ -277,6 +277,67 @@ fn without_name_servers_mail_goes_on_unproven_or_waits_as_policy_says() {
 }
 
 #[test]
+fn a_sender_who_may_not_send_is_refused_before_the_content_where_policy_says_so() {
+    let dns = Dns::start(zone());
+    let backend = Backend::start(&["PIPELINING"]);
+    for (more, answer) in [
+        (
+            "spf_before_data = true\nactions = { spf-fail = \"refuse\" }\n",
+            "550 5.7.1 ",
+        ),
+        (
+            "spf_before_data = true\nactions = { spf-fail = \"tempfail\" }\n",
+            "451 4.7.1 ",
+        ),
+        ("spf_before_data = true\n", "250 "),
+        ("actions = { spf-fail = \"refuse\" }\n", "250 "),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let authentication = format!(
+            "[content]\nlevel = \"off\"\n[authentication]\nnameservers = [\"{}\"]\n{more}",
+            dns.address
+        );
+        let mut shield = Shield::start(
+            directory.path(),
+            &config(&[backend.address], &authentication),
+        );
+        let mut client = shield.client();
+        client.ask("EHLO client.example");
+        // This name sends from 192.0.2.0/24 only, and the test comes from loopback.
+        client.ask("MAIL FROM:<a@client.example>");
+        let before = backend.commands().len();
+        for _ in 0..2 {
+            let reply = client.ask("RCPT TO:<b@site.example>");
+            assert!(reply.starts_with(answer), "{more}: {reply}");
+        }
+        if answer != "250 " {
+            assert_eq!(
+                backend.commands().len(),
+                before,
+                "nobody is asked for recipients"
+            );
+            assert_eq!(shield.event("refused")["rule"], "spf-fail");
+            assert!(client.ask("DATA").starts_with("503 "), "{more}");
+            // The next sender of the session is another.
+            assert!(client.ask("RSET").starts_with("250 "));
+            client.ask("MAIL FROM:<a@unknown.example>");
+            assert!(client.ask("RCPT TO:<b@site.example>").starts_with("250 "));
+            continue;
+        }
+        client.ask("DATA");
+        client.send(b"From: a@client.example\r\n\r\nx\r\n.\r\n");
+        let reply = client.reply();
+        let refused = !more.contains("spf_before_data");
+        assert_eq!(reply.starts_with("550 "), refused, "{reply}");
+        if !refused {
+            let taken = backend.taken();
+            let wire = String::from_utf8_lossy(&taken.last().unwrap().wire).into_owned();
+            assert!(wire.contains("spf=fail"), "{wire}");
+        }
+    }
+}
+
+#[test]
 fn who_is_trusted_is_not_asked() {
     let mut stand = Stand::new("trusted_networks = [\"192.0.2.0/24\"]");
     let (answer, _) = stand.from("boss@own.example", "boss@own.example");

@@ -16,7 +16,9 @@ use crate::danger::limit_reason;
 use crate::kind::Kind;
 use crate::readings::{Found, Noted, read};
 use crate::rules::{Compiled, MessageRun};
-use crate::{Budget, Content, ContentRule, Judgement, Origin, Profile, Reason, Seen, Verdict};
+use crate::{
+    Budget, Content, ContentRule, Judgement, Origin, Pieces, Profile, Reason, Seen, Verdict,
+};
 
 /// Judges a message by a profile.
 pub fn judge(message: &[u8], profile: &Profile) -> Judgement {
@@ -40,8 +42,8 @@ fn whole(work: impl FnOnce() -> Judgement) -> Judgement {
             evidence: "a decoder broke down".to_owned(),
             place: String::new(),
         }],
-        contents: Vec::new(),
         files: true,
+        ..Judgement::default()
     })
 }
 
@@ -52,6 +54,9 @@ fn of_message(message: &[u8], profile: &Profile, bundle: Option<&Compiled>) -> J
         profile,
         seen: Vec::new(),
         files: false,
+        unusual: false,
+        pieces: Vec::new(),
+        pieces_left: false,
         run: bundle
             .filter(|bundle| bundle.looks_at_messages())
             .map(Compiled::message),
@@ -59,16 +64,22 @@ fn of_message(message: &[u8], profile: &Profile, bundle: Option<&Compiled>) -> J
     for reason in judge.message(message, "", &mut budget) {
         judgement.add(reason);
     }
-    for reason in judge.run.map(MessageRun::finish).unwrap_or_default() {
+    for reason in judge.run.take().map(MessageRun::finish).unwrap_or_default() {
         judgement.add(reason);
     }
     judgement.contents = judge.seen;
     judgement.files = judge.files;
+    judgement.pieces = judge.pieces;
+    judgement.pieces_left = judge.pieces_left;
     judgement
 }
 
 /// More pieces of content are not told of.
 const MAX_SEEN: usize = 64;
+
+/// More pieces of content are not handed out, and no more octets of all.
+const MAX_PIECES: usize = 64;
+const MAX_PIECE_OCTETS: usize = 32 << 20;
 
 /// More reasons say nothing new.
 const MAX_REASONS: usize = 100;
@@ -78,6 +89,10 @@ struct Judge<'p> {
     seen: Vec<Seen>,
     /// Something was found that is no text of the message.
     files: bool,
+    /// What is looked at lies in something that no usual reading finds.
+    unusual: bool,
+    pieces: Vec<Vec<u8>>,
+    pieces_left: bool,
     /// The rules of a bundle, as far as the message was shown to them.
     run: Option<MessageRun<'p>>,
 }
@@ -138,12 +153,15 @@ impl Judge<'_> {
             reasons.push(self.reason(&rules::HTML_ACTIVE, what, &content.place));
         }
         let profile = self.profile;
+        let was_unusual = self.unusual;
+        self.unusual |= !usual;
         let of_content =
             crate::examine::content(&content, profile, budget, &mut |piece, kind, budget| {
                 self.files |= message || piece.origin != Origin::Body;
                 if usual && !message {
                     self.see(piece, kind);
                 }
+                self.hand_out(piece, kind);
                 // What is shown as text has been read for parts already; and a text without headers is its own body.
                 if kind != Kind::Message
                     || piece.origin == Origin::Body
@@ -157,6 +175,7 @@ impl Judge<'_> {
                     .deeper(|budget| self.message(&piece.octets, &piece.place, budget))
                     .unwrap_or_else(|limit| vec![limit_reason(limit, &piece.place, profile)])
             });
+        self.unusual = was_unusual;
         reasons.extend(
             of_content
                 .into_iter()
@@ -177,6 +196,24 @@ impl Judge<'_> {
                 .find(|seen| seen.origin == Origin::Body)
         {
             *body = Seen::of(piece, kind);
+        }
+    }
+
+    /// Keeps a copy of a piece, if the profile wants it. A message is read for its own pieces.
+    fn hand_out(&mut self, piece: &Content<'_>, kind: Kind) {
+        let wanted = match self.profile.pieces {
+            Pieces::None => false,
+            Pieces::Unusual => self.unusual,
+            Pieces::All => self.unusual || piece.origin != Origin::Body,
+        };
+        if !wanted || kind == Kind::Message || piece.octets.is_empty() {
+            return;
+        }
+        let held: usize = self.pieces.iter().map(Vec::len).sum();
+        if self.pieces.len() >= MAX_PIECES || held + piece.octets.len() > MAX_PIECE_OCTETS {
+            self.pieces_left = true;
+        } else {
+            self.pieces.push(piece.octets.to_vec());
         }
     }
 

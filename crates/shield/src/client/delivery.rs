@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
+use mail_auth::SpfResult;
 use mailkeep_wire::{Command, EnhancedCode, Path, Refusal, Reply, ServerReply};
 use serde_json::{Value, json};
 
@@ -24,6 +25,12 @@ pub(super) struct Envelope {
     pub(super) sender: String,
     /// The recipients that the backend accepted, without brackets.
     pub(super) to: Vec<String>,
+    /// Whether the sender was asked about before the content.
+    pub(super) sender_asked: bool,
+    /// What SPF said then, and of which domain.
+    pub(super) spf: Option<(SpfResult, String)>,
+    /// What each recipient is answered for it.
+    pub(super) sender_refused: Option<Reply>,
     /// Header lines that stand in front of the message.
     pub(super) before: String,
     /// What was found in it, for the log.
@@ -164,6 +171,10 @@ impl Client {
     }
 
     pub(super) async fn recipient(&mut self, command: &Command, to: &Path) -> bool {
+        if let Some(reply) = self.sender_refused().await {
+            self.say(&reply);
+            return false;
+        }
         let line = command.to_wire();
         let to = bare(to);
         let awaited = self.shared.partly.awaits(&self.envelope.sender, &to);

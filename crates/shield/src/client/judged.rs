@@ -2,6 +2,7 @@
 
 use mailkeep_inspect::Verdict;
 use mailkeep_wire::{EnhancedCode, Path, Reply};
+use serde_json::json;
 
 use super::Client;
 use super::delivery::Envelope;
@@ -17,13 +18,8 @@ pub(super) fn bare(path: &Path) -> String {
 }
 
 impl Client {
-    /// Whether it goes on. If not, the backend has forgotten it and the client has been answered.
-    pub(super) async fn judged(&mut self, envelope: &mut Envelope, size: u64) -> bool {
-        let content = self.shared.content();
-        if !content.looks(&self.listener.name, &envelope.to) {
-            return true;
-        }
-        let subject = Subject {
+    fn subject(&self, envelope: &Envelope) -> Subject {
+        Subject {
             listener: self.listener.name.clone(),
             trace: self.trace().to_owned(),
             client: Some(self.address.ip()),
@@ -32,7 +28,39 @@ impl Client {
             recipients: envelope.to.clone(),
             authenticated: self.session.is_authenticated(),
             login: None,
-        };
+            spf: envelope.spf.clone(),
+        }
+    }
+
+    /// What is said against the sender at his first recipient, where policy asks before there is any content.
+    pub(super) async fn sender_refused(&mut self) -> Option<Reply> {
+        if !self.envelope.sender_asked {
+            self.envelope.sender_asked = true;
+            let content = self.shared.content();
+            let subject = self.subject(&self.envelope);
+            if let Some((spf, answered)) = content.before_content(&subject).await {
+                self.envelope.spf = Some(spf);
+                if let Some((reason, reply)) = answered {
+                    let fields = [
+                        ("rule", json!(reason.rule)),
+                        ("evidence", json!(reason.evidence)),
+                        ("sender_domain", json!(self.envelope.from_domain)),
+                    ];
+                    self.log("refused", &fields);
+                    self.envelope.sender_refused = Some(reply);
+                }
+            }
+        }
+        self.envelope.sender_refused.clone()
+    }
+
+    /// Whether it goes on. If not, the backend has forgotten it and the client has been answered.
+    pub(super) async fn judged(&mut self, envelope: &mut Envelope, size: u64) -> bool {
+        let content = self.shared.content();
+        if !content.looks(&self.listener.name, &envelope.to) {
+            return true;
+        }
+        let subject = self.subject(envelope);
         let room = content.room(size).await;
         let octets = match &mut envelope.spool {
             Some(spool) if room.is_some() => spool.octets().await.ok(),

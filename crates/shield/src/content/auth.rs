@@ -198,17 +198,48 @@ impl Authenticator {
         found
     }
 
+    /// What SPF says of a sender before there is any content, where that is asked for.
+    pub(super) async fn before_content(self: &Arc<Self>, subject: &Subject) -> Option<Sender> {
+        if !self.policy.spf_before_data {
+            return None;
+        }
+        let client = subject.client.filter(|_| !self.trusts(subject))?;
+        let task = {
+            let (this, subject) = (Arc::clone(self), subject.clone());
+            tokio::spawn(async move { this.spf(&subject, client.to_canonical()).await })
+        };
+        // What breaks down here is asked again with the message.
+        let (result, domain) = task.await.ok()?;
+        let mut found = Authenticity::default();
+        if result == SpfResult::Fail {
+            self.notice(&mut found, "spf-fail", &domain);
+        }
+        Some(Sender {
+            spf: (result, domain),
+            reason: found.reasons.pop(),
+        })
+    }
+
+    /// In its share of the time. Each step has one: name servers of the sender's choice must not use up what the domain
+    /// in From is asked in.
+    async fn spf(&self, subject: &Subject, client: IpAddr) -> (SpfResult, String) {
+        let (hello, sender) = (subject.hello.as_str(), subject.sender.as_str());
+        let resolver = self.asker.resolver();
+        let asked = Spf::check(resolver, client, hello, sender);
+        let found = timeout(self.policy.patience / 4, asked).await;
+        found.unwrap_or_else(|_| (SpfResult::TempError, sender_domain(subject).to_owned()))
+    }
+
     async fn ask(&self, subject: &Subject, client: IpAddr, message: &[u8]) -> Authenticity {
         let mut found = Authenticity::default();
         let hello = subject.hello.as_str();
         let sender = subject.sender.as_str();
-        let sender_domain = sender.rsplit_once('@').map_or(hello, |(_, domain)| domain);
-        // Each step has its share of the time: name servers of the sender's choice must not use up what the domain
-        // in From is asked in.
+        let sender_domain = sender_domain(subject);
         let step = self.policy.patience / 4;
-        let resolver = self.asker.resolver();
-        let spf = timeout(step, Spf::check(resolver, client, hello, sender)).await;
-        let (spf, domain) = spf.unwrap_or((SpfResult::TempError, sender_domain.to_owned()));
+        let (spf, domain) = match &subject.spf {
+            Some((spf, domain)) => (*spf, domain.clone()),
+            None => self.spf(subject, client).await,
+        };
         let spf = SpfOutput::new(domain).with_result(spf);
         let parsed = if let Some(why) = beyond(message) {
             self.notice(&mut found, "too-many-signatures", &why);
@@ -427,6 +458,19 @@ impl Authenticator {
             .map(|(nth, field)| (nth, field.place))
             .collect()
     }
+}
+
+/// What is known of a sender before there is any content.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) spf: (SpfResult, String),
+    pub(super) reason: Option<Reason>,
+}
+
+/// The domain that SPF is asked of.
+fn sender_domain(subject: &Subject) -> &str {
+    let domain = subject.sender.rsplit_once('@').map(|(_, domain)| domain);
+    domain.unwrap_or(&subject.hello)
 }
 
 /// What was found out of the sender, apart from what DMARC makes of it.

@@ -159,10 +159,23 @@ impl Engine {
         std::mem::replace(&mut *place, known)
     }
 
-    /// Scans a message.
-    pub(super) async fn scan(&self, message: &[u8]) -> Result<Scan, ClamdError> {
+    /// Scans a message, and pieces of it that the engine would not find itself. One deadline holds for all.
+    pub(super) async fn scan(
+        &self,
+        message: &[u8],
+        pieces: &[Vec<u8>],
+    ) -> Result<Scan, ClamdError> {
         let deadline = Instant::now() + self.config.patience;
-        let scanned = timeout_at(deadline, self.scan_in_time(message)).await;
+        let scans = async {
+            for octets in std::iter::once(message).chain(pieces.iter().map(Vec::as_slice)) {
+                match self.scan_in_time(octets).await? {
+                    Scan::Clean => {}
+                    found @ Scan::Found(_) => return Ok(found),
+                }
+            }
+            Ok(Scan::Clean)
+        };
+        let scanned = timeout_at(deadline, scans).await;
         scanned.unwrap_or(Err(ClamdError::Late))
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailkeep_inspect::{ContentRule, Level, Profile, Verdict};
+use mailkeep_inspect::{ContentRule, Level, Pieces, Profile, Verdict};
 use mailkeep_wire::Network;
 use serde::Deserialize;
 
@@ -30,7 +30,7 @@ impl ContentFiles {
     ///
     /// A sentence that says what is wrong.
     pub(crate) fn check(&self, listeners: &[&str]) -> Result<(), String> {
-        let profiles = self.content.check()?;
+        let profiles = self.content.check(self.antivirus.pieces())?;
         let mut named = profiles
             .others
             .iter()
@@ -120,11 +120,11 @@ impl ContentFile {
     /// # Errors
     ///
     /// A sentence that says what is wrong.
-    pub(crate) fn check(&self) -> Result<Profiles, String> {
+    pub(crate) fn check(&self, pieces: Pieces) -> Result<Profiles, String> {
         let all = Policy {
             listener: None,
             domains: Vec::new(),
-            profile: profile(&self.level, &[&self.actions])?,
+            profile: profile(&self.level, &[&self.actions], pieces)?,
         };
         let mut others = Vec::new();
         for policy in &self.policy {
@@ -132,7 +132,7 @@ impl ContentFile {
             others.push(Policy {
                 listener: policy.listener.clone(),
                 domains: policy.domains.iter().map(|name| lower(name)).collect(),
-                profile: profile(level, &[&self.actions, &policy.actions])?,
+                profile: profile(level, &[&self.actions, &policy.actions], pieces)?,
             });
         }
         if self.seconds == 0 {
@@ -209,6 +209,7 @@ impl Policy {
 fn profile(
     level: &str,
     actions: &[&BTreeMap<String, String>],
+    pieces: Pieces,
 ) -> Result<Option<Arc<Profile>>, String> {
     let level = match level {
         "off" => return Ok(None),
@@ -223,6 +224,7 @@ fn profile(
     };
     let mut profile = Profile {
         level,
+        pieces,
         ..Profile::default()
     };
     for (rule, action) in actions.iter().flat_map(|actions| actions.iter()) {
@@ -361,6 +363,20 @@ pub(crate) struct AntivirusFile {
     pub(super) when_stale: Unscanned,
     /// One engine's word is enough; otherwise all must answer.
     pub(super) one_is_enough: bool,
+    /// What each engine is given beside the message.
+    pub(super) parts: Parts,
+}
+
+/// What a virus scanner is given beside the message as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Parts {
+    /// Nothing.
+    None,
+    /// What it will not find itself: content that only unusual readings bring forth.
+    Unusual,
+    /// That, every attachment, and every member of an archive.
+    All,
 }
 
 impl Default for AntivirusFile {
@@ -371,6 +387,7 @@ impl Default for AntivirusFile {
             when_dead: Unscanned::TempfailAttachments,
             when_stale: Unscanned::TempfailAttachments,
             one_is_enough: false,
+            parts: Parts::Unusual,
         }
     }
 }
@@ -418,6 +435,16 @@ impl EngineConfig {
 }
 
 impl AntivirusFile {
+    /// What an inspection hands out for the engines.
+    pub(super) fn pieces(&self) -> Pieces {
+        match self.parts {
+            _ if self.engine.is_empty() => Pieces::None,
+            Parts::None => Pieces::None,
+            Parts::Unusual => Pieces::Unusual,
+            Parts::All => Pieces::All,
+        }
+    }
+
     /// # Errors
     ///
     /// A sentence that says what is wrong.
@@ -467,6 +494,8 @@ pub(crate) struct AuthenticationFile {
     dmarc_reject: String,
     /// What becomes of a message while no name server answers.
     when_dns_dead: String,
+    /// Whether SPF is asked at the first recipient, before the content: `spf-fail` can then refuse without it.
+    spf_before_data: bool,
     /// Rules that do something else than their default.
     actions: BTreeMap<String, String>,
     /// How long all questions about one message may take.
@@ -485,6 +514,7 @@ impl Default for AuthenticationFile {
             dmarc_quarantine: "accept".to_owned(),
             dmarc_reject: "refuse".to_owned(),
             when_dns_dead: "accept".to_owned(),
+            spf_before_data: false,
             actions: BTreeMap::new(),
             seconds: 15,
         }
@@ -496,6 +526,7 @@ impl Default for AuthenticationFile {
 pub(super) struct AuthenticationPolicy {
     pub(super) trusted: Vec<Network>,
     pub(super) patience: Duration,
+    pub(super) spf_before_data: bool,
     /// By rule.
     pub(super) actions: BTreeMap<String, Verdict>,
 }
@@ -526,6 +557,7 @@ impl AuthenticationFile {
         Ok(AuthenticationPolicy {
             trusted: trusted.collect::<Result<_, _>>()?,
             patience: Duration::from_secs(self.seconds.max(1)),
+            spf_before_data: self.spf_before_data,
             actions,
         })
     }
@@ -537,7 +569,7 @@ mod tests {
 
     fn profiles(text: &str) -> Result<Profiles, String> {
         let file: ContentFile = toml::from_str(text).map_err(|error| error.to_string())?;
-        file.check()
+        file.check(Pieces::None)
     }
 
     #[test]
