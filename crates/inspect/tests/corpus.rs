@@ -23,6 +23,11 @@ fn every_bundle_and_signature_of_the_corpus_is_survived() {
 }
 
 #[test]
+fn no_record_of_a_log_of_suricata_is_lost() {
+    replay("eve", mailkeep_inspect::rules::fuzz_eve);
+}
+
+#[test]
 fn virtual_patches_find_the_same_alone_and_beside_each_other() {
     replay("patch_rules", mailkeep_inspect::rules::fuzz_condition);
 }

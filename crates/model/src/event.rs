@@ -1,6 +1,7 @@
 //! What happened: the payload of the append-only log.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -299,6 +300,23 @@ pub enum EventKind {
         /// Names of the lessons that he had not had before.
         lessons: Vec<String>,
     },
+    /// A program that watches the wire saw what a virtual patch is about.
+    AttackSeen {
+        /// The virtual patch.
+        rule: String,
+        /// From where.
+        source: IpAddr,
+        /// To where.
+        target: IpAddr,
+        /// The host of the fleet that has this address, if any.
+        host: Option<HostName>,
+        /// When first, of what was not told before.
+        first: Timestamp,
+        /// When last.
+        last: Timestamp,
+        /// How often.
+        alerts: u64,
+    },
 }
 
 impl EventKind {
@@ -328,6 +346,7 @@ impl EventKind {
             | Self::HostReleased { .. }
             | Self::MessageReleased { .. }
             | Self::HeldMailTold { .. }
+            | Self::AttackSeen { .. }
             | Self::RecipesPlanned { .. }
             | Self::WindowsReserved { .. }
             | Self::ReservationEnded { .. } => None,

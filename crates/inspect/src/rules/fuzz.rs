@@ -79,3 +79,26 @@ pub fn fuzz_signature(data: &[u8]) {
     let signers = AllowedSigners::read(&String::from_utf8_lossy(data)).0;
     drop(signers.verify(b"text", data, mailkeep_model::Timestamp::UNIX_EPOCH));
 }
+
+/// A file of events as Suricata writes it.
+///
+/// # Panics
+/// Where records are lost: neither taken, nor left out, nor told.
+pub fn fuzz_eve(data: &[u8]) {
+    let (mut taken, mut told) = (0, 0);
+    let tally = super::read_alerts(data, &mut |_, read| match read {
+        Ok(_) => taken += 1,
+        Err(_) => told += 1,
+    });
+    // A slice can always be read.
+    if let Ok(tally) = tally {
+        assert!(
+            tally.taken == taken && tally.unread == told,
+            "records were lost"
+        );
+        assert!(
+            tally.lines >= tally.taken + tally.unread + tally.others,
+            "records were made up"
+        );
+    }
+}

@@ -14,8 +14,11 @@ mod bundle;
 mod cases;
 mod compile;
 mod condition;
+mod eve;
 mod fuzz;
+mod pcre;
 mod signature;
+mod suricata;
 mod view;
 
 pub use admit::{Admitted, Held, admit};
@@ -26,5 +29,7 @@ pub use bundle::{
 };
 pub use compile::{Compiled, MessageRun};
 pub use condition::{Count, Decode, Subject, Test};
-pub use fuzz::{fuzz_bundle, fuzz_condition, fuzz_signature};
+pub use eve::{Attack, Tally, read_alerts};
+pub use fuzz::{fuzz_bundle, fuzz_condition, fuzz_eve, fuzz_signature};
 pub use signature::{AllowedSigners, NAMESPACE, SignatureError, Signer};
+pub use suricata::{Export, FIRST_SID, LAST_SID, export, number_of, rule_of};

@@ -87,6 +87,7 @@ impl Executor {
             | EventKind::RecipesPlanned { .. }
             | EventKind::MessageReleased { .. }
             | EventKind::HeldMailTold { .. }
+            | EventKind::AttackSeen { .. }
             | EventKind::PlanApproved { .. }
             | EventKind::ProbesCounted { .. } => {}
         }

@@ -316,6 +316,7 @@ pub(super) fn event(recorded: &RecordedEvent) -> String {
         | EventKind::RecipesPlanned { .. }
         | EventKind::MessageReleased { .. }
         | EventKind::HeldMailTold { .. }
+        | EventKind::AttackSeen { .. }
         | EventKind::WindowsReserved { .. }
         | EventKind::ReservationEnded { .. } => "something else".to_owned(),
     };
