@@ -1,4 +1,4 @@
-//! What the fuzzers have found in fleet files and inventories is survived (`fuzz/corpus`).
+//! What the fuzzers have found in fleet files, inventories and captures is survived (`fuzz/corpus`).
 
 #![allow(
     clippy::disallowed_methods,
@@ -11,6 +11,7 @@ mod replay;
 
 use mailkeep::feeds::deb;
 use mailkeep::fleet::{self, import};
+use mailkeep::shield::replay as shield_replay;
 use replay::replay;
 
 #[test]
@@ -26,4 +27,9 @@ fn every_fleet_file_of_the_corpus_is_read_or_refused() {
 #[test]
 fn every_inventory_of_the_corpus_is_written_as_a_fleet_file() {
     replay("inventories", import::fuzz);
+}
+
+#[test]
+fn every_capture_of_the_corpus_is_followed_within_its_limits() {
+    replay("capture", shield_replay::fuzz);
 }

@@ -209,6 +209,15 @@ impl Session {
         taken
     }
 
+    /// Takes back what was fed and not read yet, for a caller who has to read on otherwise: one who follows a session
+    /// that another server had, which took what is refused here.
+    pub fn unread(&mut self) -> Vec<u8> {
+        let rest = self.rest().to_vec();
+        self.buffer.clear();
+        self.at = 0;
+        rest
+    }
+
     /// To be asked before the banner is sent, with what has come so far.
     pub fn before_banner(&mut self) -> Option<Refusal> {
         if self.rest().is_empty() {

@@ -15,6 +15,8 @@ pub enum ShieldCommand {
     /// Judge messages that lie in files, as the shield would
     #[command(name = "scan")]
     ScanMessages(ScanMessagesArgs),
+    /// Say which of your own mail the rules would refuse, before they do: mailboxes, Maildirs, captures of the network
+    Replay(ReplayArgs),
     /// Bundles of virtual patches: build for a shield what the servers behind it need now, sign, verify
     #[command(subcommand)]
     Bundle(BundleCommand),
@@ -94,6 +96,60 @@ pub struct ScanMessagesArgs {
     /// How to write the verdicts
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: ScanFormat,
+}
+
+/// `mailkeep shield replay`.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Files are found as by `shield scan`; one that is a capture (pcap, pcapng; as by `tcpdump -w FILE -s 0 port 25`) \
+    has its SMTP sessions followed. Of a message in a file, the envelope is what Return-Path, Delivered-To, X-Original-To \
+    and Envelope-To tell. What a rule does is as it ships: `refuse`; `monitor` (it tells, until you enforce it); `notice` \
+    (it only tells, or not at this level). Exceptions of a shield's configuration are not known here.\n\n\
+    Sessions that are encrypted, began before the capture, or miss octets are not judged, and counted by why; so are packets \
+    that cannot be followed. With --format jsonl each line is an object with a `type`: `message` and `session` (what rules \
+    say of one), `problem`, and at the end `rule` and `total`.\n\n\
+    The exit status is 1 if anything would be refused, and 2 if a file could not be read whole; the others are judged \
+    all the same."
+)]
+pub struct ReplayArgs {
+    /// Message, mailbox, directory or capture
+    #[arg(value_name = "MBOX|MAILDIR|PCAP", required = true)]
+    pub paths: Vec<PathBuf>,
+
+    /// Virtual patches of this bundle [default: those that come with the program]
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
+
+    /// Only rules of this group; may be given again
+    #[arg(long, value_name = "GROUP")]
+    pub only: Vec<ReplayGroup>,
+
+    /// How strict the rules on content are
+    #[arg(long, value_name = "LEVEL", default_value = "default")]
+    pub level: ScanLevel,
+
+    /// Ports of mail servers in captures; may be given again
+    #[arg(long, value_name = "PORT", default_values_t = [25, 587])]
+    pub port: Vec<u16>,
+
+    /// Examples of each rule
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    pub examples: usize,
+
+    /// How to write what was found
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: ScanFormat,
+}
+
+/// Groups of rules that `shield replay` knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReplayGroup {
+    /// The generic rules on SMTP.
+    Generic,
+    /// The virtual patches.
+    Patch,
+    /// The rules on what is in a message.
+    Content,
 }
 
 /// How strict `shield scan` is.

@@ -2,7 +2,10 @@
 
 pub mod bundle;
 mod explain;
+mod find;
+mod pool;
 pub(crate) mod quarantine;
+mod replay;
 mod rules;
 mod scan;
 mod status;
@@ -23,6 +26,7 @@ pub fn run(app: &App, command: &ShieldCommand) -> anyhow::Result<Done> {
         ShieldCommand::Rules(args) => rules::run(args),
         ShieldCommand::ExplainRule(args) => explain::run(args),
         ShieldCommand::ScanMessages(args) => scan::run(args),
+        ShieldCommand::Replay(args) => replay::run(args),
         ShieldCommand::Bundle(command) => bundle::run(app, command),
         ShieldCommand::ShieldStatus(args) => status::run(app, args),
         ShieldCommand::Quarantine(command) => quarantine::run(app, command),

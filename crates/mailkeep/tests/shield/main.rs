@@ -11,6 +11,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod quarantine;
+mod replay;
 mod rules;
 mod scan;
 mod status;

@@ -10,6 +10,7 @@ const LARGEST: u64 = 256 << 20;
 /// Where a message lies.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
+    /// The file.
     pub(super) path: PathBuf,
     /// Which message of a mailbox, from 1 on.
     pub(super) index: Option<usize>,
