@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::content::{
     AntivirusFile, AuthenticationFile, ContentFile, ContentFiles, MilterFile, MilterSocket,
-    OutbreakFile,
+    OutbreakFile, YaraFile,
 };
 use crate::patches::Source;
 use crate::quarantine::QuarantineFile;
@@ -137,6 +137,8 @@ struct File {
     quarantine: Option<QuarantineFile>,
     #[serde(default)]
     outbreak: Option<OutbreakFile>,
+    #[serde(default)]
+    yara: Vec<YaraFile>,
     #[serde(default)]
     exception: Vec<ExceptionFile>,
 }
@@ -403,6 +405,15 @@ impl Config {
         Ok(config)
     }
 
+    /// Compiles the rules that the file names, as a start would.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read or do not compile.
+    pub fn check_rules(&self) -> Result<(), ConfigError> {
+        self.content.check_rules().map_err(ConfigError::Value)
+    }
+
     /// What another file says otherwise that only a restart takes over.
     pub(crate) fn differs(&self, other: &Self) -> Vec<&'static str> {
         // Certificates and roots are read anew from wherever they lie now.
@@ -456,6 +467,7 @@ impl Config {
             authentication: file.authentication,
             quarantine: file.quarantine,
             outbreak: file.outbreak,
+            yara: file.yara,
         };
         let names = file.listener.iter().map(|one| one.name.as_str());
         let names: Vec<&str> = names

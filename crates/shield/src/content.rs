@@ -12,6 +12,7 @@ mod kept;
 mod names;
 mod spf;
 mod watch;
+mod yara;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use mail_auth::SpfResult;
-use mailkeep_inspect::{Judgement, Profile, Reason, Seen, Verdict};
+use mailkeep_inspect::{Judgement, Profile, Reason, Scanner, Seen, Verdict};
 use mailkeep_model::text::printable_max;
 use mailkeep_model::{Freshness, HeldMail, OutbreakAlert, ScannerState};
 use mailkeep_wire::milter::HeaderEdit;
@@ -41,6 +42,7 @@ pub(crate) use self::config::{
 use self::config::{Profiles, Unscanned};
 pub(crate) use self::watch::OutbreakFile;
 use self::watch::Watch;
+pub(crate) use self::yara::YaraFile;
 use crate::log::Log;
 use crate::outbreak::Detector;
 use crate::patches::Patches;
@@ -149,6 +151,7 @@ pub(crate) struct Content {
     authenticator: Option<Arc<Authenticator>>,
     quarantine: Option<Arc<Quarantine>>,
     watch: Option<Watch>,
+    yara: Option<yara::Shared>,
     counts: Arc<Mutex<BTreeMap<(String, &'static str), u64>>>,
 }
 
@@ -168,7 +171,9 @@ impl Content {
             None => None,
         };
         let watch = files.outbreak.as_ref().map(Watch::new).transpose()?;
+        let yara = yara::load(&files.yara)?;
         Ok(Self {
+            yara,
             quarantine: quarantine.map(Arc::new),
             watch,
             turns: Arc::new(Semaphore::new(profiles.at_a_time)),
@@ -410,11 +415,13 @@ impl Content {
                 return None;
             };
             let message = Arc::clone(message);
+            let yara = self.yara.clone();
             let work = spawn_blocking(move || {
                 // Its turn lasts until the work is over, not until nobody waits for it any more.
                 let _turn = turn;
                 let all = profiles.iter().map(|profile| {
-                    mailkeep_inspect::judge_by(&message, profile, Some(&held.compiled))
+                    let yara = yara.as_deref().map(|yara| yara as &dyn Scanner);
+                    mailkeep_inspect::judge_with(&message, profile, Some(&held.compiled), yara)
                 });
                 let judgement = all.max_by_key(|judgement| judgement.verdict);
                 (judgement, held)

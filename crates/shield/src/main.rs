@@ -19,7 +19,7 @@ Stands in front of a mail server: takes mail, refuses what would harm it, and
 hands the rest on. docs/shield.md describes FILE, and what holds without one.
 
   --config FILE      its configuration
-  --check            read the configuration and its certificates, and end
+  --check            read the configuration, its certificates and YARA rules, and end
   --listen ADDRESS   where it takes mail from strangers, as 0.0.0.0:25; may be
                      given several times
   --guard ADDRESS    the server behind, as 127.0.0.1:10025
@@ -103,6 +103,7 @@ fn read() -> Result<Option<(Origin, bool)>, String> {
 fn go(origin: &Origin, check: bool) -> Result<(), Box<dyn Error>> {
     let config = Config::of(origin)?;
     if check {
+        config.check_rules()?;
         return Ok(());
     }
     mailkeep_shield::run(origin, config)?;

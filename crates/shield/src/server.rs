@@ -223,7 +223,9 @@ impl Shared {
             let reloadable = Reloadable::of(&config);
             let reloadable =
                 reloadable.map_err(|error| ConfigError::Tls("any".to_owned(), error))?;
-            let content = Content::new(&config.name, &config.content);
+            // It reads files, and compiles rules.
+            let fresh = || Content::new(&config.name, &config.content);
+            let content = tokio::task::block_in_place(fresh);
             let content = content.map_err(ConfigError::Value)?;
             Ok((config, reloadable, content))
         });

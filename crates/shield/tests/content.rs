@@ -8,6 +8,9 @@
 )]
 
 mod bench;
+#[cfg(feature = "yara")]
+#[path = "content/yara.rs"]
+mod yara;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;

@@ -25,10 +25,26 @@ pub fn judge(message: &[u8], profile: &Profile) -> Judgement {
     judge_by(message, profile, None)
 }
 
-/// Judges a message by a profile, and by the rules of a bundle. Where a decoder breaks down, nothing is known of the
-/// message: the sender keeps it.
+/// Judges a message by a profile, and by the rules of a bundle.
 pub fn judge_by(message: &[u8], profile: &Profile, bundle: Option<&Compiled>) -> Judgement {
-    whole(|| of_message(message, profile, bundle))
+    judge_with(message, profile, bundle, None)
+}
+
+/// Something else that looks at content: signatures of a site.
+pub trait Scanner: std::fmt::Debug {
+    /// What it has to say of the octets of a message, or of a piece of content found in one; their place is added.
+    fn scan(&self, octets: &[u8]) -> Vec<Reason>;
+}
+
+/// Judges a message by a profile, by the rules of a bundle, and by what a scanner says of it and of each piece of its
+/// content. Where a decoder breaks down, nothing is known of the message: the sender keeps it.
+pub fn judge_with(
+    message: &[u8],
+    profile: &Profile,
+    bundle: Option<&Compiled>,
+    scanner: Option<&dyn Scanner>,
+) -> Judgement {
+    whole(|| of_message(message, profile, bundle, scanner))
 }
 
 /// The judgement that `work` comes to; a temporary failure where it panics.
@@ -47,7 +63,12 @@ fn whole(work: impl FnOnce() -> Judgement) -> Judgement {
     })
 }
 
-fn of_message(message: &[u8], profile: &Profile, bundle: Option<&Compiled>) -> Judgement {
+fn of_message(
+    message: &[u8],
+    profile: &Profile,
+    bundle: Option<&Compiled>,
+    scanner: Option<&dyn Scanner>,
+) -> Judgement {
     let mut budget = Budget::new(&profile.limits);
     let mut judgement = Judgement::default();
     let mut judge = Judge {
@@ -60,7 +81,11 @@ fn of_message(message: &[u8], profile: &Profile, bundle: Option<&Compiled>) -> J
         run: bundle
             .filter(|bundle| bundle.looks_at_messages())
             .map(Compiled::message),
+        scanner,
     };
+    for reason in judge.scan(message, "") {
+        judgement.add(reason);
+    }
     for reason in judge.message(message, "", &mut budget) {
         judgement.add(reason);
     }
@@ -95,6 +120,7 @@ struct Judge<'p> {
     pieces_left: bool,
     /// The rules of a bundle, as far as the message was shown to them.
     run: Option<MessageRun<'p>>,
+    scanner: Option<&'p dyn Scanner>,
 }
 
 impl Judge<'_> {
@@ -168,12 +194,15 @@ impl Judge<'_> {
                     // What was unpacked may well be larger than the whole.
                     || (piece.origin == Origin::Attachment && piece.octets.len() >= whole)
                 {
-                    return Vec::new();
+                    return self.scan(&piece.octets, &piece.place);
                 }
+                let mut said = self.scan(&piece.octets, &piece.place);
                 // Each costs its sender a line or two: without a limit they lie as deep as the stack does not reach.
-                budget
+                let within = budget
                     .deeper(|budget| self.message(&piece.octets, &piece.place, budget))
-                    .unwrap_or_else(|limit| vec![limit_reason(limit, &piece.place, profile)])
+                    .unwrap_or_else(|limit| vec![limit_reason(limit, &piece.place, profile)]);
+                said.extend(within);
+                said
             });
         self.unusual = was_unusual;
         reasons.extend(
@@ -181,6 +210,16 @@ impl Judge<'_> {
                 .into_iter()
                 .filter(|reason| usual || reason.verdict > Verdict::Accept),
         );
+    }
+
+    /// What the scanner says.
+    fn scan(&self, octets: &[u8], place: &str) -> Vec<Reason> {
+        let said = self.scanner.map(|scanner| scanner.scan(octets));
+        let mut said = said.unwrap_or_default();
+        for reason in &mut said {
+            reason.place = printable(place);
+        }
+        said
     }
 
     fn see(&mut self, piece: &Content<'_>, kind: Kind) {

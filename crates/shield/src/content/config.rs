@@ -11,6 +11,7 @@ use mailkeep_wire::Network;
 use serde::Deserialize;
 
 use super::watch::OutbreakFile;
+use super::yara::{self, YaraFile};
 use crate::quarantine::QuarantineFile;
 
 /// All that the file says of content.
@@ -21,9 +22,19 @@ pub(crate) struct ContentFiles {
     pub(crate) authentication: Option<AuthenticationFile>,
     pub(crate) quarantine: Option<QuarantineFile>,
     pub(crate) outbreak: Option<OutbreakFile>,
+    pub(crate) yara: Vec<YaraFile>,
 }
 
 impl ContentFiles {
+    /// Compiles the rules that it names.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong, and where.
+    pub(crate) fn check_rules(&self) -> Result<(), String> {
+        yara::load(&self.yara).map(drop)
+    }
+
     /// Checks it, without asking anybody. `listeners` are the names of all listeners and milters.
     ///
     /// # Errors
