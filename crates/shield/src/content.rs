@@ -5,6 +5,7 @@
 //! sender keeps the message.
 
 mod auth;
+mod checks;
 mod clamd;
 mod config;
 mod headers;
@@ -35,6 +36,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
 use self::auth::{Authenticator, Authenticity};
+use self::checks::Checks;
 use self::clamd::{Engine, Known, Scan};
 pub(crate) use self::config::{
     AntivirusFile, AuthenticationFile, ContentFile, ContentFiles, MilterFile, MilterSocket, Socket,
@@ -85,6 +87,8 @@ pub(crate) struct Outcome {
     pub(crate) reply: Option<Reply>,
     /// A value of Authentication-Results that stands in front, with CRLF where it is folded.
     results: Option<String>,
+    /// What each check said, in their order.
+    checks: Value,
     /// Forged ones, by their number and place.
     forged: Vec<(u32, Range<usize>)>,
 }
@@ -134,6 +138,9 @@ impl Outcome {
             fields.push(("rule", json!(first.rule)));
             let evidence = printable_max(&format!("{} {}", first.place, first.evidence), 300);
             fields.push(("evidence", json!(evidence.trim())));
+        }
+        if !self.checks.is_null() {
+            fields.push(("checks", self.checks.clone()));
         }
         fields
     }
@@ -289,6 +296,16 @@ impl Content {
             }
         };
         let ((judgement, scanned), (authentic, forged)) = tokio::join!(inspected, authenticated);
+        let mut checks = Checks::default();
+        if looked {
+            checks.add("content", &judgement.reasons);
+        }
+        if judgement.verdict != Verdict::Refuse {
+            for engine in &self.engines {
+                checks.scanner(&engine.config.name, &scanned);
+            }
+        }
+        checks.sender(authentic.results.as_deref(), &authentic.reasons);
         let mut reasons = judgement.reasons;
         reasons.extend(scanned);
         reasons.extend(authentic.reasons);
@@ -296,6 +313,9 @@ impl Content {
         // is to come again is counted when it does.
         if reasons.iter().all(|one| one.verdict != Verdict::Tempfail) {
             let held = self.observe(subject, &judgement.contents, log);
+            if self.watch.is_some() {
+                checks.add("outbreak", held.as_slice());
+            }
             if reasons.iter().all(|one| one.verdict == Verdict::Accept) {
                 reasons.extend(held);
             }
@@ -336,6 +356,7 @@ impl Content {
             kept,
             reply,
             reasons,
+            checks: checks.value(),
             results: authentic.results,
             forged,
         }

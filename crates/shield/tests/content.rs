@@ -80,6 +80,11 @@ fn a_message_is_judged_alike_by_proxy_and_by_milter() {
     let line = stand.shield.event("message");
     assert!(reply.starts_with("550 5.7.1 "), "{reply}");
     assert_eq!(line["rule"], "test-virus");
+    let check = &line["checks"][0];
+    assert_eq!(
+        (&check["check"], &check["rule"]),
+        (&"content".into(), &"test-virus".into())
+    );
     assert!(reply.contains(line["trace"].as_str().unwrap()), "{reply}");
     let answer = stand.by_milter(&infected);
     assert_eq!(stand.shield.event("message")["rule"], "test-virus");

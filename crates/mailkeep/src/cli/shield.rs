@@ -26,6 +26,40 @@ pub enum ShieldCommand {
     /// Mail that a shield keeps from its recipients: list, look, judge anew, release, tell them
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// Why a shield decided as it did: each check of a message with its evidence, from the shield's log
+    Why(WhyArgs),
+}
+
+/// `mailkeep shield why`.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "The id stands in the refusal, as (reference ID), in the log, in the quarantine, and in the Received \
+    header that the shield writes. The id of a message shows what its session did, too; the id of a session all its \
+    messages.\n\nThe log is that of the shield itself, or what journalctl makes of it (-o cat, or -o json --all):\n\n  \
+    journalctl -u mailkeep-shield -o cat | mailkeep shield why ID\n\nThe exit status is 1 where no line of the log is \
+    about the id, and 2 where it is no log of a shield."
+)]
+pub struct WhyArgs {
+    /// What the sender was told as (reference ID)
+    #[arg(value_name = "ID")]
+    pub id: String,
+
+    /// The shield's log; may be given again [default: standard input]
+    #[arg(long = "log", value_name = "FILE")]
+    pub logs: Vec<PathBuf>,
+
+    /// How to write the answer
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: WhyFormat,
+}
+
+/// Output formats of `shield why`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WhyFormat {
+    /// For a person.
+    Text,
+    /// The lines of the log as they are.
+    Jsonl,
 }
 
 /// `mailkeep shield rules`.

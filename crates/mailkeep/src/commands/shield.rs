@@ -9,6 +9,7 @@ mod replay;
 mod rules;
 mod scan;
 mod status;
+mod why;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ pub fn run(app: &App, command: &ShieldCommand) -> anyhow::Result<Done> {
         ShieldCommand::Bundle(command) => bundle::run(app, command),
         ShieldCommand::ShieldStatus(args) => status::run(app, args),
         ShieldCommand::Quarantine(command) => quarantine::run(app, command),
+        ShieldCommand::Why(args) => why::run(args),
     }
 }
 

@@ -15,3 +15,4 @@ mod replay;
 mod rules;
 mod scan;
 mod status;
+mod why;
