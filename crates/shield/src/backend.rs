@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 pub(crate) use self::conversation::{Connection, Handed};
 use crate::config::{BackendFile, Tells};
+use crate::resolver::ClientName;
 use crate::tls::{self, TlsError};
 
 /// How long a look at a backend may take.
@@ -56,6 +57,7 @@ pub(crate) struct Stranger {
     /// The address that it asked for.
     pub(crate) asked: SocketAddr,
     pub(crate) hello: String,
+    pub(crate) name: ClientName,
     pub(crate) extended: bool,
 }
 

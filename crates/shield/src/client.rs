@@ -20,6 +20,7 @@ use mailkeep_wire::{
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::auth::Exchange;
@@ -27,6 +28,7 @@ use self::delivery::Envelope;
 pub(crate) use self::partly::Partly;
 use crate::backend::{BackendError, Connection, Stranger, try_again};
 use crate::config::{Kind, ListenerFile};
+use crate::resolver::ClientName;
 use crate::server::{Admitted, Shared};
 use crate::spool::Spool;
 use crate::stream::Stream;
@@ -52,6 +54,7 @@ pub(crate) struct Client {
     address: SocketAddr,
     /// The address that it asked for.
     asked: SocketAddr,
+    name: Naming,
     stream: Stream,
     session: Session,
     stopped: watch::Receiver<bool>,
@@ -68,6 +71,13 @@ pub(crate) struct Client {
     /// When the last command was dealt with. Octets that make no command do not count: one that comes each minute
     /// would hold a session for good.
     dealt: Instant,
+}
+
+/// What the client is called.
+enum Naming {
+    /// The name servers are being asked, while the client greets.
+    Asked(JoinHandle<ClientName>),
+    Told(ClientName),
 }
 
 /// Why a session is over.
@@ -124,6 +134,7 @@ impl Client {
             message_trace: None,
             messages: 0,
             address,
+            name: Naming::Told(ClientName::Unknown),
             stream: Stream::Plain(stream),
             stopped,
             hello: String::new(),
@@ -149,6 +160,11 @@ impl Client {
     pub(crate) async fn run(mut self, mut admitted: Admitted) {
         let mut greeted = self.arrive(&mut admitted).await;
         if greeted.is_ok() {
+            if let Some(reverse) = self.shared.reverse() {
+                let address = self.address.ip();
+                let asked = async move { reverse.name_of(address).await };
+                self.name = Naming::Asked(tokio::spawn(asked));
+            }
             greeted = self.greet().await;
         }
         let end = match greeted {
@@ -427,12 +443,25 @@ impl Client {
         }
     }
 
-    fn stranger(&self) -> Stranger {
+    /// Whom a backend is told of; waits for his name, if it is still being asked for.
+    async fn stranger(&mut self) -> Stranger {
+        if let Naming::Asked(asked) = &mut self.name {
+            // It has a time-out of its own; a failure of ours leaves him without a name.
+            self.name = Naming::Told(asked.await.unwrap_or_default());
+        }
         Stranger {
+            name: self.named().clone(),
             address: self.address,
             asked: self.asked,
             hello: self.hello.clone(),
             extended: self.session.is_extended(),
+        }
+    }
+
+    fn named(&self) -> &ClientName {
+        match &self.name {
+            Naming::Asked(_) => &ClientName::Unknown,
+            Naming::Told(name) => name,
         }
     }
 
@@ -467,6 +496,7 @@ impl Client {
     ) {
         let mut fields = vec![
             ("verdict", json!(verdict)),
+            ("client_name", json!(self.named().known())),
             ("size", json!(size)),
             ("recipients", json!(envelope.recipients.len())),
             ("sender_domain", json!(envelope.from_domain)),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mailkeep_wire::{
@@ -17,6 +18,7 @@ use crate::content::{
 };
 use crate::patches::Source;
 use crate::quarantine::QuarantineFile;
+use crate::resolver::{ClientNamesFile, Reverse};
 use crate::systemd;
 use crate::tls::{self, TlsError};
 
@@ -34,6 +36,7 @@ pub struct Config {
     /// Sockets for mail servers that stay in front themselves.
     pub(crate) milters: Vec<MilterSocket>,
     pub(crate) content: ContentFiles,
+    pub(crate) client_names: Option<ClientNamesFile>,
     pub(crate) policy: Policy,
     /// Where the site's own bundle of rules lies.
     pub(crate) patches: Option<Source>,
@@ -133,6 +136,8 @@ struct File {
     antivirus: AntivirusFile,
     #[serde(default)]
     authentication: Option<AuthenticationFile>,
+    #[serde(default)]
+    client_names: Option<ClientNamesFile>,
     #[serde(default)]
     quarantine: Option<QuarantineFile>,
     #[serde(default)]
@@ -414,6 +419,20 @@ impl Config {
         self.content.check_rules().map_err(ConfigError::Value)
     }
 
+    /// Who asks for the names of clients, by the name servers that are asked about senders.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong.
+    pub(crate) fn reverse(&self) -> Result<Option<Arc<Reverse>>, String> {
+        let authentication = self.content.authentication.as_ref();
+        let nameservers = authentication.map_or(&[][..], |file| &file.nameservers);
+        let names = self.client_names.as_ref();
+        names
+            .map(|file| Reverse::new(file, nameservers))
+            .transpose()
+    }
+
     /// What another file says otherwise that only a restart takes over.
     pub(crate) fn differs(&self, other: &Self) -> Vec<&'static str> {
         // Certificates and roots are read anew from wherever they lie now.
@@ -581,6 +600,7 @@ impl Config {
             backends: file.backend,
             milters,
             content,
+            client_names: file.client_names,
             policy: Policy { exceptions },
             patches,
         })

@@ -25,6 +25,7 @@ mod milter;
 mod outbreak;
 mod patches;
 mod quarantine;
+mod resolver;
 mod server;
 mod spool;
 mod status;

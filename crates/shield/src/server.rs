@@ -26,6 +26,7 @@ use crate::counters::Counters;
 use crate::log::Log;
 use crate::milter::Door;
 use crate::patches::{self, Patches, Sees};
+use crate::resolver::Reverse;
 use crate::systemd::Sockets;
 use crate::tls::{self, TlsError};
 use crate::veto::{CommandLine, CommandVeto as _, Veto};
@@ -99,10 +100,11 @@ struct Reloadable {
     tls: HashMap<String, Arc<ServerConfig>>,
     /// Until when each listener's certificate holds.
     ends: Vec<(String, Timestamp)>,
+    reverse: Option<Arc<Reverse>>,
 }
 
 impl Reloadable {
-    fn of(config: &Config) -> Result<Self, TlsError> {
+    fn of(config: &Config, reverse: Option<Arc<Reverse>>) -> Result<Self, TlsError> {
         let mut tls = HashMap::new();
         let mut ends = Vec::new();
         for listener in &config.listeners {
@@ -117,6 +119,7 @@ impl Reloadable {
             policy: Arc::new(config.policy.clone()),
             tls,
             ends,
+            reverse,
         })
     }
 }
@@ -142,6 +145,15 @@ impl Shared {
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         reloadable.tls.get(listener).cloned()
+    }
+
+    /// Who asks for the names of clients, if anybody does.
+    pub(crate) fn reverse(&self) -> Option<Arc<Reverse>> {
+        let reloadable = self
+            .reloadable
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        reloadable.reverse.clone()
     }
 
     /// Until when each listener's certificate holds.
@@ -220,7 +232,8 @@ impl Shared {
     /// named. Blocks.
     fn reload(&self, origin: &Origin, running: &Config) {
         let fresh = Config::of(origin).and_then(|config| {
-            let reloadable = Reloadable::of(&config);
+            let reverse = config.reverse().map_err(ConfigError::Value)?;
+            let reloadable = Reloadable::of(&config, reverse);
             let reloadable =
                 reloadable.map_err(|error| ConfigError::Tls("any".to_owned(), error))?;
             // It reads files, and compiles rules.
@@ -335,6 +348,7 @@ async fn serve(origin: &Origin, config: Config, log: Log) -> Result<(), RunError
     let config = Arc::new(config);
     let started = Timestamp::now().as_microsecond();
     let content = Content::new(&config.name, &config.content).map_err(RunError::Content)?;
+    let reverse = config.reverse().map_err(RunError::Content)?;
     let shared = Arc::new(Shared {
         name: config.name.clone(),
         spool: config.spool.clone(),
@@ -343,7 +357,7 @@ async fn serve(origin: &Origin, config: Config, log: Log) -> Result<(), RunError
         counters: Counters::default(),
         log,
         partly: Partly::default(),
-        reloadable: RwLock::new(Reloadable::of(&config)?),
+        reloadable: RwLock::new(Reloadable::of(&config, reverse)?),
         content: RwLock::new(Arc::new(content)),
         patches: Patches::new(&config.name, Timestamp::now()).map_err(RunError::Rules)?,
         stopping: AtomicBool::new(false),

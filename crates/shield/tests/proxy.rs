@@ -17,6 +17,8 @@ mod dialogues;
 mod endurance;
 #[path = "proxy/lmtp.rs"]
 mod lmtp;
+#[path = "proxy/names.rs"]
+mod names;
 #[path = "proxy/patches.rs"]
 mod patches;
 #[path = "proxy/place.rs"]

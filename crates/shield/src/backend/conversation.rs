@@ -141,8 +141,7 @@ impl Connection {
                 "PORT" => stranger.address.port().to_string(),
                 "DESTADDR" => literal(stranger.asked),
                 "DESTPORT" => stranger.asked.port().to_string(),
-                // The shield asks no name server yet, and that is said.
-                "NAME" => "[TEMPUNAVAIL]".to_owned(),
+                "NAME" => stranger.name.for_xclient().to_owned(),
                 "PROTO" if stranger.extended => "ESMTP".to_owned(),
                 "PROTO" => "SMTP".to_owned(),
                 _ => continue,

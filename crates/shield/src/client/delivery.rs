@@ -143,11 +143,10 @@ impl Client {
         Err(End::NoBackend)
     }
 
-    pub(super) async fn connect(&self) -> Result<Connection, BackendError> {
+    pub(super) async fn connect(&mut self) -> Result<Connection, BackendError> {
+        let stranger = self.stranger().await;
         let backends = &self.shared.backends;
-        backends
-            .connect(&self.listener.name, &self.stranger())
-            .await
+        backends.connect(&self.listener.name, &stranger).await
     }
 
     /// MAIL with the parameters that this backend offers.
@@ -355,13 +354,16 @@ impl Client {
             (true, false) => "ESMTP",
             (false, _) => "SMTP",
         };
+        let name = self.named().known();
+        let name = name.map_or_else(String::new, |name| format!("{name} "));
         let address = match self.address.ip().to_canonical() {
             std::net::IpAddr::V4(address) => address.to_string(),
             std::net::IpAddr::V6(address) => format!("IPv6:{address}"),
         };
         format!(
-            "Received: from {} ([{address}])\r\n\tby {} (Mailkeep shield) with {protocol} id {};\r\n\t{}\r\n",
+            "Received: from {} ({}[{address}])\r\n\tby {} (Mailkeep shield) with {protocol} id {};\r\n\t{}\r\n",
             self.hello,
+            name,
             self.shared.name,
             self.trace(),
             date.unwrap_or_else(|_| "Thu, 1 Jan 1970 00:00:00 +0000".to_owned()),

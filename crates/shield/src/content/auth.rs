@@ -4,14 +4,9 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
-use mail_auth::hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-};
-use mail_auth::hickory_resolver::system_conf::read_system_conf;
 use mail_auth::{
     AuthenticatedMessage, AuthenticationResults, DkimOutput, DkimResult, DmarcOutput, DmarcResult,
     MessageAuthenticator, SpfOutput, SpfResult,
@@ -27,6 +22,7 @@ use super::config::{AuthenticationFile, AuthenticationPolicy};
 use super::headers::{authserv_id, fields};
 use super::names::{Names, canonical, is_below};
 use super::spf::Spf;
+use crate::resolver::asker;
 
 /// The rules: name, what each does unless the configuration says otherwise, what the sender is told.
 pub(super) const RULES: &[(&str, Verdict, &str)] = &[
@@ -95,8 +91,6 @@ const MOST_AUTHORS: usize = 4;
 const MOST_MAILBOXES: usize = 100;
 /// Octets of one From that are looked at.
 const LONGEST_FROM: usize = 64 << 10;
-/// Answers of name servers that are kept for as long as they hold.
-const CACHED: u64 = 16_384;
 
 /// What was found of a sender.
 #[derive(Debug, Default)]
@@ -131,29 +125,7 @@ impl Authenticator {
     /// A sentence that says what is wrong.
     pub(super) fn new(file: &AuthenticationFile, name: &str) -> Result<Self, String> {
         let policy = file.policy()?;
-        let mut options = ResolverOpts::default();
-        let config = if file.nameservers.is_empty() {
-            let (config, system) = read_system_conf()
-                .map_err(|error| format!("the name servers of this system: {error}"))?;
-            options = system;
-            config
-        } else {
-            let servers = file.nameservers.iter().map(|address| {
-                let both = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
-                let both = both.map(|mut connection| {
-                    connection.port = address.port();
-                    connection
-                });
-                NameServerConfig::new(address.ip(), true, both.to_vec())
-            });
-            ResolverConfig::from_parts(None, Vec::new(), servers.collect())
-        };
-        options.timeout = Duration::from_secs(3);
-        options.attempts = 2;
-        options.cache_size = CACHED;
-        options.use_hosts_file = ResolveHosts::Never;
-        let asker = MessageAuthenticator::new(config, options)
-            .map_err(|error| format!("name servers cannot be asked: {error}"))?;
+        let asker = asker(&file.nameservers)?;
         Ok(Self {
             asker,
             id: file.id.clone().unwrap_or_else(|| name.to_owned()),

@@ -488,7 +488,7 @@ impl AntivirusFile {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AuthenticationFile {
     /// Name servers; none: those of `/etc/resolv.conf`.
-    pub(super) nameservers: Vec<SocketAddr>,
+    pub(crate) nameservers: Vec<SocketAddr>,
     /// What stands at the beginning of Authentication-Results; none: the shield's name.
     pub(super) id: Option<String>,
     /// The site's own domains, with all below them.

@@ -369,7 +369,7 @@ impl Shield {
         shield
     }
 
-    fn next_line(&mut self) -> Value {
+    pub fn next_line(&mut self) -> Value {
         let line = self.lines.recv_timeout(PATIENCE).unwrap();
         let line: Value = serde_json::from_str(&line).unwrap();
         self.log.push(line.clone());
