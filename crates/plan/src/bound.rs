@@ -31,7 +31,7 @@ use mailkeep_model::Stage;
 use crate::planner::puzzle::{Puzzle, Scope, Start};
 use crate::planner::schedule::index;
 use flow::Flow;
-pub(crate) use prices::{Guide, exposure};
+pub(crate) use prices::exposure;
 
 /// The earliest minute at which each group could start in any plan.
 pub(crate) fn releases(puzzle: &Puzzle) -> Vec<i32> {

@@ -82,6 +82,19 @@ impl Instance {
         Drawing::new(family, seed).draw()
     }
 
+    /// The same with deadlines: a third of the hosts is due on the day of "now", a third on the next, more
+    /// than the windows can keep where hosts are many.
+    #[must_use]
+    pub fn with_deadlines(mut self, seed: u64) -> Self {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let today = self.now.to_zoned(jiff::tz::TimeZone::UTC).date();
+        for work in &mut self.work {
+            let days = [None, Some(today), today.tomorrow().ok()];
+            work.deadline = days[random.pick(days.len())];
+        }
+        self
+    }
+
     /// The request for its plan.
     pub fn request(&self) -> Request<'_> {
         Request::drill("drawn", self.now, &self.fleet, self.work.clone())

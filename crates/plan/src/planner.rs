@@ -15,6 +15,7 @@
 mod assemble;
 mod build;
 mod draft;
+mod guard;
 mod keep;
 pub(crate) mod puzzle;
 mod remedies;

@@ -162,7 +162,7 @@ impl Problem {
             };
             let paid: Vec<f64> = class.starts.iter().map(|(tick, _)| price(*tick)).collect();
             for (group, risk, _) in &class.members {
-                let cost = |place: usize| risk.mul_add(class.starts[place].1, paid[place]);
+                let cost = |place: usize| risk * class.starts[place].1 + paid[place];
                 let least = (0..paid.len()).map(cost).fold(f64::INFINITY, f64::min);
                 let mut gain = vec![f32::MIN; width + 1];
                 for (place, (tick, _)) in class.starts.iter().enumerate() {
@@ -207,12 +207,13 @@ impl Problem {
         // The cheapest start from each place on, by class and member, for those that are held back.
         let sets = 1usize << self.together;
         let mut costs = vec![0.0; self.together * sets];
-        let mut later: Vec<(usize, Vec<Vec<usize>>)> = Vec::new();
+        let mut later = Vec::new();
+        let mut cheapest = Vec::new();
         let mut paid = Vec::new();
-        for (number, class) in self.classes.iter().enumerate() {
+        for class in &self.classes {
             paid.clear();
             paid.extend(class.starts.iter().map(|(tick, _)| price(class, *tick)));
-            let cost = |risk: f64, place: usize| risk.mul_add(class.starts[place].1, paid[place]);
+            let cost = |risk: f64, place: usize| risk * class.starts[place].1 + paid[place];
             let Some((bit, first)) = &class.held_back else {
                 for (group, risk, count) in &class.members {
                     let mut best = (0, f64::INFINITY);
@@ -227,9 +228,11 @@ impl Problem {
                 }
                 continue;
             };
-            let mut cheapest = Vec::with_capacity(class.members.len());
+            later.push((class, *bit, first, cheapest.len()));
             for (_, risk, count) in &class.members {
-                let mut best = vec![paid.len() - 1; paid.len()];
+                let from = cheapest.len();
+                cheapest.resize(from + paid.len(), paid.len() - 1);
+                let best = &mut cheapest[from..];
                 for place in (0..paid.len() - 1).rev() {
                     let next = best[place + 1];
                     best[place] = if cost(*risk, place) <= cost(*risk, next) {
@@ -243,19 +246,14 @@ impl Problem {
                         costs[bit * sets + set] += count * cost(*risk, best[*first]);
                     }
                 }
-                cheapest.push(best);
             }
-            later.push((number, cheapest));
         }
         let (held_back, last_of) = self.best_order(&costs);
         bound += held_back;
-        for (number, cheapest) in later {
-            let class = &self.classes[number];
-            let Some((bit, first)) = &class.held_back else {
-                continue;
-            };
+        for (class, bit, first, from) in later {
+            let cheapest = cheapest[from..].chunks(class.starts.len());
             for ((group, _, count), best) in class.members.iter().zip(cheapest) {
-                let place = best[first[last_of[*bit]]];
+                let place = best[first[last_of[bit]]];
                 self.take(class, (*group, place, *count), usage, taken);
             }
         }

@@ -6,6 +6,7 @@
 
 use mailkeep_model::Stage;
 
+use super::guard::Guard;
 use super::puzzle::{Group, Puzzle, Start};
 
 /// What goes first among tasks that could start at the same time.
@@ -13,7 +14,8 @@ use super::puzzle::{Group, Puzzle, Start};
 pub(crate) enum Rule<'a> {
     /// Whose window closes first.
     Closing,
-    /// Whose deadline comes first.
+    /// Whose deadline comes first, of those that can still be kept: with steps of one length and hosts that
+    /// may all start, nothing keeps more of them.
     Deadline,
     /// Who has the least time to spare until a minute, given what its region can do at a time.
     Laxity { until: i32 },
@@ -68,13 +70,16 @@ pub(crate) struct Given {
     pub(crate) usage: Vec<Vec<u32>>,
 }
 
-/// Which variant goes first in the pilot region, where everything else waits for it.
+/// What goes first in a region: tests, then pilots, and of these which variant, as everything else waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lead {
     /// The one with the most risk waiting, for each minute of work that it waits for (Smith, 1956).
     Ratio,
     /// The one with the least work.
     Shortest,
+    /// None: tests and pilots go by the rule as well. Where a region has one wave a night, a test may be worth
+    /// less than those that it keeps waiting.
+    ByRule,
 }
 
 /// Places everything by one rule.
@@ -87,6 +92,18 @@ pub(crate) fn run_led(puzzle: &Puzzle, rule: Rule<'_>, lead: Lead) -> Schedule {
     Run::new(puzzle, None, lead).place_all(rule)
 }
 
+/// The same, with room kept for those whose deadlines are kept.
+pub(super) fn run_guarded(
+    puzzle: &Puzzle,
+    rule: Rule<'_>,
+    lead: Lead,
+    guard: Option<&Guard>,
+) -> Schedule {
+    let mut run = Run::new(puzzle, None, lead);
+    run.guard = guard.cloned();
+    run.place_all(rule)
+}
+
 /// What a schedule takes of each row, by tick, for some of the groups.
 pub(crate) fn usage_of(
     puzzle: &Puzzle,
@@ -97,7 +114,7 @@ pub(crate) fn usage_of(
     for (number, placements) in schedule.placements.iter().enumerate() {
         if counts(number) {
             for placed in placements {
-                take(
+                add_to(
                     &mut usage,
                     &puzzle.groups[number],
                     index(placed.tick),
@@ -132,7 +149,8 @@ pub(crate) fn index(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn take(usage: &mut [Vec<u32>], group: &Group, tick: usize, count: u32) {
+/// Adds tasks of a group that start at a tick to what is used of each row, by tick.
+pub(super) fn add_to(usage: &mut [Vec<u32>], group: &Group, tick: usize, count: u32) {
     for (row, need) in &group.needs {
         let row = &mut usage[*row];
         if row.len() < tick + group.ticks {
@@ -166,6 +184,8 @@ struct RegionState {
 struct Candidate {
     group: usize,
     start: Start,
+    /// Lest its deadline be missed.
+    must: bool,
     score: f64,
 }
 
@@ -181,8 +201,9 @@ struct Run<'a> {
     /// By row: minutes of work to be placed, for [`Rule::Laxity`].
     work: Vec<u64>,
     /// By group of the pilot region: how much its variant leads there. Variants done one after another
-    /// let the rest begin sooner than all done side by side.
-    lead: Vec<f64>,
+    /// let the rest begin sooner than all done side by side. `None` where the rule says that, too.
+    lead: Option<Vec<f64>>,
+    guard: Option<Guard>,
     placements: Vec<Vec<Placement>>,
 }
 
@@ -208,7 +229,8 @@ impl<'a> Run<'a> {
             barriers: puzzle.barriers.iter().map(|b| (b.tasks, b.done)).collect(),
             next_start: vec![0; puzzle.starts.len()],
             work,
-            lead: leads(puzzle, lead),
+            lead: (lead != Lead::ByRule).then(|| leads(puzzle, lead)),
+            guard: None,
             placements: vec![Vec::new(); puzzle.groups.len()],
             puzzle,
         }
@@ -225,9 +247,13 @@ impl<'a> Run<'a> {
             tick = next;
             self.collect(tick, rule, &mut candidates);
             candidates.sort_by(|a, b| {
-                let stage = |c: &Candidate| self.puzzle.groups[c.group].stage;
+                let stage = |c: &Candidate| match self.lead {
+                    None => Stage::Rest,
+                    Some(_) => self.puzzle.groups[c.group].stage,
+                };
                 stage(a)
                     .cmp(&stage(b))
+                    .then(b.must.cmp(&a.must))
                     .then(b.score.total_cmp(&a.score))
                     .then(a.group.cmp(&b.group))
             });
@@ -298,11 +324,16 @@ impl<'a> Run<'a> {
                     continue;
                 };
                 let score = self.value(rule, group, tick, start);
-                candidates.push(Candidate {
-                    group,
-                    start,
-                    score,
-                });
+                let must = self.due(group, tick) > 0;
+                // Once as one that must, and once for those of its tasks that need not.
+                for must in [must, false].into_iter().take(1 + usize::from(must)) {
+                    candidates.push(Candidate {
+                        group,
+                        start,
+                        must,
+                        score,
+                    });
+                }
             }
         }
     }
@@ -333,14 +364,16 @@ impl<'a> Run<'a> {
         let group = &self.puzzle.groups[number];
         #[expect(clippy::cast_precision_loss, reason = "risks are far below 2^53")]
         let risk = group.weight as f64;
-        if group.stage == Stage::Pilot {
-            return risk.mul_add(1e-9, self.lead[number]);
+        if let Some(lead) = self.lead.as_ref().filter(|_| group.stage == Stage::Pilot) {
+            return risk.mul_add(1e-9, lead[number]);
         }
         match rule {
             Rule::Closing => -f64::from(start.closes) + risk * 1e-9,
-            Rule::Deadline => group
-                .deadline
-                .map_or(-1e12, |deadline| -f64::from(deadline) + risk * 1e-9),
+            Rule::Deadline => {
+                let end = self.puzzle.grid.minute(tick) + group.minutes;
+                let kept = group.deadline.filter(|deadline| end <= *deadline);
+                risk.mul_add(1e-9, kept.map_or(-1e12, |deadline| -f64::from(deadline)))
+            }
             Rule::Following(started) => {
                 let ticks = &started[number];
                 let due = f64::from(
@@ -392,12 +425,19 @@ impl<'a> Run<'a> {
     fn place(&mut self, tick: usize, candidate: &Candidate) -> u32 {
         let puzzle = self.puzzle;
         let group = &puzzle.groups[candidate.group];
-        let count = self.room(group, tick).min(self.left[candidate.group]);
+        let mut count = self.room(group, tick, candidate.must);
+        count = count.min(self.left[candidate.group]);
+        if candidate.must {
+            count = count.min(self.due(candidate.group, tick));
+        }
         if count == 0 || !self.enter_wave(tick, group, candidate.start) {
             return 0;
         }
-        take(&mut self.usage, group, tick, count);
+        add_to(&mut self.usage, group, tick, count);
         self.left[candidate.group] -= count;
+        if let Some(guard) = &mut self.guard {
+            guard.place(candidate.group, group, count);
+        }
         let end = puzzle.grid.minute(tick) + group.minutes;
         for feed in &group.feeds {
             let (tasks, done) = &mut self.barriers[*feed];
@@ -409,31 +449,33 @@ impl<'a> Run<'a> {
         }
         let state = &mut self.regions[group.region];
         state.ended = state.ended.max(end);
-        self.placements[candidate.group].push(Placement {
+        let placed = Placement {
             tick: candidate.start.tick,
             count,
             wave: state.number,
             occurrence: candidate.start.occurrence,
-        });
+        };
+        add(&mut self.placements[candidate.group], placed);
         count
     }
 
-    /// How many tasks of a group there is room for.
-    fn room(&self, group: &Group, tick: usize) -> u32 {
-        group
-            .needs
-            .iter()
-            .map(|(row, need)| {
-                let usage = &self.usage[*row];
-                let until = usage.len().min(tick + group.ticks);
-                let used = usage
-                    .get(tick..until)
-                    .and_then(|used| used.iter().copied().max())
-                    .unwrap_or(0);
-                self.puzzle.rows[*row].cap.saturating_sub(used) / need
-            })
-            .min()
-            .unwrap_or(u32::MAX)
+    /// How many tasks of a group start now lest a deadline be missed.
+    fn due(&self, group: usize, tick: usize) -> u32 {
+        self.guard
+            .as_ref()
+            .map_or(0, |guard| guard.due(group, tick))
+    }
+
+    /// How many tasks of a group there is room for; reservations leave room for those that they are for.
+    fn room(&self, group: &Group, tick: usize, reserved: bool) -> u32 {
+        let of_row = |(row, need): &(usize, u32)| {
+            let mut used = most_in(&self.usage[*row], tick, group.ticks);
+            if let Some(guard) = self.guard.as_ref().filter(|_| !reserved) {
+                used = most_of_both(&self.usage[*row], guard.reserved(*row), tick, group.ticks);
+            }
+            self.puzzle.rows[*row].cap.saturating_sub(used) / need
+        };
+        group.needs.iter().map(of_row).min().unwrap_or(u32::MAX)
     }
 
     /// Whether a step may start in its region now, given the waves before it; if so its wave is the one
@@ -465,6 +507,29 @@ impl<'a> Run<'a> {
         }
         state.wave = Some(wave);
         true
+    }
+}
+
+/// The most that is used at any of some ticks.
+pub(super) fn most_in(used: &[u32], tick: usize, ticks: usize) -> u32 {
+    let until = used.len().min(tick + ticks);
+    let used = used.get(tick..until);
+    used.and_then(|used| used.iter().copied().max())
+        .unwrap_or(0)
+}
+
+/// The same of what is used and what is reserved.
+fn most_of_both(used: &[u32], reserved: &[u32], tick: usize, ticks: usize) -> u32 {
+    let at = |list: &[u32], tick: usize| list.get(tick).copied().unwrap_or(0);
+    let sums = (tick..tick + ticks).map(|tick| at(used, tick) + at(reserved, tick));
+    sums.max().unwrap_or(0)
+}
+
+/// Adds a placement to those of its group, which are ordered by tick.
+pub(super) fn add(placements: &mut Vec<Placement>, placed: Placement) {
+    match placements.last_mut() {
+        Some(last) if last.tick == placed.tick => last.count += placed.count,
+        _ => placements.push(placed),
     }
 }
 

@@ -40,24 +40,39 @@ pub(crate) fn best(puzzle: &Puzzle) -> Found {
     } else {
         &[Lead::Ratio][..]
     };
-    let mut tried: Vec<Schedule> = by_all(puzzle, &first, leads);
+    let by_all = |leads: &[Lead]| -> Vec<Schedule> {
+        pairs(&first, leads)
+            .map(|(rule, lead)| run_led(puzzle, rule, lead))
+            .collect()
+    };
+    let mut tried = by_all(leads);
+    let by_rule = by_all(&[Lead::ByRule]);
+    let mut leads = leads.to_vec();
+    if most_timely(&by_rule).score < most_timely(&tried).score {
+        leads.push(Lead::ByRule);
+    }
+    let leads = leads.as_slice();
+    tried.extend(by_rule);
     let timely = Timely::new(puzzle, most_timely(&tried));
     let releases = bound::releases(&timely.puzzle);
     let end_bound = bound::end(&timely.puzzle, &releases, timely.earliest(puzzle, &tried));
-    tried.extend(by_all(puzzle, &[Rule::Laxity { until: end_bound }], leads));
+    let mut second = vec![Rule::Laxity { until: end_bound }];
+    if has_deadlines {
+        second.extend([Rule::Risk, Rule::Closing]);
+    }
+    tried.extend(timely.by_all(puzzle, &second, leads));
     let as_timely = tried.iter().filter(|s| timely.allows(puzzle, s));
     let least = as_timely
         .map(|s| (s.score.exposure, s.score.end))
         .min()
         .unwrap_or_default();
     let guide = bound::exposure(&timely.puzzle, &releases, least.0, least.1);
-    let guide = timely.of_the_whole(guide);
     let mut guided = vec![Rule::Following(&guide.started)];
     guided.extend(STEPS.map(|steps| Rule::Priced {
         gain: &guide.gain,
         steps,
     }));
-    tried.extend(by_all(puzzle, &guided, leads));
+    tried.extend(timely.by_all(puzzle, &guided, leads));
     let exposure_bound = guide.bound;
     let above = |schedule: &Schedule| {
         let ratio = |reached: u64, bound: u64| reached.saturating_mul(1_000_000) / bound.max(1);
@@ -89,13 +104,10 @@ pub(crate) fn best(puzzle: &Puzzle) -> Found {
     }
 }
 
-fn by_all(puzzle: &Puzzle, rules: &[Rule<'_>], leads: &[Lead]) -> Vec<Schedule> {
-    let pairs = leads
+fn pairs<'r>(rules: &'r [Rule<'r>], leads: &'r [Lead]) -> impl Iterator<Item = (Rule<'r>, Lead)> {
+    leads
         .iter()
-        .flat_map(|lead| rules.iter().map(move |rule| (*rule, *lead)));
-    pairs
-        .map(|(rule, lead)| run_led(puzzle, rule, lead))
-        .collect()
+        .flat_map(move |lead| rules.iter().map(move |rule| (*rule, *lead)))
 }
 
 /// A schedule that is given, beside the bounds.

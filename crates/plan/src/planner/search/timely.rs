@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::bound::Guide;
+use super::pairs;
+use crate::planner::guard::Guard;
 use crate::planner::puzzle::{Group, Puzzle};
-use crate::planner::schedule::{Schedule, index};
+use crate::planner::schedule::{Lead, Rule, Schedule, add, index, run_guarded, score};
 
 /// A puzzle for bounds, in which a group's deadline is one that all of its tasks keep.
 ///
@@ -20,6 +21,8 @@ pub(super) struct Timely<'a> {
     left: Vec<u32>,
     /// Tasks done by their deadline, by group of the whole puzzle.
     kept: Vec<u32>,
+    /// Keeps room for these; `None` where there are no deadlines to be kept.
+    guard: Option<Guard>,
 }
 
 impl<'a> Timely<'a> {
@@ -29,9 +32,13 @@ impl<'a> Timely<'a> {
             parts: Vec::new(),
             left: schedule.left.clone(),
             kept: kept(puzzle, schedule),
+            guard: None,
         };
         timely.leave_out();
         timely.part(schedule.score.end);
+        if timely.puzzle.groups.iter().any(|g| g.deadline.is_some()) {
+            timely.guard = Some(Guard::new(&timely.puzzle, schedule));
+        }
         timely
     }
 
@@ -48,19 +55,47 @@ impl<'a> Timely<'a> {
         ends.map(|s| s.score.end).min().unwrap_or_default()
     }
 
-    /// A guide for the whole puzzle: what it says of both parts of a group, together.
-    pub(super) fn of_the_whole(&self, mut guide: Guide) -> Guide {
-        let whole = guide.started.len() - self.parts.len();
-        let (started, gain) = (guide.started.split_off(whole), guide.gain.split_off(whole));
-        for ((of, started), gain) in self.parts.iter().zip(started).zip(gain) {
-            for (sum, more) in guide.started[*of].iter_mut().zip(started) {
-                *sum += more;
+    /// Schedules of the whole puzzle by rules and guides of this one, kept deadlines first.
+    pub(super) fn by_all(
+        &self,
+        whole: &Puzzle,
+        rules: &[Rule<'_>],
+        leads: &[Lead],
+    ) -> Vec<Schedule> {
+        let pairs = pairs(rules, leads);
+        pairs
+            .map(|(rule, lead)| {
+                let schedule = run_guarded(&self.puzzle, rule, lead, self.guard.as_ref());
+                self.of_the_whole(whole, schedule)
+            })
+            .collect()
+    }
+
+    /// A schedule of this puzzle as one of the whole.
+    fn of_the_whole(&self, whole: &Puzzle, schedule: Schedule) -> Schedule {
+        let (mut placements, mut left) = (schedule.placements, schedule.left);
+        let parted = placements.split_off(whole.groups.len());
+        let left_of_parted = left.split_off(whole.groups.len());
+        for ((of, late), not_placed) in self.parts.iter().zip(parted).zip(left_of_parted) {
+            left[*of] += not_placed;
+            if late.is_empty() {
+                continue;
             }
-            for (best, other) in guide.gain[*of].iter_mut().zip(gain) {
-                *best = best.max(other);
+            let mut both = std::mem::take(&mut placements[*of]);
+            both.extend(late);
+            both.sort_by_key(|placed| placed.tick);
+            for placed in both {
+                add(&mut placements[*of], placed);
             }
         }
-        guide
+        for (left, left_out) in left.iter_mut().zip(&self.left) {
+            *left += left_out;
+        }
+        Schedule {
+            score: score(whole, &placements, &left),
+            placements,
+            left,
+        }
     }
 
     /// Leaves the tasks out that have no place.
