@@ -64,6 +64,47 @@ impl View {
     /// Opens the view of a release, fetching its lists the first time.
     pub(super) fn open(directory: PathBuf, suite: &str) -> Result<Self, LabError> {
         let (lines, are_own) = lines_for(suite)?;
+        Self::of(directory, suite, lines, are_own, "")
+    }
+
+    /// Opens the view of the Debian that this machine runs, with its backports and with what is installed here. `None`:
+    /// it runs no Debian, or has no source of it.
+    pub(super) fn with_backports(directory: PathBuf) -> Result<Option<Self>, LabError> {
+        let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let Some(suite) = codename(&os_release) else {
+            return Ok(None);
+        };
+        let (mut lines, true) = lines_for(suite)? else {
+            return Ok(None);
+        };
+        let own = format!(" {suite} main");
+        let release = lines.iter().find(|line| line.ends_with(&own));
+        let Some(backports) =
+            release.map(|line| line.replace(&own, &format!(" {suite}-backports main")))
+        else {
+            return Ok(None);
+        };
+        lines.push(backports);
+        let status = Path::new("/var/lib/dpkg/status");
+        let installed =
+            fs::read_to_string(status).map_err(|error| LabError::io("read", status, error))?;
+        Self::of(
+            directory,
+            &format!("{suite}-backports"),
+            lines,
+            true,
+            &installed,
+        )
+        .map(Some)
+    }
+
+    fn of(
+        directory: PathBuf,
+        suite: &str,
+        lines: Vec<String>,
+        are_own: bool,
+        status: &str,
+    ) -> Result<Self, LabError> {
         let view = Self {
             lines,
             suite: suite.to_owned(),
@@ -83,7 +124,7 @@ impl View {
         if fs::read_to_string(&stamp).is_ok_and(|had| had == wanted) {
             return Ok(view);
         }
-        for (name, text) in [("status", ""), ("sources.list", wanted.as_str())] {
+        for (name, text) in [("status", status), ("sources.list", wanted.as_str())] {
             let path = view.directory.join(name);
             fs::write(&path, text).map_err(|error| LabError::io("write", &path, error))?;
         }
@@ -158,6 +199,23 @@ impl View {
             &mut command,
             log,
         )
+    }
+
+    /// Downloads a package and what it needs beyond what is installed; where the files lie.
+    pub(super) fn download_all(&self, package: &str, log: &Path) -> Result<Vec<PathBuf>, LabError> {
+        let mut command = self.apt("apt-get");
+        command.args(["-q", "-y", "--download-only", "--no-install-recommends"]);
+        command.args(["-t", &self.suite, "install", package]);
+        logged(&format!("downloading {package}"), &mut command, log)?;
+        let folder = self.directory.join("cache/archives");
+        let entries =
+            fs::read_dir(&folder).map_err(|error| LabError::io("read", &folder, error))?;
+        let mut files: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "deb"));
+        files.sort();
+        Ok(files)
     }
 
     fn apt(&self, name: &str) -> Command {
@@ -243,16 +301,21 @@ fn no_archive(why: String) -> LabError {
 
 /// Nothing on a machine that is not Debian: its suites have other names, and its archive no Debian.
 fn own_lines(os_release: &str, sources: &[Source], suite: &str, keyring: bool) -> Vec<String> {
+    match codename(os_release) {
+        Some(codename) => turn_to(sources, codename, suite, keyring),
+        None => Vec::new(),
+    }
+}
+
+/// The release of Debian that os-release(5) tells; nothing for anything else.
+fn codename(os_release: &str) -> Option<&str> {
     let value = |name: &str| {
         os_release
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
             .map(|value| value.trim_matches('"'))
     };
-    match (value("ID"), value("VERSION_CODENAME")) {
-        (Some("debian"), Some(codename)) => turn_to(sources, codename, suite, keyring),
-        _ => Vec::new(),
-    }
+    value("VERSION_CODENAME").filter(|_| value("ID") == Some("debian"))
 }
 
 fn public_lines(suite: &str) -> Vec<String> {

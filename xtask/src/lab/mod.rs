@@ -31,6 +31,7 @@ mod process;
 mod stock;
 pub(crate) mod tour;
 mod turn;
+mod unpacked;
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -48,6 +49,7 @@ pub use self::host::Host;
 pub use self::load::{Account, Load, LoadSettings};
 pub use self::pair::{Pair, Pairing};
 pub use self::turn::Turn;
+pub use self::unpacked::unpacked;
 
 use self::command::{output, program};
 use self::host::{Place, Starting};

@@ -30,6 +30,8 @@ pub(super) struct Item {
     folds: bool,
     /// A line: it holds no line ends.
     line: bool,
+    /// An octet beyond those that ends it.
+    closes: Option<u8>,
 }
 
 const WORD_END: &str = r"(?=[ \t]|\r?\n)";
@@ -57,7 +59,8 @@ impl Item {
             ..Self::default()
         };
         let path = |command: &str, local: bool| Self {
-            before: format!(r"^(?i:{command}):[ \t]*+<?"),
+            before: format!(r"^(?i:{command}):[ \t]*+<?+"),
+            closes: Some(b'>'),
             octet: r"[^>\r\n]",
             skip: r"[^>\r\n]",
             end: if local {
@@ -132,11 +135,11 @@ impl Item {
                 )
             },
             Subject::HeaderAddress => Self {
-                before: format!(r"^{}[ \t]*:", names(test, "[!-9\x3b-~]+")),
+                before: format!(r"^{}[ \t]*:", names(test, r"[!-9\x3b-~]+")),
                 ..field(r"[^\x22(,\r\n]", ADDRESS, FIELD_END)
             },
             _ => Self {
-                before: format!(r"^{}[ \t]*:[ \t]*+", names(test, "[!-9\x3b-~]+")),
+                before: format!(r"^{}[ \t]*:[ \t]*+", names(test, r"[!-9\x3b-~]+")),
                 ..field(FIELD, FIELD, FIELD_END)
             },
         }
@@ -354,13 +357,10 @@ fn class(
 ) -> Result<(), Cow<'static, str>> {
     let mut ways = Vec::new();
     let mut plain = bytes.clone();
-    if item.line {
-        let mut ends = ClassBytes::new([
-            ClassBytesRange::new(b'\n', b'\n'),
-            ClassBytesRange::new(b'\r', b'\r'),
-        ]);
-        ends.negate();
-        plain.intersect(&ends);
+    let ends = item.line.then_some([b'\n', b'\r']).into_iter().flatten();
+    for octet in ends.chain(item.closes) {
+        let one = ClassBytes::new([ClassBytesRange::new(octet, octet)]);
+        plain.difference(&one);
     }
     if let [one] = plain.ranges()
         && one.start() == one.end()

@@ -17,6 +17,11 @@ pub enum ShieldCommand {
     ScanMessages(ScanMessagesArgs),
     /// Say which of your own mail the rules would refuse, before they do: mailboxes, Maildirs, captures of the network
     Replay(ReplayArgs),
+    /// The virtual patches as rules of a program that watches the wire
+    #[command(name = "export")]
+    ExportRules(ExportArgs),
+    /// What that program saw by them, beside what was found on your servers
+    Eve(EveArgs),
     /// Bundles of virtual patches: build for a shield what the servers behind it need now, sign, verify
     #[command(subcommand)]
     Bundle(BundleCommand),
@@ -204,6 +209,54 @@ pub enum ScanFormat {
     Text,
     /// One JSON object a line and message.
     Jsonl,
+}
+
+/// `mailkeep shield export`.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "What the program has no words for stands at the end of its rules, as comments with the reason."
+)]
+pub struct ExportArgs {
+    /// For Suricata 7
+    #[arg(long, required = true)]
+    pub suricata: bool,
+
+    /// Rules of this bundle [default: those that come with the program]
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
+
+    /// A port that mail comes to; may be given again
+    #[arg(long, value_name = "PORT", default_values_t = [25, 587])]
+    pub port: Vec<u16>,
+}
+
+/// `mailkeep shield eve`.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Alerts by rules of others, and other records, are counted and left out. What is new goes into the log of \
+    events; reading a log again that has grown adds only what was not there before.\n\nThe exit status is 1 where something was \
+    seen, or a line could not be read."
+)]
+pub struct EveArgs {
+    /// Its log of events: eve.json
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Fleet file; `address` of its hosts tells which was meant [default: as for `check`]
+    #[arg(long, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
+
+    /// The bundle that was exported [default: the rules that come with the program]
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
+
+    /// Add nothing to the log of events
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// One JSON object for each rule, source and server
+    #[arg(long)]
+    pub jsonl: bool,
 }
 
 /// `mailkeep shield bundle`.

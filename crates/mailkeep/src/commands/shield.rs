@@ -1,7 +1,9 @@
 //! `mailkeep shield`: what stands in front of servers that cannot be patched yet.
 
 pub mod bundle;
+mod eve;
 mod explain;
+mod export;
 mod find;
 mod pool;
 pub(crate) mod quarantine;
@@ -15,7 +17,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use mailkeep_inspect::rules::{Bundle, MAX_BYTES, builtin};
+use mailkeep_inspect::rules::{Bundle, MAX_BYTES, PatchRule, builtin};
+use mailkeep_model::Finding;
 
 use super::Done;
 use crate::app::App;
@@ -28,6 +31,8 @@ pub fn run(app: &App, command: &ShieldCommand) -> anyhow::Result<Done> {
         ShieldCommand::ExplainRule(args) => explain::run(args),
         ShieldCommand::ScanMessages(args) => scan::run(args),
         ShieldCommand::Replay(args) => replay::run(args),
+        ShieldCommand::ExportRules(args) => export::run(app, args),
+        ShieldCommand::Eve(args) => eve::run(app, args),
         ShieldCommand::Bundle(command) => bundle::run(app, command),
         ShieldCommand::ShieldStatus(args) => status::run(app, args),
         ShieldCommand::Quarantine(command) => quarantine::run(app, command),
@@ -42,6 +47,15 @@ fn load(file: Option<&Path>) -> anyhow::Result<Bundle> {
     };
     Bundle::read(&read(path, MAX_BYTES)?)
         .with_context(|| format!("cannot use the bundle {}", path.display()))
+}
+
+/// Whether a rule is about a finding: the hole, by any name, in the package it is in.
+fn is_for(rule: &PatchRule, finding: &Finding) -> bool {
+    let verdict = &finding.verdict;
+    rule.packages.iter().any(|own| **own == *verdict.package)
+        && std::iter::once(&verdict.advisory)
+            .chain(&verdict.aliases)
+            .any(|name| rule.is_about(name.as_str()))
 }
 
 /// A file of at most so many octets, and one more that tells of the rest.

@@ -15,4 +15,6 @@ mod replay;
 mod rules;
 mod scan;
 mod status;
+#[cfg(target_os = "linux")]
+mod suricata;
 mod why;

@@ -43,7 +43,7 @@ fn sbom(version: &str) -> String {
     .to_string()
 }
 
-fn stand() -> Bench {
+pub(super) fn stand() -> Bench {
     let bench = Bench::new();
     bench.write("mailkeep.toml", FLEET);
     bench.write("tracker.json", TRACKER);

@@ -14,6 +14,7 @@ use crate::answer::Answer;
 use crate::app::{App, write_whole};
 use crate::cli::Scope;
 use crate::cli::shield::BuildArgs;
+use crate::commands::shield::is_for;
 use crate::commands::{Done, check};
 use crate::fleet::ShieldSettings;
 
@@ -190,15 +191,6 @@ impl<'a> Needed<'a> {
         }
         Ok(())
     }
-}
-
-/// Whether a rule is about a finding: the hole, by any name, in the package it is in.
-fn is_for(rule: &PatchRule, finding: &Finding) -> bool {
-    let verdict = &finding.verdict;
-    rule.packages.iter().any(|own| **own == *verdict.package)
-        && std::iter::once(&verdict.advisory)
-            .chain(&verdict.aliases)
-            .any(|name| rule.is_about(name.as_str()))
 }
 
 /// What lies there from before, where that is a bundle.
