@@ -59,6 +59,10 @@ pub struct Orders {
     pub commands: Vec<String>,
     /// While set, the end of a message is not answered.
     pub holds: bool,
+    /// How long it takes to answer anything.
+    pub slow: Duration,
+    /// It keeps no octets of what it took.
+    pub forgets: bool,
     /// By LMTP: answers at the end of a message by recipient; an empty one hangs up.
     pub each: Vec<(String, String)>,
 }
@@ -205,12 +209,16 @@ fn converse(stream: TcpStream, orders: &Mutex<Orders>) -> io::Result<()> {
         let mut orders = orders.lock().unwrap();
         orders.proxied.as_mut().unwrap().push(header);
     }
-    let banner = orders.lock().unwrap().banner.clone();
+    let (banner, slow) = {
+        let orders = orders.lock().unwrap();
+        (orders.banner.clone(), orders.slow)
+    };
     peer.say(banner.as_deref().unwrap_or("220 backend ESMTP\r\n"))?;
     let (mut mail, mut recipients) = (String::new(), Vec::<String>::new());
     let mut lmtp = false;
     loop {
         let line = peer.line()?;
+        std::thread::sleep(slow);
         let (told, offer, tls) = {
             let mut orders = orders.lock().unwrap();
             orders.commands.push(line.clone());
@@ -236,7 +244,11 @@ fn converse(stream: TcpStream, orders: &Mutex<Orders>) -> io::Result<()> {
             }
             (None, "DATA") => {
                 peer.say("354 go\r\n")?;
-                let wire = peer.content()?;
+                let mut wire = peer.content()?;
+                if orders.lock().unwrap().forgets {
+                    wire = Vec::new();
+                }
+                std::thread::sleep(slow);
                 let ordered = answer_to(&mut orders.lock().unwrap(), ".");
                 if let Some(answer) = ordered {
                     if answer.is_empty() {
