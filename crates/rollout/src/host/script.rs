@@ -668,6 +668,36 @@ mod tests {
     }
 
     #[test]
+    fn of_two_that_find_one_stale_lock_only_one_holds_it() {
+        let host = HostName::new("mx1").unwrap();
+        let mut script = "export TOP=$(mktemp -d)\ncat >\"$TOP/begin\" <<'END-OF-COMMON'\n".to_owned();
+        script += &subject(&host, &[]).data("n0nce").unwrap();
+        script += include_str!("scripts/common.sh");
+        // The second one finds the lock stale, and goes on when the first one holds it.
+        script += r#"
+            mk_run=$TOP mk_var=$TOP mk_act=precheck
+            awaits() { until [ -e "$TOP/$1" ]; do sleep 0.01; done; }
+END-OF-COMMON
+            ln -s 999999999:1:patch "$TOP/act"
+            sh -c '. "$TOP/begin"; awaits found; one_at_a_time; : >"$TOP/holds"; awaits said
+                [ "$(readlink "$TOP/act")" = "$mk_me" ] && echo "the first one still holds it"' &
+            sh -c '. "$TOP/begin"
+                proc_start() {
+                    if [ "$1" != 999999999 ]; then cut -d " " -f 22 "/proc/$1/stat"; return; fi
+                    : >"$TOP/found"
+                    awaits holds
+                    return 1
+                }
+                one_at_a_time; echo "the second one holds it, too"' | grep -o -e "the second.*" -e "still at work"
+            : >"$TOP/said"
+            wait; rm -rf "$TOP"
+        "#;
+        let out = run_locally(&script, &[], RunLimits::default()).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert_eq!(out, "still at work\nthe first one still holds it\n");
+    }
+
+    #[test]
     fn iptables_rules_are_replaced_in_one_piece() {
         let host = HostName::new("mx1").unwrap();
         let from = BTreeSet::from(["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()]);

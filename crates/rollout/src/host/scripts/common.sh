@@ -83,6 +83,18 @@ uptime_seconds() {
     printf '%s' "${mk_up%%.*}"
 }
 
+# remove_stale_lock WHAT-IT-SAID: of two that find it, one may have put its own there meanwhile. This lock goes with
+# whoever holds it, and no daemon is started under it. flock(1) is essential on Debian.
+remove_stale_lock() {
+    if have flock; then
+        (
+            flock 9
+            [ "$(readlink "$mk_run/act")" != "$1" ] || rm -f "$mk_run/act"
+        ) 9>"$mk_run/act.guard"
+    else
+        rm -f "$mk_run/act"
+    fi
+}
 # One act at a time: a controller that gave up waiting asks again while the first try still works.
 one_at_a_time() {
     mkdir -p "$mk_run" || fail other "cannot create $mk_run"
@@ -106,7 +118,7 @@ one_at_a_time() {
             esac
             not_yet "an earlier ${mk_rest##*:} (process $mk_pid) is still at work"
         fi
-        rm -f "$mk_run/act"
+        remove_stale_lock "$mk_held"
         mk_tries=$((mk_tries + 1))
         [ "$mk_tries" -lt 5 ] || fail other "$mk_run/act cannot be made"
     done
