@@ -591,3 +591,13 @@ fn what_was_pipelined_behind_a_refused_mail_is_no_error_of_its_own() {
         BTreeSet::from([Rule::AddressSyntax, Rule::CommandOrder])
     );
 }
+
+#[test]
+fn what_was_not_read_can_be_taken_back() {
+    let mut session = Session::new(Offer::default(), Actions::default(), Limits::default());
+    session.feed(b"HELO a.example\r\nNOOP\r\nQU");
+    let mut content = Vec::new();
+    session.step(&mut content);
+    assert_eq!(session.unread(), b"NOOP\r\nQU");
+    assert_eq!(session.step(&mut content), Step::Feed);
+}

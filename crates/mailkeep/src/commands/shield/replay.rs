@@ -488,7 +488,7 @@ impl Tally {
             writeln!(out, "not judged whole: {}: {why}", many(*count, "session"))?;
         }
         for (why, count) in &self.packets {
-            writeln!(out, "not followed: {}: {why}", many(*count, "packet"))?;
+            writeln!(out, "not followed whole: {}: {why}", many(*count, "packet"))?;
         }
         Ok(())
     }

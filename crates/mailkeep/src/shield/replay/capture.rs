@@ -1,7 +1,7 @@
 //! Captures of a network (pcap, pcapng) to the segments of TCP in them.
 //!
 //! Entry: [`segments`]. What cannot be read is counted by name in [`Skipped`], or ends the reading with a
-//! [`CaptureError`]; nothing is left out silently. Memory: one block of at most 1 MiB.
+//! [`CaptureError`]; nothing is left out silently. Memory: one block.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -13,8 +13,6 @@ use pcap_parser::traits::PcapNGPacketBlock as _;
 use pcap_parser::{Linktype, PcapBlockOwned, PcapError, create_reader};
 use thiserror::Error;
 
-/// Octets of a block. A packet has 256 KiB at most as programs capture it.
-const LONGEST_BLOCK: usize = 1 << 20;
 /// Interfaces of a section that are told apart.
 const MOST_INTERFACES: usize = 1000;
 
@@ -41,8 +39,8 @@ pub enum CaptureError {
     /// A block is not as its format has it.
     #[error("it is damaged at octet {0}; what follows was not read")]
     Damaged(usize),
-    /// A block of more than 1 MiB.
-    #[error("at octet {0} stands a block of more than 1 MiB; what follows was not read")]
+    /// A block of more octets than are held.
+    #[error("at octet {0} stands a block too large to be read; what follows was not read")]
     TooLong(usize),
     /// It ends within a block.
     #[error("it ends within a packet, at octet {0}")]
@@ -76,16 +74,20 @@ pub struct Segment<'a> {
     pub octets: &'a [u8],
 }
 
-/// Hands over the segments of a capture, in its order, as long as `each` wants more.
+/// Hands over the segments of a capture, in its order, as long as `each` wants more. A block has less than `longest`
+/// octets.
 ///
 /// # Errors
 /// The capture could not be read to its end; what stood before was handed over.
 pub fn segments(
     reader: impl Read + Send,
+    longest: usize,
     skipped: &mut Skipped,
     each: &mut dyn FnMut(&Segment<'_>) -> bool,
 ) -> Result<(), CaptureError> {
-    let mut reader = create_reader(LONGEST_BLOCK, Whole(reader)).map_err(|_| CaptureError::Head)?;
+    let mut reader = create_reader(longest, Whole(reader))
+        .ok()
+        .ok_or(CaptureError::Head)?;
     let mut links: Vec<Linktype> = Vec::new();
     let mut at = 0;
     loop {
@@ -98,7 +100,7 @@ pub fn segments(
             }
             Err(PcapError::Eof) => return Ok(()),
             Err(PcapError::Incomplete(_)) => {
-                reader.refill().map_err(|_| CaptureError::Read(at))?;
+                reader.refill().ok().ok_or(CaptureError::Read(at))?;
                 continue;
             }
             Err(PcapError::UnexpectedEof) => return Err(CaptureError::Ends(at)),
@@ -223,18 +225,16 @@ fn segment(link: Linktype, octets: &[u8]) -> Result<Segment<'_>, &'static str> {
             let to = IpAddr::V6(header.destination_addr());
             (from, to, ip.is_payload_fragmented())
         }
-        Some(LaxNetSlice::Arp(_)) => return Err(""),
         None if packet.stop_err.is_some() => return Err("not-a-packet"),
-        None => return Err(""),
+        Some(LaxNetSlice::Arp(_)) | None => return Err(""),
     };
     if fragment {
         return Err("ip-fragment");
     }
     let tcp = match &packet.transport {
         Some(TransportSlice::Tcp(tcp)) => tcp,
-        Some(_) => return Err(""),
         None if packet.stop_err.is_some() => return Err("not-a-packet"),
-        None => return Err(""),
+        Some(_) | None => return Err(""),
     };
     Ok(Segment {
         from: SocketAddr::new(from, tcp.source_port()),

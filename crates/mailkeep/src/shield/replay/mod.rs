@@ -140,8 +140,8 @@ pub fn sessions(
     each: &mut dyn FnMut(Piece) -> bool,
 ) -> Result<(), CaptureError> {
     let pieces: Pieces = Rc::new(RefCell::new(VecDeque::new()));
-    let begun = Rc::clone(&pieces);
-    let mut begin = move |pair| Dialogue::new(pair, patches, Rc::clone(&begun));
+    let to = Rc::clone(&pieces);
+    let mut begin = move |pair| Dialogue::new(pair, patches, Rc::clone(&to));
     let mut streams = Streams::new(ports, limits, &mut begin);
     let mut wanted = true;
     let mut hand_out = || {
@@ -150,7 +150,7 @@ pub fn sessions(
         }
         wanted
     };
-    let read = capture::segments(reader, skipped, &mut |segment| {
+    let read = capture::segments(reader, limits.block, skipped, &mut |segment| {
         streams.take(segment);
         hand_out()
     });
@@ -300,6 +300,7 @@ pub fn fuzz(octets: &[u8]) {
         connections: 8,
         octets: 256 << 10,
         early: 16 << 10,
+        block: 16 << 10,
     };
     let mut skipped = Skipped::new();
     let mut held = 0;
@@ -320,4 +321,38 @@ pub fn fuzz(octets: &[u8]) {
         octets.len()
     );
     read.ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(octets: &str) -> (String, Vec<String>) {
+        let (hits, content) = of_message(octets.as_bytes(), None);
+        let rules = hits.into_iter().map(|hit| hit.rule).collect();
+        (String::from_utf8(content).unwrap(), rules)
+    }
+
+    #[test]
+    fn a_stored_message_goes_over_the_wire_as_it_came() {
+        let (content, rules) = said("A: b\n\n.\n..\n.x\nend");
+        assert_eq!(content, "A: b\r\n\r\n.\r\n..\r\n.x\r\nend\r\n");
+        assert!(rules.is_empty());
+        let (content, rules) = said("A: b\r\n\r\n.\r\nx\ny\r\n");
+        assert_eq!(content, "A: b\r\n\r\n.\r\nx\r\ny\r\n");
+        assert_eq!(rules, ["bare-lf-in-content"]);
+    }
+
+    #[test]
+    fn headers_tell_the_envelope() {
+        let (_, rules) = said("Return-Path: <a@b@c>\nDelivered-To: grace@example.org\nX: y\n\n");
+        assert_eq!(rules, ["address-syntax"]);
+        let lines = commands(
+            b"Delivered-To: g@e.org\nReturn-Path: <>\nReturn-Path: <x>\n\nDelivered-To: no\n",
+        );
+        assert_eq!(
+            lines,
+            [b"RCPT TO:<g@e.org>".to_vec(), b"MAIL FROM:<>".to_vec()]
+        );
+    }
 }

@@ -57,6 +57,8 @@ pub struct Limits {
     pub octets: usize,
     /// Octets of one direction that wait for others before them.
     pub early: usize,
+    /// Octets of one block of a capture. A packet has 256 KiB at most, as programs capture it.
+    pub block: usize,
 }
 
 impl Default for Limits {
@@ -65,6 +67,7 @@ impl Default for Limits {
             connections: 20_000,
             octets: 256 << 20,
             early: 4 << 20,
+            block: 1 << 20,
         }
     }
 }
@@ -266,16 +269,16 @@ impl<'f, S: Session> Streams<'f, S> {
         let to = self.ports.contains(&segment.to.port());
         let from = self.ports.contains(&segment.from.port());
         match (to, from) {
-            (true, false) => Some((as_client, true)),
-            (false, true) => Some((as_server, false)),
             (false, false) => None,
+            (false, true) => Some((as_server, false)),
             // Who begins is the client.
-            (true, true) if segment.syn => match segment.acknowledges {
-                None => Some((as_client, true)),
-                Some(_) => Some((as_server, false)),
-            },
-            (true, true) if self.flows.contains_key(&as_server) => Some((as_server, false)),
-            (true, true) => Some((as_client, true)),
+            (true, true)
+                if segment.syn && segment.acknowledges.is_some()
+                    || !segment.syn && self.flows.contains_key(&as_server) =>
+            {
+                Some((as_server, false))
+            }
+            (true, _) => Some((as_client, true)),
         }
     }
 

@@ -147,6 +147,7 @@ fn no_more_is_held_than_is_allowed() {
         connections: 3,
         octets: 10_000,
         early: 4000,
+        ..Limits::default()
     };
     let big = [b'x'; 1000];
     let early: Vec<Segment<'_>> = (0..20)
