@@ -67,14 +67,17 @@ pub fn run(app: &App, args: &ScanArgs) -> anyhow::Result<Done> {
         }
     }
     if targets.is_empty() {
-        let of = match &fleet {
-            Some(fleet) if args.hosts.is_empty() => format!(
-                ": every host of {} is decommissioned or has its facts from a file",
-                fleet.path.display()
-            ),
-            _ => String::new(),
-        };
-        bail!("there is nothing to scan{of}");
+        match &fleet {
+            // All of them are known without it.
+            Some(fleet) if args.hosts.is_empty() && !fleet.file.fleet.hosts.is_empty() => {
+                app.say(&format!(
+                    "there is nothing to scan: every host of {} is decommissioned or has its facts from a file",
+                    fleet.path.display()
+                ));
+                return Ok(Done::Nothing);
+            }
+            _ => bail!("there is nothing to scan"),
+        }
     }
     let failed = scan_over_ssh(app, &mut store, fleet.as_ref(), args, &targets)?;
     Ok(if failed > 0 {
