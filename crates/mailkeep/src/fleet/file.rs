@@ -96,6 +96,9 @@
 //! [scan]
 //! parallel = 8
 //!
+//! [controller]
+//! seen_as = ["203.0.113.7"]                # where a gateway changes its address on the way to the hosts
+//!
 //! [notify.mail]
 //! server = "submission.harbour.example"
 //! from = "mailkeep@harbour.example"
@@ -114,6 +117,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
@@ -152,6 +156,8 @@ pub struct FleetFile {
     pub notify: Option<NotifySettings>,
     /// How hosts are scanned.
     pub scan: ScanSettings,
+    /// Addresses as which the hosts may see the controller, beside those it has: `[controller]`, `seen_as`.
+    pub seen_as: BTreeSet<IpAddr>,
     /// Who may approve plans.
     pub approvals: ApprovalSettings,
     /// Which shield stands before which servers.
@@ -341,6 +347,11 @@ fn read_root(
         .and_then(|item| item.section(reader))
         .map(|section| read_scan(reader, section))
         .unwrap_or_default();
+    let seen_as = root
+        .take("controller")
+        .and_then(|item| item.section(reader))
+        .map(|section| read_controller(reader, section))
+        .unwrap_or_default();
     let approvals = root
         .take("approvals")
         .and_then(|item| item.section(reader))
@@ -357,6 +368,7 @@ fn read_root(
         state,
         notify,
         scan,
+        seen_as,
         approvals,
         shields,
     }
@@ -737,6 +749,26 @@ fn read_scan(reader: &mut Reader<'_>, mut section: Section<'_>) -> ScanSettings 
         connect_timeout: connect_timeout.unwrap_or(default.connect_timeout),
         timeout: timeout.unwrap_or(default.timeout),
     }
+}
+
+fn read_controller(reader: &mut Reader<'_>, mut section: Section<'_>) -> BTreeSet<IpAddr> {
+    let texts = section
+        .take("seen_as")
+        .map(|item| item.texts(reader))
+        .unwrap_or_default();
+    section.close(reader);
+    let mut addresses = BTreeSet::new();
+    for text in texts {
+        match text.value.parse::<IpAddr>() {
+            Ok(address) if !address.is_unspecified() && !address.is_multicast() => {
+                addresses.insert(address.to_canonical());
+            }
+            Ok(_) | Err(_) => {
+                text.wrong::<()>(reader, "must be an address of one machine: 203.0.113.7");
+            }
+        }
+    }
+    addresses
 }
 
 /// Declared and never used: harmless, and often the other half of a slip.

@@ -369,6 +369,19 @@ fn what_the_example_shows_commented_out_can_be_read() {
 }
 
 #[test]
+fn the_controller_may_be_seen_as_somebody_else() {
+    let (file, problems) =
+        parse("[controller]\nseen_as = [\"203.0.113.7\", \"::ffff:192.0.2.1\"]").unwrap();
+    assert_eq!(problems, []);
+    let seen_as: Vec<String> = file.seen_as.iter().map(ToString::to_string).collect();
+    assert_eq!(seen_as, ["192.0.2.1", "203.0.113.7"]);
+    for wrong in ["0.0.0.0", "::", "224.0.0.1", "192.0.2.0/24", "mx1.example.org"] {
+        let text = format!("[controller]\nseen_as = [\"{wrong}\"]");
+        assert!(parse(&text).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn an_organisation_has_a_name_and_an_address_of_its_own() {
     let (file, _) = parse(SMALL).unwrap();
     assert_eq!(file.organisation, None);

@@ -18,6 +18,7 @@ use crate::process::{self, Bounds};
 pub struct Addresses {
     targets: BTreeMap<HostName, SshTarget>,
     ssh: SshOptions,
+    seen_as: BTreeSet<IpAddr>,
     known: Mutex<BTreeMap<HostName, String>>,
 }
 
@@ -47,8 +48,16 @@ impl Addresses {
         Self {
             targets: targets.collect(),
             ssh,
+            seen_as: BTreeSet::new(),
             known: Mutex::default(),
         }
+    }
+
+    /// With addresses as which hosts may see this machine, where gateways change those it has.
+    #[must_use]
+    pub fn seen_as(mut self, addresses: BTreeSet<IpAddr>) -> Self {
+        self.seen_as = addresses;
+        self
     }
 
     /// The host for `ssh`; `None` where the fleet does not have it.
@@ -68,11 +77,13 @@ impl Addresses {
         Some(address)
     }
 
-    /// The addresses that a connection from here to a host may come from; see [`sources`].
+    /// The addresses that a connection from here to a host may come from: those of this machine, see
+    /// [`sources`], and those that gateways make of them.
     pub fn sources(&self, host: &HostName) -> BTreeSet<IpAddr> {
-        self.of(host)
-            .map(|address| sources(&address))
-            .unwrap_or_default()
+        let own = self.of(host).map(|address| sources(&address));
+        let mut all = own.unwrap_or_default();
+        all.extend(&self.seen_as);
+        all
     }
 }
 
@@ -138,6 +149,11 @@ mod tests {
     fn nowhere_is_reached_from_nowhere() {
         assert!(sources("no such name").is_empty());
         let host = HostName::new("mx1").unwrap();
+        let behind = Ipv4Addr::new(203, 0, 113, 7).into();
+        let natted =
+            Addresses::new(&Fleet::default(), SshOptions::default()).seen_as([behind].into());
+        let anybody = HostName::new("mx1").unwrap();
+        assert_eq!(natted.sources(&anybody), [behind].into());
         let nobody = Addresses::new(&Fleet::default(), SshOptions::default());
         assert!(nobody.sources(&host).is_empty() && nobody.of(&host).is_none());
     }

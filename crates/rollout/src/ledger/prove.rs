@@ -318,7 +318,10 @@ fn says_let_in(let_in: Option<&str>) -> String {
         } else {
             addresses
         };
-        format!("; it lets in {addresses}")
+        format!(
+            "; it lets in {addresses}; where a gateway makes another address of the controller's, say which: \
+             [controller] seen_as in the fleet file"
+        )
     })
 }
 
@@ -603,7 +606,8 @@ mod tests {
         assert_eq!(kind, ActFailure::ProbeLost);
         assert!(detail.contains("connect: refused"), "{detail}");
         assert!(
-            detail.ends_with("it lets in 192.0.2.9 2001:db8::9"),
+            detail.contains("; it lets in 192.0.2.9 2001:db8::9; where a gateway")
+                && detail.ends_with("[controller] seen_as in the fleet file"),
             "{detail}"
         );
         // A product that does not listen while it is drained cannot be asked.
@@ -631,6 +635,6 @@ mod tests {
         else {
             panic!("the mailbox is empty");
         };
-        assert!(detail.ends_with("; it lets in 192.0.2.9"), "{detail}");
+        assert!(detail.contains("; it lets in 192.0.2.9; "), "{detail}");
     }
 }

@@ -279,7 +279,8 @@ impl Work<'_> {
         );
         let (journal, ledger) = FileJournal::open(&place.probes(), ledger, clock.now())?;
         let hello = local_name()?.to_string();
-        let addresses = Arc::new(Addresses::new(&fleet.file.fleet, ssh.clone()));
+        let addresses = Addresses::new(&fleet.file.fleet, ssh.clone());
+        let addresses = Arc::new(addresses.seen_as(fleet.file.seen_as.clone()));
         let post: Arc<dyn Post> = Arc::new(FleetPost::new(
             Arc::clone(&addresses),
             services,
