@@ -239,7 +239,10 @@ fn cases() -> BTreeMap<&'static str, Case> {
         ),
         (
             "exchange-tnef-2006",
-            Case::Message(vec![tnef("eJ8+IgEAAQaQCAD///9/AAABAAEA")], vec![tnef("eJ8+IgEAAQaQCAAEAAAAAAABAAEA")]),
+            Case::Message(
+                vec![tnef("eJ8+IgEAAQaQCAD///9/AAABAAEA")],
+                vec![tnef("eJ8+IgEAAQaQCAAEAAAAAAABAAEA")],
+            ),
         ),
         (
             "amavis-boundaries",

@@ -167,7 +167,10 @@ impl Capture {
     }
 }
 
-fn message(octets: &[u8]) -> Vec<Vec<u8>> {
+/// What a client says, piece by piece.
+type Talk = Vec<Vec<u8>>;
+
+fn message(octets: &[u8]) -> Talk {
     let mut content = octets.to_vec();
     content.extend(b"\r\n.\r\n");
     vec![
@@ -181,7 +184,7 @@ fn message(octets: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// A self-test of a rule as a session.
-fn talk(case: &Case) -> Vec<Vec<u8>> {
+fn talk(case: &Case) -> Talk {
     let octets = |text: &str| {
         if case.base64 {
             STANDARD.decode(text).unwrap()
@@ -230,7 +233,7 @@ fn talk(case: &Case) -> Vec<Vec<u8>> {
 }
 
 /// What the shield's own rules stand for on the wire: a rule that is closed by them, what it sees, what it passes.
-fn generic() -> Vec<(&'static str, Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+fn generic() -> Vec<(&'static str, Talk, Talk)> {
     let line = |line: &str| {
         vec![
             b"EHLO client.example\r\n".to_vec(),
