@@ -8,7 +8,7 @@ use super::head::single;
 use super::lines::{Lines, trim, trim_start};
 use super::names::{names, readings_of};
 use super::walk::{Walker, is_file, is_textual};
-use crate::Budget;
+use crate::{Budget, Limit, LimitReached};
 
 /// Reads whatever stands behind headers of content as a part, if no reading has read it. What it found, by number.
 pub(super) fn loose_parts(
@@ -87,7 +87,11 @@ pub(super) fn loose_parts(
             if way == Encoding::Identity && names.is_empty() && is_textual(text) && !is_file(text) {
                 continue;
             }
-            for decoded in decode(text, way) {
+            for decoded in decode(text, way, budget.octets_left()) {
+                if decoded.cut_off {
+                    walker.limit(LimitReached(Limit::Octets), "");
+                    return all;
+                }
                 let place = format!("octet {from}");
                 let octets = decoded.octets.into_owned();
                 if guessed && way == Encoding::Base64 && !is_file(&octets) {

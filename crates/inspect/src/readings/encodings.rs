@@ -135,6 +135,8 @@ pub(super) struct Decoded<'m> {
     pub(super) rare: bool,
     /// A name that the encoding itself carries.
     pub(super) name: Option<Vec<u8>>,
+    /// No reading at all: there are more, and no octets left to hold them.
+    pub(super) cut_off: bool,
 }
 
 impl<'m> Decoded<'m> {
@@ -143,15 +145,16 @@ impl<'m> Decoded<'m> {
             octets: octets.into(),
             rare: false,
             name: None,
+            cut_off: false,
         }
     }
 }
 
-/// Everything a body may hold under an encoding; the usual reading first.
-pub(super) fn decode(body: &[u8], encoding: Encoding) -> Vec<Decoded<'_>> {
+/// Everything a body may hold under an encoding; the usual reading first. No more than about `most` octets.
+pub(super) fn decode(body: &[u8], encoding: Encoding, most: u64) -> Vec<Decoded<'_>> {
     match encoding {
         Encoding::Identity => vec![Decoded::usual(body)],
-        Encoding::Base64 => base64(body),
+        Encoding::Base64 => base64(body, most),
         Encoding::QuotedPrintable => quoted_printable(body),
         Encoding::Unix => files_or_whole(body, unix_files(body)),
         Encoding::Yenc => files_or_whole(body, yenc_files(body)),
@@ -169,6 +172,7 @@ fn files_or_whole(body: &[u8], files: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Decoded<'_
             octets: Cow::Owned(octets),
             rare: index > 0,
             name: Some(name),
+            cut_off: false,
         })
         .collect()
 }
@@ -327,39 +331,54 @@ fn base64_usual(body: &[u8]) -> (Vec<u8>, Oddities) {
     (out, odd)
 }
 
-fn base64(body: &[u8]) -> Vec<Decoded<'_>> {
+fn base64(body: &[u8], most: u64) -> Vec<Decoded<'_>> {
     let (octets, odd) = base64_usual(body);
+    let mut held = octets.len() as u64;
     let mut found = vec![Decoded::usual(octets)];
-    let mut add = |octets: Vec<u8>, rare: bool| {
+    let mut cut_off = false;
+    let mut add = |how: Base64, rare: bool| {
+        // No reading has more than three octets of four.
+        if held.saturating_add(body.len() as u64 / 4 * 3) > most {
+            cut_off = true;
+            return;
+        }
+        let octets = base64_as(body, how);
         // That a decoder finds nothing is a reading too, unless it is a rare one.
         let known = found
             .iter()
             .any(|other| other.octets.as_ref() == octets.as_slice());
         let nothing = rare && octets.is_empty();
         if !known && !nothing {
+            held += octets.len() as u64;
             found.push(Decoded {
-                octets: Cow::Owned(octets),
                 rare,
-                name: None,
+                ..Decoded::usual(octets)
             });
         }
     };
     if odd.after_padding {
-        add(base64_as(body, Base64::Resumes), false);
-        add(base64_as(body, Base64::Ignores), false);
+        add(Base64::Resumes, false);
+        add(Base64::Ignores, false);
     }
     if odd.illegal {
-        add(base64_as(body, Base64::Stops), false);
-        add(base64_as(body, Base64::CleanLines), false);
+        add(Base64::Stops, false);
+        add(Base64::CleanLines, false);
     }
     if odd.url {
-        add(base64_as(body, Base64::Url), false);
+        add(Base64::Url, false);
     }
     if odd.after_padding || odd.illegal || odd.uneven_lines {
-        add(base64_as(body, Base64::Lines), true);
+        add(Base64::Lines, true);
     }
     if odd.empty_line {
-        add(base64_as(body, Base64::Paragraph), true);
+        add(Base64::Paragraph, true);
+    }
+    if cut_off {
+        found.push(Decoded {
+            rare: true,
+            cut_off,
+            ..Decoded::usual(&[][..])
+        });
     }
     found
 }
@@ -421,9 +440,8 @@ fn quoted_printable(body: &[u8]) -> Vec<Decoded<'_>> {
     if invalid {
         let (octets, _) = quoted_as(body, false);
         found.push(Decoded {
-            octets: Cow::Owned(octets),
             rare: true,
-            name: None,
+            ..Decoded::usual(octets)
         });
     }
     found
@@ -477,7 +495,7 @@ mod tests {
     use super::*;
 
     fn all(body: &str) -> Vec<String> {
-        base64(body.as_bytes())
+        base64(body.as_bytes(), u64::MAX)
             .iter()
             .map(|decoded| String::from_utf8_lossy(&decoded.octets).into_owned())
             .collect()
@@ -504,6 +522,21 @@ mod tests {
         check("aGVs\r\njunk!\r\nbG8=", &["hello"]);
         check("aGVsbA\r\nd29ybGQ", &["hellworld"]);
         check("a=GVsbG8=", &["hello"]);
+    }
+
+    #[test]
+    fn readings_that_nothing_is_left_for_are_said_to_be_missing() {
+        let body = "Zm9v!=Zm9v-".repeat(100);
+        let found = |most| base64(body.as_bytes(), most);
+        assert!(found(u64::MAX).iter().all(|decoded| !decoded.cut_off));
+        let few = found(1000);
+        assert!(
+            few.iter()
+                .map(|decoded| decoded.octets.len())
+                .sum::<usize>()
+                <= 1000
+        );
+        assert!(few.last().is_some_and(|decoded| decoded.cut_off));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
-use super::encodings::{Encoding, decode, encodings};
+use super::encodings::{Decoded, Encoding, decode, encodings};
 use super::ends::{Shape, carriage_returns_as_ends, line_feeds_as_blanks};
 use super::head::{Head, heads};
 use super::lines::{Lines, trim_end};
@@ -313,8 +313,8 @@ impl<'a> Walker<'a> {
             self.note(&rules::MIME_BROKEN, "a multipart that is encoded", at);
             // Many honest senders say quoted-printable of a multipart and mean its parts.
             let rare = *encoding != Encoding::Base64 && distinct > 0;
-            for decoded in decode(body, *encoding) {
-                if let Err(limit) = budget.octets(decoded.octets.len() as u64) {
+            for decoded in decode(body, *encoding, budget.octets_left()) {
+                if let Err(limit) = pay(budget, &decoded) {
                     self.limit(limit, at.place);
                     break;
                 }
@@ -428,13 +428,13 @@ impl<'a> Walker<'a> {
             if index > 0 && !self.pays_reading(budget, at) {
                 break;
             }
-            for decoded in decode(body, *encoding) {
+            for decoded in decode(body, *encoding, budget.octets_left()) {
                 let here = At {
                     place: &place,
                     rare: at.rare || decoded.rare,
                 };
                 if *encoding != Encoding::Identity {
-                    if let Err(limit) = budget.octets(decoded.octets.len() as u64) {
+                    if let Err(limit) = pay(budget, &decoded) {
                         self.limit(limit, at.place);
                         break;
                     }
@@ -489,9 +489,9 @@ impl<'a> Walker<'a> {
         let mut sets: Vec<(Set, &'static str)> = Vec::new();
         for encoding in encodings {
             let mut here = Vec::new();
-            for decoded in decode(body, *encoding) {
+            for decoded in decode(body, *encoding, budget.octets_left()) {
                 if *encoding != Encoding::Identity
-                    && let Err(limit) = budget.octets(decoded.octets.len() as u64)
+                    && let Err(limit) = pay(budget, &decoded)
                 {
                     self.limit(limit, at.place);
                     break;
@@ -797,6 +797,14 @@ fn has_part_headers(text: &[u8]) -> bool {
                     .is_some_and(|begin| begin.eq_ignore_ascii_case(name))
             })
     })
+}
+
+/// Pays for what decoding brought forth.
+fn pay(budget: &mut Budget, decoded: &Decoded<'_>) -> Result<(), LimitReached> {
+    if decoded.cut_off {
+        return Err(LimitReached(Limit::Octets));
+    }
+    budget.octets(decoded.octets.len() as u64)
 }
 
 fn sorted(mut set: Set) -> Set {
