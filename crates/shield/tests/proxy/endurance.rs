@@ -14,10 +14,133 @@ use super::{OFFER, secure, stand_with, tls_config};
 
 /// Resident memory of the program, in KiB.
 fn memory(shield: &Shield) -> u64 {
+    status(shield, "VmRSS:")
+}
+
+/// A number of the program's that the kernel knows.
+fn status(shield: &Shield, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", shield.child.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let line = status.lines().find(|line| line.starts_with(name));
     let number = line.unwrap().split_whitespace().nth(1).unwrap();
     number.parse().unwrap()
+}
+
+#[test]
+fn a_backend_that_is_slow_holds_its_own_clients_up_and_loses_nothing() {
+    const CLIENTS: usize = 12;
+    const SLOW: Duration = Duration::from_millis(200);
+    let (_directory, backend, shield) = stand_with(OFFER, "");
+    backend.orders.lock().unwrap().slow = SLOW;
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            let mut client = shield.client();
+            scope.spawn(move || {
+                client.begin();
+                client.send(b"A: b\r\n\r\n.\r\n");
+                assert!(client.reply().starts_with("250 "));
+            });
+        }
+    });
+    let took = began.elapsed();
+    // Each waits for five answers, of a backend that serves all at once.
+    let one_by_one = SLOW * 5 * u32::try_from(CLIENTS).unwrap();
+    assert!(took > SLOW * 5 && took < one_by_one / 2, "{took:?}");
+    assert_eq!(backend.taken().len(), CLIENTS);
+}
+
+/// As many descriptors as this process may have.
+fn all_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+#[test]
+#[ignore = "takes a minute and 20,000 descriptors: cargo nextest run -p mailkeep-shield --test proxy \
+            --run-ignored only --no-capture ten_thousand"]
+fn ten_thousand_idle_clients_take_little_and_nobody_elses_place() {
+    const CLIENTS: usize = 10_000;
+    all_descriptors();
+    let (_directory, _backend, shield) = stand_with(
+        OFFER,
+        "[limits]\nsessions = 20000\nsessions_per_client = 20000\n",
+    );
+    drop(shield.client());
+    let before = memory(&shield);
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(shield.client());
+    }
+    let all = memory(&shield);
+    let each = (all - before) / CLIENTS as u64;
+    println!("{CLIENTS} idle clients: {all} KiB in all, {each} KiB each");
+    assert!(each < 64, "{each} KiB for each idle client");
+    let mut client = shield.client();
+    let began = Instant::now();
+    client.begin();
+    client.send(b"A: b\r\n\r\n.\r\n");
+    assert!(client.reply().starts_with("250 "));
+    println!("one more client was served in {:?}", began.elapsed());
+}
+
+#[test]
+#[ignore = "takes minutes and a gigabyte of disk: cargo nextest run -p mailkeep-shield --test proxy \
+            --run-ignored only --no-capture largest_size"]
+fn a_message_of_the_largest_size_on_every_connection_takes_bounded_memory() {
+    const CLIENTS: usize = 1000;
+    const SIZE: usize = 1 << 20;
+    all_descriptors();
+    // As many as there may be, each as large as it may be, and all looked into.
+    let (_directory, backend, shield) = stand_with(
+        OFFER,
+        &format!(
+            "[limits]\nmessage_size = {SIZE}\nsessions_per_client = 1000\n[content]\nmemory = 67108864\n"
+        ),
+    );
+    backend.orders.lock().unwrap().forgets = true;
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| shield.client()).collect();
+    let before = memory(&shield);
+    let head = "From: a@client.example\r\n\r\n";
+    let line = format!("{}\r\n", "x".repeat(998));
+    let mut body = head.to_owned() + &line.repeat((SIZE - head.len()) / line.len());
+    body.push_str(&"y".repeat(SIZE - body.len() - 2));
+    body.push_str("\r\n");
+    for client in &mut clients {
+        client.begin();
+    }
+    for piece in body.as_bytes().chunks(64 << 10) {
+        for client in &mut clients {
+            client.send(piece);
+        }
+    }
+    let under_way = memory(&shield);
+    for client in &mut clients {
+        client
+            .stream
+            .set_read_timeout(Some(Duration::from_mins(20)))
+            .unwrap();
+        client.send(b".\r\n");
+    }
+    let mut answers = std::collections::BTreeMap::new();
+    for client in &mut clients {
+        let reply = client.reply();
+        *answers.entry(reply[..3].to_owned()).or_insert(0_usize) += 1;
+    }
+    let most = status(&shield, "VmHWM:");
+    println!(
+        "{CLIENTS} messages of {} KiB: {before} KiB before, {under_way} KiB under way, {most} KiB at most; {answers:?}",
+        SIZE / 1024
+    );
+    // What there was no room for in time comes again.
+    let acknowledged = answers.get("250").copied().unwrap_or(0);
+    assert_eq!(
+        acknowledged + answers.get("451").copied().unwrap_or(0),
+        CLIENTS
+    );
+    assert_eq!(backend.taken().len(), acknowledged);
+    assert!(most < 1 << 20, "{most} KiB");
 }
 
 #[test]
