@@ -14,8 +14,8 @@ pub mod answer;
 pub mod dialogue;
 mod script;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mailkeep_model::text::printable_max;
@@ -27,7 +27,7 @@ use mailkeep_reach::probe::Addresses;
 
 use crate::recipe::Recipe;
 use crate::{Hands, Order};
-use script::{Front, ScriptError, Subject};
+use script::{Front, Login, ScriptError, Subject};
 
 pub use answer::{GarbageAnswer, MAX_ANSWER_BYTES};
 
@@ -43,6 +43,8 @@ pub struct SshHands {
     recipes: BTreeMap<String, Recipe>,
     /// Seconds that a queue may take to empty before what lies safely on disk is good enough.
     queue_patience: u32,
+    /// Hosts whose login is known not to be root.
+    by_sudo: Arc<Mutex<BTreeSet<HostName>>>,
 }
 
 /// How long the connection may take; a host that is up answers in well under a second.
@@ -86,6 +88,7 @@ impl SshHands {
             probed: None,
             recipes: BTreeMap::new(),
             queue_patience: QUEUE_PATIENCE,
+            by_sudo: Arc::default(),
         })
     }
 
@@ -149,33 +152,65 @@ impl SshHands {
         self.run(host, &subject, limit)
     }
 
-    /// Runs one script on one host.
+    fn by_sudo(&self) -> MutexGuard<'_, BTreeSet<HostName>> {
+        self.by_sudo.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs one script on one host: as root, and by `sudo` where the login is found to be somebody else's.
     fn run(&self, on: &HostName, subject: &Subject<'_>, limit: Duration) -> ActOutcome {
+        if !self.by_sudo().contains(on) {
+            if let Some(outcome) = self.run_as(Login::Root, on, subject, limit) {
+                return outcome;
+            }
+            self.by_sudo().insert(on.clone());
+        }
+        self.run_as(Login::Any, on, subject, limit)
+            .unwrap_or_else(|| ActOutcome::Failed {
+                kind: ActFailure::GarbageOutput,
+                detail: "a script that needs no root says that it is not root".to_owned(),
+            })
+    }
+
+    /// `None` where the script was for root, and the login is somebody else's.
+    fn run_as(
+        &self,
+        login: Login,
+        on: &HostName,
+        subject: &Subject<'_>,
+        limit: Duration,
+    ) -> Option<ActOutcome> {
         let Some(target) = self.targets.get(on) else {
-            return ActOutcome::Failed {
+            return Some(ActOutcome::Failed {
                 kind: ActFailure::Unreachable,
                 detail: format!("the fleet file does not name {on}"),
-            };
+            });
         };
         let nonce = script::nonce();
-        let script = match subject.script(&nonce) {
+        let script = match subject.script(&nonce, login) {
             Ok(script) => script,
-            Err(error) => return refused(&error),
+            Err(error) => return Some(refused(&error)),
         };
         let limits = RunLimits {
             connect_timeout: self.connect_timeout.min(limit),
             total_timeout: limit,
             max_output: MAX_ANSWER_BYTES,
         };
-        match run_over_ssh(target, &script, &[], limits, &self.ssh) {
-            Ok(answer) => answer::read(&answer, &nonce, subject.act).unwrap_or_else(|garbage| {
-                ActOutcome::Failed {
-                    kind: ActFailure::GarbageOutput,
-                    detail: garbage.to_string(),
+        Some(
+            match run_over_ssh(target, &script, &[], limits, &self.ssh) {
+                Ok(answer) if login == Login::Root && says_not_root(&answer, &nonce) => {
+                    return None;
                 }
-            }),
-            Err(failure) => unreachable(&failure),
-        }
+                Ok(answer) => {
+                    answer::read(&answer, &nonce, subject.act).unwrap_or_else(|garbage| {
+                        ActOutcome::Failed {
+                            kind: ActFailure::GarbageOutput,
+                            detail: garbage.to_string(),
+                        }
+                    })
+                }
+                Err(failure) => unreachable(&failure),
+            },
+        )
     }
 
     /// An act at the front end, before or after the host's own.
@@ -349,6 +384,13 @@ fn both(first: ActOutcome, second: ActOutcome) -> ActOutcome {
     } else {
         O::AlreadyDone { seen }
     }
+}
+
+fn says_not_root(answer: &[u8], nonce: &str) -> bool {
+    let line = script::not_root(nonce);
+    answer
+        .split(|&byte| byte == b'\n')
+        .any(|said| said == line.as_bytes())
 }
 
 /// No answer: what was done is not known.

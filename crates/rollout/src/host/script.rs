@@ -12,6 +12,8 @@ use mailkeep_model::{Act, AdvisoryId, Drain, HostName, PackageChange};
 
 use crate::recipe::{Recipe, RecipeFile};
 
+/// Goes on where the login is root, or says that it is not.
+const DIRECT: &str = include_str!("scripts/direct.sh");
 /// Becomes root, or says that it cannot.
 const OUTER: &str = include_str!("scripts/outer.sh");
 /// What every act uses, the product adapters, the acts.
@@ -27,6 +29,20 @@ const PARTS: [&str; 10] = [
     include_str!("scripts/haproxy.sh"),
     include_str!("scripts/acts.sh"),
 ];
+
+/// Who the script is fed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Login {
+    /// Root, or so it is hoped: where it is not, the script says so ([`not_root`]) and does nothing.
+    Root,
+    /// Whoever it is: one shell becomes root, and feeds all of it to another.
+    Any,
+}
+
+/// The line by which a script for [`Login::Root`] says that it was fed to somebody else.
+pub(super) fn not_root(nonce: &str) -> String {
+    format!("={nonce} not-root")
+}
 
 /// What a script is told.
 #[derive(Debug, Clone, Copy)]
@@ -122,24 +138,33 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// The whole text, for `sh -s`.
-    pub(super) fn script(&self, nonce: &str) -> Result<String, ScriptError> {
+    /// The whole text, for `sh -s`. Nothing is done before its last lines, so that a cut connection does nothing.
+    pub(super) fn script(&self, nonce: &str, login: Login) -> Result<String, ScriptError> {
         let data = self.data(nonce)?;
         let mut text = String::with_capacity(data.len() + 100_000);
         _ = writeln!(text, "mk_nonce='{nonce}'\nmk_act='{}'", self.act);
-        text.push_str(OUTER);
-        // The second shell reads all of this before it runs any.
-        _ = write!(
-            text,
-            "exec $mk_as sh -s -- \"${{SSH_CONNECTION%% *}}\" <<'MAILKEEP-{nonce}'\n{data}"
-        );
+        let from = match login {
+            Login::Root => {
+                text.push_str(DIRECT);
+                "${SSH_CONNECTION%% *}"
+            }
+            Login::Any => {
+                text.push_str(OUTER);
+                _ = writeln!(
+                    text,
+                    "exec $mk_as sh -s -- \"${{SSH_CONNECTION%% *}}\" <<'MAILKEEP-{nonce}'"
+                );
+                "$1"
+            }
+        };
+        text.push_str(&data);
         for part in PARTS {
             text.push_str(part);
         }
-        _ = write!(
-            text,
-            "mk_from_address=$1\nmain </dev/null\nMAILKEEP-{nonce}\n"
-        );
+        _ = writeln!(text, "mk_from_address={from}\nmain </dev/null");
+        if login == Login::Any {
+            _ = writeln!(text, "MAILKEEP-{nonce}");
+        }
         Ok(text)
     }
 
@@ -333,6 +358,8 @@ fn quoted(text: &str) -> Result<String, ScriptError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
     use mailkeep_reach::hosts::{RunLimits, run_locally};
     use proptest::prelude::*;
 
@@ -359,9 +386,16 @@ mod tests {
     #[test]
     fn the_parts_fit_together_as_posix_shell() {
         let host = HostName::new("mx1").unwrap();
-        let script = subject(&host, &[]).script("n0nce").unwrap();
+        let [script, direct] = [Login::Any, Login::Root]
+            .map(|login| subject(&host, &[]).script("n0nce", login).unwrap());
         for shell in ["sh", "dash", "bash --posix", "busybox sh"] {
             let program = shell.split(' ').next().unwrap();
+            let check = format!(
+                "command -v {program} >/dev/null || {{ echo fits; exit 0; }}\n\
+                 {shell} -n <<'WHOLE' && echo fits\n{direct}WHOLE\n"
+            );
+            let out = run_locally(&check, &[], RunLimits::default()).unwrap();
+            assert_eq!(String::from_utf8_lossy(&out), "fits\n", "{shell}");
             let check = format!(
                 "command -v {program} >/dev/null || {{ echo fits; exit 0; }}\n\
                  {shell} -n <<'WHOLE' && sed -n \"/<<'MAILKEEP-/,\\$p\" <<'WHOLE' | sed 1d | {shell} -n && echo fits\n\
@@ -375,8 +409,17 @@ mod tests {
     #[test]
     fn a_family_without_adapter_is_refused_before_anything_is_touched() {
         let host = HostName::new("mx1").unwrap();
-        let script = subject(&host, &[]).script("n0nce").unwrap();
-        let out = run_locally(&script, &[], RunLimits::default()).unwrap();
+        let answer = |login| {
+            let script = subject(&host, &[]).script("n0nce", login).unwrap();
+            run_locally(&script, &[], RunLimits::default()).unwrap()
+        };
+        let mut out = answer(Login::Root);
+        if String::from_utf8_lossy(&out)
+            .lines()
+            .any(|line| line == not_root("n0nce"))
+        {
+            out = answer(Login::Any);
+        }
         let outcome = answer::read(&out, "n0nce", "precheck").unwrap();
         let mailkeep_model::ActOutcome::Failed { detail, .. } = outcome else {
             panic!("{outcome:?}");
@@ -396,7 +439,10 @@ mod tests {
                 [change("postfix", bad, "2")],
                 [change("postfix", "1", bad)],
             ] {
-                assert!(subject(&host, &packages).script("n").is_err(), "{bad:?}");
+                assert!(
+                    subject(&host, &packages).script("n", Login::Root).is_err(),
+                    "{bad:?}"
+                );
             }
         }
     }
@@ -491,7 +537,7 @@ mod tests {
     fn a_way_back_that_was_cut_short_ends_where_the_whole_one_does() {
         let body = "each_mitigation assert; each_mitigation settle; : >saved\n\
              for done in need_lease keep_drained hold_services repair_dpkg take_fragments_back \\\n\
-                 let_services_start stale_processes config_changes nonesuch_alive; do\n\
+                 let_services_start look_for_stale config_changes nonesuch_alive; do\n\
                  eval \"$done() { :; }\"\ndone\n\
              versions() { mk_versions=from; }\n\
              already() { echo already; exit; }\nok() { echo ok; exit; }\n\
@@ -539,10 +585,10 @@ mod tests {
                 "{data}{acts}\nmk_dir=$(mktemp -d) || exit\n\
                  fail() {{ echo \"$*\"; exit; }}\nok() {{ echo saved; exit; }}\nfetch() {{ echo fetched; }}\n\
                  for done in need_lease keep_drained fail_where_config_changed seen config_print apt_get \\\n\
-                     download_both sync apt_failed; do\neval \"$done() {{ :; }}\"\ndone\n\
+                     new_packages download_both sync apt_failed; do\neval \"$done() {{ :; }}\"\ndone\n\
                  versions() {{ mk_versions=from; }}\n\
-                 free_mib() {{ echo {free}; }}\n(precheck_packages)\n\
-                 mkdir -p \"$mk_dir/before/config\"\nfree_mib() {{ echo $(({free} - 40)); }}\n\
+                 free_mib() {{ mk_free_mib={free}; }}\n(precheck_packages)\n\
+                 mkdir -p \"$mk_dir/before/config\"\nfree_mib() {{ mk_free_mib=$(({free} - 40)); }}\n\
                  (precheck_packages)\n(act_save)\nrm -rf \"$mk_dir\"\n"
             );
             let out = run_locally(&script, &[], RunLimits::default()).unwrap();
@@ -594,7 +640,7 @@ mod tests {
                 "{data}{recipe}{acts}\nmk_dir=$(mktemp -d) && mkdir -p \"$mk_dir/before\" || exit\n\
                  echo '25 greeting 220 mx1' >\"$mk_dir/before/talk\"\n\
                  fail() {{ echo \"$*\"; exit; }}\n\
-                 for done in dpkg seen stale_processes mail_processes fail_where_down family_has \\\n\
+                 for done in dpkg find_owners seen look_for_stale all_ports fail_where_down family_has \\\n\
                      says_let_in wait_listening fail_where_config_changed; do\n\
                      eval \"$done() {{ :; }}\"\ndone\n\
                  versions() {{ mk_versions=to; }}\ntalk() {{ echo '25 greeting 220 {now}'; }}\n\
@@ -654,7 +700,7 @@ mod tests {
              :; done\nrm own library\n\
              product_of() {{ mk_product=exim; }}\n\
              ls() {{ command ls -ln /proc/$executable/exe /proc/$library/exe /proc/$whole/exe; }}\n\
-             stale_processes | sed -e \"s/^$executable /executable /\" -e \"s/^$library /library /\"\n\
+             look_for_stale; echo \"$mk_stale\" | sed -e \"s/^$executable /executable /\" -e \"s/^$library /library /\"\n\
              has_processes exim && echo there\n\
              kill $executable $library $whole; rm -rf \"$top\"\n"
         );
@@ -665,6 +711,50 @@ mod tests {
         assert!(told[0].starts_with("executable exim old /"), "{out}");
         assert!(told[1].starts_with("library exim old /"), "{out}");
         assert_eq!(told[2], "there", "{out}");
+    }
+
+    #[test]
+    fn who_listens_and_what_they_say_is_the_same_with_ss_and_without() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let mut client = client.unwrap();
+                let mut said = [0; 512];
+                for reply in [
+                    "220 mx1 ESMTP\r\n",
+                    "250-mx1\r\n250 SIZE\r\n",
+                    "221 Bye\r\n",
+                ] {
+                    client.write_all(reply.as_bytes()).unwrap();
+                    if client.read(&mut said).unwrap() == 0 {
+                        break;
+                    }
+                }
+            }
+        });
+        let host = HostName::new("mx1").unwrap();
+        let ports = BTreeSet::from([port]);
+        let subject = Subject {
+            ports: &ports,
+            ..subject(&host, &[])
+        };
+        let (data, common) = (
+            subject.data("n0nce").unwrap(),
+            include_str!("scripts/common.sh"),
+        );
+        let look = |first: &str| {
+            let script = format!(
+                "{data}{common}{first}\nmk_mail_ports=\nlook_for_listeners; open_sessions\n\
+                 echo \"$mk_open, $mk_sessions\"; dialogue {port} 1\n"
+            );
+            let out = run_locally(&script, &[], RunLimits::default()).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let told =
+            format!("{port}, 0\n{port} greeting 220 mx1 ESMTP\n{port} offers SIZE\n1 closed\n");
+        assert_eq!(look(""), told);
+        assert_eq!(look("have() { return 1; }"), told);
     }
 
     #[test]

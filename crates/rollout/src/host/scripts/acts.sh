@@ -8,10 +8,20 @@ check_family() {
     have perl || fail other 'the host has no perl; it is essential on Debian'
 }
 queue() { if family_has queue; then "${mk_family}_queue" 2>/dev/null; else echo 0; fi; }
+# The plan's and those of the picture, in their order, as mk_prove_ports.
 ports_to_prove() {
-    { printf '%s\n' $mk_ports; cat "$mk_dir/before/ports" 2>/dev/null; } | sort -nu | tr '\n' ' '
+    all_ports
+    mk_named=" $mk_ports "
+    if [ -f "$mk_dir/before/ports" ]; then
+        while read -r mk_port; do mk_named="$mk_named$mk_port "; done <"$mk_dir/before/ports"
+    fi
+    mk_prove_ports=
+    for mk_port in $mk_all_ports; do
+        case $mk_named in *" $mk_port "*) mk_prove_ports="$mk_prove_ports $mk_port" ;; esac
+    done
 }
 fail_where_down() {
+    look_at_processes
     mk_why=$("${mk_family}_alive") || fail service-down "$mk_why"
 }
 
@@ -38,8 +48,10 @@ act_precheck() {
         fi
     done
     make_state
-    seen "hostname $(uname -n)"
-    mk_id=$(cat /etc/machine-id 2>/dev/null)
+    read -r mk_id </proc/sys/kernel/hostname
+    seen "hostname $mk_id"
+    mk_id=
+    if [ -f /etc/machine-id ]; then read -r mk_id </etc/machine-id; fi
     if [ -n "$mk_id" ]; then seen "machine-id $mk_id"; fi
     versions
     seen "installed $mk_found"
@@ -54,7 +66,7 @@ act_precheck() {
         [ -f "$mk_dir/patching" ] ||
             fail package-manager "dpkg is half-way: $(printf '%s' "$mk_audit" | head -n 3); run dpkg --configure -a"
     fi
-    mk_stale=$(stale_processes)
+    look_for_stale
     if [ "$mk_versions" = to ] && [ -z "$mk_stale" ] && [ -z "$mk_recipe" ] && [ -z "$mk_away" ] &&
         "${mk_family}_alive" >/dev/null; then
         # shellcheck disable=SC2086 # words
@@ -76,7 +88,8 @@ act_precheck() {
         fail other "mail is kept away already: $(cat "$mk_var/drained" 2>/dev/null)"
     fi
     take_picture || fail service-down "the port$mk_closed does not answer"
-    seen "configuration $(config_print)"
+    config_print
+    seen "configuration $mk_config"
     ok
 }
 # Room, the new packages, the old ones, and what apt would do.
@@ -93,8 +106,9 @@ precheck_packages() {
     rm -rf "$mk_dir/both"
     [ -z "$mk_repacked" ] || seen "rebuilt-for-the-way-back$mk_repacked"
     # Takes the locks, and has whatever else it will need at hand.
-    # shellcheck disable=SC2046 # words
-    if ! apt_get --download-only --no-remove --no-install-recommends install $(new_packages); then
+    new_packages
+    # shellcheck disable=SC2086 # words
+    if ! apt_get --download-only --no-remove --no-install-recommends install $mk_new; then
         mk_removes=$(sed -n -e '/^The following packages will be REMOVED/,/^[^ ]/s/^  *//p' "$mk_dir/apt.out" | tr '\n' ' ')
         [ -z "$mk_removes" ] || fail package-manager "apt would remove $mk_removes"
         apt_failed 'apt-get download'
@@ -106,28 +120,31 @@ fail_where_full() {
     mk_wanted=$mk_free
     [ ! -d "$mk_dir/before" ] || mk_wanted=$((mk_free / 2))
     for mk_place in /usr /var/lib/dpkg /var/cache/apt "$mk_dir"; do
-        mk_free_here=$(free_mib "$mk_place")
-        if [ "${mk_free_here:-0}" -lt "$mk_wanted" ]; then
-            fail disk-full "$mk_free_here MiB free at $mk_place, $mk_wanted wanted"
+        free_mib "$mk_place"
+        if [ "$mk_free_mib" -lt "$mk_wanted" ]; then
+            fail disk-full "$mk_free_mib MiB free at $mk_place, $mk_wanted wanted"
         fi
     done
 }
-new_packages() {
+new_packages() { # as mk_new
+    mk_new=
     while read -r mk_name mk_from mk_to; do
         [ -n "$mk_name" ] && [ "$mk_from" != "$mk_to" ] || continue
-        package_file "$mk_dir/new" "$mk_name" "$mk_to" && echo
+        if package_file "$mk_dir/new" "$mk_name" "$mk_to"; then mk_new="$mk_new $mk_deb"; fi
     done <<END
 $mk_packages
 END
 }
 take_picture() {
     mkdir -p "$mk_dir/before.new"
-    listening >"$mk_dir/before.new/ports"
-    mk_open=$(tr '\n' ' ' <"$mk_dir/before.new/ports")
+    # shellcheck disable=SC2086 # words
     wait_listening 0 $mk_ports || return 1
-    # shellcheck disable=SC2046,SC2086 # words
+    for mk_port in $mk_open; do echo "$mk_port"; done >"$mk_dir/before.new/ports"
+    # shellcheck disable=SC2086 # words
     talk $mk_open >"$mk_dir/before.new/talk"
-    mk_closed=$(sed -n -e 's/^\([0-9]*\) \(silent\|refuses\|closed\)$/ \1/p' "$mk_dir/before.new/talk" | tr -d '\n')
+    while read -r mk_port mk_what mk_text; do
+        case $mk_what in silent | refuses | closed) mk_closed="$mk_closed $mk_port" ;; esac
+    done <"$mk_dir/before.new/talk"
     for mk_port in $mk_ports; do
         case "$mk_closed " in *" $mk_port "*) return 1 ;; esac
     done
@@ -202,7 +219,7 @@ act_await_empty() {
     mk_kicked=
     while :; do
         mk_sessions=0
-        [ "$mk_drain" = none ] || mk_sessions=$(open_sessions)
+        [ "$mk_drain" = none ] || open_sessions
         mk_queued=$(queue)
         mk_waited=$(($(uptime_seconds) - mk_since))
         [ "$mk_waited" -ge 0 ] || mk_waited=$mk_queue_patience
@@ -245,19 +262,29 @@ act_save() {
     fi
     sync -f "$mk_dir" 2>/dev/null || sync
     : >"$mk_dir/saved" || fail disk-full "cannot write to $mk_dir"
-    for mk_file in "$mk_dir/old/"*.deb; do
-        [ ! -f "$mk_file" ] || seen "saved ${mk_file##*/} sha256 $(sha256sum <"$mk_file" | cut -c 1-64)"
-    done
-    seen "saved configuration $(config_print)"
+    while read -r mk_sum mk_file; do
+        [ -z "$mk_file" ] || seen "saved ${mk_file##*/} sha256 $mk_sum"
+    done <<END
+$(sha256sum "$mk_dir/old/"*.deb 2>/dev/null)
+END
+    config_print
+    seen "saved configuration $mk_config"
     ok
 }
 
 # The product itself, and others whose code is old after the upgrade (a library of theirs was in it).
 restart_all() {
-    mk_others=$(stale_processes | awk -v own="$mk_family" '$2 != own { print $2 }' | sort -u)
+    look_for_stale
+    mk_others=
+    while read -r mk_pid mk_product mk_line; do
+        [ -n "$mk_product" ] || continue
+        case " $mk_family $mk_others " in *" $mk_product "*) ;; *) mk_others="$mk_others $mk_product" ;; esac
+    done <<END
+$mk_stale
+END
     for mk_each in $mk_family $mk_others; do
         command -v "${mk_each}_stop" >/dev/null 2>&1 || continue
-        "${mk_each}_stop" || fail service-down "$mk_each does not stop: $(mail_processes | grep " $mk_each " | head -n 3)"
+        "${mk_each}_stop" || fail service-down "$mk_each does not stop: $(printf '%s' "$mk_processes" | grep " $mk_each " | head -n 3)"
     done
     for mk_each in $mk_others $mk_family; do
         command -v "${mk_each}_start" >/dev/null 2>&1 || continue
@@ -266,8 +293,9 @@ restart_all() {
         seen "restarted $mk_each"
     done
     mk_rounds=0
-    # shellcheck disable=SC2046 # words
-    until wait_listening 1 $(ports_to_prove); do
+    ports_to_prove
+    # shellcheck disable=SC2086 # words
+    until wait_listening 1 $mk_prove_ports; do
         mk_rounds=$((mk_rounds + 1))
         # Half a minute for one that starts slowly; a few seconds where nothing is left of it.
         if [ "$mk_rounds" -ge 30 ] || { [ "$mk_rounds" -ge 4 ] && ! has_processes "$mk_family"; }; then
@@ -275,7 +303,7 @@ restart_all() {
         fi
     done
     mk_tries=0
-    until mk_why=$("${mk_family}_alive"); do
+    until look_at_processes && mk_why=$("${mk_family}_alive"); do
         mk_tries=$((mk_tries + 1))
         [ "$mk_tries" -lt 50 ] || fail service-down "$mk_why: $(why_down)"
         sleep 0.2
@@ -321,7 +349,8 @@ act_patch() {
     versions
     case $mk_versions in
     to)
-        if [ -z "$(stale_processes)" ] && "${mk_family}_alive" >/dev/null &&
+        look_for_stale
+        if [ -z "$mk_stale" ] && "${mk_family}_alive" >/dev/null &&
             { [ -f "$mk_dir/patched" ] || [ -z "$mk_recipe" ]; }; then
             already
         fi
@@ -349,8 +378,9 @@ act_patch() {
         hold_services
         repair_dpkg
         if family_has before_upgrade; then "${mk_family}_before_upgrade"; fi
-        # shellcheck disable=SC2046 # words
-        if ! apt_get --no-install-recommends --allow-downgrades install $(new_packages); then
+        new_packages
+        # shellcheck disable=SC2086 # words
+        if ! apt_get --no-install-recommends --allow-downgrades install $mk_new; then
             mk_kind=$(apt_complaint)
             let_services_start
             if [ "$mk_kind" = locked ]; then
@@ -370,8 +400,8 @@ act_patch() {
     run_commands before-restart
     restart_all
     keep_drained
-    mk_stale=$(stale_processes | head -n 3)
-    [ -z "$mk_stale" ] || fail runs-old-code "$mk_stale"
+    look_for_stale
+    [ -z "$mk_stale" ] || fail runs-old-code "$(printf '%s' "$mk_stale" | head -n 3)"
     each_mitigation settle
     run_commands after-restart
     : >"$mk_dir/patched"
@@ -387,28 +417,43 @@ prove() {
     if [ "$mk_versions" != "$mk_wanted" ] && ! restarts_only; then
         fail unexpected-version "expected $(planned "$1"), found $mk_found"
     fi
-    mk_audit=$(dpkg --audit 2>/dev/null | head -n 3)
-    [ -z "$mk_audit" ] || fail package-manager "dpkg is half-way: $mk_audit"
+    mk_audit=$(dpkg --audit 2>/dev/null)
+    [ -z "$mk_audit" ] || fail package-manager "dpkg is half-way: $(printf '%s' "$mk_audit" | head -n 3)"
     seen "installed $mk_found"
     # Children that finish what they had begun may take a moment.
     mk_tries=0
-    while mk_stale=$(stale_processes) && [ -n "$mk_stale" ]; do
+    while look_for_stale && [ -n "$mk_stale" ]; do
         mk_tries=$((mk_tries + 1))
         [ "$mk_tries" -le 20 ] || fail runs-old-code "$(printf '%s' "$mk_stale" | head -n 4 | tr '\n' ';')"
         sleep 0.25
     done
     fail_where_down
-    mk_exes=$(mail_processes | cut -d ' ' -f 4- | sort | uniq -c)
-    # shellcheck disable=SC2046 # words
-    mk_owners=$(dpkg-query -S $(printf '%s\n' "$mk_exes" | awk '{ print $2 }') 2>/dev/null |
-        sed -n -e 's|^\([^:, ]*\).*: \(/.*\)$|owner \2 \1|p')
-    # shellcheck disable=SC2016,SC2046 # dpkg's own ${}; words
-    mk_owned=$(dpkg-query -W -f 'version ${Package} ${Version}\n' \
-        $(printf '%s\n' "$mk_owners" | cut -d ' ' -f 3 | sort -u) 2>/dev/null)
-    mk_runs=$(printf '%s\n%s\n%s\n' "$mk_owners" "$mk_owned" "$mk_exes" | awk '
+    # Each executable once.
+    mk_exes=' '
+    while read -r mk_pid mk_product mk_age mk_exe; do
+        case $mk_exes in *" $mk_exe "*) ;; *) mk_exes="$mk_exes$mk_exe " ;; esac
+    done <<END
+$mk_processes
+END
+    find_owners
+    mk_names=
+    while read -r mk_line mk_exe mk_owner; do
+        [ -z "$mk_owner" ] || case " $mk_names " in *" $mk_owner "*) ;; *) mk_names="$mk_names $mk_owner" ;; esac
+    done <<END
+$mk_owners
+END
+    # shellcheck disable=SC2016,SC2086 # dpkg's own ${}; words
+    mk_owned=$(dpkg-query -W -f 'version ${Package} ${Version}\n' $mk_names 2>/dev/null)
+    mk_runs=$(printf '%s\n%s\n%s\n' "$mk_owners" "$mk_owned" "$mk_processes" | awk '
         $1 == "owner" { if (!($2 in owner)) owner[$2] = $3; next }
         $1 == "version" { if (!($2 in version)) version[$2] = $3; next }
-        NF { print $2, ($2 in owner ? owner[$2] : "-"), version[owner[$2]], "processes", $1 }')
+        NF { if (!count[$4]++) exes[++n] = $4 }
+        END {
+            for (i = 1; i <= n; i++) {
+                exe = exes[i]
+                print exe, (exe in owner ? owner[exe] : "-"), version[owner[exe]], "processes", count[exe]
+            }
+        }')
     while read -r mk_exe mk_owner mk_version; do
         [ -n "$mk_exe" ] || continue
         [ "$mk_owner" != - ] || fail runs-old-code "$mk_exe belongs to no installed package"
@@ -418,26 +463,32 @@ $mk_runs
 END
     if family_has before_proof; then "${mk_family}_before_proof"; fi
     if [ "$1" = 2 ] || [ "$mk_act" = prove ]; then says_let_in; fi
-    mk_prove_ports=$(ports_to_prove)
+    ports_to_prove
     # shellcheck disable=SC2086 # words
     wait_listening 5 $mk_prove_ports || fail service-down "nothing listens on port$mk_closed: $(why_down)"
     # shellcheck disable=SC2086 # words
     mk_talk=$(talk $mk_prove_ports)
     # Where nothing can be written nothing would differ.
-    printf '%s\n' "$mk_talk" >"$mk_dir/talk.now" && mk_diff=$(talk_difference "$1") ||
-        fail disk-full "cannot write to $mk_dir"
+    printf '%s\n' "$mk_talk" >"$mk_dir/talk.now" || fail disk-full "cannot write to $mk_dir"
+    mk_diff= mk_same=
+    if cmp -s "$mk_dir/before/talk" "$mk_dir/talk.now"; then
+        mk_same=1
+    else
+        mk_diff=$(talk_difference "$1") || fail disk-full "cannot write to $mk_dir"
+    fi
     case $mk_diff in
     *'> '*' silent'* | *'> '*' refuses'*) fail service-down "$mk_diff" ;;
     esac
     fail_where_config_changed
     # After the proof it was not the patch.
-    if [ "$mk_act" = recheck ]; then fail_where_certificates_changed "$mk_talk"; fi
+    if [ "$mk_act" = recheck ] && [ -z "$mk_same" ]; then fail_where_certificates_changed "$mk_talk"; fi
     [ -z "$mk_diff" ] || fail mail-service-changed "$mk_diff"
     while read -r mk_port mk_what mk_text; do
         case $mk_what in
         greeting) seen "greeting-$mk_port $mk_text" ;;
         certificate)
             seen "certificate-$mk_port $mk_text"
+            [ -z "$mk_same" ] || continue
             mk_had=$(sed -n -e "s/^$mk_port certificate //p" "$mk_dir/before/talk")
             [ "$mk_had" = "$mk_text" ] || seen "certificate-$mk_port is another one, for the same names; before $mk_had"
             ;;
@@ -452,6 +503,28 @@ END
         run_proofs
     fi
     if family_has queue; then seen "queue $(queue)"; fi
+}
+# The package of each of mk_exes: lines `owner EXE PACKAGE` in mk_owners. dpkg-query reads the lists of all packages
+# for that; what it said holds as long as dpkg has not touched them.
+find_owners() {
+    mk_lists=$(stat -c '%n %i %.9Y %.9Z' /var/lib/dpkg/info /var/lib/dpkg/diversions 2>/dev/null)
+    mk_owners=$(cat "$mk_dir/owners" 2>/dev/null)
+    case $mk_owners in
+    "$mk_lists$mk_nl"*"$mk_nl".)
+        mk_known=1
+        for mk_exe in $mk_exes; do
+            case $mk_owners in *"${mk_nl}owner $mk_exe "*) ;; *) mk_known= ;; esac
+        done
+        if [ -n "$mk_known" ]; then
+            mk_owners=${mk_owners#"$mk_lists$mk_nl"}
+            mk_owners=${mk_owners%"$mk_nl".}
+            return 0
+        fi
+        ;;
+    esac
+    # shellcheck disable=SC2086 # words
+    mk_owners=$(dpkg-query -S $mk_exes 2>/dev/null | sed -n -e 's|^\([^:, ]*\).*: \(/.*\)$|owner \2 \1|p')
+    { printf '%s\n%s\n.\n' "$mk_lists" "$mk_owners" >"$mk_dir/owners"; } 2>/dev/null || :
 }
 # talk_difference 2|3: lines that came and went since the picture. A certificate for the same names is no
 # change: a restart loads what was renewed long ago. Nor can a rollback bring one back.
@@ -484,8 +557,9 @@ act_return() {
     undrain
     if [ "$mk_drain" != none ] && is_drained; then fail other 'mail is still kept away'; fi
     rm -f "$mk_dir/await" "$mk_dir/flushed"
-    # shellcheck disable=SC2046 # words
-    wait_listening 10 $(ports_to_prove) || fail service-down "nothing listens on port$mk_closed"
+    ports_to_prove
+    # shellcheck disable=SC2086 # words
+    wait_listening 10 $mk_prove_ports || fail service-down "nothing listens on port$mk_closed"
     fail_where_down
     seen 'in service'
     ok
@@ -502,7 +576,8 @@ act_roll_back() {
     need_lease
     keep_drained
     versions
-    if { [ "$mk_versions" = from ] || restarts_only; } && [ -z "$(stale_processes)" ] &&
+    look_for_stale
+    if { [ "$mk_versions" = from ] || restarts_only; } && [ -z "$mk_stale" ] &&
         "${mk_family}_alive" >/dev/null && [ -z "$(config_changes)" ] && ! has_changed_mitigations && [ ! -f "$mk_dir/going-back" ]; then
         : >"$mk_dir/rolled-back"
         already
@@ -518,7 +593,7 @@ act_roll_back() {
         mk_old=
         while read -r mk_name mk_from mk_to; do
             [ -n "$mk_name" ] && [ "$mk_from" != "$mk_to" ] || continue
-            mk_deb=$(package_file "$mk_dir/old" "$mk_name" "$mk_from") ||
+            package_file "$mk_dir/old" "$mk_name" "$mk_from" ||
                 fail package-unavailable "the saved package of $mk_name $mk_from is gone"
             mk_old="$mk_old $mk_deb"
         done <<END
@@ -575,7 +650,8 @@ act_isolate() {
     one_at_a_time
     if is_refusing mailkeep_isolated; then already; fi
     refuse_syn mailkeep_isolated all
-    seen "isolated, open sessions $(open_sessions)"
+    open_sessions
+    seen "isolated, open sessions $mk_sessions"
     ok
 }
 act_end_isolation() {

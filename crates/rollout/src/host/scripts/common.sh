@@ -97,7 +97,7 @@ remove_stale_lock() {
 }
 # One act at a time: a controller that gave up waiting asks again while the first try still works.
 one_at_a_time() {
-    mkdir -p "$mk_run" || fail other "cannot create $mk_run"
+    [ -d "$mk_run" ] || mkdir -p "$mk_run" || fail other "cannot create $mk_run"
     mk_me="$$:$(proc_start $$):$mk_act"
     mk_tries=0 mk_waits=0
     until ln -s "$mk_me" "$mk_run/act" 2>/dev/null; do
@@ -131,12 +131,16 @@ one_at_a_time() {
 
 make_state() {
     mkdir -p "$mk_dir" 2>/dev/null && : >"$mk_dir/.writable" && rm -f "$mk_dir/.writable" && return
-    if [ "$(free_mib /var/lib)" = 0 ]; then fail disk-full "cannot write to $mk_dir"; fi
+    free_mib /var/lib
+    if [ "$mk_free_mib" = 0 ]; then fail disk-full "cannot write to $mk_dir"; fi
     fail other "cannot write to $mk_dir"
 }
-mk_logfile() { if [ -d "$mk_dir" ]; then printf '%s' "$mk_dir/log"; else printf /dev/null; fi; }
+mk_logfile() { if [ -d "$mk_dir" ]; then mk_log=$mk_dir/log; else mk_log=/dev/null; fi; }
 # Runs quietly, with its words in the log.
-logged() { "$@" </dev/null >>"$(mk_logfile)" 2>&1; }
+logged() {
+    mk_logfile
+    "$@" </dev/null >>"$mk_log" 2>&1
+}
 last_words() { tail -n 20 "$1" 2>/dev/null | grep -v '^$' | tail -n "${2:-2}"; }
 
 # --- the lease --------------------------------------------------------------------------------------
@@ -201,9 +205,14 @@ need_lease() {
 # --- packages ---------------------------------------------------------------------------------------
 # versions: prints from, to, mixed, half or other, and what was found.
 versions() {
-    mk_all_from=1 mk_all_to=1 mk_known=1 mk_half= mk_found=
-    # shellcheck disable=SC2016,SC2046 # dpkg's own ${}; names are words
-    mk_installed=$(dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\n' $(package_names) 2>/dev/null)
+    mk_all_from=1 mk_all_to=1 mk_known=1 mk_half= mk_found= mk_names=
+    while read -r mk_name mk_from mk_to; do
+        mk_names="$mk_names $mk_name"
+    done <<END
+$mk_packages
+END
+    # shellcheck disable=SC2016,SC2086 # dpkg's own ${}; names are words
+    mk_installed=$(dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\n' $mk_names 2>/dev/null)
     while read -r mk_name mk_from mk_to; do
         [ -n "$mk_name" ] || continue
         mk_is=
@@ -241,7 +250,6 @@ END
     fi
     mk_found=${mk_found# }
 }
-package_names() { printf '%s\n' "$mk_packages" | cut -d ' ' -f 1; }
 # Whether the plan installs anything, or only restarts.
 installs() {
     while read -r mk_name mk_from mk_to; do
@@ -269,14 +277,27 @@ dpkg_() {
     cat "$mk_dir/apt.out" >>"$mk_dir/log" 2>/dev/null
     return "$mk_status"
 }
-free_mib() { df -Pk "$1" 2>/dev/null | awk 'NR > 1 { free = $4 } END { print int(free / 1024) }'; }
+# free_mib PLACE: as mk_free_mib; 0 where nobody can say.
+free_mib() {
+    mk_said=$(df -Pk "$1" 2>/dev/null)
+    # shellcheck disable=SC2086 # words
+    set -- ${mk_said##*"$mk_nl"}
+    case ${4:-} in
+    '' | *[!0-9]*) mk_free_mib=0 ;;
+    *) mk_free_mib=$(($4 / 1024)) ;;
+    esac
+}
+is_full() {
+    free_mib "$1"
+    [ "$mk_free_mib" = 0 ]
+}
 # What apt or dpkg failed with: locked, or the name of a failure.
 apt_complaint() {
     if grep -q -E 'Could not get lock|nable to acquire the dpkg|nable to lock|lock was locked by another' \
         "$mk_dir/apt.out"; then
         echo locked
     elif grep -q -E 'No space left on device|enough free space' "$mk_dir/apt.out" ||
-        [ "$(free_mib /var)" = 0 ] || [ "$(free_mib /usr)" = 0 ]; then
+        is_full /var || is_full /usr; then
         echo disk-full
     elif grep -q -E 'Failed to fetch|Unable to fetch|Could not resolve|was not found|Unable to locate|no installation candidate|Unable to find|no longer' \
         "$mk_dir/apt.out"; then
@@ -364,18 +385,29 @@ END
     rm -rf "$mk_tree"
     return "$mk_status"
 }
-# package_file DIRECTORY NAME VERSION: the file that holds exactly this, or nothing. By its name it is looked for
-# first; the name is no proof.
+# package_file DIRECTORY NAME VERSION: the file that holds exactly this, as mk_deb. By its name it is looked for
+# first; the name is no proof. One that was opened before, and is the same to the nanosecond of its last change, is
+# not opened again.
 package_file() {
+    mk_opened=$mk_nl
+    if [ -f "$mk_dir/opened" ]; then
+        while read -r mk_line; do mk_opened=$mk_opened$mk_line$mk_nl; done <"$mk_dir/opened"
+    fi
     mk_named=${3#*:}
     for mk_deb in "$1/$2_"*"$mk_named"_*.deb "$1/$2_"*.deb; do
         [ -f "$mk_deb" ] || continue
+        mk_line="$2 $3 $(stat -c '%d %i %s %.9Y %.9Z' "$mk_deb")"
+        case $mk_opened in *"$mk_nl$mk_line$mk_nl"*) return 0 ;; esac
         # shellcheck disable=SC2016 # dpkg's own ${}
         [ "$(dpkg-deb -W --showformat='${Package} ${Version}' "$mk_deb" 2>/dev/null)" = "$2 $3" ] || continue
-        printf '%s' "$mk_deb"
+        printf '%s\n' "$mk_line" >>"$mk_dir/opened"
         return 0
     done
     return 1
+}
+# The same for a file that was put there just now, by one that was opened where it came from.
+note_package() { # FILE NAME VERSION
+    printf '%s %s %s\n' "$2" "$3" "$(stat -c '%d %i %s %.9Y %.9Z' "$1")" >>"$mk_dir/opened"
 }
 # What of the plan does not lie in a directory of that name yet, as mk_ask. What was fetched for other ends is taken.
 look_for() { # new|old
@@ -385,10 +417,12 @@ look_for() { # new|old
     while read -r mk_name mk_from mk_to; do
         [ -n "$mk_name" ] && [ "$mk_from" != "$mk_to" ] || continue
         if [ "$1" = new ]; then mk_version=$mk_to; else mk_version=$mk_from; fi
-        package_file "$mk_dir/$1" "$mk_name" "$mk_version" >/dev/null && continue
-        for mk_place in "$mk_dir/both" /var/cache/apt/archives; do
-            mk_deb=$(package_file "$mk_place" "$mk_name" "$mk_version") && cp "$mk_deb" "$mk_dir/$1/" && continue 2
-        done
+        package_file "$mk_dir/$1" "$mk_name" "$mk_version" && continue
+        if package_file "$mk_dir/both" "$mk_name" "$mk_version"; then
+            mv "$mk_deb" "$mk_dir/$1/" && note_package "$mk_dir/$1/${mk_deb##*/}" "$mk_name" "$mk_version" && continue
+        elif package_file /var/cache/apt/archives "$mk_name" "$mk_version"; then
+            cp "$mk_deb" "$mk_dir/$1/" && note_package "$mk_dir/$1/${mk_deb##*/}" "$mk_name" "$mk_version" && continue
+        fi
         mk_ask="$mk_ask $mk_name=$mk_version"
     done <<END
 $mk_packages
@@ -416,13 +450,13 @@ fetch() {
         for mk_one in $mk_ask; do (cd "$mk_dir/$1" && apt_get download "$mk_one"); done
     for mk_one in $mk_ask; do
         mk_name=${mk_one%%=*}
-        package_file "$mk_dir/$1" "$mk_name" "${mk_one#*=}" >/dev/null && continue
+        package_file "$mk_dir/$1" "$mk_name" "${mk_one#*=}" && continue
         if [ "$1" = old ]; then
             # Only while the files are still those of the old version.
             # shellcheck disable=SC2016 # dpkg's own ${}
             if [ "$(dpkg-query -W -f '${Version}' "$mk_name" 2>/dev/null)" = "${mk_one#*=}" ] &&
                 repack "$mk_name" "$mk_dir/old" &&
-                package_file "$mk_dir/old" "$mk_name" "${mk_one#*=}" >/dev/null; then
+                package_file "$mk_dir/old" "$mk_name" "${mk_one#*=}"; then
                 mk_repacked="$mk_repacked $mk_one"
                 continue
             fi
@@ -448,41 +482,82 @@ product_of() {
     esac
     [ -n "$mk_product" ]
 }
-# Every process of a mail product: `PID PRODUCT STALE EXE`, where STALE is `old` for a deleted executable, else
-# `new`.
-mail_processes() {
+# Looks at every process of a mail product: lines `PID PRODUCT STALE EXE` in mk_processes, where STALE is `old` for
+# a deleted executable, else `new`.
+look_at_processes() {
+    mk_processes=
     # shellcheck disable=SC2012 # /proc has no odd names
-    ls -ln /proc/[0-9]*/exe 2>/dev/null | while read -r mk_line; do
+    while read -r mk_line; do
+        case $mk_line in *' -> '*) ;; *) continue ;; esac
         mk_exe=${mk_line#* -> }
         mk_pid=${mk_line#*/proc/}
         mk_pid=${mk_pid%%/*}
-        case $mk_line in *' -> '*) ;; *) continue ;; esac
-        mk_stale=new
+        mk_age=new
         case $mk_exe in
         *' (deleted)')
             mk_exe=${mk_exe% (deleted)}
-            mk_stale=old
+            mk_age=old
             ;;
         esac
         # The name dpkg gives a file while it replaces it.
         mk_exe=${mk_exe%.dpkg-*}
         product_of "$mk_exe" || continue
-        printf '%s %s %s %s\n' "$mk_pid" "$mk_product" "$mk_stale" "$mk_exe"
-    done
+        mk_processes="$mk_processes$mk_pid $mk_product $mk_age $mk_exe$mk_nl"
+    done <<END
+$(ls -ln /proc/[0-9]*/exe 2>/dev/null)
+END
 }
-has_processes() { mail_processes | grep -q " $1 "; }
-# Those that run any deleted code, a library's included. All maps are looked through at once: a mailbox server
-# has thousands.
-stale_processes() {
-    mk_running=$(mail_processes)
-    mk_mapped=" $(printf '%s\n' "$mk_running" | sed -n -e 's|^\([0-9]*\) .*|/proc/\1/maps|p' |
-        xargs -r grep -l -s -e '^[^ ]* ..x. [^/]* /[^(]* (deleted)$' | tr '\n' ' ')"
-    printf '%s\n' "$mk_running" | while read -r mk_pid mk_product mk_stale mk_exe; do
-        case $mk_stale:$mk_mapped in
-        old:* | *" /proc/$mk_pid/maps "*) printf '%s %s old %s\n' "$mk_pid" "$mk_product" "$mk_exe" ;;
+# Of those that were looked at: whether one is of a product, and of an executable (a pattern) or of a number.
+runs() { # PRODUCT [EXE [PID]]
+    while read -r mk_pid mk_product mk_age mk_exe; do
+        [ "$mk_product" = "$1" ] && [ "${3:-$mk_pid}" = "$mk_pid" ] || continue
+        # shellcheck disable=SC2254 # a pattern
+        case $mk_exe in ${2:-*}) return 0 ;; esac
+    done <<END
+$mk_processes
+END
+    return 1
+}
+has_processes() {
+    look_at_processes
+    runs "$1"
+}
+# signal_processes SIGNAL PRODUCT [EXE]: of those that were looked at.
+signal_processes() {
+    while read -r mk_pid mk_product mk_age mk_exe; do
+        [ "$mk_product" = "$2" ] || continue
+        # shellcheck disable=SC2254 # a pattern
+        case $mk_exe in ${3:-*}) kill "-$1" "$mk_pid" 2>/dev/null ;; esac
+    done <<END
+$mk_processes
+END
+}
+# Looks for those that run any deleted code, a library's included, and leaves them in mk_stale. All maps are looked
+# through at once: a mailbox server has thousands.
+look_for_stale() {
+    look_at_processes
+    mk_stale= mk_maps=
+    [ -n "$mk_processes" ] || return 0
+    while read -r mk_pid mk_line; do
+        [ -z "$mk_pid" ] || mk_maps="$mk_maps /proc/$mk_pid/maps"
+    done <<END
+$mk_processes
+END
+    # shellcheck disable=SC2086 # words
+    mk_mapped=$(grep -l -s -e "$mk_deleted" $mk_maps)
+    # More than a command may have: ever so many at a time.
+    # shellcheck disable=SC2086 # words
+    [ $? -le 2 ] || mk_mapped=$(printf '%s\n' $mk_maps | xargs grep -l -s -e "$mk_deleted")
+    while read -r mk_pid mk_product mk_age mk_exe; do
+        case $mk_age:$mk_nl$mk_mapped$mk_nl in
+        old:* | *"$mk_nl/proc/$mk_pid/maps$mk_nl"*) mk_stale="$mk_stale$mk_pid $mk_product old $mk_exe$mk_nl" ;;
         esac
-    done
+    done <<END
+$mk_processes
+END
+    mk_stale=${mk_stale%"$mk_nl"}
 }
+mk_deleted='^[^ ]* ..x. [^/]* /[^(]* (deleted)$'
 wait_gone() { # PRODUCT SECONDS
     mk_tries=0
     while has_processes "$1"; do
@@ -493,14 +568,14 @@ wait_gone() { # PRODUCT SECONDS
 }
 end_processes() { # PRODUCT: what outlived a stop
     wait_gone "$1" 15 && return
-    mail_processes | while read -r mk_pid mk_product mk_stale mk_exe; do
-        [ "$mk_product" = "$1" ] && kill -TERM "$mk_pid" 2>/dev/null
-    done
+    signal_processes TERM "$1"
     wait_gone "$1" 10 && return
-    mail_processes | while read -r mk_pid mk_product mk_stale mk_exe; do
-        [ "$mk_product" = "$1" ] && kill -KILL "$mk_pid" 2>/dev/null
-    done
+    signal_processes KILL "$1"
     wait_gone "$1" 5
+}
+# stop_service NAME PRODUCT. A service manager has a state of its own; without one, what does not run needs no stop.
+stop_service() {
+    if [ -d /run/systemd/system ] || has_processes "$2"; then service_ "$1" stop; fi
 }
 # service_ NAME start|stop
 service_() {
@@ -514,48 +589,102 @@ service_() {
 }
 
 # --- what it serves ---------------------------------------------------------------------------------
-# Listening mail ports (and those of the plan), one a line.
-listening() {
-    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v wanted=" $mk_mail_ports $mk_ports " '
-        function hex(text,    i, n) {
-            n = 0
-            for (i = 1; i <= length(text); i++)
-                n = n * 16 + index("0123456789ABCDEF", toupper(substr(text, i, 1))) - 1
-            return n
-        }
-        $4 == "0A" {
-            sub(/.*:/, "", $2)
-            port = hex($2)
-            if (index(wanted, " " port " ")) print port
-        }' | sort -nu
+# All ports that count, in their order, as mk_all_ports: those for mail, and the plan's.
+all_ports() {
+    [ -z "$mk_all_ports" ] || return 0
+    mk_all_ports=$mk_mail_ports
+    for mk_port in $mk_ports; do
+        case " $mk_mail_ports " in
+        *" $mk_port "*) ;;
+        *)
+            # shellcheck disable=SC2086 # words
+            mk_all_ports=$(printf '%s\n' $mk_mail_ports $mk_ports | sort -nu | tr '\n' ' ')
+            mk_all_ports=${mk_all_ports% }
+            return
+            ;;
+        esac
+    done
 }
-# Sessions of others than this host on mail ports, open or being finished. A probe's own lasts a moment.
-open_sessions() {
-    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v wanted=" $mk_mail_ports $mk_ports " '
+mk_all_ports=
+# Lines of the kernel's tables of connections with ports in words: `STATE LOCAL-PORT LOCAL REMOTE`. To read them
+# takes the kernel as long as there are connections in all its namespaces; ss asks for the few.
+connections() {
+    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '
         function hex(text,    i, n) {
             n = 0
             for (i = 1; i <= length(text); i++)
                 n = n * 16 + index("0123456789ABCDEF", toupper(substr(text, i, 1))) - 1
             return n
         }
-        $4 == "01" || $4 == "08" {
-            sub(/.*:/, "", $2)
-            if (!index(wanted, " " hex($2) " ")) next
-            if ($3 ~ /^......7F:/ || $3 ~ /^0000000000000000FFFF0000......7F:/ ||
-                $3 ~ /^00000000000000000000000001000000:/) next
-            n++
-        }
-        END { print n + 0 }'
+        $4 ~ /^(01|08|0A)$/ {
+            port = $2
+            sub(/.*:/, "", port)
+            print $4, hex(port), $2, $3
+        }'
+}
+# Looks for listeners: the ports of mk_all_ports on which somebody listens as mk_open, and where, as far as ss says
+# it, as mk_listeners.
+look_for_listeners() {
+    all_ports
+    mk_open= mk_listeners=
+    mk_found_ports=' '
+    if have ss && mk_said=$(ss -Htn state listening 2>/dev/null); then
+        set -f
+        for mk_word in $mk_said; do
+            case $mk_word in *:*[0-9]) ;; *) continue ;; esac
+            mk_found_ports="$mk_found_ports${mk_word##*:} "
+            mk_listeners="$mk_listeners $mk_word"
+        done
+        set +f
+    else
+        while read -r mk_state mk_port mk_line; do
+            [ "$mk_state" != 0A ] || mk_found_ports="$mk_found_ports$mk_port "
+        done <<END
+$(connections)
+END
+    fi
+    for mk_port in $mk_all_ports; do
+        case $mk_found_ports in *" $mk_port "*) mk_open="$mk_open${mk_open:+ }$mk_port" ;; esac
+    done
+}
+# Counts sessions of others than this host on mail ports, open or being finished, as mk_sessions. A probe's own lasts
+# a moment.
+open_sessions() {
+    all_ports
+    mk_sessions=0
+    if have ss && mk_said=$(ss -Htn state established state close-wait 2>/dev/null); then
+        while read -r mk_state _ _ mk_local mk_remote _; do
+            [ -n "$mk_remote" ] || continue
+            case " $mk_all_ports " in *" ${mk_local##*:} "*) ;; *) continue ;; esac
+            case $mk_remote in
+            127.* | '[::ffff:127.'* | '[::1]:'*) ;;
+            *) mk_sessions=$((mk_sessions + 1)) ;;
+            esac
+        done <<END
+$mk_said
+END
+        return
+    fi
+    while read -r mk_state mk_port mk_local mk_remote; do
+        case $mk_state in 01 | 08) ;; *) continue ;; esac
+        case " $mk_all_ports " in *" $mk_port "*) ;; *) continue ;; esac
+        case $mk_remote in
+        ??????7F:* | 0000000000000000FFFF0000??????7F:* | 00000000000000000000000001000000:*) ;;
+        *) mk_sessions=$((mk_sessions + 1)) ;;
+        esac
+    done <<END
+$(connections)
+END
 }
 wait_listening() { # SECONDS, PORTS...
     mk_limit=$(($1 * 5))
     shift
     mk_tries=0
     while :; do
-        mk_open=" $(listening | tr '\n' ' ')"
+        look_for_listeners
         mk_closed=
         for mk_port; do
-            case $mk_open in *" $mk_port "*) ;; *) mk_closed="$mk_closed $mk_port" ;; esac
+            case " $mk_open " in *" $mk_port "*) ;; *) mk_closed="$mk_closed $mk_port" ;; esac
         done
         [ -n "$mk_closed" ] || return 0
         mk_tries=$((mk_tries + 1))
@@ -566,32 +695,40 @@ wait_listening() { # SECONDS, PORTS...
 # What ports say: greeting without times and versions, and what they offer. dialogue PORTS...
 # perl-base is essential on Debian.
 dialogue() {
+    # Without the module Socket, which takes perl longer to load than all the rest.
     # shellcheck disable=SC2016 # perl's own $
-    perl -e '
-        use strict; use Socket;
-        my %listens;
-        for my $file ("/proc/net/tcp", "/proc/net/tcp6") {
+    mk_listeners=$mk_listeners perl -e '
+        use strict;
+        my ($localhost, %listens) = pack("C4", 127, 0, 0, 1);
+        for (split " ", $ENV{mk_listeners} || "") {
+            my ($address, $port) = /^(.*):(\d+)$/ or next;
+            $address =~ s/^\[|%.*|\]$//g;
+            push @{$listens{$port}}, $address eq "*" ? "\0" x 4 : $address eq "::" ? "\0" x 16
+                : $address =~ /:/ ? do { require Socket; Socket::inet_pton(10, $address) || next }
+                : pack "C4", split /\./, $address;
+        }
+        for my $file (%listens ? () : ("/proc/net/tcp", "/proc/net/tcp6")) {
             open(my $in, "<", $file) or next;
             while (<$in>) {
                 my (undef, $local, undef, $state) = split;
                 next unless defined $state && $state eq "0A";
                 my ($address, $port) = split /:/, $local;
-                push @{$listens{hex $port}}, $address;
+                push @{$listens{hex $port}}, join "", map { pack "L", hex } $address =~ /(.{8})/g;
             }
         }
+        sub inet { return pack "S n a4 x8", 2, @_ }
         sub target {
             my ($port) = @_;
             my @found = @{$listens{$port} || []};
-            for (@found) {
-                return pack_sockaddr_in($port, INADDR_LOOPBACK)
-                    if $_ eq "00000000" || $_ eq "0" x 32 || $_ eq "0100007F";
-            }
-            for (@found) { return pack_sockaddr_in($port, pack("L", hex $_)) if length == 8 }
-            for (@found) {
-                my $raw = join "", map { pack "L", hex } /(.{8})/g;
-                return pack_sockaddr_in6($port, $raw);
-            }
+            for (@found) { return inet($port, $localhost) if $_ eq $localhost || $_ eq "\0" x length($_) }
+            for (@found) { return inet($port, $_) if length == 4 }
+            for (@found) { return pack "S n N a16 N", 10, $port, 0, $_, 0 }
             return;
+        }
+        # A stream is 1, and 2 on MIPS, where 1 is refused for TCP.
+        sub stream {
+            my $family = unpack "S", $_[1];
+            return (socket($_[0], $family, 1, 6) || socket($_[0], $family, 2, 6)) && connect($_[0], $_[1]);
         }
         my ($socket, $buffer);
         sub line {
@@ -628,11 +765,8 @@ dialogue() {
         for my $port (@ARGV) {
             my $target = target($port);
             if (!$target) { print "$port closed\n"; next }
-            my $family = sockaddr_family($target);
             $buffer = "";
-            if (!socket($socket, $family, SOCK_STREAM, 0) || !connect($socket, $target)) {
-                print "$port refuses\n"; next;
-            }
+            if (!stream($socket, $target)) { print "$port refuses\n"; next }
             if ($port == 465 || $port == 993 || $port == 995) { print "$port open\n"; next }
             my $greeting = line();
             if (!defined $greeting) { print "$port silent\n"; next }
@@ -682,13 +816,35 @@ certificates() {
         *) continue ;;
         esac
         # shellcheck disable=SC2086 # words
-        mk_print=$(timeout 10 openssl s_client $mk_tls -connect "127.0.0.1:$mk_port" </dev/null 2>/dev/null |
-            openssl x509 -noout -fingerprint -sha256 -subject -nameopt RFC2253 -ext subjectAltName 2>/dev/null)
-        [ -n "$mk_print" ] || continue
-        printf '%s\n' "$mk_print" | sed -n -e "s/^.*ingerprint=/$mk_port certificate /p"
-        printf '%s names %s\n' "$mk_port" "$(printf '%s\n' "$mk_print" | tr ',' '\n' |
-            sed -n -e 's/^subject= *CN=//p' -e 's/^ *CN=//p' -e 's/^ *DNS://p' | sort -u | tr '\n' ' ')"
+        mk_shown=$(timeout 10 openssl s_client $mk_tls -connect "127.0.0.1:$mk_port" </dev/null 2>/dev/null)
+        mk_pem=${mk_shown#*-----BEGIN CERTIFICATE-----}
+        [ "$mk_pem" != "$mk_shown" ] || continue
+        mk_pem=${mk_pem%%-----END CERTIFICATE-----*}
+        read_certificate || continue
+        printf '%s certificate %s\n%s names %s\n' "$mk_port" "$mk_print" "$mk_port" "$mk_names"
     done
+}
+# Of mk_pem: its digest as mk_print and its names as mk_names. Most ports, and most acts, meet the one that was read
+# last.
+read_certificate() {
+    mk_known=$(cat "$mk_dir/certificate" 2>/dev/null)
+    mk_read=${mk_known#"$mk_pem=$mk_nl"}
+    case $mk_read in
+    "$mk_known") ;;
+    *"$mk_nl".)
+        mk_print=${mk_read%%"$mk_nl"*}
+        mk_names=${mk_read#*"$mk_nl"}
+        mk_names=${mk_names%"$mk_nl".}
+        return 0
+        ;;
+    esac
+    mk_read=$(printf '%s%s%s\n' '-----BEGIN CERTIFICATE-----' "$mk_pem" '-----END CERTIFICATE-----' |
+        openssl x509 -noout -fingerprint -sha256 -subject -nameopt RFC2253 -ext subjectAltName 2>/dev/null)
+    mk_print=$(printf '%s\n' "$mk_read" | sed -n -e 's/^.*ingerprint=//p')
+    [ -n "$mk_print" ] || return 1
+    mk_names=$(printf '%s\n' "$mk_read" | tr ',' '\n' |
+        sed -n -e 's/^subject= *CN=//p' -e 's/^ *CN=//p' -e 's/^ *DNS://p' | sort -u | tr '\n' ' ')
+    { printf '%s=\n%s\n%s\n.\n' "$mk_pem" "$mk_print" "$mk_names" >"$mk_dir/certificate"; } 2>/dev/null || :
 }
 # What can be asked now is compared with the picture by its names; a renewed certificate has the same.
 fail_where_certificates_changed() { # LINES
@@ -703,31 +859,42 @@ END
 }
 
 # --- configuration ----------------------------------------------------------------------------------
+# What there is of it, without the first slash, as mk_paths.
 config_paths() {
+    mk_paths=
     for mk_path in /etc/postfix /etc/exim4 /etc/dovecot /etc/mail /etc/smtpd.conf /etc/smtpd \
         /etc/imapd.conf /etc/cyrus.conf /etc/haproxy /etc/aliases /etc/mailname /etc/email-addresses \
         /etc/default/exim4 /etc/default/cyrus-imapd /etc/default/haproxy /etc/default/opensmtpd; do
-        if [ -e "$mk_path" ]; then printf '%s\n' "${mk_path#/}"; fi
+        [ ! -e "$mk_path" ] || mk_paths="$mk_paths ${mk_path#/}"
     done
 }
 copy_config() { # DIRECTORY
     rm -rf "$1"
     mkdir -p "$1"
-    [ -n "$(config_paths)" ] || return 0
-    # shellcheck disable=SC2046 # words
-    (cd / && tar -cf - $(config_paths) 2>/dev/null) | tar -xf - -C "$1" 2>/dev/null
+    config_paths
+    [ -n "$mk_paths" ] || return 0
+    # shellcheck disable=SC2086 # words
+    (cd / && tar -cf - $mk_paths 2>/dev/null) | tar -xf - -C "$1" 2>/dev/null
 }
 # What differs from the picture: `PATH`, one a line. Comments and empty lines do not count, nor what is
 # generated from other files, nor a vendor's new version of a file nobody had changed.
 config_changes() {
-    {
-        config_paths
-        (cd "$mk_dir/before/config" && ls -d etc/* etc/default/* 2>/dev/null)
-    } | sort -u | while read -r mk_path; do
+    config_paths
+    for mk_path in "$mk_dir/before/config/etc"/* "$mk_dir/before/config/etc/default"/*; do
+        [ -e "$mk_path" ] || [ -L "$mk_path" ] || continue
+        mk_path=${mk_path#"$mk_dir/before/config/"}
+        case " $mk_paths " in
+        *" $mk_path "*) ;;
+        *) mk_paths="$mk_paths $mk_path" ;;
+        esac
+    done
+    mk_differ=$(for mk_path in $mk_paths; do
         case $mk_path in etc/default) continue ;; esac
         diff -rqN --no-dereference -x '*.db' -x '*.dir' -x '*.pag' -x '*~' -x '*.old' -x mailkeep-drain.cidr -x '*.dpkg-*' -x '*.ucf-*' \
             "$mk_dir/before/config/$mk_path" "/$mk_path" 2>/dev/null
-    done | sed -n -e 's/^Files .* and \(\/.*\) differ$/\1/p' -e 's/^\(File\|Symbolic link\)s* .* \(\/etc[^ ]*\).*differ.*/\2/p' |
+    done)
+    [ -n "$mk_differ" ] || return 0
+    printf '%s\n' "$mk_differ" | sed -n -e 's/^Files .* and \(\/.*\) differ$/\1/p' -e 's/^\(File\|Symbolic link\)s* .* \(\/etc[^ ]*\).*differ.*/\2/p' |
         while read -r mk_path; do
             mk_now=$mk_path
             if [ "$mk_path" = /etc/postfix/main.cf ] && postfix_undrained_copy "$mk_dir/main.cf.now"; then
@@ -785,37 +952,47 @@ keep_copy() {
     fi
     seen "kept $mk_kept$1"
 }
-config_print() {
-    # shellcheck disable=SC2046 # words
-    (cd / && find $(config_paths) -type f ! -name '*.db' -exec sha256sum {} + 2>/dev/null) | sort |
-        sha256sum | cut -c 1-16
+config_print() { # as mk_config
+    config_paths
+    # shellcheck disable=SC2086 # words
+    mk_config=$([ -z "$mk_paths" ] || (cd / && find $mk_paths -type f ! -name '*.db' -exec sha256sum {} + 2>/dev/null) | sort | sha256sum)
+    mk_config=${mk_config%% *}
+    mk_config=${mk_config%????????????????????????????????????????????????}
 }
 
 # --- keeping mail away ------------------------------------------------------------------------------
-probe_addresses() {
+# Whom a host that keeps mail away still lets in, as mk_let_in. `lets-in` is read by
+# crates/rollout/src/ledger/prove.rs.
+let_in() {
+    mk_let_in=
     for mk_address in $mk_from_address $mk_probe_from; do
         mk_address=${mk_address#::ffff:}
         case $mk_address in
         '' | *[!0-9a-fA-F.:]*) continue ;;
         esac
-        printf '%s\n' "$mk_address"
-    done | sort -u
+        case " $mk_let_in " in
+        *" $mk_address "*) ;;
+        *) mk_let_in="$mk_let_in${mk_let_in:+ }$mk_address" ;;
+        esac
+    done
 }
-# Whom a host that keeps mail away still lets in. `lets-in` is read by crates/rollout/src/ledger/prove.rs.
-let_in() { probe_addresses | tr '\n' ' '; }
-refused_ports() { printf '%s\n' $mk_mail_ports $mk_ports | sort -nu; }
 # New connections to mail ports are reset, from anywhere but this host and the controller. Open sessions
 # go on: the rule sees first segments only, and no connection tracking.
 refuse_syn() { # TABLE
+    all_ports
+    let_in
+    mk_logfile
+    [ "${2:-}" != all ] || mk_let_in=
     if have nft; then
-        mk_allow=$(probe_addresses | while read -r mk_address; do
+        mk_allow= mk_refuse=
+        for mk_address in $mk_let_in; do
             case $mk_address in
-            *:*) echo "ip6 saddr $mk_address accept" ;;
-            *) echo "ip saddr $mk_address accept" ;;
+            *:*) mk_allow="$mk_allow${mk_nl}ip6 saddr $mk_address accept" ;;
+            *) mk_allow="$mk_allow${mk_nl}ip saddr $mk_address accept" ;;
             esac
-        done)
-        [ "${2:-}" != all ] || mk_allow=
-        nft -f - >>"$(mk_logfile)" 2>&1 <<END
+        done
+        for mk_port in $mk_all_ports; do mk_refuse="$mk_refuse$mk_port,"; done
+        nft -f - >>"$mk_log" 2>&1 <<END
 add table inet $1
 delete table inet $1
 table inet $1 {
@@ -823,47 +1000,51 @@ table inet $1 {
         type filter hook input priority -150; policy accept;
         iif "lo" accept
         $mk_allow
-        tcp dport { $(refused_ports | tr '\n' ',') } tcp flags & (fin|syn|rst|ack) == syn counter reject with tcp reset
+        tcp dport { $mk_refuse } tcp flags & (fin|syn|rst|ack) == syn counter reject with tcp reset
     }
 }
 END
-        is_refusing "$1" || fail other "nft did not take the rule: $(last_words "$(mk_logfile)")"
+        is_refusing "$1" || fail other "nft did not take the rule: $(last_words "$mk_log")"
     elif have iptables; then
         for mk_tables in iptables ip6tables; do
             have "$mk_tables" || continue
             # In one piece: a chain that is emptied and filled anew lets everybody in meanwhile.
-            if ! iptables_chain "$mk_tables" "$@" | "$mk_tables-restore" --noflush >>"$(mk_logfile)" 2>&1; then
-                [ "$mk_tables" != iptables ] || fail other "iptables did not take the rule: $(last_words "$(mk_logfile)")"
+            if ! iptables_chain "$mk_tables" "$@" | "$mk_tables-restore" --noflush >>"$mk_log" 2>&1; then
+                [ "$mk_tables" != iptables ] || fail other "iptables did not take the rule: $(last_words "$mk_log")"
             fi
             "$mk_tables" -C INPUT -j "$1" 2>/dev/null || "$mk_tables" -I INPUT -j "$1"
         done
-        is_refusing "$1" || fail other "iptables did not take the rule: $(last_words "$(mk_logfile)")"
+        is_refusing "$1" || fail other "iptables did not take the rule: $(last_words "$mk_log")"
     else
         fail other "neither nft nor iptables on this host: install nftables, or choose another drain in the fleet file"
     fi
 }
-iptables_chain() { # iptables|ip6tables TABLE all?
+iptables_chain() { # iptables|ip6tables TABLE
     printf '*filter\n:%s - [0:0]\n-A %s -i lo -j RETURN\n' "$2" "$2"
-    [ "${3:-}" = all ] || probe_addresses | while read -r mk_address; do
+    for mk_address in $mk_let_in; do
         case $1:$mk_address in
         ip6tables:*:* | iptables:*[!:]*.*) printf -- '-A %s -s %s -j RETURN\n' "$2" "$mk_address" ;;
         esac
     done
-    for mk_port in $(refused_ports); do
+    for mk_port in $mk_all_ports; do
         printf -- '-A %s -p tcp --dport %s --syn -j REJECT --reject-with tcp-reset\n' "$2" "$mk_port"
     done
     echo COMMIT
 }
 is_refusing() { # TABLE
     if have nft; then
-        nft list table inet "$1" 2>/dev/null | grep -q 'reject with tcp reset'
+        case $(nft list table inet "$1" 2>/dev/null) in
+        *'reject with tcp reset'*) ;;
+        *) return 1 ;;
+        esac
     else
         have iptables && iptables -C INPUT -j "$1" 2>/dev/null
     fi
 }
 accept_syn() { # TABLE
     if have nft; then
-        nft list table inet "$1" >/dev/null 2>&1 && nft delete table inet "$1"
+        # In vain where there is none.
+        nft delete table inet "$1" 2>/dev/null
     fi
     if have iptables; then
         for mk_tables in iptables ip6tables; do
@@ -897,7 +1078,8 @@ drain() {
     # The marker first: it says that the rest may have been done, and survives a reboot.
     printf '%s %s\n' "$mk_plan" "$mk_drain" >"$mk_var/drained" || [ -e "$mk_var/drained" ] ||
         fail disk-full "cannot write to $mk_var"
-    let_in >"$mk_dir/let-in"
+    let_in
+    printf '%s\n' "$mk_let_in" >"$mk_dir/let-in"
     case $mk_drain in
     syn-refusal) refuse_syn mailkeep ;;
     product) if family_has drain; then "${mk_family}_drain"; else refuse_syn mailkeep; fi ;;
@@ -910,7 +1092,8 @@ says_let_in() {
     syn-refusal) ;;
     *) return ;;
     esac
-    seen "lets-in $(let_in)"
+    let_in
+    seen "lets-in $mk_let_in"
 }
 # Rules of a packet filter do not survive a reboot, nor a drain of some products a restart: every act
 # between drain and return puts it back.
@@ -918,13 +1101,17 @@ keep_drained() {
     if [ ! -f "$mk_var/drained" ] || ! is_drained; then
         [ "$mk_drain" = none ] || seen 'drain was gone, put back'
         drain
-    elif [ "$(let_in)" != "$(cat "$mk_dir/let-in" 2>/dev/null)" ]; then
-        # Another controller took over, or this one has moved: its probe would be kept away as well.
-        if is_refusing mailkeep; then refuse_syn mailkeep; fi
-        if family_has let_in; then "${mk_family}_let_in"; fi
-        let_in >"$mk_dir/let-in"
-        seen "lets in $(let_in)now"
+        return
     fi
+    let_in
+    mk_had=
+    if [ -f "$mk_dir/let-in" ]; then read -r mk_had <"$mk_dir/let-in"; fi
+    [ "$mk_let_in" != "$mk_had" ] || return 0
+    # Another controller took over, or this one has moved: its probe would be kept away as well.
+    if is_refusing mailkeep; then refuse_syn mailkeep; fi
+    if family_has let_in; then "${mk_family}_let_in"; fi
+    printf '%s\n' "$mk_let_in" >"$mk_dir/let-in"
+    seen "lets in $mk_let_in now"
 }
 undrain() {
     if family_has undrain; then "${mk_family}_undrain"; fi

@@ -1,17 +1,19 @@
 # Exim, as Debian packs it (exim4). Its children outlive its daemon, on the code they were started with.
 exim_stop() {
-    service_ exim4 stop
-    if [ -n "$(exim_daemon)" ]; then kill -TERM "$(exim_daemon)" 2>/dev/null; fi
+    stop_service exim4 exim
+    look_at_processes
+    if exim_daemon; then kill -TERM "$mk_daemon" 2>/dev/null; fi
     end_processes exim
 }
 exim_start() { service_ exim4 start; }
-# By its pid file; its children have the same command line.
+# By its pid file, of the processes that were looked at, as mk_daemon; its children have the same command line.
 exim_daemon() {
-    mk_pid=$(cat /run/exim4/exim.pid 2>/dev/null)
-    [ -n "$mk_pid" ] && mail_processes | grep "^$mk_pid exim " | cut -d ' ' -f 1
+    mk_daemon=
+    if [ -f /run/exim4/exim.pid ]; then read -r mk_daemon </run/exim4/exim.pid; fi
+    [ -n "$mk_daemon" ] && runs exim '*' "$mk_daemon"
 }
 exim_alive() {
-    [ -n "$(exim_daemon)" ] || {
+    exim_daemon || {
         echo 'no exim daemon'
         return 1
     }
@@ -26,4 +28,7 @@ exim_drain() {
 }
 exim_drains_deaf() { :; }
 exim_is_drained() { is_refusing mailkeep; }
-exim_undrain() { [ -n "$(exim_daemon)" ] || exim_start; }
+exim_undrain() {
+    look_at_processes
+    exim_daemon || exim_start
+}

@@ -1,11 +1,11 @@
 # HAProxy as the product that is patched.
 haproxy_stop() {
-    service_ haproxy stop
+    stop_service haproxy haproxy
     end_processes haproxy
 }
 haproxy_start() { service_ haproxy start; }
 haproxy_alive() {
-    mail_processes | grep -q ' haproxy ' || {
+    runs haproxy || {
         echo 'no haproxy'
         return 1
     }

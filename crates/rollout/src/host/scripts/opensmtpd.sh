@@ -1,11 +1,11 @@
 # OpenSMTPD, as Debian packs it.
 opensmtpd_stop() {
-    service_ opensmtpd stop
+    stop_service opensmtpd opensmtpd
     end_processes opensmtpd
 }
 opensmtpd_start() { service_ opensmtpd start || logged smtpd; }
 opensmtpd_alive() {
-    mail_processes | grep -q ' opensmtpd ' && smtpctl show stats >/dev/null 2>&1 || {
+    runs opensmtpd && smtpctl show stats >/dev/null 2>&1 || {
         echo 'no smtpd answers'
         return 1
     }

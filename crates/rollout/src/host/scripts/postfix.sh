@@ -1,6 +1,6 @@
 # Postfix, as Debian packs it.
 postfix_stop() {
-    service_ postfix stop
+    stop_service postfix postfix
     # A master that the service manager does not know.
     if has_processes postfix; then logged postfix stop; fi
     end_processes postfix
@@ -8,10 +8,9 @@ postfix_stop() {
 # Its release notes ask for it: a master of the old version does not know the new one's children.
 postfix_before_upgrade() { postfix_stop; }
 postfix_start() { service_ postfix start || logged postfix start; }
-postfix_master() { mail_processes | grep -E -q ' postfix [a-z]* .*/master$'; }
 postfix_alive() {
-    postfix_master || { echo 'no master process'; return 1; }
-    mail_processes | grep -E -q ' postfix [a-z]* .*/(qmgr|oqmgr|nqmgr)$' || { echo 'no queue manager'; return 1; }
+    runs postfix '*/master' || { echo 'no master process'; return 1; }
+    runs postfix '*/qmgr' || runs postfix '*/[on]qmgr' || { echo 'no queue manager'; return 1; }
 }
 postfix_queue() {
     mk_queue=$(postconf -h queue_directory)
@@ -44,8 +43,9 @@ postfix_drain() {
     postfix_is_drained || fail other 'main.cf did not take the drain'
 }
 postfix_who_is_let_in() {
+    let_in
     {
-        probe_addresses | sed -e 's/$/ DUNNO/'
+        for mk_address in $mk_let_in; do echo "$mk_address DUNNO"; done
         printf '127.0.0.0/8 DUNNO\n::1/128 DUNNO\n0.0.0.0/0 421 4.3.2 draining\n::/0 421 4.3.2 draining\n'
     } >/etc/postfix/mailkeep-drain.cidr || fail disk-full 'cannot write to /etc/postfix'
     chmod 644 /etc/postfix/mailkeep-drain.cidr

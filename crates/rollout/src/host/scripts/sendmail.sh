@@ -1,12 +1,13 @@
 # Sendmail, as Debian packs it.
 sendmail_stop() {
-    service_ sendmail stop
+    stop_service sendmail sendmail
     end_processes sendmail
 }
 sendmail_start() { service_ sendmail start; }
 sendmail_alive() {
-    mk_pid=$(head -n 1 /run/sendmail/mta/sendmail.pid 2>/dev/null)
-    mail_processes | grep -q "^${mk_pid:-none} sendmail " || {
+    mk_daemon=
+    if [ -f /run/sendmail/mta/sendmail.pid ]; then read -r mk_daemon </run/sendmail/mta/sendmail.pid; fi
+    [ -n "$mk_daemon" ] && runs sendmail '*' "$mk_daemon" || {
         echo 'no sendmail daemon'
         return 1
     }
