@@ -155,7 +155,7 @@ pub(crate) struct Content {
     memory: Arc<Semaphore>,
     engines: Vec<Engine>,
     antivirus: AntivirusFile,
-    authenticator: Option<Arc<Authenticator>>,
+    authenticator: Option<Authenticator>,
     quarantine: Option<Arc<Quarantine>>,
     watch: Option<Watch>,
     yara: Option<yara::Shared>,
@@ -170,7 +170,7 @@ impl Content {
         let engines = files.antivirus.engines()?;
         let profiles = files.content.check(files.antivirus.pieces())?;
         let authenticator = match &files.authentication {
-            Some(file) => Some(Arc::new(Authenticator::new(file, name)?)),
+            Some(file) => Some(Authenticator::new(file, name)?),
             None => None,
         };
         let quarantine = match &files.quarantine {
@@ -473,15 +473,6 @@ impl Content {
             .engines
             .iter()
             .map(|engine| engine.scan(message, pieces));
-        if judgement.pieces_left && !self.engines.is_empty() {
-            reasons.push(Reason {
-                rule: "antivirus-too-many-parts".into(),
-                verdict: unscanned(self.antivirus.when_dead, files),
-                text: "it holds more than can be scanned for viruses".to_owned(),
-                evidence: format!("{} parts are scanned", pieces.len()),
-                place: String::new(),
-            });
-        }
         let scans = join_all(scans).await;
         for (engine, scan) in self.engines.iter().zip(scans) {
             let name = &engine.config.name;
@@ -531,6 +522,16 @@ impl Content {
                     reason.verdict = Verdict::Accept;
                 }
             }
+        }
+        // What no scanner was given is none's word.
+        if judgement.pieces_left && !self.engines.is_empty() {
+            reasons.push(Reason {
+                rule: "antivirus-too-many-parts".into(),
+                verdict: unscanned(self.antivirus.when_dead, files),
+                text: "it holds more than can be scanned for viruses".to_owned(),
+                evidence: format!("{} parts are scanned", pieces.len()),
+                place: String::new(),
+            });
         }
         reasons
     }

@@ -123,6 +123,31 @@ fn what_only_an_unusual_reading_finds_is_scanned_by_itself() {
 }
 
 #[test]
+fn what_no_scanner_was_given_does_not_pass_by_the_word_of_one() {
+    let clamd = Clamd::start(&version(1));
+    let directory = tempfile::tempdir().unwrap();
+    let config = milter_config(&format!(
+        "[antivirus]\nparts = \"all\"\none_is_enough = true\n{}",
+        clamd.engine("one", "")
+    ));
+    let mut shield = Shield::start(directory.path(), &config);
+    let mut mta = Mta::connect(milter_address(&mut shield));
+    mta.client("client.example", "192.0.2.1", "client.example");
+    let mut many = String::from(
+        "From: a@client.example\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n",
+    );
+    for nth in 0..70 {
+        many.push_str(&format!(
+            "\r\n--b\r\nContent-Type: application/octet-stream; name=\"{nth}.bin\"\r\n\r\nnote {nth}\r\n"
+        ));
+    }
+    many.push_str("\r\n--b--\r\n");
+    let answer = mta.message("a@client.example", &["b@site.example"], many.as_bytes());
+    assert!(answer.refused_with("451 4.7.1 "), "{answer:?}");
+    assert_eq!(shield.event("message")["rule"], "antivirus-too-many-parts");
+}
+
+#[test]
 fn where_policy_says_so_nothing_passes_without_a_scanner() {
     let clamd = Clamd::start(&version(1));
     clamd.now(Does::Leaves);
