@@ -5,6 +5,7 @@
     clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::format_push_string,
+    clippy::panic,
     reason = "a test stops at the first surprise, and owns both ends"
 )]
 
