@@ -55,6 +55,9 @@ const MOST_COUNTS: usize = 16_384;
 /// How often each virus scanner is asked for its version.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_mins(1);
 
+/// A place in memory for one message.
+pub(crate) type Room = Arc<OwnedSemaphorePermit>;
+
 /// Whose message it is.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subject {
@@ -217,16 +220,15 @@ impl Content {
             || !self.profiles.of(listener, recipients).is_empty()
     }
 
-    /// Waits until there is room in memory for a message of this size; none in time. To be held until it is judged.
-    pub(crate) async fn room(&self, size: u64) -> Option<OwnedSemaphorePermit> {
+    /// Waits until there is room in memory for a message of this size; none in time. To be held for as long as the
+    /// message lies there.
+    pub(crate) async fn room(&self, size: u64) -> Option<Room> {
         let kib = u32::try_from(size.div_ceil(1024)).unwrap_or(u32::MAX);
         // One that is larger than all there is takes all there is.
         let kib = kib.clamp(1, self.profiles.memory);
         let room = Arc::clone(&self.memory).acquire_many_owned(kib);
-        tokio::time::timeout(self.profiles.patience, room)
-            .await
-            .ok()?
-            .ok()
+        let room = tokio::time::timeout(self.profiles.patience, room).await;
+        room.ok()?.ok().map(Arc::new)
     }
 
     /// Whether every message is looked into.
@@ -266,13 +268,16 @@ impl Content {
         &self,
         subject: &Subject,
         message: Arc<Vec<u8>>,
+        room: Option<Room>,
         patches: &Patches,
         log: &Log,
     ) -> Outcome {
         let profiles = self.profiles.of(&subject.listener, &subject.recipients);
         let looked = !profiles.is_empty();
         let inspected = async {
-            let judgement = self.inspect(profiles, &message, patches).await;
+            let judgement = self
+                .inspect(profiles, &message, room.clone(), patches)
+                .await;
             // What is refused anyway costs the scanners nothing.
             let scanned = if judgement.verdict == Verdict::Refuse {
                 Vec::new()
@@ -425,6 +430,7 @@ impl Content {
         &self,
         profiles: Vec<Arc<Profile>>,
         message: &Arc<Vec<u8>>,
+        room: Option<Room>,
         patches: &Patches,
     ) -> Judgement {
         if profiles.is_empty() {
@@ -438,8 +444,8 @@ impl Content {
             let message = Arc::clone(message);
             let yara = self.yara.clone();
             let work = spawn_blocking(move || {
-                // Its turn lasts until the work is over, not until nobody waits for it any more.
-                let _turn = turn;
+                // Its turn and its room last until the work is over, not until nobody waits for it any more.
+                let (_turn, _room) = (turn, room);
                 let all = profiles.iter().map(|profile| {
                     let yara = yara.as_deref().map(|yara| yara as &dyn Scanner);
                     mailkeep_inspect::judge_with(&message, profile, Some(&held.compiled), yara)

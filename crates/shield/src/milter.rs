@@ -279,7 +279,13 @@ impl Server {
             if let Some(octets) = octets {
                 let subject = subject(&envelope, &self.name, &trace);
                 outcome = content
-                    .judge(&subject, octets, &self.shared.patches, &self.shared.log)
+                    .judge(
+                        &subject,
+                        octets,
+                        room.clone(),
+                        &self.shared.patches,
+                        &self.shared.log,
+                    )
                     .await;
                 if let Some(said) = outcome.reply.take() {
                     reply = said;

@@ -1,4 +1,4 @@
-//! The shield before the real Exim, Sendmail, OpenSMTPD, and Dovecot by LMTP, of Debian, in the lab.
+//! The shield before the real Exim, Sendmail, `OpenSMTPD`, and Dovecot by LMTP, of Debian, in the lab.
 
 #![cfg(target_os = "linux")]
 #![allow(

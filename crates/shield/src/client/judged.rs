@@ -69,7 +69,13 @@ impl Client {
         let outcome = match octets {
             Some(octets) => {
                 content
-                    .judge(&subject, octets, &self.shared.patches, &self.shared.log)
+                    .judge(
+                        &subject,
+                        octets,
+                        room.clone(),
+                        &self.shared.patches,
+                        &self.shared.log,
+                    )
                     .await
             }
             None => Outcome::unseen(Verdict::Tempfail),
