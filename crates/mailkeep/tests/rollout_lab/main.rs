@@ -72,7 +72,7 @@ fn every_adapter_takes_its_server_through_the_whole_cycle() {
                     at_a_front_end(&mut bed);
                     return;
                 }
-                the_whole_cycle(&mut bed);
+                the_whole_cycle(&mut bed, FRONT);
                 by_the_products_own_means(&mut bed);
                 code_that_runs_on(&mut bed);
                 a_patch_that_does_not_start(&mut bed);
@@ -94,10 +94,37 @@ fn every_adapter_takes_its_server_through_the_whole_cycle() {
     });
 }
 
-/// Drained by packet filter, while a stranger sends mail: twice each, forward and back.
-fn the_whole_cycle(bed: &mut Bed<'_>) {
+/// Not in every run: an image with `iptables` is built for it. The hosts of the other test have `nft`.
+#[test]
+#[ignore = "builds an image of its own"]
+fn a_host_without_nft_goes_the_whole_way_by_iptables() {
+    let (lab, _turn) = Lab::beside("test-rollout-iptables").unwrap();
+    let lab = lab.with_packages(&["iptables"]);
+    let wanted = Wanted {
+        hosts: 2,
+        families: vec![Family::Postfix],
+        regions: 1,
+        pairing: Pairing::Synthetic,
+    };
+    lab.up(&wanted).unwrap();
+    lab.publish(Family::Postfix).unwrap();
+    for (host, from, kind) in [("h01", "h02", "legacy"), ("h02", "h01", "nft")] {
+        let mut bed = Bed::new(&lab, host, Family::Postfix, Instant::now());
+        bed.inside(&format!(
+            "test ! -e /usr/sbin/nft || mv /usr/sbin/nft /usr/sbin/nft.away; \
+             update-alternatives --set iptables /usr/sbin/iptables-{kind}; \
+             update-alternatives --set ip6tables /usr/sbin/ip6tables-{kind}"
+        ));
+        the_whole_cycle(&mut bed, from);
+        assert!(bed.holds("! iptables -S | grep mailkeep && ! ip6tables -S | grep mailkeep"));
+        bed.step(kind);
+    }
+}
+
+/// Drained by packet filter, while a stranger sends mail from another host: twice each, forward and back.
+fn the_whole_cycle(bed: &mut Bed<'_>, from: &str) {
     bed.plan("cycle", Drain::SynRefusal);
-    let load = Load::start(bed, FRONT);
+    let load = Load::start(bed, from);
     bed.done(Act::Precheck);
     bed.done(Act::Precheck);
     bed.done(Act::Lease);
