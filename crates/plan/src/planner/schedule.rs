@@ -469,10 +469,12 @@ impl<'a> Run<'a> {
     /// How many tasks of a group there is room for; reservations leave room for those that they are for.
     fn room(&self, group: &Group, tick: usize, reserved: bool) -> u32 {
         let of_row = |(row, need): &(usize, u32)| {
-            let mut used = most_in(&self.usage[*row], tick, group.ticks);
-            if let Some(guard) = self.guard.as_ref().filter(|_| !reserved) {
-                used = most_of_both(&self.usage[*row], guard.reserved(*row), tick, group.ticks);
-            }
+            let used = match self.guard.as_ref().filter(|_| !reserved) {
+                Some(guard) => {
+                    most_of_both(&self.usage[*row], guard.reserved(*row), tick, group.ticks)
+                }
+                None => most_in(&self.usage[*row], tick, group.ticks),
+            };
             self.puzzle.rows[*row].cap.saturating_sub(used) / need
         };
         group.needs.iter().map(of_row).min().unwrap_or(u32::MAX)
