@@ -23,19 +23,34 @@ pub struct Addresses {
 }
 
 /// Whether somebody takes connections at `NAME:PORT`, seen from here: any address of the name counts. Nothing is
-/// said to him. A time-out for each address is a no.
+/// said to him. Who refuses, or is silent until each address's time-out, does not.
 ///
 /// # Errors
 ///
-/// The name is not known, or has no address.
+/// The name is not known, or has no address, or this machine could not try: it has no route, or no room for a socket.
 pub fn takes_connections(place: &str, wait: Duration) -> io::Result<bool> {
     let addresses: Vec<SocketAddr> = place.to_socket_addrs()?.collect();
     if addresses.is_empty() {
         return Err(io::Error::other("the name has no address"));
     }
-    Ok(addresses
-        .iter()
-        .any(|address| TcpStream::connect_timeout(address, wait).is_ok()))
+    let mut untried = None;
+    for address in &addresses {
+        match TcpStream::connect_timeout(address, wait) {
+            Ok(_) => return Ok(true),
+            Err(error) if is_no(&error) => {}
+            Err(error) => untried = Some(error),
+        }
+    }
+    untried.map_or(Ok(false), Err)
+}
+
+/// Whether an error is the other side's no, or that of a firewall before it, and not this machine's trouble.
+fn is_no(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, TimedOut};
+    matches!(
+        error.kind(),
+        ConnectionRefused | ConnectionReset | HostUnreachable | TimedOut
+    )
 }
 
 impl Addresses {
@@ -132,6 +147,19 @@ fn by_ssh(target: &SshTarget, options: &SshOptions) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_not_be_tried_is_no_no() {
+        let wait = Duration::from_secs(5);
+        let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = open.local_addr().unwrap().to_string();
+        assert!(takes_connections(&place, wait).unwrap());
+        drop(open);
+        assert!(!takes_connections(&place, wait).unwrap());
+        // Of a link nobody named: the kernel does not even try.
+        assert!(takes_connections("[fe80::1]:25", wait).is_err());
+        assert!(takes_connections("no-such-name.invalid:25", wait).is_err());
+    }
 
     #[test]
     fn a_connection_to_this_machine_comes_from_it_in_either_family() {
