@@ -261,7 +261,32 @@ fn tell_check(check: &Map<String, Value>, out: &mut dyn Write) -> io::Result<()>
 
 #[cfg(test)]
 mod tests {
+    use mailkeep_model::text::is_unsafe;
+    use proptest::prelude::*;
+    use serde_json::json;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_a_log_holds_is_survived_and_shown_without_harm(
+            octets in proptest::collection::vec(any::<u8>(), 0..200),
+            value in ".{0,40}",
+        ) {
+            let line = json!({
+                "event": value, "time": value, "trace": "1-2-3", "client": value, "rule": value, &value: value,
+                "checks": [{"check": value, "evidence": value}, value],
+            });
+            let text = [&octets[..], b"\n", line.to_string().as_bytes(), b"\n", &octets].concat();
+            let mut log = Log::default();
+            log.read(&text[..], "1-2-3").unwrap();
+            let mut out = Vec::new();
+            log.tell("1-2-3", &mut out).unwrap();
+            let out = String::from_utf8(out).unwrap();
+            prop_assert!(!out.chars().any(|c| c != '\n' && is_unsafe(c)), "{:?}", out);
+            prop_assert!(log.about.len() <= 1);
+        }
+    }
 
     #[test]
     fn an_id_is_taken_as_it_stands_in_a_refusal() {
