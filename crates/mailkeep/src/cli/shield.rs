@@ -17,10 +17,10 @@ pub enum ShieldCommand {
     ScanMessages(ScanMessagesArgs),
     /// Say which of your own mail the rules would refuse, before they do: mailboxes, Maildirs, captures of the network
     Replay(ReplayArgs),
-    /// The virtual patches as rules of a program that watches the wire
+    /// The virtual patches as rules for Suricata
     #[command(name = "export")]
     ExportRules(ExportArgs),
-    /// What that program saw by them, beside what was found on your servers
+    /// What Suricata saw by them, beside what was found on your servers
     Eve(EveArgs),
     /// Bundles of virtual patches: build for a shield what the servers behind it need now, sign, verify
     #[command(subcommand)]
