@@ -500,3 +500,26 @@ fn mailboxes_and_maildirs_are_judged_with_their_envelopes() {
         .exits(0)
         .prints("2 messages: 0 would be refused, 0 if all that is monitored refused");
 }
+
+#[test]
+fn a_rule_is_tried_before_it_is_enforced() {
+    let bench = Bench::new();
+    let message = format!("Delivered-To: ${{run{{true}}}}@localhost\r\n{HONEST}");
+    let mail = bench.write("mail.eml", message);
+    bench
+        .run(&["shield", "replay", "--only", "patch", &mail])
+        .exits(0)
+        .prints("exim-recipient-expansion           patch    monitor")
+        .prints("1 message: 0 would be refused, 1 if all that is monitored refused");
+    let bundle = bench.path("enforced.toml");
+    let bundle = bundle.to_str().unwrap();
+    let rule = ["--enforce", "exim-recipient-expansion"];
+    bench
+        .run(&[&["shield", "bundle", "build", "--all", bundle][..], &rule].concat())
+        .exits(0);
+    bench
+        .run(&["shield", "replay", "--bundle", bundle, &mail])
+        .exits(1)
+        .prints("exim-recipient-expansion           patch    refuse")
+        .prints("mail.eml: RCPT TO:<${run{true}}@localhost>");
+}
