@@ -190,14 +190,13 @@ pub(super) fn pattern(item: &Item, test: &Test) -> Result<String, Cow<'static, s
         let between = format!(
             r"(?:\x22(?:[^\x22\\\r\n]|\\.)*\x22|\([^()\r\n]*\)|[^{one},\x22(\r\n]|\r?\n(?=[ \t]))*"
         );
-        let mut text = format!("{}{}*?", item.before, item.skip);
-        for nth in 0..=count.more_than {
-            if nth > 0 {
-                text.push_str(&between);
-            }
-            text.push_str(&one);
+        if count.more_than >= MOST {
+            return Err("PCRE does not count so far".into());
         }
-        parts.push(text);
+        parts.push(format!(
+            "{}{}*?{one}(?:{between}{one}){{{}}}",
+            item.before, item.skip, count.more_than
+        ));
     }
     if let Some(pair) = &test.unbalanced {
         if pair != "<>" || item.skip != ADDRESS {
