@@ -1,10 +1,11 @@
-//! Images of CDs and DVDs: ISO 9660 with the names of Joliet and of Rock Ridge (ECMA-119, IEEE P1282).
+//! Images of CDs and DVDs: ISO 9660 with the names of Joliet and of Rock Ridge (ECMA-119, IEEE P1282), and UDF beside it
+//! or alone.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Member, Sink, Trouble, Unread};
-use crate::octets::{count, name, piece, place, some, u8_at, u16le, u32le, utf16be};
+use super::{Member, Sink, Trouble, Unread, udf};
+use crate::octets::{count, name, piece, place, place64, some, u8_at, u16le, u32le, utf16be};
 use crate::{Limit, LimitReached};
 
 const SECTOR: usize = 2048;
@@ -67,9 +68,13 @@ pub(super) fn iso(octets: &[u8], sink: &mut Sink<'_>) {
             return;
         }
     }
-    if roots == 0 {
-        // UDF alone, or a system that is not known here.
+    let udf = udf::is_there(&image);
+    if roots == 0 && !udf {
+        // A system that is not known here.
         sink.trouble(Trouble::NotUnpacked);
+        return;
+    }
+    if udf && !bridge(&image, &mut files, sink) {
         return;
     }
     for ((_, start, length), found) in files {
@@ -87,6 +92,61 @@ pub(super) fn iso(octets: &[u8], sink: &mut Sink<'_>) {
             return;
         }
     }
+}
+
+/// Files of UDF, which Windows shows rather than the others of the same disk. One in one piece that both list has the names of
+/// both; others are handed on at once. False: there is no sense in going on.
+fn bridge(
+    image: &[u8],
+    files: &mut BTreeMap<(usize, usize, usize), Found>,
+    sink: &mut Sink<'_>,
+) -> bool {
+    let most = sink.budget.limits().parts.saturating_mul(2);
+    let Some(found) = udf::files(image, most, RECORDS_MAX) else {
+        sink.trouble(Trouble::NotUnpacked);
+        return true;
+    };
+    if found.mapped {
+        sink.trouble(Trouble::NotUnpacked);
+    }
+    for file in found.files {
+        if let [(start, length)] = file.extents.as_slice()
+            && !file.symbolic
+            && let Some(both) = files.get_mut(&(0, *start, *length))
+            && both.names.len() < NAMES_MAX
+        {
+            if !both.names.contains(&file.path) {
+                both.names.insert(0, file.path);
+            }
+            continue;
+        }
+        let (allowed, limit) = sink.allowance();
+        let most = place64(allowed);
+        let content = udf::content(image, &file.extents, most.saturating_add(1));
+        let kept = some(&content, 0, most);
+        let unread = if kept.len() < content.len() {
+            Some(sink.reached(limit))
+        } else {
+            None
+        };
+        sink.pay(count(kept));
+        let more = sink.member(Member {
+            names: vec![file.path],
+            octets: Cow::Borrowed(kept),
+            unread,
+            // Where it leads is kept in pieces; that it is one is enough for what lies below it.
+            link: file.symbolic.then(String::new),
+            ..Member::default()
+        });
+        if !more {
+            return false;
+        }
+    }
+    if found.more {
+        sink.limit(LimitReached(Limit::Parts));
+        return false;
+    }
+    true
 }
 
 /// The image with 2048 octets a sector, as it is in most; of raw sectors the heads and sums are taken off.

@@ -7,13 +7,20 @@ use std::cell::Cell;
 use std::io::{self, BufRead, ErrorKind, Read};
 
 use bzip2::bufread::BzDecoder;
+use delharc::CompressionMethod;
+use delharc::decode::{Decoder as _, DecoderAny};
+use delharc::error::LhaError;
 use memchr::memmem;
+use ppmd_rust::{Ppmd7Decoder, Ppmd8Decoder, RestoreMethod};
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
-use crate::octets::{place, rest, u8_at, u16le, u32le, u64le};
+use crate::octets::{place, place64, rest, u8_at, u16le, u32le, u64le};
 
 /// Memory that a dictionary may take. `xz -9` and `7z -mx9` ask for 64 MiB.
 const DICTIONARY_MAX: u32 = 128 << 20;
+
+/// Memory that a model of `PPMd` may take. `7z -mx9` asks for 192 MiB.
+const MODEL_MAX: u32 = 256 << 20;
 
 /// Streams one after another in one file: each costs its tables. No program makes as many.
 const STREAMS_MAX: usize = 10_000;
@@ -214,6 +221,80 @@ pub(super) fn lzma2<'a, R: Read + 'a>(packed: R, dictionary: u32, most: u64) -> 
         bounded(dictionary, most),
         None,
     ))
+}
+
+/// `PPMd`, variant H, as in 7z.
+pub(super) fn ppmd7<'a>(
+    packed: impl Read + 'a,
+    order: u32,
+    memory: u32,
+    meter: &Meter,
+) -> io::Result<Decoder<'a>> {
+    if !model(memory, meter)? {
+        return Ok(Box::new(TooMany));
+    }
+    let reader = Ppmd7Decoder::new(packed, order, memory).map_err(io::Error::other)?;
+    Ok(Box::new(reader))
+}
+
+/// `PPMd`, variant I, as in a zip: two octets of parameters (APPNOTE 5.10).
+pub(super) fn ppmd_in_zip<'a>(packed: Packed<'a>, meter: &Meter) -> io::Result<Decoder<'a>> {
+    let parameters = u16le(packed.octets(), 0).ok_or(ErrorKind::UnexpectedEof)?;
+    let order = u32::from(parameters & 0x0f) + 1;
+    let memory = (u32::from(parameters >> 4 & 0xff) + 1) << 20;
+    if !model(memory, meter)? {
+        return Ok(Box::new(TooMany));
+    }
+    let restore = RestoreMethod::from(parameters >> 12);
+    let packed = packed.skip(2);
+    let reader = Ppmd8Decoder::new(packed, order, memory, restore).map_err(io::Error::other)?;
+    Ok(Box::new(reader))
+}
+
+/// Pays for a model, which is filled with zeros before it holds anything; false: there is nothing left to pay from.
+fn model(memory: u32, meter: &Meter) -> io::Result<bool> {
+    if memory > MODEL_MAX {
+        return Err(ErrorKind::Unsupported.into());
+    }
+    meter.spend(place(memory / 16));
+    Ok(meter.check().is_ok())
+}
+
+/// Ways of packing of LHA, by their names; ARJ has one of them.
+pub(super) fn lha(packed: Packed<'_>, method: [u8; 5], size: u64) -> io::Result<Decoder<'_>> {
+    let method = CompressionMethod::try_from(&method)?;
+    let decoder = DecoderAny::new_from_compression(method, packed);
+    if !decoder.is_supported() {
+        return Err(ErrorKind::Unsupported.into());
+    }
+    Ok(Box::new(Lha {
+        decoder,
+        left: size,
+    }))
+}
+
+/// A decoder that must be told how much there is.
+struct Lha<'a> {
+    decoder: DecoderAny<Packed<'a>>,
+    left: u64,
+}
+
+impl Read for Lha<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // In small pieces: of one that breaks off nothing is had.
+        let count = buffer.len().min(512).min(place64(self.left));
+        let Some(piece) = buffer.get_mut(..count) else {
+            return Ok(0);
+        };
+        self.decoder
+            .fill_buffer(piece)
+            .map_err(|error| match error {
+                LhaError::Io(error) => error,
+                other => io::Error::other(other.to_string()),
+            })?;
+        self.left -= u64::try_from(count).unwrap_or(self.left);
+        Ok(count)
+    }
 }
 
 fn bounded(dictionary: u32, most: u64) -> u32 {

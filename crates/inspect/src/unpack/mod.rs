@@ -9,6 +9,7 @@ mod cab;
 mod disk;
 mod html;
 mod inflate;
+mod lha;
 mod listed;
 mod onenote;
 mod pdf;
@@ -19,6 +20,7 @@ mod smime;
 mod stream;
 mod tape;
 mod tnef;
+mod udf;
 mod zip;
 
 pub(crate) mod ole;
@@ -134,8 +136,8 @@ pub fn members(
         Kind::Pdf => pdf::read(octets, &mut sink),
         Kind::OneNote => onenote::read(octets, &mut sink),
         Kind::Html | Kind::Svg | Kind::Calendar => html::read(octets, &mut sink),
-        Kind::Arj => listed::arj(octets, &mut sink),
-        Kind::Lzh => listed::lzh(octets, &mut sink),
+        Kind::Arj => lha::arj(octets, &mut sink),
+        Kind::Lzh => lha::lzh(octets, &mut sink),
         Kind::Chm => listed::chm(octets, &mut sink),
         Kind::Ace => listed::ace(octets, &mut sink),
         Kind::Lz4

@@ -1,18 +1,69 @@
-//! RAR, before version 5 and since: the names, sizes, links and encryption of its members, and the content of those
-//! that are stored. There is no free decoder of RAR's own packing that is fit for this; a packed member is judged by
-//! its name, and an anti-virus engine looks inside. (technote.txt of RAR 4 and 5.)
+//! RAR, before version 5 and since: the names, sizes, links and encryption of its members, and their content
+//! (technote.txt of RAR 4 and 5).
+//!
+//! What the heads say is read here, leniently; what is packed is unpacked by `rars`, which reads the heads again and
+//! strictly. Where the two do not agree on the members, packed ones are judged by their names.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::io::{self, ErrorKind, Write};
+use std::rc::Rc;
+
+use rars::{
+    ArchiveMember, ArchiveReadOptions, ArchiveReader, ExtractionDecision, ExtractionErrorAction,
+};
 
 use super::{Member, Sink, Trouble, Unread};
+use crate::Limit;
 use crate::octets::{
     find, name, piece, place, place64, rest, some, u8_at, u16le, u32le, until_zero,
 };
 
+/// Memory that the decoders of one archive may take; a dictionary is among it.
+const WORKSPACE_MAX: u64 = 256 << 20;
+
+/// Heads of one archive, in octets: more than any limit on members lets through.
+const HEADS_MAX: u64 = 16 << 20;
+
+/// Members above this are unpacked piece by piece.
+const BUFFERED_MAX: u64 = 8 << 20;
+
 /// Before version 5: blocks of a fixed head.
 pub(super) fn read4(octets: &[u8], sink: &mut Sink<'_>) {
-    let mut at = find(octets, b"Rar!\x1a\x07\0").map_or(0, |found| found.saturating_add(7));
-    while let Some(head) = piece(octets, at, 7) {
+    let begin = find(octets, b"Rar!\x1a\x07\0").unwrap_or(0);
+    let mut entries = Vec::new();
+    list4(octets, begin.saturating_add(7), &mut entries, sink);
+    hand_on(rest(octets, begin), &entries, sink);
+}
+
+/// What is listed of an archive: one more member than there may be shows that there are too many.
+type Entries<'a> = Vec<Entry<'a>>;
+
+/// A member, as its head says.
+#[expect(clippy::struct_excessive_bools, reason = "a head says each by itself")]
+struct Entry<'a> {
+    names: Vec<String>,
+    encrypted: bool,
+    split: bool,
+    stored: bool,
+    directory: bool,
+    link: Option<String>,
+    content: &'a [u8],
+    /// How long its content is said to be, as it lies there.
+    size: u64,
+}
+
+impl Entry<'_> {
+    /// Its content has to be unpacked, and can be.
+    fn packed(&self) -> bool {
+        !self.stored && !self.encrypted && !self.split && !self.directory
+    }
+}
+
+fn list4<'a>(octets: &'a [u8], mut at: usize, entries: &mut Entries<'a>, sink: &mut Sink<'_>) {
+    while entries.len() <= sink.budget.limits().parts
+        && let Some(head) = piece(octets, at, 7)
+    {
         let block_type = head.get(2).copied().unwrap_or(0);
         let flags = u16le(head, 3).unwrap_or(0);
         let size = usize::from(u16le(head, 5).unwrap_or(0));
@@ -35,8 +86,12 @@ pub(super) fn read4(octets: &[u8], sink: &mut Sink<'_>) {
                     data |= u64::from(u32le(block, 32).unwrap_or(0)) << 32;
                 }
                 let content = some(octets, at.saturating_add(size), place64(data));
-                if !member4(block, flags, content, data, sink) {
-                    return;
+                match member4(block, flags, content, data) {
+                    Ok(found) => entries.extend(found),
+                    Err(trouble) => {
+                        sink.trouble(trouble);
+                        return;
+                    }
                 }
             }
             0x7b => return,
@@ -46,15 +101,20 @@ pub(super) fn read4(octets: &[u8], sink: &mut Sink<'_>) {
     }
 }
 
-fn member4(block: &[u8], flags: u16, content: &[u8], size: u64, sink: &mut Sink<'_>) -> bool {
+/// None: it is a directory.
+fn member4<'a>(
+    block: &[u8],
+    flags: u16,
+    content: &'a [u8],
+    size: u64,
+) -> Result<Option<Entry<'a>>, Trouble> {
     let (Some(host), Some(method), Some(length), Some(attributes)) = (
         u8_at(block, 15),
         u8_at(block, 25),
         u16le(block, 26),
         u32le(block, 28),
     ) else {
-        sink.trouble(Trouble::Damaged("a block is none"));
-        return false;
+        return Err(Trouble::Damaged("a block is none"));
     };
     let title_at = if flags & 0x100 != 0 { 40 } else { 32 };
     let title = some(block, title_at, usize::from(length));
@@ -68,19 +128,19 @@ fn member4(block: &[u8], flags: u16, content: &[u8], size: u64, sink: &mut Sink<
     }
     let directory = flags & 0xe0 == 0xe0;
     if directory && !names.iter().any(|name| name.contains("..")) {
-        return true;
+        return Ok(None);
     }
     let symbolic = host == 3 && attributes & 0xf000 == 0xa000;
-    give(
+    Ok(Some(Entry {
         names,
-        flags & 4 != 0,
-        flags & 3 != 0,
-        method == 0x30,
-        symbolic.then(|| name(some(content, 0, 4096))),
+        encrypted: flags & 4 != 0,
+        split: flags & 3 != 0,
+        stored: method == 0x30,
+        directory,
+        link: symbolic.then(|| name(some(content, 0, 4096))),
         content,
         size,
-        sink,
-    )
+    }))
 }
 
 /// RAR's own packing of UTF-16: two bits say for each character how it follows from the plain name.
@@ -135,31 +195,38 @@ fn unicode4(title: &[u8]) -> String {
     String::from_utf16_lossy(&units)
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "both formats say just these things of a member"
-)]
-fn give(
-    names: Vec<String>,
-    encrypted: bool,
-    split: bool,
-    stored: bool,
-    link: Option<String>,
-    content: &[u8],
-    size: u64,
-    sink: &mut Sink<'_>,
-) -> bool {
-    let (octets, unread) = if encrypted {
+/// Hands on all members, those that are packed unpacked.
+fn hand_on(archive: &[u8], entries: &Entries<'_>, sink: &mut Sink<'_>) {
+    let mut left = entries.as_slice();
+    let mut why = Unread::Method("rar".to_owned());
+    if entries.iter().any(Entry::packed) {
+        let mut work = Work {
+            left,
+            open: None,
+            sink,
+        };
+        why = work.run(archive).unwrap_or(why);
+        left = work.left;
+    }
+    for entry in left {
+        if !give(entry, Some(&why), sink) {
+            return;
+        }
+    }
+}
+
+/// Hands on a member that is not unpacked; `why` it is not, if it is packed.
+fn give(entry: &Entry<'_>, why: Option<&Unread>, sink: &mut Sink<'_>) -> bool {
+    let (octets, unread) = if entry.encrypted {
         (Cow::Borrowed(&[][..]), Some(Unread::Encrypted))
-    } else if !stored {
-        (
-            Cow::Borrowed(&[][..]),
-            Some(Unread::Method("rar".to_owned())),
-        )
+    } else if !entry.stored && !entry.directory {
+        let why = if entry.split { None } else { why.cloned() };
+        let why = why.unwrap_or_else(|| Unread::Method("rar".to_owned()));
+        (Cow::Borrowed(&[][..]), Some(why))
     } else {
-        let (kept, limited) = sink.stored(content);
-        let short = crate::octets::count(content) < size;
-        let why = if split {
+        let (kept, limited) = sink.stored(entry.content);
+        let short = crate::octets::count(entry.content) < entry.size;
+        let why = if entry.split {
             Some(Unread::Split)
         } else {
             short.then_some(Unread::Damaged)
@@ -167,12 +234,138 @@ fn give(
         (kept, limited.or(why))
     };
     sink.member(Member {
-        names,
+        names: entry.names.clone(),
         octets,
         unread,
-        link,
+        link: entry.link.clone(),
         ..Member::default()
     })
+}
+
+/// An archive that is being unpacked.
+struct Work<'w, 'a, 'k, 's> {
+    /// What was not handed on yet.
+    left: &'w [Entry<'a>],
+    /// The member that is being unpacked, and what of it is there.
+    open: Option<(&'w Entry<'a>, Unpacked, Limit)>,
+    sink: &'k mut Sink<'s>,
+}
+
+/// What comes out of a member, and whether that is more than there may be.
+type Unpacked = Rc<RefCell<(Vec<u8>, bool)>>;
+
+/// Takes what comes out of a member, as much as may.
+struct Taker {
+    unpacked: Unpacked,
+    most: usize,
+}
+
+impl Write for Taker {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let (unpacked, over) = &mut *self.unpacked.borrow_mut();
+        let room = self.most.saturating_sub(unpacked.len());
+        unpacked.extend_from_slice(some(octets, 0, room));
+        if octets.len() > room {
+            *over = true;
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Work<'_, '_, '_, '_> {
+    /// Why what is left was not unpacked; none: it cannot be read at all.
+    fn run(&mut self, archive: &[u8]) -> Option<Unread> {
+        let parts = u64::try_from(self.sink.budget.limits().parts).unwrap_or(u64::MAX);
+        // Directories and records beside the files have heads, too.
+        let options = ArchiveReadOptions::new()
+            .with_max_header_count(parts.saturating_mul(4))
+            .with_max_header_bytes(HEADS_MAX)
+            .with_max_reader_workspace_bytes(WORKSPACE_MAX)
+            .with_rar50_buffered_decode_limit(BUFFERED_MAX)
+            .with_max_total_output_bytes(self.sink.budget.octets_left().saturating_add(1));
+        let read = ArchiveReader::read_with_options(archive, options).ok()?;
+        let solid = read.members().any(|member| member.is_solid());
+        let state = RefCell::new(&mut *self);
+        let done = read.extract_with_control_and_errors(
+            options,
+            |member| Ok(state.borrow_mut().decide(member, solid)),
+            |_, _| {
+                state.borrow_mut().close(Some(Unread::Damaged));
+                Ok(ExtractionErrorAction::Continue)
+            },
+        );
+        let why = match done {
+            Ok(_) => None,
+            Err(error) if error.kind() == rars::ErrorKind::ResourceLimit => {
+                Some(self.sink.reached(Limit::Octets))
+            }
+            Err(_) => Some(Unread::Damaged),
+        };
+        self.close(why.clone());
+        why
+    }
+
+    /// What is to be done with a member, once the one before has been handed on.
+    fn decide(&mut self, member: &ArchiveMember, solid: bool) -> ExtractionDecision {
+        self.close(None);
+        let meta = &member.meta;
+        if self.sink.stopped {
+            return ExtractionDecision::Stop;
+        }
+        let Some((entry, left)) = self.left.split_first() else {
+            return ExtractionDecision::Stop;
+        };
+        // Most directories are not listed.
+        if meta.is_directory && !entry.directory {
+            return ExtractionDecision::Skip;
+        }
+        let alike = entry.link.is_some() || entry.stored == meta.is_stored;
+        if !alike || entry.directory != meta.is_directory || entry.size != meta.packed_size {
+            return ExtractionDecision::Stop;
+        }
+        self.left = left;
+        if entry.packed() {
+            let (allowed, limit) = self.sink.allowance();
+            let unpacked = Unpacked::default();
+            let most = place64(allowed);
+            self.open = Some((entry, Rc::clone(&unpacked), limit));
+            return ExtractionDecision::Extract(Box::new(Taker { unpacked, most }));
+        }
+        give(entry, None, self.sink);
+        // In a solid archive what follows looks back into it.
+        if solid && !meta.is_directory && !meta.is_redirection {
+            ExtractionDecision::Extract(Box::new(io::sink()))
+        } else {
+            ExtractionDecision::Skip
+        }
+    }
+
+    /// Hands on the member that was being unpacked.
+    fn close(&mut self, unread: Option<Unread>) {
+        let Some((entry, unpacked, limit)) = self.open.take() else {
+            return;
+        };
+        let (octets, over) = unpacked.take();
+        self.sink.pay(crate::octets::count(&octets));
+        let unread = if over {
+            Some(self.sink.reached(limit))
+        } else {
+            unread
+        };
+        let link = entry.link.as_ref().map(|_| name(some(&octets, 0, 4096)));
+        self.sink.member(Member {
+            names: entry.names.clone(),
+            octets: Cow::Owned(octets),
+            unread,
+            link,
+            ..Member::default()
+        });
+    }
 }
 
 /// What is left of a block since version 5.
@@ -200,8 +393,14 @@ impl Input<'_> {
 
 /// Since version 5: blocks of numbers of any length.
 pub(super) fn read5(octets: &[u8], sink: &mut Sink<'_>) {
-    let mut at = find(octets, b"Rar!\x1a\x07\x01\0").map_or(0, |found| found.saturating_add(8));
-    while at.saturating_add(7) <= octets.len() {
+    let begin = find(octets, b"Rar!\x1a\x07\x01\0").unwrap_or(0);
+    let mut entries = Vec::new();
+    list5(octets, begin.saturating_add(8), &mut entries, sink);
+    hand_on(rest(octets, begin), &entries, sink);
+}
+
+fn list5<'a>(octets: &'a [u8], mut at: usize, entries: &mut Entries<'a>, sink: &mut Sink<'_>) {
+    while at.saturating_add(7) <= octets.len() && entries.len() <= sink.budget.limits().parts {
         let mut input = Input(rest(octets, at.saturating_add(4)));
         let before = input.0.len();
         let Some(size) = input
@@ -220,7 +419,7 @@ pub(super) fn read5(octets: &[u8], sink: &mut Sink<'_>) {
             return;
         };
         let start = head.saturating_add(size);
-        match block5(block, octets, start, sink) {
+        match block5(block, octets, start, entries, sink) {
             Some(Next::At(next)) if next > at => at = next,
             Some(_) => return,
             None => {
@@ -236,7 +435,13 @@ enum Next {
     End,
 }
 
-fn block5(block: &[u8], octets: &[u8], start: usize, sink: &mut Sink<'_>) -> Option<Next> {
+fn block5<'a>(
+    block: &[u8],
+    octets: &'a [u8],
+    start: usize,
+    entries: &mut Entries<'a>,
+    sink: &mut Sink<'_>,
+) -> Option<Next> {
     let mut input = Input(block);
     let block_type = input.number()?;
     let flags = input.number()?;
@@ -277,17 +482,17 @@ fn block5(block: &[u8], octets: &[u8], start: usize, sink: &mut Sink<'_>) -> Opt
     let content = some(octets, start, place64(data_size));
     // Bits 7 to 9 say how it is packed; none: not at all.
     let stored = compression & 0x380 == 0;
-    let more = give(
-        vec![title],
+    entries.push(Entry {
+        names: vec![title],
         encrypted,
-        flags & 0x18 != 0,
-        stored || link.is_some(),
+        split: flags & 0x18 != 0,
+        stored: stored || link.is_some(),
+        directory: file_flags & 1 != 0,
         link,
         content,
-        data_size,
-        sink,
-    );
-    Some(if more { next } else { Next::End })
+        size: data_size,
+    });
+    Some(next)
 }
 
 /// Whether a member is encrypted, and where it leads if it is a link.

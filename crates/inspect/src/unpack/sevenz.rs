@@ -1,7 +1,7 @@
 //! 7z: a list of files at the end, packed itself as a rule, and folders of coders before it (7zFormat.txt).
 
 use std::borrow::Cow;
-use std::io::BufReader;
+use std::io::{BufReader, ErrorKind};
 
 use lzma_rust2::filter::bcj::BcjReader;
 use lzma_rust2::filter::bcj2::Bcj2Reader;
@@ -580,7 +580,7 @@ impl<'a> Source<'a, '_> {
             });
         }
         let size = folder.sizes.get(nth).copied().unwrap_or(0);
-        code(coder, inputs, size, self.most)
+        code(coder, inputs, size, self.most, self.meter)
     }
 }
 
@@ -596,6 +596,7 @@ fn code<'a>(
     mut inputs: Vec<Decoder<'a>>,
     size: u64,
     most: u64,
+    meter: &Meter,
 ) -> Result<Decoder<'a>, Fail> {
     if coder.method == [0x03, 0x03, 0x01, 0x1b] {
         let merged = Bcj2Reader::try_new(inputs, size)
@@ -638,7 +639,16 @@ fn code<'a>(
         [0x04, 0x01, 0x08] => inflate::deflate(BufReader::new(input)),
         [0x04, 0x01, 0x09] => inflate::deflate64(BufReader::new(input)),
         [0x04, 0x02, 0x02] => inflate::bzip2(BufReader::new(input)),
-        [0x03, 0x04, 0x01] => return Err(Fail::Method("ppmd".to_owned())),
+        [0x03, 0x04, 0x01] => {
+            let order = coder.properties.first().copied().ok_or(Fail::Damaged)?;
+            let memory = u32le(&coder.properties, 1).ok_or(Fail::Damaged)?;
+            inflate::ppmd7(input, u32::from(order), memory, meter).map_err(|error| {
+                match error.kind() {
+                    ErrorKind::Unsupported => Fail::Method("ppmd".to_owned()),
+                    _ => Fail::Damaged,
+                }
+            })?
+        }
         other => {
             let number = other
                 .iter()

@@ -209,6 +209,7 @@ fn unpack<'a>(
         }
         93 | 20 => Ok(inflate::zstd(metered)),
         95 => Ok(inflate::xz(metered)),
+        98 => inflate::ppmd_in_zip(metered, &meter),
         method => {
             let title = match method {
                 1 => "shrink",
@@ -216,7 +217,6 @@ fn unpack<'a>(
                 6 => "implode",
                 96 => "jpeg",
                 97 => "wavpack",
-                98 => "ppmd",
                 _ => "an unknown one",
             };
             return (Cow::Borrowed(&[]), Some(Unread::Method(title.to_owned())));
@@ -225,7 +225,9 @@ fn unpack<'a>(
     let Ok(mut decoder) = decoder else {
         return (Cow::Borrowed(&[]), Some(Unread::Damaged));
     };
-    let (unpacked, unread) = sink.unpack_metered(&mut decoder, None, &meter);
+    // PPMd need not mark its end; programs take as much as is stated.
+    let expected = (entry.method == 98 && entry.unpacked > 0).then_some(entry.unpacked);
+    let (unpacked, unread) = sink.unpack_metered(&mut decoder, expected, &meter);
     (Cow::Owned(unpacked), unread)
 }
 

@@ -62,7 +62,7 @@ fn members_of_zips_are_found_in_any_packing() {
     check("bzip2.zip", STORY);
     check("lzma.zip", STORY);
     check("deflate64.zip", STORY);
-    check("ppmd.zip", &["folder/story.txt: ppmd"]);
+    check("ppmd.zip", STORY);
     check("encrypted.zip", &["greeting.txt: encrypted"]);
 }
 
@@ -75,7 +75,7 @@ fn members_of_7z_archives_are_found_in_any_packing() {
     check("deflate.7z", STORY);
     check("bzip2.7z", STORY);
     check("delta.7z", STORY);
-    check("ppmd.7z", &["folder/story.txt: ppmd"]);
+    check("ppmd.7z", STORY);
     check("encrypted.7z", &["greeting.txt: encrypted"]);
     let (lines, troubles) = found(&fixture("encrypted-names.7z"));
     assert_eq!((lines.len(), troubles), (0, vec![Trouble::EncryptedNames]));
@@ -122,9 +122,85 @@ fn files_of_a_cd_have_the_names_of_every_reader() {
 }
 
 #[test]
-fn members_of_arj_archives_are_listed_and_stored_ones_read() {
+fn members_of_arj_archives_are_found_in_any_packing() {
     check("stored.arj", &["greeting.txt: greeting"]);
-    check("packed.arj", &["folder/story.txt: arj"]);
+    check("packed.arj", STORY);
+    check(
+        "fastest.arj",
+        &["folder/story.txt: story", "greeting.txt: greeting"],
+    );
+}
+
+#[test]
+fn members_of_lha_archives_are_found_in_any_packing() {
+    check(
+        "lh5-0.lzh",
+        &["folder\\story.txt: story", "greeting.txt: greeting"],
+    );
+    for name in ["lh5-1", "lh6", "lh7"] {
+        check(
+            &format!("{name}.lzh"),
+            &["folder/story.txt: story", "greeting.txt: greeting"],
+        );
+    }
+}
+
+#[test]
+fn files_of_udf_are_found_beside_others_and_alone() {
+    check(
+        "joliet-udf.iso.gz",
+        &[
+            "A longer name than eight letters.txt | A_LONGER.TXT: greeting",
+            "folder/story.txt | FOLDER/STORY.TXT: story",
+        ],
+    );
+    check(
+        "udf.iso.gz",
+        &[
+            "A longer name than eight letters.txt: greeting",
+            "folder/story.txt: story",
+        ],
+    );
+    // What only UDF lists is found though the other side looks whole.
+    let mut image = unpacked("joliet-udf.iso.gz");
+    for sector in [16, 17] {
+        let root = sector * 2048 + 156;
+        image[root + 10..root + 18].fill(0);
+    }
+    let (lines, _) = found(&image);
+    assert_eq!(
+        lines,
+        [
+            "A longer name than eight letters.txt: greeting",
+            "folder/story.txt: story"
+        ]
+    );
+}
+
+/// What one packed file holds.
+fn unpacked(name: &str) -> Vec<u8> {
+    let octets = fixture(name);
+    let mut budget = Budget::new(&Limits::default());
+    let mut inner = Vec::new();
+    let _troubles = unpack::members(&octets, kind::of(&octets), &mut budget, &mut |member, _| {
+        inner = member.octets.to_vec();
+    });
+    inner
+}
+
+#[test]
+fn members_of_rar_archives_are_unpacked() {
+    for name in ["rar20", "rar29", "rar29-solid", "rar50", "rar50-solid"] {
+        check(
+            &format!("{name}.rar"),
+            &[
+                "folder/story.txt: story",
+                "empty.txt: 0 octets",
+                "again.txt: story",
+                "greeting.txt: greeting",
+            ],
+        );
+    }
 }
 
 #[test]

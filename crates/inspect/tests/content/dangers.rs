@@ -249,9 +249,9 @@ fn refused_when_strict() -> Vec<Case> {
         ),
         case(
             "archive-not-unpacked",
-            "a.7z",
+            "a.lz4",
             BINARY,
-            crate::archives::fixture("ppmd.7z"),
+            b"\x04\x22\x4d\x18Hello.".to_vec(),
         ),
         case(
             "polyglot",
