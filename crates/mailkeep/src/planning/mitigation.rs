@@ -3,15 +3,15 @@
 //! Entry: [`in_force`]. Read from plans with recipes and from their journals: there is no second truth.
 //! What a person puts in force or removes by hand is not known here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use mailkeep_model::{
-    AdvisoryId, EventKind, HostName, HostState, PlanId, Status, Timestamp, Verdict,
+    AdvisoryId, EventKind, HostName, HostState, PlanId, PlanStep, Status, Timestamp, Verdict,
 };
 use mailkeep_store::Store;
 
-use super::{basis, kept};
+use super::{basis, kept, kept::Kept};
 
 /// A mitigation of one advisory on one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,16 +60,34 @@ struct End {
 
 /// What rollouts have put in force and no later one has ended.
 pub fn in_force(store: &dyn Store) -> anyhow::Result<Mitigations> {
-    let mut ends = Vec::new();
+    let mut plans = Vec::new();
     for recorded in store.recipe_events()? {
         let EventKind::RecipesPlanned { plan } = recorded.event.kind else {
             continue;
         };
         // The event goes before its plan, so that no plan is without it.
-        let Some(kept) = kept::by_id(store, &plan)? else {
+        if let Some(kept) = kept::by_id(store, &plan)? {
+            plans.push((recorded.event.at, kept));
+        }
+    }
+    // Journals are long, and only what these hosts went through matters.
+    let mut mitigated = BTreeSet::new();
+    for (_, Kept { plan, .. }) in &plans {
+        for step in &plan.steps {
+            let change = plan.variants.get(step.variant as usize);
+            if change.is_some_and(|change| !change.mitigates.is_empty()) {
+                mitigated.insert(step.host.clone());
+            }
+        }
+    }
+    let mut ends = Vec::new();
+    for (planned_at, kept) in plans {
+        let matters = |step: &PlanStep| mitigated.contains(&step.host);
+        if !kept.plan.steps.iter().any(matters) {
             continue;
-        };
-        let progress = basis::progress(store, &kept.id, kept.plan)
+        }
+        let plan = &kept.id;
+        let progress = basis::progress(store, plan, kept.plan)
             .with_context(|| format!("cannot tell what plan {plan} has put in force"))?;
         for (host, (state, since)) in &progress.hosts {
             let Some(variant) = basis::change_of(&progress.plan, host) else {
@@ -77,7 +95,7 @@ pub fn in_force(store: &dyn Store) -> anyhow::Result<Mitigations> {
             };
             let mitigates = variant.recipe.is_some().then(|| variant.mitigates.clone());
             ends.push(End {
-                at: since.unwrap_or(recorded.event.at),
+                at: since.unwrap_or(planned_at),
                 host: host.clone(),
                 state: *state,
                 mitigates,
