@@ -297,6 +297,13 @@ impl ProbeLedger {
         })
     }
 
+    /// The numbers of a service that are not found yet, and when each was first offered.
+    pub fn open(&self, service: &ServiceName) -> impl Iterator<Item = (u64, Timestamp)> {
+        let flow = self.flows.get(service);
+        let open = flow.into_iter().flat_map(|flow| &flow.open);
+        open.map(|(number, probe)| (*number, probe.since))
+    }
+
     /// Numbers that a server answers for and that a look did not find though they should be there.
     pub fn missing(&self) -> BTreeMap<ServiceName, Vec<u64>> {
         self.flows

@@ -46,6 +46,9 @@ const QUIET_FACTOR: u32 = 10;
 /// average: all hosts are needed for something else.
 const SESSIONS_EVERY: Duration = Duration::from_secs(1);
 
+/// One look in so many is into all mailboxes, also where what is under way can only be in a few.
+const ALL_EVERY: u32 = 6;
+
 /// How soon a thread notices that its flow has ended, or is quiet no more.
 const NOTICE: Duration = Duration::from_millis(500);
 
@@ -190,6 +193,17 @@ struct Book {
     /// Those of which no new messages are made, told already.
     full: BTreeSet<ServiceName>,
     unwritable: bool,
+    /// By service and number, the servers that have a message or may have it; of this controller's own.
+    taken_by: BTreeMap<ServiceName, BTreeMap<u64, BTreeSet<HostName>>>,
+    looks: BTreeMap<ServiceName, u32>,
+}
+
+impl Book {
+    /// The servers that may have a message; a number that is asked for is known from then on.
+    fn servers_of(&mut self, service: &ServiceName, number: u64) -> &mut BTreeSet<HostName> {
+        let of_service = self.taken_by.entry(service.clone()).or_default();
+        of_service.entry(number).or_default()
+    }
 }
 
 /// From one look to the next, where so many mailboxes are looked into: as asked for, or as rarely as there are
@@ -290,6 +304,8 @@ impl Shared {
                 lied_to: BTreeSet::new(),
                 full: BTreeSet::new(),
                 unwritable: false,
+                taken_by: BTreeMap::new(),
+                looks: BTreeMap::new(),
             }),
             phase: AtomicU8::new(RUN),
         }
@@ -381,6 +397,7 @@ impl Shared {
                 if !self.keep(&mut book, &[offered]) {
                     return;
                 }
+                book.servers_of(service, number);
                 let run = book.ledger.run();
                 (number, prefix(&self.parts.plan, run, service.as_str()))
             };
@@ -412,12 +429,19 @@ impl Shared {
                         at: now,
                         by: server,
                     };
+                    let mut book = self.book();
+                    if let ProbeRecord::Accepted { by, .. } = &accepted {
+                        book.servers_of(service, number).insert(by.clone());
+                    }
                     // Not written, it is offered again: a duplicate, not a loss.
-                    self.keep(&mut self.book(), &[accepted]);
+                    self.keep(&mut book, &[accepted]);
                     return;
                 }
                 // It may have it. A sender does not run to the next one with that, but waits.
-                HandIn::Unknown { .. } => return,
+                HandIn::Unknown { .. } => {
+                    self.book().servers_of(service, number).insert(server);
+                    return;
+                }
                 HandIn::Refused { .. } => {}
             }
         }
@@ -441,15 +465,49 @@ impl Shared {
         servers
     }
 
-    /// One look into a service's mailbox.
+    /// The servers in whose mailboxes a message of a service can be that is under way; `None` where all are to
+    /// be looked into: now and then, before the end, and where one is late, or nobody knows who took it.
+    fn where_to_look(&self, book: &mut Book, service: &ServiceName) -> Option<BTreeSet<HostName>> {
+        let from = book.ledger.lowest_open(service);
+        let taken_by = book.taken_by.entry(service.clone()).or_default();
+        *taken_by = taken_by.split_off(&from);
+        let turn = book.looks.entry(service.clone()).or_default();
+        *turn = turn.wrapping_add(1);
+        if self.phase() != RUN || *turn % ALL_EVERY == 1 || self.parts.post.mailboxes(service) <= 1
+        {
+            return None;
+        }
+        let (now, late) = (self.now(), book.ledger.late_after(service));
+        let mut servers = BTreeSet::new();
+        for (number, since) in book.ledger.open(service) {
+            let of_number = taken_by.get(&number)?;
+            if !of_number.is_empty() && now.duration_since(since).unsigned_abs() > late {
+                return None;
+            }
+            servers.extend(of_number.iter().cloned());
+        }
+        Some(servers)
+    }
+
+    /// One look into a service's mailboxes.
     fn look(&self, service: &ServiceName) {
-        let (prefix, from) = {
-            let book = self.book();
+        let (prefix, from, servers) = {
+            let mut book = self.book();
+            let servers = self.where_to_look(&mut book, service);
             let prefix = prefix(&self.parts.plan, book.ledger.run(), service.as_str());
-            (prefix, book.ledger.lowest_open(service))
+            (prefix, book.ledger.lowest_open(service), servers)
         };
         let asked = self.now();
-        let seen = self.parts.post.look(service, None, &prefix, from);
+        let into = |server| self.parts.post.look(service, server, &prefix, from);
+        let seen = match servers {
+            None => into(None),
+            Some(servers) => servers.iter().try_fold(BTreeMap::new(), |mut all, server| {
+                for (number, copies) in into(Some(server))? {
+                    *all.entry(number).or_default() += copies;
+                }
+                Ok(all)
+            }),
+        };
         let mut book = self.book();
         match seen {
             Ok(copies) => {
@@ -568,6 +626,9 @@ mod tests {
         mailbox: Mutex<BTreeMap<u64, u64>>,
         asked: Mutex<Vec<(String, u64)>>,
         unseen: Mutex<bool>,
+        /// More than one mailbox, and into whose was looked: `all` for all.
+        many: Mutex<bool>,
+        looked: Mutex<Vec<String>>,
     }
 
     impl Post for Town {
@@ -584,16 +645,18 @@ mod tests {
         }
 
         fn mailboxes(&self, _: &ServiceName) -> usize {
-            1
+            if *self.many.lock().unwrap() { 2 } else { 1 }
         }
 
         fn look(
             &self,
             _: &ServiceName,
-            _: Option<&HostName>,
+            server: Option<&HostName>,
             _: &str,
             _: u64,
         ) -> Result<BTreeMap<u64, u64>, String> {
+            let server = server.map_or_else(|| "all".to_owned(), ToString::to_string);
+            self.looked.lock().unwrap().push(server);
             if *self.unseen.lock().unwrap() {
                 return Err("no route to it".to_owned());
             }
@@ -711,6 +774,47 @@ mod tests {
         assert_eq!(every(10, 20), seconds(10));
         assert_eq!(every(500, 20), seconds(20));
         assert_eq!(every(500, 1), seconds(3));
+    }
+
+    #[test]
+    fn of_many_mailboxes_those_are_looked_into_where_a_message_can_be() {
+        let mut bench = Bench::new([("mx1", yes()), ("mx2", yes())]);
+        *bench.town.many.lock().unwrap() = true;
+        let looked = |bench: &Bench| std::mem::take(&mut *bench.town.looked.lock().unwrap());
+        bench.look(0);
+        assert_eq!(looked(&bench), ["all"]);
+        bench.look(1);
+        assert!(looked(&bench).is_empty(), "nothing is under way");
+        // Number 1 to mx2, 2 to mx1.
+        bench.send(1);
+        bench.look(2);
+        assert_eq!(looked(&bench), ["mx2"]);
+        bench.send(2);
+        bench.town.mailbox.lock().unwrap().insert(1, 1);
+        bench.look(3);
+        assert_eq!(looked(&bench), ["mx1", "mx2"]);
+        bench.look(4);
+        assert_eq!(looked(&bench), ["mx1"]);
+        // One that is late may be anywhere.
+        bench.look(15);
+        assert_eq!(looked(&bench), ["all"]);
+        bench.town.mailbox.lock().unwrap().insert(2, 1);
+        bench.look(16);
+        bench.look(17);
+        assert_eq!(looked(&bench), ["all"], "the seventh is into all");
+        // So may one of a controller before this one, and where the end waits for them.
+        let offered = ProbeRecord::Offered {
+            service: mx(),
+            number: 3,
+            at: bench.clock.now(),
+        };
+        bench.shared.book().ledger.apply(&offered);
+        bench.look(18);
+        assert_eq!(looked(&bench), ["all"]);
+        bench.shared.phase.store(NOTHING_NEW, Ordering::SeqCst);
+        bench.look(19);
+        assert_eq!(looked(&bench), ["all"]);
+        assert_eq!(bench.figures().delivered, 2);
     }
 
     #[test]
