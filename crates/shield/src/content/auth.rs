@@ -3,8 +3,9 @@
 //! Entry: [`Authenticator`]. What a name server did not answer is a temporary error, and never a pass.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
 
+use futures_util::FutureExt as _;
 use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::{
@@ -145,24 +146,15 @@ impl Authenticator {
     }
 
     /// What is to be said of a message.
-    pub(super) async fn judge(
-        self: &Arc<Self>,
-        subject: &Subject,
-        message: &Arc<Vec<u8>>,
-    ) -> Authenticity {
+    pub(super) async fn judge(&self, subject: &Subject, message: &[u8]) -> Authenticity {
         let Some(client) = subject.client.filter(|_| !self.trusts(subject)) else {
             return Authenticity::default();
         };
-        // In a task of its own: what a library does with a hostile message must not reach the session.
-        let task = {
-            let (this, subject, message) = (Arc::clone(self), subject.clone(), Arc::clone(message));
-            tokio::spawn(async move { this.ask(&subject, client.to_canonical(), &message).await })
-        };
-        let stop = task.abort_handle();
-        if let Ok(Ok(found)) = timeout(self.policy.patience * 2, task).await {
+        // What a library does with a hostile message must not reach the session.
+        let asked = AssertUnwindSafe(self.ask(subject, client.to_canonical(), message));
+        if let Ok(Ok(found)) = timeout(self.policy.patience * 2, asked.catch_unwind()).await {
             return found;
         }
-        stop.abort();
         // The steps have time-outs of their own: what comes here is a failure of ours, which a message may have
         // brought about. Nothing was cleared, so the sender keeps it.
         let mut found = Authenticity::default();
@@ -171,17 +163,14 @@ impl Authenticator {
     }
 
     /// What SPF says of a sender before there is any content, where that is asked for.
-    pub(super) async fn before_content(self: &Arc<Self>, subject: &Subject) -> Option<Sender> {
+    pub(super) async fn before_content(&self, subject: &Subject) -> Option<Sender> {
         if !self.policy.spf_before_data {
             return None;
         }
         let client = subject.client.filter(|_| !self.trusts(subject))?;
-        let task = {
-            let (this, subject) = (Arc::clone(self), subject.clone());
-            tokio::spawn(async move { this.spf(&subject, client.to_canonical()).await })
-        };
+        let asked = AssertUnwindSafe(self.spf(subject, client.to_canonical()));
         // What breaks down here is asked again with the message.
-        let (result, domain) = task.await.ok()?;
+        let (result, domain) = asked.catch_unwind().await.ok()?;
         let mut found = Authenticity::default();
         if result == SpfResult::Fail {
             self.notice(&mut found, "spf-fail", &domain);
@@ -665,11 +654,8 @@ mod tests {
         let few = b"From: a@a.example, \"B\" <b@b.example>\r\nfrom: c@c.example\r\n\r\n";
         let few = Senders::of(few);
         assert_eq!((few.mailboxes.len(), few.headers, few.whole), (3, 2, true));
-        let mut many = String::new();
-        for nth in 0..60 {
-            many.push_str(&format!("From: a@{nth}.example, a@{nth}.test\r\n"));
-        }
-        let many = Senders::of(many.as_bytes());
+        let many = (0..60).map(|nth| format!("From: a@{nth}.example, a@{nth}.test\r\n"));
+        let many = Senders::of(many.collect::<String>().as_bytes());
         assert_eq!(many.mailboxes.len(), MOST_MAILBOXES);
         assert_eq!((many.headers, many.whole), (60, false));
         let long = format!("From: {}a@a.example\r\n", " ".repeat(LONGEST_FROM));
