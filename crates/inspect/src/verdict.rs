@@ -70,7 +70,7 @@ pub struct Judgement {
     /// The octets of what the profile wants handed out ([`crate::Pieces`]).
     #[serde(skip)]
     pub pieces: Vec<Vec<u8>>,
-    /// There was more of it than is handed out.
+    /// There was more than is handed out of what only unusual readings find.
     #[serde(skip)]
     pub pieces_left: bool,
 }

@@ -275,7 +275,7 @@ impl Content {
         let profiles = self.profiles.of(&subject.listener, &subject.recipients);
         let looked = !profiles.is_empty();
         let inspected = async {
-            let judgement = self
+            let (judgement, parts_room) = self
                 .inspect(profiles, &message, room.clone(), patches)
                 .await;
             // What is refused anyway costs the scanners nothing.
@@ -287,7 +287,7 @@ impl Content {
                 } else {
                     may_hold_files(&message)
                 };
-                self.scan(&message, &judgement, files).await
+                self.scan(&message, &judgement, parts_room, files).await
             };
             (judgement, scanned)
         };
@@ -395,9 +395,11 @@ impl Content {
     /// What is to be done from time to time, beside mail: `nth` counts the minutes since the beginning.
     pub(crate) async fn every_minute(self: Arc<Self>, nth: u64, log: &Log) {
         self.look(log).await;
-        // What was told is written down soon: whoever asks each minute must find it after a restart, too.
-        if nth % 10 == 9 || self.watch.as_ref().is_some_and(Watch::is_unsaved) {
+        if nth % 10 == 9 {
             Arc::clone(&self).save(log).await;
+        } else if self.watch.as_ref().is_some_and(Watch::is_unsaved) {
+            // Whoever asks each minute must find it after a restart, too.
+            Arc::clone(&self).write(Watch::save_told, log).await;
         }
         if nth.is_multiple_of(60)
             && let Some(quarantine) = self.quarantine.clone()
@@ -418,7 +420,11 @@ impl Content {
 
     /// Writes down what was learnt.
     pub(crate) async fn save(self: Arc<Self>, log: &Log) {
-        let work = spawn_blocking(move || self.watch.as_ref().map_or(Ok(()), Watch::save));
+        self.write(Watch::save, log).await;
+    }
+
+    async fn write(self: Arc<Self>, what: fn(&Watch) -> Result<(), String>, log: &Log) {
+        let work = spawn_blocking(move || self.watch.as_ref().map_or(Ok(()), what));
         let saved = work.await.map_err(|error| error.to_string()).flatten();
         if let Err(why) = saved {
             log.line("outbreak-state-failed", &[("why", json!(why))]);
@@ -432,9 +438,9 @@ impl Content {
         message: &Arc<Vec<u8>>,
         room: Option<Room>,
         patches: &Patches,
-    ) -> Judgement {
+    ) -> (Judgement, PartsRoom) {
         if profiles.is_empty() {
-            return Judgement::default();
+            return (Judgement::default(), PartsRoom::NotNeeded);
         }
         let held = patches.in_force();
         let work = async {
@@ -443,6 +449,8 @@ impl Content {
             };
             let message = Arc::clone(message);
             let yara = self.yara.clone();
+            let memory = Arc::clone(&self.memory);
+            let most = self.profiles.memory;
             let work = spawn_blocking(move || {
                 // Its turn and its room last until the work is over, not until nobody waits for it any more.
                 let (_turn, _room) = (turn, room);
@@ -450,27 +458,38 @@ impl Content {
                     let yara = yara.as_deref().map(|yara| yara as &dyn Scanner);
                     mailkeep_inspect::judge_with(&message, profile, Some(&held.compiled), yara)
                 });
-                let judgement = all.max_by_key(|judgement| judgement.verdict);
-                (judgement, held)
+                let mut judgement = all.max_by_key(|judgement| judgement.verdict);
+                // Before the next one has its turn: what waits for a scanner is counted, like messages themselves.
+                let room = match &mut judgement {
+                    Some(judgement) => PartsRoom::of(judgement, memory, most),
+                    None => PartsRoom::NotNeeded,
+                };
+                (judgement, held, room)
             });
             work.await.ok()
         };
         match tokio::time::timeout(self.profiles.patience, work).await {
-            Ok(Some((Some(judgement), held))) => {
+            Ok(Some((Some(judgement), held, room))) => {
                 for reason in &judgement.reasons {
                     if held.compiled.names().any(|name| *name == reason.rule) {
                         patches.count(reason);
                     }
                 }
-                judgement
+                (judgement, room)
             }
-            Ok(_) => failed("inspection-failed"),
-            Err(_) => failed("inspection-late"),
+            Ok(_) => (failed("inspection-failed"), PartsRoom::NotNeeded),
+            Err(_) => (failed("inspection-late"), PartsRoom::NotNeeded),
         }
     }
 
     /// By every virus scanner at once: the message as it came, and what scanners do not find in it themselves.
-    async fn scan(&self, message: &[u8], judgement: &Judgement, files: bool) -> Vec<Reason> {
+    async fn scan(
+        &self,
+        message: &[u8],
+        judgement: &Judgement,
+        room: PartsRoom,
+        files: bool,
+    ) -> Vec<Reason> {
         let mut reasons = Vec::new();
         let mut answered = 0;
         let now = Timestamp::now();
@@ -533,9 +552,22 @@ impl Content {
         if judgement.pieces_left && !self.engines.is_empty() {
             reasons.push(Reason {
                 rule: "antivirus-too-many-parts".into(),
-                verdict: unscanned(self.antivirus.when_dead, files),
+                // Another try would change nothing.
+                verdict: match unscanned(self.antivirus.when_dead, files) {
+                    Verdict::Tempfail => Verdict::Refuse,
+                    other => other,
+                },
                 text: "it holds more than can be scanned for viruses".to_owned(),
                 evidence: format!("{} parts are scanned", pieces.len()),
+                place: String::new(),
+            });
+        }
+        if matches!(room, PartsRoom::None) {
+            reasons.push(Reason {
+                rule: "antivirus-late".into(),
+                verdict: unscanned(self.antivirus.when_dead, files),
+                text: "it could not be scanned for viruses; try again later".to_owned(),
+                evidence: "no room for its parts".to_owned(),
                 place: String::new(),
             });
         }
@@ -749,6 +781,33 @@ impl Content {
             }
         });
         engines.collect()
+    }
+}
+
+/// Room in memory for what is handed to virus scanners beside the message.
+enum PartsRoom {
+    NotNeeded,
+    #[expect(dead_code, reason = "it is held while they scan")]
+    Held(OwnedSemaphorePermit),
+    /// There is none, and nothing is handed out.
+    None,
+}
+
+impl PartsRoom {
+    /// `most` is all there is, in KiB.
+    fn of(judgement: &mut Judgement, memory: Arc<Semaphore>, most: u32) -> Self {
+        let octets: usize = judgement.pieces.iter().map(Vec::len).sum();
+        if octets == 0 {
+            return Self::NotNeeded;
+        }
+        let kib = u32::try_from(octets.div_ceil(1024)).unwrap_or(u32::MAX);
+        match memory.try_acquire_many_owned(kib.min(most)) {
+            Ok(permit) => Self::Held(permit),
+            Err(_) => {
+                judgement.pieces.clear();
+                Self::None
+            }
+        }
     }
 }
 

@@ -79,15 +79,46 @@ fn whatever_a_scanner_does_no_infected_message_passes() {
     }
 }
 
-/// A document that is in no part of its message, and that the message does not call base64 either.
-fn hidden() -> Vec<u8> {
-    let document = format!("%PDF-1.4\n{INFECTED}\n{}", "1 0 obj\n".repeat(40));
-    let whole = with_file("a.pdf", document.as_bytes());
-    let whole = String::from_utf8(whole).unwrap();
+/// Octets in base64, that are no part of a message and that the message does not call base64 either.
+fn coded(octets: &[u8]) -> String {
+    let whole = String::from_utf8(with_file("a.pdf", octets)).unwrap();
     let coded = whole.rsplit_once("\r\n\r\n").unwrap().1;
     let coded = coded.split_once("--b--").unwrap().0;
+    format!("see below\r\n\r\n{coded}\r\nthat was it\r\n")
+}
+
+fn document(holds: &str) -> String {
+    coded(format!("%PDF-1.4\n{holds}\n{}", "1 0 obj\n".repeat(40)).as_bytes())
+}
+
+/// A tar archive of so many small files.
+fn archive(count: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    for nth in 0..count {
+        let mut head = vec![0; 512];
+        let mut put =
+            |at: usize, text: &str| head[at..at + text.len()].copy_from_slice(text.as_bytes());
+        put(0, &format!("{nth}.txt"));
+        put(100, "0000644");
+        put(124, "00000000007");
+        put(148, "        ");
+        put(156, "0");
+        put(257, "ustar");
+        put(263, "00");
+        let sum: u32 = head.iter().map(|octet| u32::from(*octet)).sum();
+        head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        out.extend(head);
+        out.extend(format!("note {nth:02}").as_bytes());
+        out.extend(vec![0; 505]);
+    }
+    out.extend(vec![0; 1024]);
+    out
+}
+
+fn hidden() -> Vec<u8> {
     format!(
-        "From: a@client.example\r\nSubject: x\r\n\r\nsee below\r\n\r\n{coded}\r\nthat was it\r\n"
+        "From: a@client.example\r\nSubject: x\r\n\r\n{}",
+        document(INFECTED)
     )
     .into_bytes()
 }
@@ -142,9 +173,43 @@ fn what_no_scanner_was_given_does_not_pass_by_the_word_of_one() {
         ));
     }
     many.push_str("\r\n--b--\r\n");
+    // However many there are that anybody finds: they lie in the message that was scanned.
     let answer = mta.message("a@client.example", &["b@site.example"], many.as_bytes());
-    assert!(answer.refused_with("451 4.7.1 "), "{answer:?}");
+    assert!(answer.accepted(), "{answer:?}");
+    shield.event("message");
+    // Another try would change nothing.
+    let hidden = format!("From: a@client.example\r\n\r\n{}", coded(&archive(70)));
+    let answer = mta.message("a@client.example", &["b@site.example"], hidden.as_bytes());
+    assert!(answer.refused_with("550 5.7.1 "), "{answer:?}");
     assert_eq!(shield.event("message")["rule"], "antivirus-too-many-parts");
+}
+
+#[test]
+fn what_waits_for_a_scanner_counts_as_memory() {
+    let clamd = Clamd::start(&version(1));
+    let directory = tempfile::tempdir().unwrap();
+    let config = milter_config(&format!(
+        "[content]\nmemory = 8192\n{}",
+        clamd.engine("one", "")
+    ));
+    let mut shield = Shield::start(directory.path(), &config);
+    let address = milter_address(&mut shield);
+    // The message takes all there is; a small one with its part fits.
+    let large = format!(
+        "From: a@client.example\r\n\r\n{}",
+        document(&"x".repeat(9_000))
+    );
+    let small = format!("From: a@client.example\r\n\r\n{}", document("x"));
+    for (message, expected) in [(&large, false), (&small, true)] {
+        let mut mta = Mta::connect(address);
+        mta.client("client.example", "192.0.2.1", "client.example");
+        let answer = mta.message("a@client.example", &["b@site.example"], message.as_bytes());
+        assert_eq!(answer.accepted(), expected, "{answer:?}");
+        if !expected {
+            assert!(answer.refused_with("451 4.7.1 "), "{answer:?}");
+            assert_eq!(shield.event("message")["rule"], "antivirus-late");
+        }
+    }
 }
 
 #[test]

@@ -237,9 +237,10 @@ fn a_program_that_many_send_at_once_is_held_and_what_was_learnt_outlives_the_shi
     stand.shield.wait();
     let kept = std::fs::read_to_string(&state).unwrap();
     assert!(kept.starts_with('{'), "{kept:.100}");
+    let told = std::fs::read_to_string(state.with_extension("alerts.json")).unwrap();
     assert!(
-        kept.contains(r#""told":[{"id":""#),
-        "what was told must be found at /status again"
+        told.contains(r#"[{"id":""#),
+        "what was told must be found at /status again: {told}"
     );
     // The next one goes on where it ended.
     let Stand { directory, .. } = stand;

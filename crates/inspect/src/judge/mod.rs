@@ -77,6 +77,7 @@ fn of_message(
         files: false,
         unusual: false,
         pieces: Vec::new(),
+        usual_pieces: Vec::new(),
         pieces_left: false,
         run: bundle
             .filter(|bundle| bundle.looks_at_messages())
@@ -95,6 +96,7 @@ fn of_message(
     judgement.contents = judge.seen;
     judgement.files = judge.files;
     judgement.pieces = judge.pieces;
+    judgement.pieces.extend(judge.usual_pieces);
     judgement.pieces_left = judge.pieces_left;
     judgement
 }
@@ -102,9 +104,10 @@ fn of_message(
 /// More pieces of content are not told of.
 const MAX_SEEN: usize = 64;
 
-/// More pieces of content are not handed out, and no more octets of all.
+/// More pieces of content are not handed out, and no more octets of all: of those that only unusual readings find, and of
+/// the others as many again.
 const MAX_PIECES: usize = 64;
-const MAX_PIECE_OCTETS: usize = 32 << 20;
+const MAX_PIECE_OCTETS: usize = 16 << 20;
 
 /// More reasons say nothing new.
 const MAX_REASONS: usize = 100;
@@ -116,7 +119,9 @@ struct Judge<'p> {
     files: bool,
     /// What is looked at lies in something that no usual reading finds.
     unusual: bool,
+    /// What only unusual readings find, and what others find.
     pieces: Vec<Vec<u8>>,
+    usual_pieces: Vec<Vec<u8>>,
     pieces_left: bool,
     /// The rules of a bundle, as far as the message was shown to them.
     run: Option<MessageRun<'p>>,
@@ -248,11 +253,17 @@ impl Judge<'_> {
         if !wanted || kind == Kind::Message || piece.octets.is_empty() {
             return;
         }
-        let held: usize = self.pieces.iter().map(Vec::len).sum();
-        if self.pieces.len() >= MAX_PIECES || held + piece.octets.len() > MAX_PIECE_OCTETS {
-            self.pieces_left = true;
+        // What usual readings find lies in the message, which is looked into as well: it must not push out the rest.
+        let share = if self.unusual {
+            &mut self.pieces
         } else {
-            self.pieces.push(piece.octets.to_vec());
+            &mut self.usual_pieces
+        };
+        let held: usize = share.iter().map(Vec::len).sum();
+        if share.len() < MAX_PIECES && held + piece.octets.len() <= MAX_PIECE_OCTETS {
+            share.push(piece.octets.to_vec());
+        } else {
+            self.pieces_left |= self.unusual;
         }
     }
 

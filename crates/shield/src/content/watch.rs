@@ -1,5 +1,6 @@
 //! Counts what passes, so that an outbreak is noticed. Entry: [`Watch`]. What is counted is [`crate::outbreak`]'s.
 
+use std::collections::VecDeque;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,11 +11,14 @@ use mailkeep_inspect::kind::Class;
 use mailkeep_inspect::{Origin, Reason, Seen, Verdict};
 use mailkeep_model::{HeldMail, OutbreakAlert};
 use mailkeep_wire::Network;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::Subject;
 use crate::outbreak::{Alert, Attachment, Expected, Observation, Outbreaks, Weight};
 
+/// Alerts that are remembered.
+const TOLD: usize = 64;
 /// How long an alert is shown at `/status`.
 const TOLD_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -60,6 +64,8 @@ impl OutbreakFile {
 #[derive(Debug)]
 pub(super) struct Watch {
     seen: Arc<Mutex<Outbreaks>>,
+    /// What was told lately, the newest last.
+    told: Arc<Mutex<VecDeque<OutbreakAlert>>>,
     file: OutbreakFile,
     own: Vec<Network>,
     /// Why what was learnt could not be read, until that has been said.
@@ -73,13 +79,17 @@ impl Watch {
     ///
     /// A sentence that says what is wrong in the configuration. A state that cannot be read is begun anew.
     pub(super) fn new(file: &OutbreakFile) -> Result<Self, String> {
-        let (seen, unread) = match file.state.as_deref().map(read) {
-            Some(Ok(seen)) => (seen, None),
-            Some(Err(why)) => (Outbreaks::default(), Some(why)),
-            None => (Outbreaks::default(), None),
-        };
+        let (mut seen, mut told, mut unread) = (Outbreaks::default(), VecDeque::new(), None);
+        if let Some(path) = &file.state {
+            let both = read(path).and_then(|seen| Ok((seen, read(&told_beside(path))?)));
+            match both {
+                Ok(both) => (seen, told) = both,
+                Err(why) => unread = Some(why),
+            }
+        }
         Ok(Self {
             seen: Arc::new(Mutex::new(seen)),
+            told: Arc::new(Mutex::new(told)),
             own: file.own_networks()?,
             file: file.clone(),
             unread: Mutex::new(unread),
@@ -90,6 +100,8 @@ impl Watch {
     /// Goes on with what another has counted.
     pub(super) fn adopt(&mut self, other: &Self) {
         self.seen = Arc::clone(&other.seen);
+        self.told = Arc::clone(&other.told);
+        self.unsaved = AtomicBool::new(other.is_unsaved());
         self.unread = Mutex::default();
     }
 
@@ -128,16 +140,18 @@ impl Watch {
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = seen.observe(&observation, &self.file.expected);
-        let alerts: Vec<OutbreakAlert> = outcome
-            .alerts
-            .into_iter()
+        drop(seen);
+        let alerts = outcome.alerts.into_iter();
+        let alerts: Vec<OutbreakAlert> = alerts
             .map(|alert| self.alert(alert, &subject.trace))
             .collect();
-        for alert in &alerts {
-            seen.tell(alert.clone());
+        if !alerts.is_empty() {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.extend(alerts.iter().cloned());
+            let over = told.len().saturating_sub(TOLD);
+            told.drain(..over);
+            self.unsaved.store(true, Ordering::Relaxed);
         }
-        drop(seen);
-        self.unsaved.fetch_or(!alerts.is_empty(), Ordering::Relaxed);
         let reason = outcome.held.map(|detector| Reason {
             rule: detector.name().into(),
             verdict: if self.file.enforce {
@@ -173,8 +187,11 @@ impl Watch {
     /// The alerts of the last days, the newest last.
     pub(super) fn alerts(&self, now: Timestamp) -> Vec<OutbreakAlert> {
         let since = now.checked_sub(TOLD_FOR).unwrap_or(Timestamp::MIN);
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.told_since(since)
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.iter()
+            .filter(|alert| alert.at >= since)
+            .cloned()
+            .collect()
     }
 
     /// Whether something was told that is not written down yet.
@@ -195,9 +212,21 @@ impl Watch {
         held.collect()
     }
 
-    /// Writes what was learnt where the configuration says: whole, or not at all. Blocks.
-    pub(super) fn save(&self) -> Result<(), String> {
+    /// Writes what was told, whole or not at all. Blocks.
+    pub(super) fn save_told(&self) -> Result<(), String> {
         self.unsaved.store(false, Ordering::Relaxed);
+        let Some(path) = &self.file.state else {
+            return Ok(());
+        };
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let copy = told.clone();
+        drop(told);
+        write(&told_beside(path), &copy)
+    }
+
+    /// Writes what was learnt and what was told where the configuration says: each whole, or not at all. Blocks.
+    pub(super) fn save(&self) -> Result<(), String> {
+        self.save_told()?;
         let Some(path) = &self.file.state else {
             return Ok(());
         };
@@ -205,24 +234,33 @@ impl Watch {
         // Mail waits for the lock: it is copied under it, and written down afterwards.
         let copy = seen.clone();
         drop(seen);
-        let text = serde_json::to_vec(&copy).map_err(|error| error.to_string())?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let write = || {
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(&text)?;
-            file.as_file().sync_all()?;
-            file.persist(path).map_err(|error| error.error)?;
-            std::io::Result::Ok(())
-        };
-        write().map_err(|error| format!("{}: {error}", path.display()))
+        write(path, &copy)
     }
 }
 
-fn read(path: &Path) -> Result<Outbreaks, String> {
+/// Where that lies which was told: what was learnt is larger, and is written more rarely.
+fn told_beside(state: &Path) -> PathBuf {
+    state.with_extension("alerts.json")
+}
+
+fn write(path: &Path, what: &impl Serialize) -> Result<(), String> {
+    let text = serde_json::to_vec(what).map_err(|error| error.to_string())?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(&text)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        std::io::Result::Ok(())
+    };
+    write().map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, String> {
     let text = match std::fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Outbreaks::default());
+            return Ok(T::default());
         }
         Err(error) => return Err(format!("{}: {error}", path.display())),
     };

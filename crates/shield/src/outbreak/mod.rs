@@ -18,12 +18,10 @@ mod seen;
 #[cfg(test)]
 mod simulation;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
-use jiff::Timestamp;
-use mailkeep_model::{OutbreakAlert, OutbreakExample};
 use serde::{Deserialize, Serialize};
 
 use baseline::{Learnt, Window};
@@ -32,7 +30,7 @@ use keyed::Keyed;
 pub(crate) use expected::Expected;
 pub(crate) use seen::{Alert, Attachment, Detector, Observation, Outcome, Weight};
 
-use seen::{Recent, Shape};
+use seen::{Recents, Shape};
 
 /// Hosts, senders, attachments and shapes that are remembered, each.
 const KEYS: usize = 20_000;
@@ -52,13 +50,6 @@ const HELD_AT_MOST: u64 = 5 * 86_400;
 
 /// Holds at one time; beyond them the one goes that was not matched for longest.
 const HOLDS: usize = 256;
-
-/// Messages that are remembered for the sake of examples, and examples of one alert.
-const RECENT: usize = 512;
-const EXAMPLES: usize = 5;
-
-/// Alerts that are remembered.
-const TOLD: usize = 64;
 
 /// Which mail a hold is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -105,13 +96,22 @@ struct Hold {
     held: u64,
 }
 
+/// Somebody who sent a thing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Sender {
+    last: u64,
+    who: u64,
+    /// The host of ours that handed all of his over; none where it is a stranger's, or one of several.
+    host: Option<IpAddr>,
+}
+
 /// What one attachment has done.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Spread {
     first: u64,
     last: u64,
-    /// Senders within the last hour, by when.
-    senders: Vec<(u64, u64)>,
+    /// Senders within the last hour.
+    senders: Vec<Sender>,
 }
 
 /// What one sender has done.
@@ -133,7 +133,7 @@ struct Hosting {
     carrying: Window,
     /// By kind of attachment: messages that carry one.
     kinds: Vec<(String, Window)>,
-    senders: Vec<(u64, u64)>,
+    senders: Vec<Sender>,
     /// Share of messages with something to open, in thousandths, on its most carrying hours.
     usual_share: Learnt,
     /// When it was last told that it attaches to everything.
@@ -153,14 +153,11 @@ pub(crate) struct Outbreaks {
     own_programs: Window,
     /// Share of own messages with programs, in thousandths.
     program_share: Learnt,
-    program_senders: Vec<(u64, u64)>,
+    program_senders: Vec<Sender>,
     holds: Vec<Hold>,
-    /// What was told lately, the newest last.
-    #[serde(default)]
-    told: VecDeque<OutbreakAlert>,
-    /// The messages of now, the newest last.
+    /// The messages of now.
     #[serde(skip)]
-    recent: VecDeque<Recent>,
+    recent: Recents,
 }
 
 /// The least that is ever counted as an outbreak, whatever was learnt.
@@ -190,10 +187,7 @@ impl Outbreaks {
             seen.at.saturating_sub(hold.last) < HELD_FOR
                 && seen.at.saturating_sub(hold.since) < HELD_AT_MOST
         });
-        if self.recent.len() >= RECENT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(Recent::of(seen));
+        self.recent.add(seen);
         let sender = identity(seen.sender);
         let calm = !self.holds.iter().any(|hold| hold.matching.matches(seen));
         self.note_attachments(seen, sender, expected, calm, &mut outcome);
@@ -219,39 +213,6 @@ impl Outbreaks {
         self.holds
             .iter()
             .map(|hold| (hold.detector, hold.since, hold.held))
-    }
-
-    /// Remembers an alert.
-    pub(crate) fn tell(&mut self, alert: OutbreakAlert) {
-        if self.told.len() >= TOLD {
-            self.told.pop_front();
-        }
-        self.told.push_back(alert);
-    }
-
-    /// What was told since then, the newest last.
-    pub(crate) fn told_since(&self, since: Timestamp) -> Vec<OutbreakAlert> {
-        let told = self.told.iter().filter(|alert| alert.at >= since);
-        told.cloned().collect()
-    }
-
-    /// Some of the messages that an alert is about, and the host that alone hands them over, if it is ours.
-    fn examples(
-        &self,
-        is_one: impl Fn(&Observation<'_>) -> bool,
-    ) -> (Vec<OutbreakExample>, Option<IpAddr>) {
-        let all = self.recent.iter().rev().map(Recent::observation);
-        let all: Vec<Observation<'_>> = all.filter(is_one).collect();
-        let mut host = all.first().map(|first| first.host);
-        if all.iter().any(|one| !one.own || Some(one.host) != host) {
-            host = None;
-        }
-        let examples = all.iter().take(EXAMPLES).map(|one| OutbreakExample {
-            trace: one.trace.to_owned(),
-            host: one.host,
-            sender: printable(one.sender),
-        });
-        (examples.collect(), host)
     }
 
     fn hold(&mut self, detector: Detector, matching: Matching, at: u64) -> bool {
@@ -290,7 +251,8 @@ impl Outbreaks {
                 continue;
             }
             let spread = self.attachments.entry(attachment.digest, seen.at);
-            let senders = spread.seen(seen.at, sender);
+            let senders = spread.seen(seen, sender);
+            let isolate = alone(&spread.senders);
             let is_new = seen.at.saturating_sub(spread.first) < NEW_FOR;
             let (least, factor) = match attachment.weight {
                 Weight::Active => (floor::PROGRAM_SENDERS, 0),
@@ -306,7 +268,7 @@ impl Outbreaks {
             if is_new && senders >= limit && !known {
                 let matching = Matching::Digest(attachment.digest);
                 if self.hold(Detector::SameAttachment, matching.clone(), seen.at) {
-                    let (examples, isolate) = self.examples(|one| matching.matches(one));
+                    let examples = self.recent.examples(|one| matching.matches(one));
                     outcome.alerts.push(Alert {
                         detector: Detector::SameAttachment,
                         text: format!(
@@ -332,7 +294,8 @@ impl Outbreaks {
             let shape = attachment.shape();
             if attachment.weight == Weight::Active && shapes.insert(shape.clone()) {
                 let spread = self.shapes.entry(shape.clone(), seen.at);
-                let senders = spread.seen(seen.at, sender);
+                let senders = spread.seen(seen, sender);
+                let isolate = alone(&spread.senders);
                 let is_new = seen.at.saturating_sub(spread.first) < NEW_FOR;
                 // Programs alike in size are less of a sign than the same program.
                 let limit = floor::PROGRAM_SENDERS * 2;
@@ -346,7 +309,7 @@ impl Outbreaks {
                     )
                 {
                     let matching = Matching::Shape(shape.clone());
-                    let (examples, isolate) = self.examples(|one| matching.matches(one));
+                    let examples = self.recent.examples(|one| matching.matches(one));
                     outcome.alerts.push(Alert {
                         detector: Detector::AlikeAttachments,
                         text: format!(
@@ -381,7 +344,7 @@ impl Outbreaks {
             let sending = self.senders.entry(seen.account.to_owned(), seen.at);
             if let Some((count, usual, limit)) = sending.sent(seen, floor::SENDER, calm, known) {
                 let known_for = sending.learnt.days(seen.at);
-                let (examples, _) = self.examples(|one| one.account == seen.account);
+                let examples = self.recent.examples(|one| one.account == seen.account);
                 outcome.alerts.push(Alert {
                     detector: Detector::SuddenSender,
                     text: format!(
@@ -412,7 +375,7 @@ impl Outbreaks {
             .as_ref()
             .is_some_and(|(_, _, _, usual)| usual.is_none() && !known && host.tell(seen.at));
         if let Some((count, usual, limit)) = sudden {
-            let (examples, _) = self.examples(|one| one.host == seen.host);
+            let examples = self.recent.examples(|one| one.host == seen.host);
             outcome.alerts.push(Alert {
                 detector: Detector::SuddenSender,
                 text: format!(
@@ -456,7 +419,7 @@ impl Outbreaks {
                 },
             );
             let matching = Matching::Host(seen.host, Some(kind.clone()));
-            let (examples, _) = self.examples(|one| matching.matches(one));
+            let examples = self.recent.examples(|one| matching.matches(one));
             outcome.alerts.push(Alert {
                 detector: Detector::AttachingServer,
                 text: format!(
@@ -493,7 +456,7 @@ impl Outbreaks {
         let messages = self.own_messages.add(seen.at, 1);
         let programs = self.own_programs.add(seen.at, u32::from(carries));
         if carries {
-            remember(&mut self.program_senders, seen.at, sender);
+            remember(&mut self.program_senders, seen, sender);
         }
         let share = share(programs, messages);
         let (least, from, floor) = floor::PROGRAMS;
@@ -505,7 +468,8 @@ impl Outbreaks {
             && count(&self.program_senders) >= from
             && self.hold(Detector::ShareOfPrograms, Matching::Programs, seen.at)
         {
-            let (examples, isolate) = self.examples(|one| Matching::Programs.matches(one));
+            let examples = self.recent.examples(|one| Matching::Programs.matches(one));
+            let isolate = alone(&self.program_senders);
             outcome.alerts.push(Alert {
                 detector: Detector::ShareOfPrograms,
                 text: format!(
@@ -534,8 +498,8 @@ impl Outbreaks {
 
 impl Spread {
     /// Notes a sender; how many there are within the hour.
-    fn seen(&mut self, at: u64, sender: u64) -> u32 {
-        remember(&mut self.senders, at, sender);
+    fn seen(&mut self, seen: &Observation<'_>, sender: u64) -> u32 {
+        remember(&mut self.senders, seen, sender);
         count(&self.senders)
     }
 }
@@ -584,7 +548,7 @@ impl Hosting {
         calm: bool,
         expected: &Expected,
     ) -> Option<(String, u32, u32, Option<u32>)> {
-        remember(&mut self.senders, seen.at, sender);
+        remember(&mut self.senders, seen, sender);
         let messages = self.messages.add(seen.at, 1);
         let mut kinds = BTreeSet::new();
         for attachment in seen.attachments {
@@ -641,14 +605,32 @@ fn identity(sender: &str) -> u64 {
 }
 
 /// Notes a sender, and forgets those of more than an hour ago.
-fn remember(senders: &mut Vec<(u64, u64)>, at: u64, sender: u64) {
-    senders.retain(|(when, who)| at.saturating_sub(*when) < 3600 && *who != sender);
+fn remember(senders: &mut Vec<Sender>, seen: &Observation<'_>, who: u64) {
+    let mut host = seen.own.then_some(seen.host);
+    senders.retain(|one| {
+        let lasts = seen.at.saturating_sub(one.last) < 3600;
+        if lasts && one.who == who && one.host != host {
+            host = None;
+        }
+        lasts && one.who != who
+    });
     if senders.len() < SENDERS {
-        senders.push((at, sender));
+        senders.push(Sender {
+            last: seen.at,
+            who,
+            host,
+        });
     }
 }
 
-fn count(senders: &[(u64, u64)]) -> u32 {
+/// The host of ours that alone handed over what these sent.
+fn alone(senders: &[Sender]) -> Option<IpAddr> {
+    let host = senders.first()?.host?;
+    let all = senders.iter().all(|one| one.host == Some(host));
+    all.then_some(host)
+}
+
+fn count(senders: &[Sender]) -> u32 {
     u32::try_from(senders.len()).unwrap_or(u32::MAX)
 }
 

@@ -1,5 +1,6 @@
 //! What is observed of a message, and what is said of it.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use mailkeep_model::OutbreakExample;
@@ -130,9 +131,50 @@ pub(crate) struct Alert {
     pub(crate) examples: Vec<OutbreakExample>,
 }
 
+/// Messages that are remembered for the sake of examples, and examples of one alert.
+const RECENT: usize = 512;
+pub(super) const EXAMPLES: usize = 5;
+
+/// The messages of now, the newest last.
+#[derive(Debug, Default)]
+pub(super) struct Recents(VecDeque<Recent>);
+
+// A copy is made to be written down, and these are not.
+impl Clone for Recents {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Recents {
+    pub(super) fn add(&mut self, seen: &Observation<'_>) {
+        if self.0.len() >= RECENT {
+            self.0.pop_front();
+        }
+        self.0.push_back(Recent::of(seen));
+    }
+
+    /// Some of those that an alert is about, the newest first.
+    pub(super) fn examples(
+        &self,
+        is_one: impl Fn(&Observation<'_>) -> bool,
+    ) -> Vec<OutbreakExample> {
+        let all = self.0.iter().rev().map(Recent::observation);
+        let examples = all
+            .filter(is_one)
+            .take(EXAMPLES)
+            .map(|one| OutbreakExample {
+                trace: one.trace.to_owned(),
+                host: one.host,
+                sender: super::printable(one.sender),
+            });
+        examples.collect()
+    }
+}
+
 /// A message that was seen lately.
-#[derive(Debug, Clone)]
-pub(super) struct Recent {
+#[derive(Debug)]
+struct Recent {
     host: IpAddr,
     sender: String,
     account: String,
@@ -142,7 +184,7 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    pub(super) fn of(seen: &Observation<'_>) -> Self {
+    fn of(seen: &Observation<'_>) -> Self {
         Self {
             host: seen.host,
             sender: seen.sender.to_owned(),
@@ -153,7 +195,7 @@ impl Recent {
         }
     }
 
-    pub(super) fn observation(&self) -> Observation<'_> {
+    fn observation(&self) -> Observation<'_> {
         Observation {
             at: 0,
             host: self.host,

@@ -435,7 +435,7 @@ fn a_server_that_attaches_to_everything_is_named() {
     assert_eq!(alert.isolate, Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2))));
     assert_eq!(held, Some(Detector::AttachingServer), "{}", alert.text);
     assert!(alert.counted >= alert.limit && alert.usual.is_some_and(|usual| usual < alert.limit));
-    assert_eq!(alert.examples.len(), EXAMPLES);
+    assert_eq!(alert.examples.len(), seen::EXAMPLES);
 }
 
 #[test]
@@ -621,6 +621,60 @@ fn a_new_host_that_attaches_to_everything_is_told_of_once_and_not_held() {
     }
     assert_eq!(alerts.len(), 1, "{alerts:?}");
     assert_eq!(alerts[0].detector, Detector::AttachingServer);
+}
+
+/// The alert that copies of one program bring, each from somebody else, by these hosts in turn; between them so much
+/// other mail goes by, and the program is started anew before the last.
+fn alert_of(hosts: &[u8], between: u64, restarts: bool) -> Alert {
+    let mut outbreaks = Outbreaks::default();
+    let mut at = START;
+    let worm = attachment(1, "pe", Weight::Active, 50_000);
+    for (who, host) in (0..).zip(hosts) {
+        if restarts && usize::try_from(who).unwrap() + 1 == hosts.len() {
+            let kept = serde_json::to_vec(&outbreaks).unwrap();
+            outbreaks = serde_json::from_slice(&kept).unwrap();
+        }
+        let mut observe = |who: u64, host: u8, attachments: &[Attachment]| {
+            at += 1;
+            outbreaks.observe(
+                &Observation {
+                    at,
+                    host: IpAddr::V4(Ipv4Addr::new(10, 0, 0, host)),
+                    sender: &person(who),
+                    account: &person(who),
+                    own: host < 100,
+                    recipients: 1,
+                    attachments,
+                    trace: "1-1",
+                },
+                &Expected::default(),
+            )
+        };
+        if let Some(alert) = observe(who, *host, &[worm]).alerts.pop() {
+            return alert;
+        }
+        for nth in 0..between {
+            observe(1_000 + nth, 200, &[]);
+        }
+    }
+    unreachable!("three senders of one program are an outbreak");
+}
+
+#[test]
+fn only_who_handed_over_all_of_it_is_named() {
+    let two = Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)));
+    for (hosts, named) in [
+        (&[2, 2, 2], two),
+        (&[2, 1, 2], None),
+        // The first copies came from strangers.
+        (&[150, 151, 2], None),
+        (&[150, 2, 2], None),
+    ] {
+        for (between, restarts) in [(0, false), (600, false), (0, true), (600, true)] {
+            let alert = alert_of(hosts, between, restarts);
+            assert_eq!(alert.isolate, named, "{hosts:?} {between} {restarts}");
+        }
+    }
 }
 
 #[test]

@@ -27,9 +27,19 @@ pub struct Zone {
     names: BTreeMap<String, Name>,
     /// While set, nothing is answered.
     pub dead: bool,
+    /// That there is nothing may be remembered for a minute, as name servers say it (RFC 2308).
+    lasting: bool,
 }
 
 impl Zone {
+    /// An empty one whose silence lasts.
+    pub fn lasting() -> Self {
+        Self {
+            lasting: true,
+            ..Self::default()
+        }
+    }
+
     fn name(&mut self, name: &str) -> &mut Name {
         self.names.entry(name.to_ascii_lowercase()).or_default()
     }
@@ -130,10 +140,11 @@ impl Zone {
             records.extend(all.map(|(of, data)| (asked.clone(), *of, data.clone())));
             break;
         }
+        let nothing = self.lasting && records.is_empty() && code != 2;
         let mut out = question.get(..2)?.to_vec();
         out.extend_from_slice(&[0x85, 0x80 | code, 0, 1]);
         out.extend_from_slice(&u16::try_from(records.len()).ok()?.to_be_bytes());
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&[0, u8::from(nothing), 0, 0]);
         out.extend_from_slice(question.get(12..end + 4)?);
         for (name, of, data) in records {
             out.extend(wire(&name));
@@ -141,6 +152,13 @@ impl Zone {
             out.extend_from_slice(&[0, 1, 0, 0, 0, 60]);
             out.extend_from_slice(&u16::try_from(data.len()).ok()?.to_be_bytes());
             out.extend(data);
+        }
+        if nothing {
+            // A SOA of the root: names, then five numbers, of which the last says for how long.
+            out.extend_from_slice(&[0, 0, 6, 0, 1, 0, 0, 0, 60, 0, 22, 0, 0]);
+            for number in [1_u32, 60, 60, 60, 60] {
+                out.extend_from_slice(&number.to_be_bytes());
+            }
         }
         Some(out)
     }
