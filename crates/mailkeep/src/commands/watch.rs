@@ -6,7 +6,7 @@
 mod news;
 mod spool;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use mailkeep_model::{FeedState, HostStatus, Realm};
@@ -25,8 +25,8 @@ pub use news::{Notice, Road};
 use spool::Spool;
 pub(crate) use spool::mail_settings;
 
-/// Seconds between two looks at what shields tell of outbreaks.
-const OUTBREAKS_EVERY: u64 = 60;
+/// How long between two looks at what shields tell of outbreaks.
+const OUTBREAKS_EVERY: Duration = Duration::from_mins(1);
 
 /// Runs it.
 pub fn run(app: &App, args: &WatchArgs) -> anyhow::Result<Done> {
@@ -56,12 +56,12 @@ pub fn run(app: &App, args: &WatchArgs) -> anyhow::Result<Done> {
 
 /// Waits for the next round. An outbreak is told of meanwhile: it does not wait.
 fn wait(app: &App, args: &WatchArgs) {
-    let mut left = args.every.max(1);
-    while left > 0 {
-        let nap = left.min(OUTBREAKS_EVERY);
-        std::thread::sleep(Duration::from_secs(nap));
-        left -= nap;
-        if left == 0 {
+    let begun = Instant::now();
+    let whole = Duration::from_secs(args.every.max(1));
+    loop {
+        let left = whole.saturating_sub(begun.elapsed());
+        std::thread::sleep(left.min(OUTBREAKS_EVERY));
+        if left <= OUTBREAKS_EVERY {
             return;
         }
         let told = load(app, args).and_then(|fleet| {

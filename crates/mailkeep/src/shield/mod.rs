@@ -44,22 +44,9 @@ impl Cover {
         let mut cover = Self::default();
         let Some(fleet) = fleet else { return cover };
         let shields = &fleet.file.shields;
-        // All at once: one that is silent keeps nobody waiting but for itself.
-        let states: Vec<Result<ShieldState, String>> = std::thread::scope(|scope| {
-            let asked: Vec<_> = shields
-                .iter()
-                .map(|shield| scope.spawn(|| state_of(shield, fleet, app.now)))
-                .collect();
-            asked
-                .into_iter()
-                .map(|asked| {
-                    let failed = |_| Err("it could not be asked".to_owned());
-                    asked.join().unwrap_or_else(failed)
-                })
-                .collect()
-        });
+        let states = all_at_once(shields, |shield| state_of(shield, fleet, app.now));
         for (shield, state) in shields.iter().zip(states) {
-            match state {
+            match state.unwrap_or_else(|| Err("it could not be asked".to_owned())) {
                 Ok(state) if shield.only_through_shield => {
                     cover.add(&shield.name, &shield.guards, state);
                 }
@@ -131,6 +118,21 @@ impl Cover {
         evidence.reason = format!("refused by {}; {}", by.join(" and "), evidence.reason);
         evidence.notes.extend(notes.into_iter().map(Into::into));
     }
+}
+
+/// Asks all of them at once: one that is silent keeps nobody waiting but for itself. None where the asking broke down.
+fn all_at_once<T: Send>(
+    shields: &[ShieldSettings],
+    ask: impl Fn(&ShieldSettings) -> T + Sync,
+) -> Vec<Option<T>> {
+    std::thread::scope(|scope| {
+        let ask = &ask;
+        let asked: Vec<_> = shields
+            .iter()
+            .map(|shield| scope.spawn(move || ask(shield)))
+            .collect();
+        asked.into_iter().map(|asked| asked.join().ok()).collect()
+    })
 }
 
 /// What a shield says of itself, in lines for a person, and what in it somebody should look at.

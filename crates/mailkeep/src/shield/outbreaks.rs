@@ -12,7 +12,7 @@ use mailkeep_model::text::{printable, printable_max};
 use mailkeep_model::{Fleet, HostName, OutbreakAlert, Realm, TeamName, Timestamp};
 use serde_json::{Value, json};
 
-use super::status;
+use super::{all_at_once, status};
 use crate::app::{App, LoadedFleet, write_private};
 use crate::commands::watch::{Notice, Road};
 use crate::fleet::{NotifySettings, ShieldSettings};
@@ -30,16 +30,15 @@ pub struct Fresh<'f> {
 /// tells nothing; that it does not, a check says.
 pub fn fresh<'f>(fleet: &'f LoadedFleet, memory: &mut Memory) -> Vec<Fresh<'f>> {
     let mut all = Vec::new();
-    for shield in &fleet.file.shields {
-        let Some(place) = &shield.status else {
+    let shields = &fleet.file.shields;
+    let states = all_at_once(shields, |shield| {
+        let place = shield.status.as_ref()?;
+        status::read(fleet, place).ok()
+    });
+    for (shield, state) in shields.iter().zip(states) {
+        let Some(state) = state.flatten().filter(|state| state.name == shield.name) else {
             continue;
         };
-        let Ok(state) = status::read(fleet, place) else {
-            continue;
-        };
-        if state.name != shield.name {
-            continue;
-        }
         let alerts = memory.fresh(&shield.name, state.alerts);
         if !alerts.is_empty() {
             all.push(Fresh { shield, alerts });
