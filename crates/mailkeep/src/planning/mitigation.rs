@@ -71,18 +71,18 @@ pub fn in_force(store: &dyn Store) -> anyhow::Result<Mitigations> {
         }
     }
     // Journals are long, and only what these hosts went through matters.
-    let mut mitigated = BTreeSet::new();
+    let mut touched = BTreeSet::new();
     for (_, Kept { plan, .. }) in &plans {
         for step in &plan.steps {
             let change = plan.variants.get(step.variant as usize);
             if change.is_some_and(|change| !change.mitigates.is_empty()) {
-                mitigated.insert(step.host.clone());
+                touched.insert(step.host.clone());
             }
         }
     }
     let mut ends = Vec::new();
     for (planned_at, kept) in plans {
-        let matters = |step: &PlanStep| mitigated.contains(&step.host);
+        let matters = |step: &PlanStep| touched.contains(&step.host);
         if !kept.plan.steps.iter().any(matters) {
             continue;
         }
