@@ -291,13 +291,22 @@ impl Sink<'_> {
 
     /// How many octets the next member may have, and which limit is then reached.
     fn allowance(&self) -> (u64, Limit) {
+        self.allowance_beside(0)
+    }
+
+    /// The same beside so many octets that are not paid yet.
+    fn allowance_beside(&self, pending: u64) -> (u64, Limit) {
         let limits = self.budget.limits();
         let by_ratio = (1_u64 << 20)
             .saturating_add(self.packed.saturating_mul(limits.ratio))
-            .saturating_sub(self.produced);
+            .saturating_sub(self.produced)
+            .saturating_sub(pending);
         [
             (limits.member_octets, Limit::MemberOctets),
-            (self.budget.octets_left(), Limit::Octets),
+            (
+                self.budget.octets_left().saturating_sub(pending),
+                Limit::Octets,
+            ),
             (by_ratio, Limit::Ratio),
         ]
         .into_iter()

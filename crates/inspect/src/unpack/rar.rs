@@ -14,10 +14,10 @@ use rars::{
 };
 
 use super::{Member, Sink, Trouble, Unread};
-use crate::Limit;
 use crate::octets::{
     find, name, piece, place, place64, rest, some, u8_at, u16le, u32le, until_zero,
 };
+use crate::{Limit, LimitReached};
 
 /// Memory that the decoders of one archive may take; a dictionary is among it.
 const WORKSPACE_MAX: u64 = 256 << 20;
@@ -195,24 +195,66 @@ fn unicode4(title: &[u8]) -> String {
     String::from_utf16_lossy(&units)
 }
 
-/// Hands on all members, those that are packed unpacked.
+/// Hands on all members, those that are packed unpacked. Not before all have been: what lies in one may be an archive
+/// again, and the stack does not hold another decoder for each.
 fn hand_on(archive: &[u8], entries: &Entries<'_>, sink: &mut Sink<'_>) {
     let mut left = entries.as_slice();
     let mut why = Unread::Method("rar".to_owned());
     if entries.iter().any(Entry::packed) {
         let mut work = Work {
             left,
+            done: Vec::new(),
             open: None,
+            pending: 0,
             sink,
         };
-        why = work.run(archive).unwrap_or(why);
+        let broken = work.run(archive);
+        let done = work.done;
         left = work.left;
+        for (entry, unpacked) in done {
+            let more = match unpacked {
+                Some(unpacked) => give_unpacked(entry, unpacked, sink),
+                None => give(entry, None, sink),
+            };
+            if !more {
+                return;
+            }
+        }
+        if let Some(Unread::Limit(reached)) = broken {
+            sink.limit(reached);
+        }
+        why = broken.unwrap_or(why);
     }
     for entry in left {
         if !give(entry, Some(&why), sink) {
             return;
         }
     }
+}
+
+/// What came out of a member.
+struct Found {
+    octets: Vec<u8>,
+    unread: Option<Unread>,
+    /// There was more than there may be.
+    over: Option<Limit>,
+}
+
+/// Hands on a member that was unpacked.
+fn give_unpacked(entry: &Entry<'_>, found: Found, sink: &mut Sink<'_>) -> bool {
+    sink.pay(crate::octets::count(&found.octets));
+    let unread = match found.over {
+        Some(limit) => Some(sink.reached(limit)),
+        None => found.unread,
+    };
+    let link = entry.link.as_ref();
+    sink.member(Member {
+        names: entry.names.clone(),
+        link: link.map(|_| name(some(&found.octets, 0, 4096))),
+        octets: Cow::Owned(found.octets),
+        unread,
+        ..Member::default()
+    })
 }
 
 /// Hands on a member that is not unpacked; `why` it is not, if it is packed.
@@ -244,11 +286,15 @@ fn give(entry: &Entry<'_>, why: Option<&Unread>, sink: &mut Sink<'_>) -> bool {
 
 /// An archive that is being unpacked.
 struct Work<'w, 'a, 'k, 's> {
-    /// What was not handed on yet.
+    /// What has not been come to yet.
     left: &'w [Entry<'a>],
+    /// What has; none: its content lies there as it is.
+    done: Vec<(&'w Entry<'a>, Option<Found>)>,
     /// The member that is being unpacked, and what of it is there.
     open: Option<(&'w Entry<'a>, Unpacked, Limit)>,
-    sink: &'k mut Sink<'s>,
+    /// What was unpacked, and is not paid yet.
+    pending: u64,
+    sink: &'k Sink<'s>,
 }
 
 /// What comes out of a member, and whether that is more than there may be.
@@ -302,7 +348,7 @@ impl Work<'_, '_, '_, '_> {
         let why = match done {
             Ok(_) => None,
             Err(error) if error.kind() == rars::ErrorKind::ResourceLimit => {
-                Some(self.sink.reached(Limit::Octets))
+                Some(Unread::Limit(LimitReached(Limit::Octets)))
             }
             Err(_) => Some(Unread::Damaged),
         };
@@ -314,9 +360,6 @@ impl Work<'_, '_, '_, '_> {
     fn decide(&mut self, member: &ArchiveMember, solid: bool) -> ExtractionDecision {
         self.close(None);
         let meta = &member.meta;
-        if self.sink.stopped {
-            return ExtractionDecision::Stop;
-        }
         let Some((entry, left)) = self.left.split_first() else {
             return ExtractionDecision::Stop;
         };
@@ -330,13 +373,13 @@ impl Work<'_, '_, '_, '_> {
         }
         self.left = left;
         if entry.packed() {
-            let (allowed, limit) = self.sink.allowance();
+            let (allowed, limit) = self.sink.allowance_beside(self.pending);
             let unpacked = Unpacked::default();
             let most = place64(allowed);
             self.open = Some((entry, Rc::clone(&unpacked), limit));
             return ExtractionDecision::Extract(Box::new(Taker { unpacked, most }));
         }
-        give(entry, None, self.sink);
+        self.done.push((entry, None));
         // In a solid archive what follows looks back into it.
         if solid && !meta.is_directory && !meta.is_redirection {
             ExtractionDecision::Extract(Box::new(io::sink()))
@@ -345,26 +388,19 @@ impl Work<'_, '_, '_, '_> {
         }
     }
 
-    /// Hands on the member that was being unpacked.
+    /// Ends the member that was being unpacked.
     fn close(&mut self, unread: Option<Unread>) {
         let Some((entry, unpacked, limit)) = self.open.take() else {
             return;
         };
         let (octets, over) = unpacked.take();
-        self.sink.pay(crate::octets::count(&octets));
-        let unread = if over {
-            Some(self.sink.reached(limit))
-        } else {
-            unread
-        };
-        let link = entry.link.as_ref().map(|_| name(some(&octets, 0, 4096)));
-        self.sink.member(Member {
-            names: entry.names.clone(),
-            octets: Cow::Owned(octets),
+        self.pending = self.pending.saturating_add(crate::octets::count(&octets));
+        let found = Found {
+            octets,
             unread,
-            link,
-            ..Member::default()
-        });
+            over: over.then_some(limit),
+        };
+        self.done.push((entry, Some(found)));
     }
 }
 

@@ -222,6 +222,29 @@ fn packed_objects_of_a_pdf_beyond_a_limit_are_not_passed_over() {
     assert!(said.iter().any(|one| one.rule == "archive-not-unpacked"));
 }
 
+#[test]
+fn what_a_rar_archive_brings_forth_is_bounded() {
+    for name in ["rar29-solid.rar", "rar50.rar"] {
+        let archive = crate::archives::fixture(name);
+        for (octets, member_octets, expected) in [
+            (5000, 5000, vec![]),
+            (3000, 5000, vec![Limit::Octets]),
+            (5000, 1000, vec![Limit::MemberOctets]),
+        ] {
+            let limits = Limits {
+                octets,
+                member_octets,
+                ..Limits::default()
+            };
+            let (found, mut reached) = looked(&archive, &limits);
+            reached.dedup();
+            assert_eq!(reached, expected, "{name} {octets} {member_octets}");
+            let held: usize = found.iter().map(Vec::len).sum();
+            assert!(held <= usize::try_from(octets).unwrap());
+        }
+    }
+}
+
 /// The shield inspects on threads of two MiB, and what overflows a stack ends the whole process.
 #[test]
 fn as_deep_as_may_be_looked_needs_little_stack() {

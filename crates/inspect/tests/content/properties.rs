@@ -8,6 +8,14 @@ use crate::build::{self, Entry};
 
 const FIXTURES: &[&str] = &[
     "bcj2.7z",
+    "fastest.arj",
+    "lh5-0.lzh",
+    "lh7.lzh",
+    "ppmd.7z",
+    "ppmd.zip",
+    "rar20.rar",
+    "rar29-solid.rar",
+    "rar50-solid.rar",
     "deflate.zip",
     "encrypted.7z",
     "gnu-long.tar.xz",
@@ -51,7 +59,7 @@ proptest! {
 
     #[test]
     fn broken_archives_are_survived(
-        nth in 0..18_usize,
+        nth in 0..26_usize,
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
     ) {
         let mut octets = match nth.checked_sub(FIXTURES.len()) {
