@@ -585,7 +585,7 @@ mod tests {
                 "{data}{acts}\nmk_dir=$(mktemp -d) || exit\n\
                  fail() {{ echo \"$*\"; exit; }}\nok() {{ echo saved; exit; }}\nfetch() {{ echo fetched; }}\n\
                  for done in need_lease keep_drained fail_where_config_changed seen config_print apt_get \\\n\
-                     new_packages download_both sync apt_failed; do\neval \"$done() {{ :; }}\"\ndone\n\
+                     new_packages note_packages download_both sync apt_failed; do\neval \"$done() {{ :; }}\"\ndone\n\
                  versions() {{ mk_versions=from; }}\n\
                  free_mib() {{ mk_free_mib={free}; }}\n(precheck_packages)\n\
                  mkdir -p \"$mk_dir/before/config\"\nfree_mib() {{ mk_free_mib=$(({free} - 40)); }}\n\
@@ -667,7 +667,7 @@ mod tests {
         // As apt-get of bookworm and of trixie says it.
         let script = format!(
             "{data}{acts}\nmk_dir=$(mktemp -d) || exit\nfail() {{ echo \"$*\"; exit; }}\n\
-             for done in fail_where_full download_both fetch new_packages apt_failed; do\n\
+             for done in fail_where_full download_both fetch note_packages new_packages apt_failed; do\n\
              eval \"$done() {{ :; }}\"\ndone\n\
              apt_get() {{\ncat >\"$mk_dir/apt.out\" <<'OUT'\n\
              Use 'apt autoremove' to remove them.\n\
@@ -760,7 +760,8 @@ mod tests {
     #[test]
     fn of_two_that_find_one_stale_lock_only_one_holds_it() {
         let host = HostName::new("mx1").unwrap();
-        let mut script = "export TOP=$(mktemp -d)\ncat >\"$TOP/begin\" <<'END-OF-COMMON'\n".to_owned();
+        let mut script =
+            "export TOP=$(mktemp -d)\ncat >\"$TOP/begin\" <<'END-OF-COMMON'\n".to_owned();
         script += &subject(&host, &[]).data("n0nce").unwrap();
         script += include_str!("scripts/common.sh");
         // The second one finds the lock stale, and goes on when the first one holds it.

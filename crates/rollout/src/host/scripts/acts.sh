@@ -104,6 +104,7 @@ precheck_packages() {
     fetch old || [ -n "$mk_no_way_back" ] ||
         fail package-unavailable "no way back: nobody offers$mk_missing, and it cannot be rebuilt"
     rm -rf "$mk_dir/both"
+    note_packages
     [ -z "$mk_repacked" ] || seen "rebuilt-for-the-way-back$mk_repacked"
     # Takes the locks, and has whatever else it will need at hand.
     new_packages
@@ -276,7 +277,7 @@ END
 restart_all() {
     look_for_stale
     mk_others=
-    while read -r mk_pid mk_product mk_line; do
+    while read -r mk_pid mk_product mk_exe; do
         [ -n "$mk_product" ] || continue
         case " $mk_family $mk_others " in *" $mk_product "*) ;; *) mk_others="$mk_others $mk_product" ;; esac
     done <<END
@@ -430,11 +431,14 @@ prove() {
     fail_where_down
     # Each executable once.
     mk_exes=' '
-    while read -r mk_pid mk_product mk_age mk_exe; do
+    set -f
+    IFS=$mk_nl
+    for mk_line in $mk_processes; do
+        mk_exe=${mk_line#* * * }
         case $mk_exes in *" $mk_exe "*) ;; *) mk_exes="$mk_exes$mk_exe " ;; esac
-    done <<END
-$mk_processes
-END
+    done
+    set +f
+    unset IFS
     find_owners
     mk_names=
     while read -r mk_line mk_exe mk_owner; do

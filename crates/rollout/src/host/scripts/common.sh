@@ -386,28 +386,53 @@ END
     return "$mk_status"
 }
 # package_file DIRECTORY NAME VERSION: the file that holds exactly this, as mk_deb. By its name it is looked for
-# first; the name is no proof. One that was opened before, and is the same to the nanosecond of its last change, is
-# not opened again.
+# first; the name is no proof. One that was opened before, and was not touched since, is not opened again.
 package_file() {
-    mk_opened=$mk_nl
-    if [ -f "$mk_dir/opened" ]; then
-        while read -r mk_line; do mk_opened=$mk_opened$mk_line$mk_nl; done <"$mk_dir/opened"
-    fi
+    [ -n "$mk_opened" ] || recall_packages
     mk_named=${3#*:}
     for mk_deb in "$1/$2_"*"$mk_named"_*.deb "$1/$2_"*.deb; do
         [ -f "$mk_deb" ] || continue
-        mk_line="$2 $3 $(stat -c '%d %i %s %.9Y %.9Z' "$mk_deb")"
-        case $mk_opened in *"$mk_nl$mk_line$mk_nl"*) return 0 ;; esac
+        case $mk_opened in *"$mk_nl$2 $3 $mk_deb$mk_nl"*) return 0 ;; esac
         # shellcheck disable=SC2016 # dpkg's own ${}
         [ "$(dpkg-deb -W --showformat='${Package} ${Version}' "$mk_deb" 2>/dev/null)" = "$2 $3" ] || continue
-        printf '%s\n' "$mk_line" >>"$mk_dir/opened"
+        mk_opened="$mk_opened$2 $3 $mk_deb$mk_nl"
         return 0
     done
     return 1
 }
-# The same for a file that was put there just now, by one that was opened where it came from.
-note_package() { # FILE NAME VERSION
-    printf '%s %s %s\n' "$2" "$3" "$(stat -c '%d %i %s %.9Y %.9Z' "$1")" >>"$mk_dir/opened"
+# Lines `NAME VERSION FILE` of those that were opened.
+mk_opened=
+# Other acts know a file again by the time of its last change, to the nanosecond.
+package_stamps() { mk_stamps=$mk_nl$(stat -c '%d-%i-%s-%.9Y-%.9Z %n' "$mk_dir"/*/*.deb 2>/dev/null)$mk_nl; }
+note_packages() {
+    package_stamps
+    mk_noted=
+    set -f
+    IFS=$mk_nl
+    for mk_line in $mk_opened; do
+        mk_file=${mk_line##* }
+        mk_stamp=${mk_stamps%" $mk_file$mk_nl"*}
+        [ "$mk_stamp" = "$mk_stamps" ] || mk_noted="$mk_noted$mk_line ${mk_stamp##*"$mk_nl"}$mk_nl"
+    done
+    set +f
+    unset IFS
+    { printf '%s' "$mk_noted" >"$mk_dir/opened"; } 2>/dev/null || :
+}
+recall_packages() {
+    mk_opened=$mk_nl
+    [ -f "$mk_dir/opened" ] || return 0
+    package_stamps
+    mk_noted=$(cat "$mk_dir/opened")
+    set -f
+    IFS=$mk_nl
+    for mk_line in $mk_noted; do
+        mk_file=${mk_line% *}
+        case $mk_stamps in
+        *"$mk_nl${mk_line##* } ${mk_file##* }$mk_nl"*) mk_opened=$mk_opened$mk_file$mk_nl ;;
+        esac
+    done
+    set +f
+    unset IFS
 }
 # What of the plan does not lie in a directory of that name yet, as mk_ask. What was fetched for other ends is taken.
 look_for() { # new|old
@@ -419,10 +444,12 @@ look_for() { # new|old
         if [ "$1" = new ]; then mk_version=$mk_to; else mk_version=$mk_from; fi
         package_file "$mk_dir/$1" "$mk_name" "$mk_version" && continue
         if package_file "$mk_dir/both" "$mk_name" "$mk_version"; then
-            mv "$mk_deb" "$mk_dir/$1/" && note_package "$mk_dir/$1/${mk_deb##*/}" "$mk_name" "$mk_version" && continue
+            mv "$mk_deb" "$mk_dir/$1/"
         elif package_file /var/cache/apt/archives "$mk_name" "$mk_version"; then
-            cp "$mk_deb" "$mk_dir/$1/" && note_package "$mk_dir/$1/${mk_deb##*/}" "$mk_name" "$mk_version" && continue
-        fi
+            cp "$mk_deb" "$mk_dir/$1/"
+        else
+            false
+        fi && mk_opened="$mk_opened$mk_name $mk_version $mk_dir/$1/${mk_deb##*/}$mk_nl" && continue
         mk_ask="$mk_ask $mk_name=$mk_version"
     done <<END
 $mk_packages
@@ -483,15 +510,16 @@ product_of() {
     [ -n "$mk_product" ]
 }
 # Looks at every process of a mail product: lines `PID PRODUCT STALE EXE` in mk_processes, where STALE is `old` for
-# a deleted executable, else `new`.
+# a deleted executable, else `new`. (A shell's `read` asks the kernel for each octet: no loop here uses it.)
 look_at_processes() {
     mk_processes=
     # shellcheck disable=SC2012 # /proc has no odd names
-    while read -r mk_line; do
+    mk_said=$(ls -ln /proc/[0-9]*/exe 2>/dev/null)
+    set -f
+    IFS=$mk_nl
+    for mk_line in $mk_said; do
         case $mk_line in *' -> '*) ;; *) continue ;; esac
         mk_exe=${mk_line#* -> }
-        mk_pid=${mk_line#*/proc/}
-        mk_pid=${mk_pid%%/*}
         mk_age=new
         case $mk_exe in
         *' (deleted)')
@@ -502,21 +530,34 @@ look_at_processes() {
         # The name dpkg gives a file while it replaces it.
         mk_exe=${mk_exe%.dpkg-*}
         product_of "$mk_exe" || continue
-        mk_processes="$mk_processes$mk_pid $mk_product $mk_age $mk_exe$mk_nl"
-    done <<END
-$(ls -ln /proc/[0-9]*/exe 2>/dev/null)
-END
+        mk_pid=${mk_line#*/proc/}
+        mk_processes="$mk_processes${mk_pid%%/*} $mk_product $mk_age $mk_exe$mk_nl"
+    done
+    set +f
+    unset IFS
 }
-# Of those that were looked at: whether one is of a product, and of an executable (a pattern) or of a number.
-runs() { # PRODUCT [EXE [PID]]
-    while read -r mk_pid mk_product mk_age mk_exe; do
-        [ "$mk_product" = "$1" ] && [ "${3:-$mk_pid}" = "$mk_pid" ] || continue
+# pick_processes PRODUCT [EXE [PID]]: of those that were looked at, the numbers of a product's, of an executable (a
+# pattern) and of a number, as mk_picked.
+pick_processes() {
+    mk_picked=
+    set -f
+    IFS=$mk_nl
+    for mk_line in $mk_processes; do
         # shellcheck disable=SC2254 # a pattern
-        case $mk_exe in ${2:-*}) return 0 ;; esac
-    done <<END
-$mk_processes
-END
-    return 1
+        case ${mk_line#* } in
+        "$1 "???" "${2:-*}) ;;
+        *) continue ;;
+        esac
+        mk_pid=${mk_line%% *}
+        [ "${3:-$mk_pid}" != "$mk_pid" ] || mk_picked="$mk_picked $mk_pid"
+    done
+    set +f
+    unset IFS
+}
+# Whether there is one.
+runs() {
+    pick_processes "$@"
+    [ -n "$mk_picked" ]
 }
 has_processes() {
     look_at_processes
@@ -524,13 +565,8 @@ has_processes() {
 }
 # signal_processes SIGNAL PRODUCT [EXE]: of those that were looked at.
 signal_processes() {
-    while read -r mk_pid mk_product mk_age mk_exe; do
-        [ "$mk_product" = "$2" ] || continue
-        # shellcheck disable=SC2254 # a pattern
-        case $mk_exe in ${3:-*}) kill "-$1" "$mk_pid" 2>/dev/null ;; esac
-    done <<END
-$mk_processes
-END
+    pick_processes "$2" "${3:-}"
+    for mk_pid in $mk_picked; do kill "-$1" "$mk_pid" 2>/dev/null; done
 }
 # Looks for those that run any deleted code, a library's included, and leaves them in mk_stale. All maps are looked
 # through at once: a mailbox server has thousands.
@@ -538,24 +574,23 @@ look_for_stale() {
     look_at_processes
     mk_stale= mk_maps=
     [ -n "$mk_processes" ] || return 0
-    while read -r mk_pid mk_line; do
-        [ -z "$mk_pid" ] || mk_maps="$mk_maps /proc/$mk_pid/maps"
-    done <<END
-$mk_processes
-END
+    set -f
+    IFS=$mk_nl
+    for mk_line in $mk_processes; do mk_maps="$mk_maps$mk_nl/proc/${mk_line%% *}/maps"; done
     # shellcheck disable=SC2086 # words
     mk_mapped=$(grep -l -s -e "$mk_deleted" $mk_maps)
     # More than a command may have: ever so many at a time.
-    # shellcheck disable=SC2086 # words
-    [ $? -le 2 ] || mk_mapped=$(printf '%s\n' $mk_maps | xargs grep -l -s -e "$mk_deleted")
-    while read -r mk_pid mk_product mk_age mk_exe; do
-        case $mk_age:$mk_nl$mk_mapped$mk_nl in
-        old:* | *"$mk_nl/proc/$mk_pid/maps$mk_nl"*) mk_stale="$mk_stale$mk_pid $mk_product old $mk_exe$mk_nl" ;;
+    [ $? -le 2 ] || mk_mapped=$(printf '%s\n' "$mk_maps" | xargs grep -l -s -e "$mk_deleted")
+    for mk_line in $mk_processes; do
+        mk_exe=${mk_line#* }
+        case "${mk_exe#* } $mk_nl$mk_mapped$mk_nl" in
+        'old '* | *"$mk_nl/proc/${mk_line%% *}/maps$mk_nl"*)
+            mk_stale="$mk_stale${mk_stale:+$mk_nl}${mk_line%% *} ${mk_exe%% *} old ${mk_exe#* ??? }"
+            ;;
         esac
-    done <<END
-$mk_processes
-END
-    mk_stale=${mk_stale%"$mk_nl"}
+    done
+    set +f
+    unset IFS
 }
 mk_deleted='^[^ ]* ..x. [^/]* /[^(]* (deleted)$'
 wait_gone() { # PRODUCT SECONDS
