@@ -375,7 +375,13 @@ fn the_controller_may_be_seen_as_somebody_else() {
     assert_eq!(problems, []);
     let seen_as: Vec<String> = file.seen_as.iter().map(ToString::to_string).collect();
     assert_eq!(seen_as, ["192.0.2.1", "203.0.113.7"]);
-    for wrong in ["0.0.0.0", "::", "224.0.0.1", "192.0.2.0/24", "mx1.example.org"] {
+    for wrong in [
+        "0.0.0.0",
+        "::",
+        "224.0.0.1",
+        "192.0.2.0/24",
+        "mx1.example.org",
+    ] {
         let text = format!("[controller]\nseen_as = [\"{wrong}\"]");
         assert!(parse(&text).is_err(), "{wrong}");
     }
