@@ -61,8 +61,15 @@ impl Spool {
         all.await.map(Arc::new)
     }
 
-    /// SHA-256 of what is read back of it.
+    /// SHA-256 of it as it came, whatever is left out.
     pub(crate) async fn digest(&mut self) -> io::Result<[u8; 32]> {
+        let omitted = std::mem::take(&mut self.omitted);
+        let digest = self.whole_digest().await;
+        self.omitted = omitted;
+        digest
+    }
+
+    async fn whole_digest(&mut self) -> io::Result<[u8; 32]> {
         self.rewind().await?;
         let mut context = Context::new(&SHA256);
         loop {

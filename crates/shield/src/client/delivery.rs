@@ -38,8 +38,8 @@ pub(super) struct Envelope {
     /// The backend was lost since: nothing of this message can be acknowledged.
     pub(super) lost: bool,
     pub(super) spool: Option<Spool>,
-    /// Whether its recipients may have it already; `None` before the first of them.
-    pub(super) awaited: Option<bool>,
+    /// Whether its recipients must not stand beside others; `None` before the first of them.
+    apart: Option<bool>,
 }
 
 /// What became of a message that was handed over, or could not be.
@@ -176,12 +176,8 @@ impl Client {
         }
         let line = command.to_wire();
         let to = bare(to);
-        let awaited = self.shared.partly.awaits(&self.envelope.sender, &to);
-        if self
-            .envelope
-            .awaited
-            .is_some_and(|others| others != awaited)
-        {
+        let apart = self.shared.partly.is_apart(&self.envelope.sender, &to);
+        if self.envelope.apart.is_some_and(|others| others != apart) {
             let text = "send it to this recipient in a message of its own";
             self.say(&Reply::new(452, EnhancedCode::new(4, 5, 3), text));
             return false;
@@ -196,7 +192,7 @@ impl Client {
             if reply.is_positive() {
                 self.envelope.recipients.push(line);
                 self.envelope.to.push(to);
-                self.envelope.awaited = Some(awaited);
+                self.envelope.apart = Some(apart);
             }
             reply.is_positive()
         } else {
@@ -247,11 +243,16 @@ impl Client {
             None => false,
         };
         content.clear();
-        if whole && !envelope.lost && !self.judged(&mut envelope, size).await {
-            return Ok(());
-        }
         let taken = if whole && !envelope.lost {
-            self.deliver(&mut envelope).await
+            let before = self.take_out_who_has(&mut envelope).await;
+            if envelope.to.is_empty() {
+                self.reset_backend().await;
+                self.delivered_before(&envelope, &before)
+            } else if self.judged(&mut envelope, size).await {
+                self.deliver(&mut envelope, &before).await
+            } else {
+                return Ok(());
+            }
         } else {
             Taken::of(try_again(), Vec::new())
         };

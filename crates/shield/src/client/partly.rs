@@ -2,8 +2,8 @@
 //!
 //! LMTP answers a message once for each recipient, SMTP once for all (RFC 2033 section 4.2). Where the answers differ,
 //! neither a yes nor a no is true of everybody: the sender is told to come again, and here it is remembered who has it.
-//! When it comes again, those who may have it and those who have not are kept apart, each in a message of their own, so
-//! that whatever is said at its end is true of all of them.
+//! When it comes again it is given to the others only. Where these are refused for good then, both are kept apart at the
+//! next try, each in a message of their own, so that whatever is said at its end is true of all of them.
 //!
 //! In memory only: after a restart such a message arrives once more where it was, and is never lost.
 
@@ -37,6 +37,8 @@ struct Had {
     recipient: String,
     digest: Digest,
     since: Instant,
+    /// Whether others were refused it for good.
+    apart: bool,
 }
 
 impl Had {
@@ -60,6 +62,7 @@ impl Partly {
             recipient: recipient.to_owned(),
             digest,
             since: Instant::now(),
+            apart: false,
         });
     }
 
@@ -67,6 +70,20 @@ impl Partly {
     pub(super) fn awaits(&self, sender: &str, recipient: &str) -> bool {
         let held = self.held();
         held.iter().any(|had| had.is_of(sender, recipient))
+    }
+
+    /// That it must come again without the others, who are refused.
+    fn set_apart(&self, sender: &str, recipient: &str, digest: &Digest) {
+        for had in self.held().iter_mut() {
+            had.apart |= had.is_of(sender, recipient) && had.digest == *digest;
+        }
+    }
+
+    /// Whether something of this sender for this recipient must come without others.
+    pub(super) fn is_apart(&self, sender: &str, recipient: &str) -> bool {
+        let held = self.held();
+        held.iter()
+            .any(|had| had.apart && had.is_of(sender, recipient))
     }
 
     /// Whether this recipient has this message.
@@ -92,22 +109,22 @@ impl Partly {
 }
 
 /// Who had a message before it came now.
-struct Before {
+pub(super) struct Before {
     recipients: Vec<String>,
     digest: Option<Digest>,
 }
 
 impl Client {
+    /// What is said of a message that all of its recipients have.
+    pub(super) fn delivered_before(&self, envelope: &Envelope, before: &Before) -> Taken {
+        self.told(envelope, before);
+        let text = "delivered when it came before";
+        let reply = Reply::new(250, EnhancedCode::new(2, 0, 0), text);
+        Taken::of(reply, Vec::new())
+    }
+
     /// Gives a message to all who do not have it.
-    pub(super) async fn deliver(&mut self, envelope: &mut Envelope) -> Taken {
-        let before = self.take_out_who_has(envelope).await;
-        if envelope.to.is_empty() {
-            self.reset_backend().await;
-            self.told(envelope, &before);
-            let text = "delivered when it came before";
-            let reply = Reply::new(250, EnhancedCode::new(2, 0, 0), text);
-            return Taken::of(reply, Vec::new());
-        }
+    pub(super) async fn deliver(&mut self, envelope: &mut Envelope, before: &Before) -> Taken {
         if !before.recipients.is_empty() {
             // The others, in a transaction without them.
             self.leave_backend().await;
@@ -116,18 +133,20 @@ impl Client {
             Some(Handed::Answered(answer)) if before.recipients.is_empty() => Taken::all(&answer),
             Some(Handed::Answered(answer)) => {
                 let answers = vec![answer; envelope.to.len()];
-                self.combined(envelope, &answers, &before).await
+                self.combined(envelope, &answers, before).await
             }
-            Some(Handed::Each(answers)) => self.combined(envelope, &answers, &before).await,
+            Some(Handed::Each(answers)) => self.combined(envelope, &answers, before).await,
             Some(Handed::NotBegun(_)) | None => Taken::of(try_again(), Vec::new()),
         }
     }
 
     /// Takes those out of the envelope who have this very message.
-    async fn take_out_who_has(&self, envelope: &mut Envelope) -> Before {
+    pub(super) async fn take_out_who_has(&self, envelope: &mut Envelope) -> Before {
         let mut recipients = Vec::new();
         let mut digest = None;
-        if envelope.awaited == Some(true)
+        let partly = &self.shared.partly;
+        let mut to = envelope.to.iter();
+        if to.any(|to| partly.awaits(&envelope.sender, to))
             && let Some(spool) = &mut envelope.spool
         {
             digest = spool.digest().await.ok();
@@ -195,9 +214,17 @@ impl Client {
             (None, None) => None,
         };
         if let Some(digest) = digest {
+            let (partly, sender) = (&self.shared.partly, &envelope.sender);
             for recipient in &takers {
-                let partly = &self.shared.partly;
-                partly.remember(&envelope.sender, recipient, digest);
+                partly.remember(sender, recipient, digest);
+            }
+            // Who only came once may never come again, and his later mail need not be cut in two for that.
+            let for_good = |answer: &ServerReply| answer.is_positive() || answer.code() >= 500;
+            if !before.recipients.is_empty() && answers.len() == all && answers.iter().all(for_good)
+            {
+                for recipient in takers.iter().chain(&before.recipients) {
+                    partly.set_apart(sender, recipient, &digest);
+                }
             }
         }
         let text =
@@ -226,5 +253,9 @@ mod tests {
         }
         assert_eq!(partly.held().len(), MOST);
         assert!(!partly.awaits("a@x", "b@y"), "the oldest goes first");
+        partly.set_apart("a@x", "7@y", &[1; 32]);
+        assert!(!partly.is_apart("a@x", "7@y"), "another message");
+        partly.set_apart("a@x", "7@y", &[0; 32]);
+        assert!(partly.is_apart("a@x", "7@y") && !partly.is_apart("a@x", "8@y"));
     }
 }

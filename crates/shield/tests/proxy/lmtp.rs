@@ -139,11 +139,43 @@ fn a_refusal_at_the_second_try_is_of_nobody_but_who_is_refused() {
     let mut client = shield.client();
     let (_, reply) = send(&mut client, &["one", "two"], "x");
     assert!(reply.starts_with("451 4.3.0 "), "{reply}");
+    // Others' mail of the same sender is not cut in two meanwhile: he may never come again.
+    let (accepted, reply) = send(&mut client, &["three", "one"], "y");
+    assert_eq!(accepted, ["three", "one"]);
+    assert!(reply.starts_with("250 "), "{reply}");
+    let (accepted, reply) = send(&mut client, &["two", "one"], "x");
+    assert_eq!(accepted, ["two", "one"]);
+    assert!(reply.starts_with("451 4.3.0 "), "{reply}");
     let (accepted, reply) = send(&mut client, &["two", "one"], "x");
     assert_eq!(accepted, ["two"]);
     assert_eq!(reply, "552 5.2.2 full\r\n");
     let (accepted, reply) = send(&mut client, &["one"], "x");
     assert_eq!(accepted, ["one"]);
     assert!(reply.starts_with("250 "), "{reply}");
-    assert_eq!(delivered(&backend), pairs(&[("one", "x")]));
+    let expected = [("one", "x"), ("one", "y"), ("three", "y")];
+    assert_eq!(delivered(&backend), pairs(&expected));
+}
+
+#[test]
+fn what_is_refused_by_now_is_refused_to_nobody_who_has_it() {
+    let (directory, backend, mut shield) = stand();
+    tell(&backend, &[("two", "452 4.2.2 full\r\n")]);
+    let mut client = shield.client();
+    let eicar = "X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*";
+    // It goes on while nobody looks.
+    let file = directory.path().join("shield.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}[content]\nlevel = \"off\"\n")).unwrap();
+    shield.signal(rustix::process::Signal::HUP);
+    shield.event("reloaded");
+    let (_, reply) = send(&mut client, &["one", "two"], eicar);
+    assert!(reply.starts_with("451 4.3.0 "), "{reply}");
+    std::fs::write(&file, &text).unwrap();
+    shield.signal(rustix::process::Signal::HUP);
+    shield.event("reloaded");
+    let (_, reply) = send(&mut client, &["one"], eicar);
+    assert!(reply.starts_with("250 "), "{reply}");
+    let (_, reply) = send(&mut client, &["two"], eicar);
+    assert!(reply.starts_with("550 5.7.1 "), "{reply}");
+    assert_eq!(delivered(&backend).len(), 1);
 }
