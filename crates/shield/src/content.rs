@@ -306,9 +306,8 @@ impl Content {
             checks.add("content", &judgement.reasons);
         }
         if judgement.verdict != Verdict::Refuse {
-            for engine in &self.engines {
-                checks.scanner(&engine.config.name, &scanned);
-            }
+            let names = self.engines.iter().map(|one| one.config.name.as_str());
+            checks.scanners(names, &scanned);
         }
         checks.sender(authentic.results.as_deref(), &authentic.reasons);
         let mut reasons = judgement.reasons;
@@ -338,7 +337,9 @@ impl Content {
                 Ok(()) => kept = true,
                 Err(error) => {
                     let evidence = error.to_string();
-                    reasons.push(tempfail("quarantine-failed", &evidence));
+                    let failed = tempfail("quarantine-failed", &evidence);
+                    checks.add("quarantine", std::slice::from_ref(&failed));
+                    reasons.push(failed);
                     verdict = strongest(&mut reasons);
                 }
             }

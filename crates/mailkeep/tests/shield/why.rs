@@ -5,7 +5,7 @@ use crate::common::Bench;
 /// A log as a shield writes it: a session with a message that is refused and one that goes on, and another's.
 const LOG: &str = r#"{"event":"listening","time":"2026-11-21T09:00:00Z","listener":"mx","address":"0.0.0.0:25"}
 {"event":"monitored","time":"2026-11-21T10:00:00Z","trace":"18f-2-1","listener":"mx","client":"192.0.2.7","rule":"header-not-utf8","family":"G11"}
-{"event":"message","time":"2026-11-21T10:00:01Z","trace":"18f-2-1","listener":"mx","client":"192.0.2.7","verdict":"refuse","size":812,"recipients":1,"sender_domain":"client.example","rule":"infected","rules":["infected"],"checks":[{"check":"content","verdict":"accept","rule":"html-form","evidence":"form \u001b[31m","place":"part 1"},{"check":"antivirus","verdict":"refuse","by":"clamav","rule":"infected","evidence":"Eicar-Test"},{"check":"sender","evidence":"spf=pass smtp.mailfrom=a@client.example"}]}
+{"event":"message","time":"2026-11-21T10:00:01Z","trace":"18f-2-1","listener":"mx","client":"192.0.2.7","verdict":"refuse","size":812,"recipients":1,"sender_domain":"client.example","rule":"infected","rules":["infected"],"content":"refuse","evidence":"clamav: Eicar-Test","checks":[{"check":"content","verdict":"accept","rule":"html-form","evidence":"form \u001b[31m","place":"part 1"},{"check":"antivirus","evidence":"clamav: Eicar-Test","place":"","rule":"infected","verdict":"refuse"},{"check":"sender","evidence":"spf=pass smtp.mailfrom=a@client.example"}]}
 {"event":"message","time":"2026-11-21T10:00:02Z","trace":"18f-2-2","listener":"mx","client":"192.0.2.7","verdict":"accept","code":250,"answer":"queued"}
 {"event":"session","time":"2026-11-21T10:00:03Z","trace":"18f-2","listener":"mx","client":"192.0.2.7","end":"quit"}
 {"event":"session","time":"2026-11-21T10:00:04Z","trace":"18f-22","listener":"mx","client":"192.0.2.8","end":"gone"}
@@ -17,7 +17,7 @@ const TOLD: &str = "\
 2026-11-21T10:00:00Z  monitored header-not-utf8 (G11)
 2026-11-21T10:00:01Z  message: refuse infected
     [content]    accept  html-form  part 1  form ?[31m
-    [antivirus]  refuse  clamav  infected  Eicar-Test
+    [antivirus]  refuse  infected  clamav: Eicar-Test
     [sender]     spf=pass smtp.mailfrom=a@client.example
     recipients   1
     sender_domain client.example

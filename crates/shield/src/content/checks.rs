@@ -37,21 +37,32 @@ impl Checks {
         }
     }
 
-    /// What a virus scanner said. Its reasons begin with its name in their evidence.
-    pub(super) fn scanner(&mut self, name: &str, scanned: &[Reason]) {
-        let its = scanned.iter().filter(|reason| {
-            let rest = reason.evidence.strip_prefix(name);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-        });
-        let its: Vec<Reason> = its.cloned().collect();
-        if its.is_empty() {
-            self.0.push(json!({
-                "check": "antivirus",
-                "verdict": Verdict::Accept.name(),
-                "evidence": format!("{name}: nothing found"),
-            }));
-        } else {
-            self.add("antivirus", &its);
+    /// What the virus scanners said, and what stands against all of them. A scanner's reasons begin with its name in
+    /// their evidence.
+    pub(super) fn scanners<'a>(
+        &mut self,
+        names: impl Iterator<Item = &'a str>,
+        scanned: &[Reason],
+    ) {
+        let mut left: Vec<Reason> = scanned.to_vec();
+        for name in names {
+            let is_its = |reason: &mut Reason| {
+                let rest = reason.evidence.strip_prefix(name);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+            };
+            let its: Vec<Reason> = left.extract_if(.., is_its).collect();
+            if its.is_empty() {
+                self.0.push(json!({
+                    "check": "antivirus",
+                    "verdict": Verdict::Accept.name(),
+                    "evidence": format!("{name}: nothing found"),
+                }));
+            } else {
+                self.add("antivirus", &its);
+            }
+        }
+        if !left.is_empty() {
+            self.add("antivirus", &left);
         }
     }
 
@@ -91,10 +102,12 @@ mod tests {
     #[test]
     fn each_scanner_is_told_of_with_its_own_findings_and_a_flood_is_cut() {
         let mut checks = Checks::default();
-        let scanned = [reason("one: X"), reason("one-b: Y")];
-        for name in ["one", "one-b", "two"] {
-            checks.scanner(name, &scanned);
-        }
+        let scanned = [
+            reason("one: X"),
+            reason("one-b: Y"),
+            reason("64 parts are scanned"),
+        ];
+        checks.scanners(["one", "one-b", "two"].into_iter(), &scanned);
         let told = checks.value();
         let evidence: Vec<_> = told
             .as_array()
@@ -102,7 +115,15 @@ mod tests {
             .iter()
             .map(|one| &one["evidence"])
             .collect();
-        assert_eq!(evidence, ["one: X", "one-b: Y", "two: nothing found"]);
+        assert_eq!(
+            evidence,
+            [
+                "one: X",
+                "one-b: Y",
+                "two: nothing found",
+                "64 parts are scanned"
+            ]
+        );
         let mut checks = Checks::default();
         checks.add("content", &vec![reason(&"\u{202e}x".repeat(500)); 1000]);
         let told = checks.value().to_string();

@@ -236,10 +236,17 @@ fn tell_line(id: &str, line: &Map<String, Value>, out: &mut dyn Write) -> io::Re
         "checks", "client", "content", "event", "family", "listener", "milter", "rule", "rules",
         "time", "trace", "verdict", "end", "why",
     ];
-    // Of a line with checks they are the evidence.
-    let detailed = line.contains_key("checks");
+    // What a check has said already.
+    let said = |value: &str| {
+        let checks = line.get("checks").and_then(Value::as_array);
+        let mut checks = checks.into_iter().flatten().filter_map(Value::as_object);
+        checks.any(|check| {
+            let evidence = text(check, "evidence").unwrap_or_default();
+            !evidence.is_empty() && value.contains(&evidence)
+        })
+    };
     for key in line.keys().filter(|key| !told.contains(&key.as_str())) {
-        if let Some(value) = of(key).filter(|_| !(detailed && key == "evidence")) {
+        if let Some(value) = of(key).filter(|value| key != "evidence" || !said(value)) {
             writeln!(out, "    {:<12} {value}", printable(key))?;
         }
     }
@@ -249,7 +256,7 @@ fn tell_line(id: &str, line: &Map<String, Value>, out: &mut dyn Write) -> io::Re
 fn tell_check(check: &Map<String, Value>, out: &mut dyn Write) -> io::Result<()> {
     let of = |key: &str| text(check, key).map(|text| printable_max(&text, SHOWN));
     let mut said = Vec::new();
-    for key in ["verdict", "by", "rule", "place", "evidence"] {
+    for key in ["verdict", "rule", "place", "evidence"] {
         if let Some(value) = of(key).filter(|value| !value.is_empty()) {
             said.push(value);
         }
