@@ -80,6 +80,15 @@ enum Naming {
     Told(ClientName),
 }
 
+impl Drop for Naming {
+    fn drop(&mut self) {
+        // Who has gone needs no name.
+        if let Self::Asked(asked) = self {
+            asked.abort();
+        }
+    }
+}
+
 /// Why a session is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {

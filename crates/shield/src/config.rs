@@ -575,6 +575,9 @@ impl Config {
             }
         }
         file.limits.check()?;
+        if let Some(names) = &file.client_names {
+            names.check().map_err(ConfigError::Value)?;
+        }
         let mut exceptions = Vec::new();
         for exception in file.exception {
             exceptions.push(exception.check(&file.listener)?);
@@ -682,6 +685,9 @@ mod tests {
         assert!(check("proxy = \"v2\"\n").is_ok());
         assert!(check("listeners = [\"no\"]\n").is_err());
         assert!(check("listeners = [\"mx\"]\n").is_ok());
+        assert!(check("[client_names]\n").is_ok());
+        assert!(check("[client_names]\nseconds = 0\n").is_err());
+        assert!(check("[client_names]\nseconds = 31\n").is_err());
         assert!(check("protocol = \"lmtp\"\n").is_ok());
         assert!(check("protocol = \"uucp\"\n").is_err());
         let own = "[[listener]]\nname = \"own\"\nkind = \"submission\"\naddress = [\"127.0.0.1:587\"]\n\

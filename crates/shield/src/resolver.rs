@@ -77,6 +77,21 @@ pub(crate) enum ClientName {
     Unknown,
 }
 
+impl ClientNamesFile {
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if (1..=30).contains(&self.seconds) {
+            return Ok(());
+        }
+        Err(format!(
+            "client_names: seconds = {}; 1 to 30 make sense, since a client waits for so long",
+            self.seconds
+        ))
+    }
+}
+
 impl ClientName {
     /// As XCLIENT says it.
     pub(crate) fn for_xclient(&self) -> &str {
