@@ -236,9 +236,7 @@ impl Shared {
             let reloadable = Reloadable::of(&config, reverse);
             let reloadable =
                 reloadable.map_err(|error| ConfigError::Tls("any".to_owned(), error))?;
-            // It reads files, and compiles rules.
-            let fresh = || Content::new(&config.name, &config.content);
-            let content = tokio::task::block_in_place(fresh);
+            let content = Content::new(&config.name, &config.content);
             let content = content.map_err(ConfigError::Value)?;
             Ok((config, reloadable, content))
         });
