@@ -802,13 +802,11 @@ impl PartsRoom {
             return Self::NotNeeded;
         }
         let kib = u32::try_from(octets.div_ceil(1024)).unwrap_or(u32::MAX);
-        match memory.try_acquire_many_owned(kib.min(most)) {
-            Ok(permit) => Self::Held(permit),
-            Err(_) => {
-                judgement.pieces.clear();
-                Self::None
-            }
+        if let Ok(permit) = memory.try_acquire_many_owned(kib.min(most)) {
+            return Self::Held(permit);
         }
+        judgement.pieces.clear();
+        Self::None
     }
 }
 
