@@ -19,6 +19,7 @@ mod floor;
 mod inspect;
 mod made;
 mod measure;
+mod milter;
 mod peers;
 mod plan;
 mod rules;
@@ -38,7 +39,8 @@ cargo xtask bench filter|fleet|inspect|plan|rules|shield|rollout [OPTIONS]
   inspect  judging a message beside parsing it with mail-parser
   plan     plans for drawn fleets, beside what no plan can beat
   rules    two thousand virtual patches beside twenty, on the same messages
-  shield   the proxy beside haproxy, with Debian's smtp-source and smtp-sink
+  shield   the proxy beside haproxy (with Debian's smtp-source and smtp-sink), the milter beside rspamd
+           and clamd, and what `rules` has
   rollout  real hosts patched beside Ansible and plain ssh; `bench rollout --help` tells its options
 
   --data DIR        the bulk data (default: $MAILKEEP_DATA, then ../shared/data); where there is

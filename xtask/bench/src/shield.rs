@@ -39,7 +39,7 @@ struct Middle {
 }
 
 /// A program that ends with this.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -48,8 +48,14 @@ impl Drop for Running {
     }
 }
 
-/// The rows.
+/// The rows: the proxy, the milter, the virtual patches.
 pub(crate) fn run(options: &Options) -> Outcome<()> {
+    proxy(options)?;
+    crate::milter::run(options)?;
+    crate::rules::run(options)
+}
+
+fn proxy(options: &Options) -> Outcome<()> {
     let source =
         on_path("smtp-source").ok_or("smtp-source is not on PATH; Debian's postfix has it")?;
     let sink = on_path("smtp-sink").ok_or("smtp-sink is not on PATH; Debian's postfix has it")?;
@@ -144,18 +150,34 @@ impl Middle {
         Ok((time, cpu))
     }
 
-    /// Processor time so far, of user and system, its children's too.
     fn cpu(&self) -> Outcome<Duration> {
-        let Some(Running(child)) = &self.process else {
-            return Ok(Duration::ZERO);
+        self.process.as_ref().map_or(Ok(Duration::ZERO), cpu)
+    }
+}
+
+/// Processor time so far, of user and system, its children's too, those that live and those that have ended.
+pub(crate) fn cpu(Running(child): &Running) -> Outcome<Duration> {
+    let mut all = vec![child.id()];
+    for entry in fs::read_dir(format!("/proc/{}/task", child.id()))? {
+        let children = fs::read_to_string(entry?.path().join("children")).unwrap_or_default();
+        all.extend(
+            children
+                .split_whitespace()
+                .filter_map(|one| one.parse::<u32>().ok()),
+        );
+    }
+    let mut ticks = 0;
+    for process in all {
+        // One that has just ended is in its parent's count.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{process}/stat")) else {
+            continue;
         };
-        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
         let (_, fields) = stat.rsplit_once(") ").ok_or("no such process")?;
         // proc_pid_stat(5): 14 to 17, counted from the third, in hundredths.
-        let ticks = fields.split(' ').skip(11).take(4).map(str::parse::<u64>);
-        let ticks = ticks.sum::<Result<u64, _>>()?;
-        Ok(Duration::from_millis(ticks * 10))
+        let fields = fields.split(' ').skip(11).take(4).map(str::parse::<u64>);
+        ticks += fields.sum::<Result<u64, _>>()?;
     }
+    Ok(Duration::from_millis(ticks * 10))
 }
 
 /// One session with one message: how long it took.
@@ -265,7 +287,7 @@ fn start(command: &mut Command, address: SocketAddr) -> Outcome<Running> {
     Ok(running)
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin".into(), "/usr/bin".into()];
     std::env::split_paths(&path)
