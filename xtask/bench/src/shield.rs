@@ -43,6 +43,15 @@ pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // Asked to, it ends its children, too.
+        let asked = Command::new("kill").arg(self.0.id().to_string()).status();
+        let begun = Instant::now();
+        while asked.is_ok()
+            && begun.elapsed() < Duration::from_secs(5)
+            && matches!(self.0.try_wait(), Ok(None))
+        {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         self.0.kill().ok();
         self.0.wait().ok();
     }
