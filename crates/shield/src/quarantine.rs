@@ -5,10 +5,11 @@
 //! `mailkeep shield quarantine`.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use mailkeep_inspect::kept::{Kept, MESSAGES, RECORDS};
 use serde::Deserialize;
@@ -18,6 +19,9 @@ use thiserror::Error;
 /// The file that is locked while a message is written with its record, or things are deleted: not both at once, whichever
 /// process does them, and by whichever of its configurations.
 const LOCK: &str = "lock";
+/// How long one waits for it, and how often it is tried.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What the configuration says: `[quarantine]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -138,15 +142,30 @@ impl Quarantine {
         put(file, &records.join(format!("{}.json", kept.id)))
     }
 
-    /// Waits until nobody else writes or deletes here. Until it is dropped nobody does.
+    /// Waits until nobody else writes or deletes here, but not for long: a process that was stopped may hold the lock, and a
+    /// message that waits for it holds up others. Until what it gives is dropped nobody does.
     fn turn(&self) -> io::Result<File> {
         let lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .open(self.folder.join(LOCK))?;
-        lock.lock()?;
-        Ok(lock)
+        let began = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => {
+                    std::thread::sleep(LOOK_EVERY);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "another process holds the quarantine's lock",
+                    ));
+                }
+            }
+        }
     }
 
     /// Deletes records whose time is over, and messages of which no record is left. Blocks.
@@ -157,8 +176,13 @@ impl Quarantine {
         for entry in fs::read_dir(self.folder.join(RECORDS))? {
             let path = entry?.path();
             if path.extension().is_none_or(|extension| extension != "json") {
-                // A shield was killed while it wrote it: nobody was told that it is there.
-                fs::remove_file(&path)?;
+                // A shield was killed while it wrote it: nobody was told that it is there. What else lies here is not ours.
+                if path
+                    .file_name()
+                    .is_some_and(|name| name.as_encoded_bytes().starts_with(b".tmp"))
+                {
+                    fs::remove_file(&path)?;
+                }
                 continue;
             }
             match fs::read(&path).map(|octets| Kept::read(&octets)) {
@@ -322,6 +346,26 @@ mod tests {
         assert!(early.is_err(), "it did not wait for its turn");
         drop(turn);
         assert_eq!(waiting.join().unwrap().unwrap(), Expired::default());
+    }
+
+    #[test]
+    fn a_process_that_never_lets_go_holds_nobody_up_for_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let (holder, _) = quarantine(folder.path());
+        let (waiter, _) = quarantine(folder.path());
+        let _turn = holder.turn().unwrap();
+        let error = waiter.keep(&kept("a-1", b"x", NOW), b"x").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_folder_among_the_records_keeps_nothing_from_expiring() {
+        let folder = tempfile::tempdir().unwrap();
+        let (quarantine, _) = quarantine(folder.path());
+        fs::create_dir(quarantine.folder.join(RECORDS).join("notes")).unwrap();
+        quarantine.keep(&kept("a-1", b"x", NOW), b"x").unwrap();
+        let expired = quarantine.expire(NOW + 31 * 86_400).unwrap();
+        assert_eq!((expired.records, expired.messages), (1, 1));
     }
 
     #[test]
