@@ -119,7 +119,11 @@ impl Item {
                 before: format!(
                     r"^{}[ \t]*:(?:{FIELD}*?\x3b)?(?:[ \t]|\r?\n(?=[ \t]))*(?i:{})[ \t]*=[ \t]*+",
                     names(test, "(?i:DKIM-Signature|ARC-[A-Za-z-]+)"),
-                    test.tags.join("|"),
+                    test.tags
+                        .iter()
+                        .map(|tag| literal(tag))
+                        .collect::<Vec<_>>()
+                        .join("|"),
                 ),
                 ..field(r"[^\x3b\r\n]", r"[^\x3b\r\n]", r"(?=[ \t]*(?:\x3b|\r?\n))")
             },
@@ -146,14 +150,27 @@ impl Item {
     }
 }
 
+/// A text as itself: a bundle may name what PCRE, or Suricata's rules, read otherwise.
+fn literal(text: &str) -> String {
+    let mut out = String::new();
+    for octet in text.bytes() {
+        if octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_' {
+            out.push(char::from(octet));
+        } else {
+            write!(out, r"\x{octet:02x}").ok();
+        }
+    }
+    out
+}
+
 /// The names of items, however capitals are set.
 fn names(test: &Test, any: &str) -> String {
     let of = |names: &[String]| {
         let names: Vec<String> = names
             .iter()
             .map(|name| match name.strip_suffix('*') {
-                Some(start) => format!(r"{start}[^:\r\n]*"),
-                None => name.clone(),
+                Some(start) => format!(r"{}[^:\r\n]*", literal(start)),
+                None => literal(name),
             })
             .collect();
         format!("(?i:{})", names.join("|"))

@@ -258,7 +258,7 @@ fn condition(test: &Test) -> Result<Body, Why> {
     let first = match literals(test).as_deref() {
         Some([only]) if test.decode.is_none() => content(only),
         _ => match test.names.as_slice() {
-            [name] => content(name.trim_end_matches('*').as_bytes()),
+            [name] if name != "*" => content(name.trim_end_matches('*').as_bytes()),
             _ => String::new(),
         },
     };
