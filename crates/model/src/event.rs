@@ -304,8 +304,8 @@ pub enum EventKind {
     AttackSeen {
         /// The virtual patch.
         rule: String,
-        /// From where.
-        source: IpAddr,
+        /// From where; none stands for all sources beyond those that are told one by one.
+        source: Option<IpAddr>,
         /// To where.
         target: IpAddr,
         /// The host of the fleet that has this address, if any.

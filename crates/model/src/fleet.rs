@@ -1,6 +1,7 @@
 //! The declared fleet: teams, regions, services, hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -212,6 +213,19 @@ impl Fleet {
             })
             .or_else(|| self.regions.get(host.region.as_ref()?)?.owner.as_ref())
             .or(self.global_team.as_ref())
+    }
+
+    /// The host whose `address`, or where it has none whose name, is this address.
+    pub fn host_at(&self, address: IpAddr) -> Option<&HostName> {
+        let address = address.to_canonical();
+        let is_at = |text: &str| {
+            text.parse::<IpAddr>()
+                .is_ok_and(|own| own.to_canonical() == address)
+        };
+        let mut hosts = self.hosts.iter();
+        let found =
+            hosts.find(|(name, host)| is_at(host.address.as_deref().unwrap_or(name.as_str())));
+        found.map(|(name, _)| name)
     }
 
     /// Whether strangers can reach a host: what it says itself, else its zone.

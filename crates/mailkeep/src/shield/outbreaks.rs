@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -62,7 +61,7 @@ pub fn notices(
         let guards: BTreeSet<Option<&TeamName>> = shield.guards.iter().map(owner_of).collect();
         for alert in alerts {
             let mut owners = guards.clone();
-            if let Some(host) = alert.isolate.and_then(|address| host_at(fleet, address)) {
+            if let Some(host) = alert.isolate.and_then(|address| fleet.host_at(address)) {
                 owners.insert(owner_of(host));
             }
             if owners.len() > 1 {
@@ -152,7 +151,7 @@ fn text(fleet: &Fleet, alerts: &[(&str, &OutbreakAlert)]) -> String {
         }
         match alert.isolate {
             None => {}
-            Some(address) => match host_at(fleet, address) {
+            Some(address) => match fleet.host_at(address) {
                 Some(host) => {
                     let command = isolate(host, alert);
                     writeln!(
@@ -185,24 +184,13 @@ fn text(fleet: &Fleet, alerts: &[(&str, &OutbreakAlert)]) -> String {
 }
 
 fn for_program(fleet: &Fleet, shield: &str, alert: &OutbreakAlert) -> Value {
-    let host = alert.isolate.and_then(|address| host_at(fleet, address));
+    let host = alert.isolate.and_then(|address| fleet.host_at(address));
     json!({
         "shield": shield,
         "alert": alert,
         "isolate_host": host,
         "isolate_command": host.map(|host| isolate(host, alert)),
     })
-}
-
-/// The host of the fleet file that has this address.
-fn host_at(fleet: &Fleet, address: IpAddr) -> Option<&HostName> {
-    let is_at = |text: &str| {
-        text.parse::<IpAddr>()
-            .is_ok_and(|own| own.to_canonical() == address)
-    };
-    let mut hosts = fleet.hosts.iter();
-    let found = hosts.find(|(name, host)| is_at(host.address.as_deref().unwrap_or(name.as_str())));
-    found.map(|(name, _)| name)
 }
 
 /// A line for a shell. What the shield says comes from strangers: of it nothing stands here but plain words.

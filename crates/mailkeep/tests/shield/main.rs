@@ -5,6 +5,8 @@
     clippy::panic,
     clippy::disallowed_methods,
     clippy::indexing_slicing,
+    clippy::format_push_string,
+    clippy::format_collect,
     reason = "a test stops at the first surprise, and plays the other side itself"
 )]
 

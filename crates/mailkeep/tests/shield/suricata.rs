@@ -377,6 +377,25 @@ fn tally_of(bench: &Bench) -> u64 {
     read_alerts(log, &mut |_, _| {}).unwrap().taken
 }
 
+#[test]
+fn strangers_do_not_decide_how_much_is_told_of_an_attack() {
+    let bench = crate::rules::stand();
+    let mut log = String::new();
+    for nth in 0..1000 {
+        let source = format!("2001:db8::{nth:x}");
+        log.push_str(&format!(
+            r#"{{"timestamp":"2026-11-21T11:31:03.021000+0000","event_type":"alert","src_ip":"{source}","dest_ip":"198.51.100.1","dest_port":25,"alert":{{"action":"allowed","gid":1,"signature_id":1982624,"metadata":{{"mailkeep_rule":["exim-parameter-quote"]}}}}}}"#
+        ));
+        log.push('\n');
+    }
+    bench.write("eve.json", log);
+    let eve = || bench.run(&["shield", "eve", "eve.json"]).exits(1);
+    let ran = eve().says("1000 alerts by rules of Mailkeep, 1000 new");
+    assert_eq!(ran.out.matches(" to 198.51.100.1:25, ").count(), 257);
+    ran.prints("other addresses to 198.51.100.1:25, 744 times");
+    eve().says("1000 alerts by rules of Mailkeep, 0 new");
+}
+
 /// A log of a sensor before a server that has the hole, and a line that was cut.
 #[test]
 fn an_attack_stands_beside_the_hole_that_it_is_about() {

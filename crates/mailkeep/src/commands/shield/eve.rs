@@ -2,7 +2,7 @@
 //!
 //! What is new of it goes into the log of events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
@@ -22,6 +22,8 @@ use crate::commands::{Done, check};
 
 /// Lines that cannot be read and are named one by one.
 const NAMED: u64 = 20;
+/// Sources of one kind of attack on one server that are told one by one: strangers decide how many there are.
+const SOURCES: usize = 256;
 /// Events read at a time.
 const PAGE: usize = 10_000;
 
@@ -30,7 +32,8 @@ const PAGE: usize = 10_000;
 struct Group {
     rule: String,
     target: IpAddr,
-    source: IpAddr,
+    /// None: all beyond [`SOURCES`].
+    source: Option<IpAddr>,
 }
 
 /// How often, and when.
@@ -54,13 +57,19 @@ pub(super) fn run(app: &App, args: &EveArgs) -> anyhow::Result<Done> {
         recorded(app)?
     };
     let (mut all, mut fresh) = (BTreeMap::new(), BTreeMap::new());
+    let mut sources: BTreeMap<(String, IpAddr), BTreeSet<IpAddr>> = BTreeMap::new();
     let mut unread = 0;
     let tally = read_alerts(file, &mut |nth, read| match read {
         Ok(attack) => {
+            let told = sources
+                .entry((attack.rule.clone(), attack.target))
+                .or_default();
+            let is_told =
+                told.contains(&attack.source) || told.len() < SOURCES && told.insert(attack.source);
             let group = Group {
                 rule: attack.rule.clone(),
                 target: attack.target,
-                source: attack.source,
+                source: is_told.then_some(attack.source),
             };
             if known.get(&group).is_none_or(|last| attack.at > *last) {
                 add(&mut fresh, group.clone(), &attack);
@@ -93,14 +102,14 @@ pub(super) fn run(app: &App, args: &EveArgs) -> anyhow::Result<Done> {
     for (group, seen) in &all {
         let host = fleet
             .as_ref()
-            .and_then(|fleet| host_at(fleet, group.target));
+            .and_then(|fleet| fleet.file.fleet.host_at(group.target));
         let rule = bundle.rules.iter().find(|rule| rule.name == group.rule);
-        let open = open(rule, host.as_ref(), &findings);
+        let open = open(rule, host, &findings);
         if args.jsonl {
-            let line = line(group, seen, rule, host.as_ref(), &open);
+            let line = line(group, seen, rule, host, &open);
             writeln!(out, "{line}")?;
         } else {
-            tell(group, seen, rule, host.as_ref(), &open, &mut out)?;
+            tell(group, seen, rule, host, &open, &mut out)?;
         }
     }
     io::stdout().lock().write_all(&out)?;
@@ -133,16 +142,6 @@ fn add(groups: &mut BTreeMap<Group, Seen>, group: Group, attack: &Attack) {
     seen.last = seen.last.max(attack.at);
     seen.alerts += 1;
     seen.dropped += u64::from(attack.dropped);
-}
-
-/// The host of the fleet that has this address, where the fleet file says so.
-fn host_at(fleet: &LoadedFleet, address: IpAddr) -> Option<HostName> {
-    let mut hosts = fleet.file.fleet.hosts.iter();
-    let found = hosts.find(|(_, host)| {
-        let own = host.address.as_deref().and_then(|own| own.parse().ok());
-        own == Some(address)
-    });
-    found.map(|(name, _)| name.clone())
 }
 
 /// What was found that the rule is about: on the host, or where that is not known, on any.
@@ -185,7 +184,9 @@ fn tell(
     writeln!(
         out,
         "  {} to {}:{}{host}, {} times from {} to {}{}",
-        group.source,
+        group
+            .source
+            .map_or_else(|| "other addresses".to_owned(), |source| source.to_string()),
         group.target,
         seen.port,
         seen.alerts,
@@ -298,7 +299,9 @@ fn record(
                 rule: group.rule.clone(),
                 source: group.source,
                 target: group.target,
-                host: fleet.and_then(|fleet| host_at(fleet, group.target)),
+                host: fleet
+                    .and_then(|fleet| fleet.file.fleet.host_at(group.target))
+                    .cloned(),
                 first: seen.first,
                 last: seen.last,
                 alerts: seen.alerts,
