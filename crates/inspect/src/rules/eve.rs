@@ -205,14 +205,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told_by_its_line_and_the_rest_goes_on() {
-        let long = format!("{{\"event_type\":\"{}\"}}", "a".repeat(MAX_LINE));
+        let longest = format!("{{\"event_type\":\"{}\"}}", "a".repeat(MAX_LINE));
         let nameless = ALERT.replace(r#"["exim-recipient-expansion"]"#, r#"["A B"]"#);
         let from_nowhere = ALERT.replace("src_ip", "from");
-        let log = format!("{{\n{long}\n{nameless}\n{from_nowhere}\n{ALERT}");
-        let (taken, told, tally) = read(&log);
+        let log = format!("{{\n{longest}\n{nameless}\n{from_nowhere}\n{ALERT}");
+        let (taken, unread, tally) = read(&log);
         assert_eq!(taken.len(), 1);
         assert_eq!(
-            told.iter().map(|(nth, _)| *nth).collect::<Vec<_>>(),
+            unread.iter().map(|(nth, _)| *nth).collect::<Vec<_>>(),
             [1, 2, 3, 4]
         );
         assert_eq!((tally.unread, tally.lines), (4, 5));

@@ -382,9 +382,9 @@ impl Drop for Shield {
 fn program() -> std::path::PathBuf {
     let own = Path::new(env!("CARGO_BIN_EXE_mailkeep")).with_file_name("mailkeep-shield");
     if !own.exists() {
-        let build = ["build", "--quiet", "--package", "mailkeep-shield"];
-        let built = finished(Command::new(env!("CARGO")).args(build));
-        assert_eq!(built.status, 0, "{}", built.stderr);
+        let wanted = ["build", "--quiet", "--package", "mailkeep-shield"];
+        let cargo = finished(Command::new(env!("CARGO")).args(wanted));
+        assert_eq!(cargo.status, 0, "{}", cargo.stderr);
     }
     own
 }
@@ -396,7 +396,7 @@ fn the_stranger() {
     let (address, file) = errand.split_once(' ').unwrap();
     let stream = TcpStream::connect(address).unwrap();
     stream
-        .set_read_timeout(Some(std::time::Duration::from_secs(60)))
+        .set_read_timeout(Some(std::time::Duration::from_mins(1)))
         .unwrap();
     let mut answers = BufReader::new(stream.try_clone().unwrap());
     let mut answer = || {
