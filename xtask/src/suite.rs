@@ -119,7 +119,14 @@ impl Suite<'_> {
         self.tour()?;
         self.cargo_step(
             "doctests",
-            &["test", "--doc", "--workspace", "--locked", "--features", OPTIONAL],
+            &[
+                "test",
+                "--doc",
+                "--workspace",
+                "--locked",
+                "--features",
+                OPTIONAL,
+            ],
             &[],
         )?;
         self.cargo_step(
