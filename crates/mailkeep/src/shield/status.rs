@@ -14,6 +14,8 @@ use crate::fleet::StatusPlace;
 const MAX: u64 = 4 << 20;
 /// Seconds after which a state says nothing of now, and clocks may differ by.
 const FRESH: i64 = 900;
+/// Seconds for which an outbreak that was told of is still to be looked at.
+const LATELY: i64 = 86_400;
 /// Longest wait for one shield.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -68,6 +70,10 @@ pub(super) fn tell(state: &ShieldState) -> (Vec<String>, Vec<String>) {
     for held in &state.held {
         let detector = text(&held.detector);
         problems.push(format!("{detector}: {} messages held", held.messages));
+    }
+    let lately = |at: Timestamp| state.time.as_second().saturating_sub(at.as_second()) < LATELY;
+    for alert in state.alerts.iter().filter(|alert| lately(alert.at)) {
+        problems.push(format!("{}: {}", alert.at, printable_max(&alert.text, 400)));
     }
     (lines, problems)
 }

@@ -45,6 +45,20 @@ fn a_shield_that_is_well_exits_0_and_one_to_look_at_exits_1() {
         .exits(1)
         .prints("! the server 10.0.0.7:25 does not answer")
         .prints("! the definitions of clamd are unknown");
+    let alert = |at: &str| {
+        format!(
+            r#""alerts":[{{"id":"1","at":"{at}","detector":"spread","text":"too many of these","counted":9,"limit":3,
+            "unit":"senders","held":true}}],"bundle""#
+        )
+    };
+    let told = |at: &str| state(fresh, true).replace("\"bundle\"", &alert(at));
+    bench.write("mx.json", told("2026-11-21T11:00:00Z"));
+    bench
+        .run(&["shield", "status"])
+        .exits(1)
+        .prints("! 2026-11-21T11:00:00Z: too many of these");
+    bench.write("mx.json", told("2026-11-19T11:00:00Z"));
+    bench.run(&["shield", "status"]).exits(0);
     bench
         .run(&["shield", "status", "my"])
         .exits(2)
