@@ -248,7 +248,7 @@ impl Client {
             if envelope.to.is_empty() {
                 self.reset_backend().await;
                 self.delivered_before(&envelope, &before)
-            } else if self.judged(&mut envelope, size).await {
+            } else if self.judged(&mut envelope, &before, size).await {
                 self.deliver(&mut envelope, &before).await
             } else {
                 return Ok(());

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Client;
 use super::delivery::Envelope;
+use super::partly::Before;
 use crate::content::{Outcome, Subject};
 
 /// An address without its brackets.
@@ -55,7 +56,12 @@ impl Client {
     }
 
     /// Whether it goes on. If not, the backend has forgotten it and the client has been answered.
-    pub(super) async fn judged(&mut self, envelope: &mut Envelope, size: u64) -> bool {
+    pub(super) async fn judged(
+        &mut self,
+        envelope: &mut Envelope,
+        before: &Before,
+        size: u64,
+    ) -> bool {
         let content = self.shared.content();
         if !content.looks(&self.listener.name, &envelope.to) {
             return true;
@@ -90,26 +96,35 @@ impl Client {
             return true;
         }
         self.reset_backend().await;
-        let verdict = match outcome.verdict {
-            Verdict::Tempfail => {
-                self.shared.counters.tempfailed.one();
-                "tempfail"
-            }
-            // It was taken, if not by the backend.
-            Verdict::Quarantine if outcome.kept => "quarantine",
-            Verdict::Accept | Verdict::Quarantine | Verdict::Refuse => {
-                self.shared.counters.refused.one();
-                "refuse"
-            }
-        };
-        self.log_message(envelope, verdict, Some(size), &[]);
-        let reply = outcome.reply.unwrap_or_else(|| {
+        let mut reply = outcome.reply.unwrap_or_else(|| {
             let text = format!(
                 "it could not be looked into; try again later {}",
                 self.reference()
             );
             Reply::new(451, EnhancedCode::new(4, 7, 1), &text)
         });
+        if reply.code() >= 500
+            && let Some(other) = self.not_refused(envelope, before)
+        {
+            reply = other;
+        }
+        let counters = &self.shared.counters;
+        let verdict = match reply.code() {
+            // It was taken, if not by the backend.
+            200..=299 => {
+                self.told(envelope, before);
+                "quarantine"
+            }
+            500.. => {
+                counters.refused.one();
+                "refuse"
+            }
+            _ => {
+                counters.tempfailed.one();
+                "tempfail"
+            }
+        };
+        self.log_message(envelope, verdict, Some(size), &[]);
         self.say(&reply);
         false
     }

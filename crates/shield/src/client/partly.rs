@@ -2,8 +2,9 @@
 //!
 //! LMTP answers a message once for each recipient, SMTP once for all (RFC 2033 section 4.2). Where the answers differ,
 //! neither a yes nor a no is true of everybody: the sender is told to come again, and here it is remembered who has it.
-//! When it comes again it is given to the others only. Where these are refused for good then, both are kept apart at the
-//! next try, each in a message of their own, so that whatever is said at its end is true of all of them.
+//! When it comes again it is given to the others only. Where these are refused for good then, by the server or by the
+//! shield, both are kept apart at the next try, each in a message of their own, so that whatever is said at its end is true
+//! of all of them.
 //!
 //! In memory only: after a restart such a message arrives once more where it was, and is never lost.
 
@@ -166,7 +167,19 @@ impl Client {
         Before { recipients, digest }
     }
 
-    fn told(&self, envelope: &Envelope, before: &Before) {
+    /// What is said instead of a refusal for good where some have the message: it would speak of them, too. They are kept
+    /// apart from then on.
+    pub(super) fn not_refused(&self, envelope: &Envelope, before: &Before) -> Option<Reply> {
+        let digest = before.digest.filter(|_| !before.recipients.is_empty())?;
+        for recipient in &before.recipients {
+            let partly = &self.shared.partly;
+            partly.set_apart(&envelope.sender, recipient, &digest);
+        }
+        Some(come_again(0, envelope.to.len()))
+    }
+
+    /// That those who had it before are spoken of with the others.
+    pub(super) fn told(&self, envelope: &Envelope, before: &Before) {
         if let Some(digest) = &before.digest {
             for recipient in &before.recipients {
                 let partly = &self.shared.partly;
@@ -227,10 +240,13 @@ impl Client {
                 }
             }
         }
-        let text =
-            format!("delivered to {taken} of {all} recipients; send it again for the others");
-        Taken::of(Reply::new(451, EnhancedCode::new(4, 3, 0), &text), fields)
+        Taken::of(come_again(taken, all), fields)
     }
+}
+
+fn come_again(taken: usize, all: usize) -> Reply {
+    let text = format!("delivered to {taken} of {all} recipients; send it again for the others");
+    Reply::new(451, EnhancedCode::new(4, 3, 0), &text)
 }
 
 #[cfg(test)]

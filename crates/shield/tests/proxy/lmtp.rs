@@ -156,26 +156,49 @@ fn a_refusal_at_the_second_try_is_of_nobody_but_who_is_refused() {
     assert_eq!(delivered(&backend), pairs(&expected));
 }
 
-#[test]
-fn what_is_refused_by_now_is_refused_to_nobody_who_has_it() {
+/// What the shield's own rules refuse.
+const EICAR: &str = "X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*";
+
+/// The first of two has it, since nobody looked; by now they look.
+fn half_delivered() -> (TempDir, Backend, Shield, Client) {
     let (directory, backend, mut shield) = stand();
     tell(&backend, &[("two", "452 4.2.2 full\r\n")]);
     let mut client = shield.client();
-    let eicar = "X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*";
-    // It goes on while nobody looks.
     let file = directory.path().join("shield.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("{text}[content]\nlevel = \"off\"\n")).unwrap();
     shield.signal(rustix::process::Signal::HUP);
     shield.event("reloaded");
-    let (_, reply) = send(&mut client, &["one", "two"], eicar);
+    let (_, reply) = send(&mut client, &["one", "two"], EICAR);
     assert!(reply.starts_with("451 4.3.0 "), "{reply}");
     std::fs::write(&file, &text).unwrap();
     shield.signal(rustix::process::Signal::HUP);
     shield.event("reloaded");
-    let (_, reply) = send(&mut client, &["one"], eicar);
+    (directory, backend, shield, client)
+}
+
+#[test]
+fn what_is_refused_by_now_is_refused_to_nobody_who_has_it() {
+    let (_directory, backend, _shield, mut client) = half_delivered();
+    let (_, reply) = send(&mut client, &["one"], EICAR);
     assert!(reply.starts_with("250 "), "{reply}");
-    let (_, reply) = send(&mut client, &["two"], eicar);
+    let (_, reply) = send(&mut client, &["two"], EICAR);
     assert!(reply.starts_with("550 5.7.1 "), "{reply}");
+    assert_eq!(delivered(&backend).len(), 1);
+}
+
+#[test]
+fn what_is_refused_by_now_is_refused_apart_from_who_has_it() {
+    let (_directory, backend, mut shield, mut client) = half_delivered();
+    let (_, reply) = send(&mut client, &["two", "one"], EICAR);
+    assert!(reply.starts_with("451 4.3.0 "), "{reply}");
+    assert_eq!(shield.event("message")["verdict"], "tempfail");
+    let (accepted, reply) = send(&mut client, &["two", "one"], EICAR);
+    assert_eq!(accepted, ["two"]);
+    assert!(reply.starts_with("550 5.7.1 "), "{reply}");
+    assert_eq!(shield.event("message")["verdict"], "refuse");
+    let (accepted, reply) = send(&mut client, &["one"], EICAR);
+    assert_eq!(accepted, ["one"]);
+    assert!(reply.starts_with("250 "), "{reply}");
     assert_eq!(delivered(&backend).len(), 1);
 }
