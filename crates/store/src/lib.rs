@@ -207,6 +207,9 @@ pub trait Store {
     /// Appends an event; returns its place in the log.
     fn append_event(&mut self, event: &Event) -> Result<u64, StoreError>;
 
+    /// Appends events, all or none.
+    fn append_events(&mut self, events: &[Event]) -> Result<(), StoreError>;
+
     /// At most `limit` events after a place in the log, oldest first.
     fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<RecordedEvent>, StoreError>;
 
@@ -244,6 +247,12 @@ pub trait Store {
 
     /// Events that name plans with recipes, oldest first.
     fn recipe_events(&self) -> Result<Vec<RecordedEvent>, StoreError>;
+
+    /// Every event that tells of an attack that was seen, oldest first.
+    fn attack_events(&self) -> Result<Vec<RecordedEvent>, StoreError>;
+
+    /// Every event that tells what was done with mail that a shield held, oldest first.
+    fn held_mail_events(&self) -> Result<Vec<RecordedEvent>, StoreError>;
 
     /// Claims the right to carry a plan out until `until`. Refused while another controller's claim
     /// lasts at `now`. A controller that asks again gets a new claim at once, and its old one is

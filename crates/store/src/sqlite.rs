@@ -576,6 +576,18 @@ impl Store for SqliteStore {
         })
     }
 
+    fn append_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let realm = self.realm;
+        self.write("append events", Commit::Durable, |tx| {
+            events
+                .iter()
+                .try_for_each(|event| append(tx, realm, event).map(drop))
+        })
+    }
+
     fn events_after(&self, seq: u64, limit: usize) -> Result<Vec<RecordedEvent>, StoreError> {
         let after = i64::try_from(seq).unwrap_or(i64::MAX);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -625,6 +637,14 @@ impl Store for SqliteStore {
 
     fn recipe_events(&self) -> Result<Vec<RecordedEvent>, StoreError> {
         self.read_topic(plans::RECIPES, 0)
+    }
+
+    fn attack_events(&self) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.read_topic(plans::ATTACKS, 0)
+    }
+
+    fn held_mail_events(&self) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.read_topic(plans::HELD_MAIL, 0)
     }
 
     fn claim_rollout(

@@ -13,11 +13,19 @@ pub(super) const ISOLATION: &str = "isolation";
 /// The topic of plans that carry out recipes.
 pub(super) const RECIPES: &str = "recipes";
 
+/// The topic of attacks that somebody saw.
+pub(super) const ATTACKS: &str = "attacks";
+
+/// The topic of mail that a shield held, and of what people were told of it.
+pub(super) const HELD_MAIL: &str = "held-mail";
+
 /// Which events belong together, beyond their order.
 pub(super) fn topic_of(kind: &EventKind) -> Option<&str> {
     match kind {
         EventKind::HostIsolated { .. } | EventKind::HostReleased { .. } => Some(ISOLATION),
         EventKind::RecipesPlanned { .. } => Some(RECIPES),
+        EventKind::AttackSeen { .. } => Some(ATTACKS),
+        EventKind::MessageReleased { .. } | EventKind::HeldMailTold { .. } => Some(HELD_MAIL),
         other => other.plan().map(PlanId::as_str),
     }
 }
@@ -283,8 +291,14 @@ mod tests {
             feed,
             reason: "gone".to_owned(),
         });
+        let told = event(EventKind::HeldMailTold {
+            person: "ada@example.org".to_owned(),
+            messages: Vec::new(),
+            lessons: Vec::new(),
+        });
         let mut store = SqliteStore::open(dir.path(), Realm::Live).unwrap();
         store.append_event(&old).unwrap();
+        store.append_event(&told).unwrap();
         // As the first release wrote it.
         store
             .conn
@@ -315,7 +329,11 @@ mod tests {
             }))
             .unwrap();
         assert_eq!(store.events_after(0, 10).unwrap()[0].event, old);
-        assert_eq!(store.events_of_plan(&plan, 0).unwrap()[0].seq, 2);
+        assert_eq!(store.held_mail_events().unwrap()[0].event, told);
+        assert_eq!(store.attack_events().unwrap(), []);
+        let changed = store.conn.execute("UPDATE event SET topic = 'x'", []);
+        assert!(changed.is_err(), "events are append-only again");
+        assert_eq!(store.events_of_plan(&plan, 0).unwrap()[0].seq, 3);
         store.check_integrity().unwrap();
     }
 }

@@ -6,7 +6,7 @@
 pub(super) const APPLICATION_ID: i64 = 0x4d4b_4550;
 
 /// The schema this program writes: `user_version` of the file.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// Tables the current schema has; a file without them is damaged.
 pub(super) const TABLES: [&str; 13] = [
@@ -27,7 +27,7 @@ pub(super) const TABLES: [&str; 13] = [
 
 /// Migration `n` (from 1) leads from schema `n - 1` to `n`; each runs in one transaction. The third is
 /// ended by [`super::kept::convert`].
-pub(super) const MIGRATIONS: [&str; 3] = [V1, V2, V3];
+pub(super) const MIGRATIONS: [&str; 4] = [V1, V2, V3, V4];
 
 // Rows about packages are 1 to 5 KB each. They lie in the order of their import, each feed's side by
 // side (`first_package_row` and `package_rows` say where), so that an import appends, and replacing
@@ -125,8 +125,8 @@ BEGIN SELECT RAISE(ABORT, 'events are numbered without gaps'); END;
 // A plan is kept for good: what people approved must be there to be read. Its bytes may be
 // megabytes, hence a table with row numbers.
 //
-// `topic` says which few events of a long log belong together: the id of a plan, or `isolation`. It
-// stands in the body too; the column is there for the index.
+// `topic` says which few events of a long log belong together: the id of a plan, or a word such as
+// `isolation`. The body says it too; the column is there for the index.
 //
 // `rollout_claim` has no more than a row for each plan, and keeps it after the end: its fencing number
 // must never come down.
@@ -169,6 +169,15 @@ CREATE TABLE check_findings (
     scope TEXT NOT NULL PRIMARY KEY REFERENCES check_scope (scope),
     body BLOB NOT NULL
 ) STRICT;
+";
+
+// Topics for events that had none: those of `plans::topic_of`. What the events say stays as it was.
+const V4: &str = "
+DROP TRIGGER event_is_never_changed;
+UPDATE event SET topic = 'attacks' WHERE body ->> 'kind' = 'attack-seen';
+UPDATE event SET topic = 'held-mail' WHERE body ->> 'kind' IN ('message-released', 'held-mail-told');
+CREATE TRIGGER event_is_never_changed BEFORE UPDATE ON event
+BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 ";
 
 #[cfg(test)]

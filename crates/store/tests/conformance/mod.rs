@@ -65,7 +65,7 @@ macro_rules! conforms {
             an_approval_needs_its_plan
             approvals_come_in_order
             the_events_of_a_plan_come_alone
-            isolations_come_alone
+            events_of_a_topic_come_alone
             a_claim_is_exclusive_until_it_ends
             an_expired_claim_can_be_taken_over_and_then_counts_no_more
             a_controller_that_asks_again_gets_a_higher_fence

@@ -1,7 +1,7 @@
 //! Plans, approvals, and who may carry a plan out.
 
 use mailkeep_model::{
-    Actor, Event, EventKind, Lane, PlanId, Realm, RegionName, TeamName, Timestamp,
+    Actor, Event, EventKind, Lane, PlanId, Realm, RecordedEvent, RegionName, TeamName, Timestamp,
 };
 use mailkeep_store::{Approval, Claim, ClaimAnswer, KeptPlan, Store};
 
@@ -178,7 +178,7 @@ pub(crate) fn the_events_of_a_plan_come_alone(bench: &mut Bench) {
     assert!(seqs(&id, u64::MAX).is_empty());
 }
 
-pub(crate) fn isolations_come_alone(bench: &mut Bench) {
+pub(crate) fn events_of_a_topic_come_alone(bench: &mut Bench) {
     let store = &mut *bench.store;
     store.append_event(&event(1)).unwrap();
     let isolated = live(
@@ -200,6 +200,49 @@ pub(crate) fn isolations_come_alone(bench: &mut Bench) {
     let events = store.isolation_events().unwrap();
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].seq, &events[0].event), (2, &isolated));
+    let released = live(
+        5,
+        EventKind::MessageReleased {
+            message: "a1".to_owned(),
+            recipients: vec!["ada@example.org".to_owned()],
+            by: ada(),
+        },
+    );
+    let told = live(
+        6,
+        EventKind::HeldMailTold {
+            person: "ada@example.org".to_owned(),
+            messages: vec!["a2".to_owned()],
+            lessons: Vec::new(),
+        },
+    );
+    let attack = live(
+        7,
+        EventKind::AttackSeen {
+            rule: "exim-parameter-quote".to_owned(),
+            source: None,
+            target: "198.51.100.1".parse().unwrap(),
+            host: None,
+            first: at(1),
+            last: at(2),
+            alerts: 3,
+        },
+    );
+    let several = [released.clone(), told.clone(), attack.clone()];
+    store.append_events(&several).unwrap();
+    let only = |events: Vec<RecordedEvent>| -> Vec<_> {
+        events.into_iter().map(|recorded| recorded.event).collect()
+    };
+    assert_eq!(only(store.held_mail_events().unwrap()), [released, told]);
+    assert_eq!(only(store.attack_events().unwrap()), [attack]);
+    store.append_events(&[]).unwrap();
+    let stray = Event {
+        realm: Realm::Drill,
+        ..isolated.clone()
+    };
+    let error = store.append_events(&[isolated, stray]).unwrap_err();
+    assert_eq!(error.kind(), "event-of-other-realm");
+    assert_eq!(store.isolation_events().unwrap().len(), 1, "all or none");
 }
 
 pub(crate) fn a_claim_is_exclusive_until_it_ends(bench: &mut Bench) {
