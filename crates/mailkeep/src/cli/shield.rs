@@ -385,6 +385,10 @@ pub struct ListArgs {
     /// One JSON object a line
     #[arg(long)]
     pub jsonl: bool,
+
+    /// Fleet file; it says where the log is [default: as for `check`]
+    #[arg(long, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
 }
 
 /// `mailkeep shield quarantine show`.
@@ -436,6 +440,10 @@ pub struct ReleaseMailArgs {
     /// Even if it was released before
     #[arg(long)]
     pub again: bool,
+
+    /// Fleet file; it says where the log is [default: as for `check`]
+    #[arg(long, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
 }
 
 /// How a connection to a mail server is protected.
@@ -466,6 +474,10 @@ pub struct RescanArgs {
     /// Ask this virus scanner, too; may be given again
     #[arg(long, value_name = "SOCKET")]
     pub clamd: Vec<PathBuf>,
+
+    /// Fleet file; it says where the log is [default: as for `check`]
+    #[arg(long, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
 }
 
 /// `mailkeep shield quarantine digest`.
@@ -498,4 +510,8 @@ pub struct FiguresArgs {
     /// Who is in which team: lines of `ADDRESS,TEAM` [default: a team is a domain]
     #[arg(long, value_name = "FILE")]
     pub people: Option<PathBuf>,
+
+    /// Fleet file; it says where the log is [default: as for `check`]
+    #[arg(long, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
 }

@@ -275,6 +275,33 @@ fn each_person_is_told_once_and_has_each_lesson_once() {
 }
 
 #[test]
+fn what_was_released_is_known_to_all_who_serve_the_same_fleet() {
+    let kitchen = Kitchen::new();
+    kitchen
+        .bench
+        .write("fleet.toml", "state = \"of-the-fleet\"\n");
+    let run = |command: &str, args: &[&str]| {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_mailkeep"));
+        kitchen.bench.prepare(&mut program);
+        program
+            .args(["shield", "quarantine", command, "--fleet", "fleet.toml"])
+            .arg("--folder")
+            .arg(&kitchen.folder);
+        Ran::of(&program.args(args).output().unwrap())
+    };
+    let (address, thread) = server();
+    let release = ["a-1", "--key", &kitchen.key, "--to", &address];
+    run("release", &[&release[..], &["--tls", "none"]].concat()).exits(0);
+    thread.join().unwrap();
+    let told = run("digest", &["--dry-run"]).exits(0);
+    assert_eq!(told.out, "", "nothing is kept from anybody");
+    run("list", &[]).exits(0).says("0 kept, 1 not shown");
+    run("rescan", &["--key", &kitchen.key])
+        .exits(0)
+        .says("0 would be accepted now");
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     let kitchen = Kitchen::new();
     let key = kitchen.key.clone();

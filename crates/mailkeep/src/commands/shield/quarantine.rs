@@ -30,9 +30,6 @@ use crate::commands::rollout::{actor, only_now};
 /// Octets of one encrypted message that are read at most.
 const LARGEST: u64 = 1 << 30;
 
-/// Events read at a time.
-const PAGE: usize = 10_000;
-
 /// Runs it.
 pub(super) fn run(app: &App, command: &QuarantineCommand) -> anyhow::Result<Done> {
     match command {
@@ -43,6 +40,12 @@ pub(super) fn run(app: &App, command: &QuarantineCommand) -> anyhow::Result<Done
         QuarantineCommand::Digest(args) => digest::run(app, args),
         QuarantineCommand::Figures(args) => digest::figures(app, args),
     }
+}
+
+/// The log, where every other command of this fleet has it.
+fn store(app: &App, fleet: Option<&Path>) -> anyhow::Result<SqliteStore> {
+    let fleet = app.fleet(fleet)?;
+    Ok(app.store(fleet.as_ref())?)
 }
 
 /// What was done with kept messages, by the log.
@@ -59,33 +62,27 @@ struct Past {
 impl Past {
     fn of(store: &SqliteStore) -> anyhow::Result<Self> {
         let mut past = Self::default();
-        let mut after = 0;
-        loop {
-            let page = store.events_after(after, PAGE)?;
-            let Some(last) = page.last() else { break };
-            after = last.seq;
-            for recorded in page {
-                let at = recorded.event.at;
-                match recorded.event.kind {
-                    EventKind::MessageReleased {
-                        message,
-                        recipients,
-                        ..
-                    } => past.release(&message, recipients, at),
-                    EventKind::HeldMailTold {
-                        person,
-                        messages,
-                        lessons,
-                    } => {
-                        for message in messages {
-                            past.told.insert((person.clone(), message));
-                        }
-                        for lesson in lessons {
-                            past.lessons.entry((person.clone(), lesson)).or_insert(at);
-                        }
+        for recorded in store.held_mail_events()? {
+            let at = recorded.event.at;
+            match recorded.event.kind {
+                EventKind::MessageReleased {
+                    message,
+                    recipients,
+                    ..
+                } => past.release(&message, recipients, at),
+                EventKind::HeldMailTold {
+                    person,
+                    messages,
+                    lessons,
+                } => {
+                    for message in messages {
+                        past.told.insert((person.clone(), message));
                     }
-                    _ => {}
+                    for lesson in lessons {
+                        past.lessons.entry((person.clone(), lesson)).or_insert(at);
+                    }
                 }
+                _ => {}
             }
         }
         Ok(past)
@@ -231,7 +228,7 @@ fn moment(seconds: u64) -> String {
 
 fn list(app: &App, args: &ListArgs) -> anyhow::Result<Done> {
     let (all, unreadable) = records(&args.folder)?;
-    let past = Past::of(&app.store(None)?)?;
+    let past = Past::of(&store(app, args.fleet.as_deref())?)?;
     let about = args.about.as_deref().map(str::to_lowercase);
     let shown: Vec<&Kept> = all
         .iter()
@@ -355,7 +352,7 @@ fn release(app: &App, args: &ReleaseMailArgs) -> anyhow::Result<Done> {
     only_now(app)?;
     let keys = Keys::read(&args.key)?;
     let settings = relay(&args.to, args.tls)?;
-    let mut store = app.store(None)?;
+    let mut store = store(app, args.fleet.as_deref())?;
     let mut past = Past::of(&store)?;
     let mut failed = 0;
     for id in &args.ids {
@@ -456,7 +453,7 @@ fn relay(to: &str, tls: RelayTls) -> anyhow::Result<notify::MailSettings> {
 fn rescan(app: &App, args: &RescanArgs) -> anyhow::Result<Done> {
     let keys = Keys::read(&args.key)?;
     let (all, unreadable) = records(&args.folder)?;
-    let past = Past::of(&app.store(None)?)?;
+    let past = Past::of(&store(app, args.fleet.as_deref())?)?;
     let mut verdicts: BTreeMap<&str, (Verdict, String)> = BTreeMap::new();
     let (mut clean, mut failed) = (0, unreadable);
     let mut out = io::stdout().lock();

@@ -212,7 +212,7 @@ pub(super) fn figures(app: &App, args: &FiguresArgs) -> anyhow::Result<Done> {
         Some(path) => Some(people(path)?),
         None => None,
     };
-    let past = Past::of(&app.store(None)?)?;
+    let past = Past::of(&super::store(app, args.fleet.as_deref())?)?;
     let (all, _) = match &args.folder {
         Some(folder) => records(folder)?,
         None => (Vec::new(), 0),
