@@ -737,7 +737,7 @@ dialogue() {
         my ($localhost, %listens) = pack("C4", 127, 0, 0, 1);
         for (split " ", $ENV{mk_listeners} || "") {
             my ($address, $port) = /^(.*):(\d+)$/ or next;
-            $address =~ s/^\[|%.*|\]$//g;
+            $address =~ s/^\[|\]?%.*|\]$//g;
             push @{$listens{$port}}, $address eq "*" ? "\0" x 4 : $address eq "::" ? "\0" x 16
                 : $address =~ /:/ ? do { require Socket; Socket::inet_pton(10, $address) || next }
                 : pack "C4", split /\./, $address;
