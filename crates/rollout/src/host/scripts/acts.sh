@@ -527,7 +527,7 @@ find_owners() {
         ;;
     esac
     # shellcheck disable=SC2086 # words
-    mk_owners=$(dpkg-query -S $mk_exes 2>/dev/null | sed -n -e 's|^\([^:, ]*\).*: \(/.*\)$|owner \2 \1|p')
+    mk_owners=$(dpkg-query -S $mk_exes 2>/dev/null | sed -n -e '/^\(local \)*diversion /d' -e 's|^\([^:, ]*\).*: \(/.*\)$|owner \2 \1|p')
     { printf '%s\n%s\n.\n' "$mk_lists" "$mk_owners" >"$mk_dir/owners"; } 2>/dev/null || :
 }
 # talk_difference 2|3: lines that came and went since the picture. A certificate for the same names is no
