@@ -829,9 +829,40 @@ END-OF-COMMON
             // Nothing else but the way into the chain is asked for one by one.
             let alone = format!("{tables} ");
             for call in lines.iter().filter_map(|line| line.strip_prefix(&alone)) {
-                assert_eq!(call, "-C INPUT -j mailkeep", "{out}");
+                assert_eq!(call, "-w 10 -C INPUT -j mailkeep", "{out}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_drain_by_iptables_left_half_way_is_neither_a_drain_nor_left_for_good() {
+        let host = HostName::new("mx1").unwrap();
+        let (data, parts) = (subject(&host, &[]).data("n0nce").unwrap(), PARTS.join("\n"));
+        // Tables whose chain and whose way into it are files; who is named in `cut` is killed as it asks for the way.
+        let script = format!(
+            "{data}{parts}\nmk_dir=$(mktemp -d) && cd \"$mk_dir\" || exit\nmkdir bin\n\
+             for tables in iptables ip6tables; do\n\
+             cat >bin/$tables <<END\n#!/bin/sh\nshift 2\ncd $mk_dir\n\
+             case \\$1 in\n-S) [ -e $tables.chain ] ;;\n-C) [ -e $tables.way ] ;;\n\
+             -I) [ \\$(cat cut) != $tables ] || {{ kill -9 \\$PPID; exit 1; }}; : >$tables.way ;;\n\
+             -D) [ -e $tables.way ] && rm $tables.way ;;\n-F) [ -e $tables.chain ] ;;\n\
+             -X) [ ! -e $tables.way ] && rm $tables.chain ;;\nesac\nEND\n\
+             printf '#!/bin/sh\\ncat >%s/%s.chain\\n' \"$mk_dir\" $tables >bin/$tables-restore\n\
+             done\nchmod +x bin/*\nPATH=$mk_dir/bin:$PATH; export PATH\n\
+             have() {{ case $1 in nft) return 1 ;; *) command -v \"$1\" >/dev/null ;; esac; }}\n\
+             for cut in ip6tables iptables nobody; do\necho $cut >cut\n\
+             cat >killed <<'KILLED'\n{data}{parts}\nhave() {{ case $1 in nft) return 1 ;; *) command -v \"$1\" >/dev/null ;; esac; }}\n\
+             fail() {{ echo \"FAILED $*\"; exit; }}\nrefuse_syn mailkeep\nKILLED\n\
+             sh killed 2>/dev/null; is_refusing mailkeep && echo \"refuses, though $cut was cut\"\n\
+             accept_syn mailkeep && ls *.chain *.way 2>/dev/null\ndone\n\
+             : >ip6tables.chain; : >ip6tables.way\nsed -i 's/ rm / : /' bin/ip6tables\n\
+             accept_syn mailkeep || echo 'says what it cannot remove'\ncd / && rm -rf \"$mk_dir\"\n"
+        );
+        let out = run_locally(&script, &[], RunLimits::default()).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "refuses, though nobody was cut\nsays what it cannot remove\n"
+        );
     }
 
     #[test]

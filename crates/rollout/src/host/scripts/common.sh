@@ -1041,13 +1041,14 @@ table inet $1 {
 END
         is_refusing "$1" || fail other "nft did not take the rule: $(last_words "$mk_log")"
     elif have iptables; then
-        for mk_tables in iptables ip6tables; do
+        # is_refusing asks for the last of them: whoever is cut off between them has not refused yet.
+        for mk_tables in ip6tables iptables; do
             have "$mk_tables" || continue
             # In one piece: a chain that is emptied and filled anew lets everybody in meanwhile.
-            if ! iptables_chain "$mk_tables" "$@" | "$mk_tables-restore" --noflush >>"$mk_log" 2>&1; then
+            if ! iptables_chain "$mk_tables" "$@" | "$mk_tables-restore" -w 10 --noflush >>"$mk_log" 2>&1; then
                 [ "$mk_tables" != iptables ] || fail other "iptables did not take the rule: $(last_words "$mk_log")"
             fi
-            "$mk_tables" -C INPUT -j "$1" 2>/dev/null || "$mk_tables" -I INPUT -j "$1"
+            "$mk_tables" -w 10 -C INPUT -j "$1" 2>/dev/null || "$mk_tables" -w 10 -I INPUT -j "$1" 2>>"$mk_log"
         done
         is_refusing "$1" || fail other "iptables did not take the rule: $(last_words "$mk_log")"
     else
@@ -1073,23 +1074,26 @@ is_refusing() { # TABLE
         *) return 1 ;;
         esac
     else
-        have iptables && iptables -C INPUT -j "$1" 2>/dev/null
+        # -w: others change rules, too, and a no for that would be taken for an open door.
+        have iptables && iptables -w 10 -C INPUT -j "$1" 2>/dev/null
     fi
 }
 accept_syn() { # TABLE
+    mk_left=
     if have nft; then
         # In vain where there is none.
         nft delete table inet "$1" 2>/dev/null
     fi
     if have iptables; then
+        # Of one that was cut off there may be a chain that nothing leads to, and of IPv6 alone.
         for mk_tables in iptables ip6tables; do
-            if have "$mk_tables" && "$mk_tables" -C INPUT -j "$1" 2>/dev/null; then
-                "$mk_tables" -D INPUT -j "$1"
-                "$mk_tables" -F "$1"
-                "$mk_tables" -X "$1"
+            if have "$mk_tables" && "$mk_tables" -w 10 -S "$1" >/dev/null 2>&1; then
+                "$mk_tables" -w 10 -D INPUT -j "$1" 2>/dev/null
+                "$mk_tables" -w 10 -F "$1" && "$mk_tables" -w 10 -X "$1" || mk_left=1
             fi
         done
     fi
+    [ -z "$mk_left" ] || return 1
     ! is_refusing "$1"
 }
 
