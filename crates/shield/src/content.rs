@@ -754,8 +754,9 @@ impl Content {
     }
 
     /// What is held back, as `/status` shows it: nothing where nobody watches for it.
-    pub(crate) fn held(&self) -> Vec<HeldMail> {
-        self.watch.as_ref().map(Watch::status).unwrap_or_default()
+    pub(crate) fn held(&self, now: Timestamp) -> Vec<HeldMail> {
+        let watch = self.watch.as_ref();
+        watch.map(|watch| watch.status(now)).unwrap_or_default()
     }
 
     /// The outbreaks that were told of lately, as `/status` shows them.

@@ -36,7 +36,7 @@ pub(crate) fn status(shared: &Shared, now: Timestamp) -> ShieldState {
         sessions: shared.counters.open.value(),
         backends: backends.collect(),
         antivirus: shared.content().status(now),
-        held: shared.content().held(),
+        held: shared.content().held(now),
         alerts: shared.content().alerts(now),
         bundle: shared.patches.status(sees, refuses),
     }

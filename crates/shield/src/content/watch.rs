@@ -81,11 +81,9 @@ impl Watch {
     pub(super) fn new(file: &OutbreakFile) -> Result<Self, String> {
         let (mut seen, mut told, mut unread) = (Outbreaks::default(), VecDeque::new(), None);
         if let Some(path) = &file.state {
-            let both = read(path).and_then(|seen| Ok((seen, read(&told_beside(path))?)));
-            match both {
-                Ok(both) => (seen, told) = both,
-                Err(why) => unread = Some(why),
-            }
+            // One that cannot be read says nothing against the other.
+            seen = read(path).unwrap_or_else(|why| begun_anew(&mut unread, why));
+            told = read(&told_beside(path)).unwrap_or_else(|why| begun_anew(&mut unread, why));
         }
         Ok(Self {
             seen: Arc::new(Mutex::new(seen)),
@@ -200,9 +198,10 @@ impl Watch {
     }
 
     /// What is held now.
-    pub(super) fn status(&self) -> Vec<HeldMail> {
+    pub(super) fn status(&self, now: Timestamp) -> Vec<HeldMail> {
+        let now = u64::try_from(now.as_second()).unwrap_or(0);
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = seen.held().map(|(detector, since, messages)| HeldMail {
+        let held = seen.held(now).map(|(detector, since, messages)| HeldMail {
             detector: detector.name().to_owned(),
             since: i64::try_from(since)
                 .ok()
@@ -267,6 +266,15 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, String> {
     serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Notes why.
+fn begun_anew<T: Default>(unread: &mut Option<String>, why: String) -> T {
+    *unread = Some(match unread.take() {
+        Some(other) => format!("{other}; {why}"),
+        None => why,
+    });
+    T::default()
+}
+
 fn attachment(seen: &Seen) -> Attachment {
     use mailkeep_inspect::kind::Kind;
     let weight = match (seen.kind, seen.kind.class()) {
@@ -281,5 +289,66 @@ fn attachment(seen: &Seen) -> Attachment {
         kind: seen.kind.name(),
         weight,
         octets: seen.octets as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alert() -> OutbreakAlert {
+        OutbreakAlert {
+            id: "a-1".to_owned(),
+            at: Timestamp::now(),
+            detector: "same-attachment".to_owned(),
+            text: String::new(),
+            counted: 3,
+            limit: 3,
+            usual: None,
+            unit: "senders".to_owned(),
+            held: true,
+            isolate: None,
+            examples: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_takes_nothing_else_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("outbreak.json");
+        let file = OutbreakFile {
+            state: Some(state.clone()),
+            ..OutbreakFile::default()
+        };
+        let learnt = |watch: &Watch| serde_json::to_string(&*watch.seen.lock().unwrap()).unwrap();
+        let watch = Watch::new(&file).unwrap();
+        assert_eq!(watch.take_unread(), None);
+        let subject = Subject {
+            client: Some([10, 0, 0, 2].into()),
+            sender: "ada@example.org".to_owned(),
+            ..Subject::default()
+        };
+        watch.observe(&subject, &[]);
+        watch.told.lock().unwrap().push_back(alert());
+        watch.save().unwrap();
+        let before = learnt(&watch);
+        assert!(before.contains("ada@example.org") || before.contains("10.0.0.2"));
+
+        let told = std::fs::read(told_beside(&state)).unwrap();
+        std::fs::write(told_beside(&state), "[").unwrap();
+        let watch = Watch::new(&file).unwrap();
+        assert_eq!(learnt(&watch), before);
+        assert!(
+            watch
+                .take_unread()
+                .unwrap()
+                .contains("outbreak.alerts.json")
+        );
+
+        std::fs::write(told_beside(&state), told).unwrap();
+        std::fs::write(&state, "{").unwrap();
+        let watch = Watch::new(&file).unwrap();
+        assert_eq!(watch.alerts(Timestamp::now()).len(), 1);
+        assert!(watch.take_unread().unwrap().contains("outbreak.json"));
     }
 }

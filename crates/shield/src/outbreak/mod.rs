@@ -35,7 +35,7 @@ use seen::{Recents, Shape};
 /// Hosts, senders, attachments and shapes that are remembered, each.
 const KEYS: usize = 20_000;
 
-/// Distinct senders of one attachment that are told apart; more are not needed by any limit.
+/// Distinct senders of one thing that are told apart; more are not needed by any limit.
 const SENDERS: usize = 128;
 
 /// How long an attachment is new: what was seen first before that is no outbreak (a logo, a signed form).
@@ -94,6 +94,12 @@ struct Hold {
     since: u64,
     last: u64,
     held: u64,
+}
+
+impl Hold {
+    fn lasts(&self, at: u64) -> bool {
+        at.saturating_sub(self.last) < HELD_FOR && at.saturating_sub(self.since) < HELD_AT_MOST
+    }
 }
 
 /// Somebody who sent a thing.
@@ -183,10 +189,7 @@ impl Outbreaks {
     /// postmaster knows of: it is counted, and holds nothing.
     pub(crate) fn observe(&mut self, seen: &Observation<'_>, expected: &Expected) -> Outcome {
         let mut outcome = Outcome::default();
-        self.holds.retain(|hold| {
-            seen.at.saturating_sub(hold.last) < HELD_FOR
-                && seen.at.saturating_sub(hold.since) < HELD_AT_MOST
-        });
+        self.holds.retain(|hold| hold.lasts(seen.at));
         self.recent.add(seen);
         let sender = identity(seen.sender);
         let calm = !self.holds.iter().any(|hold| hold.matching.matches(seen));
@@ -208,10 +211,11 @@ impl Outbreaks {
         outcome
     }
 
-    /// What is held now: by which detector, since when (seconds of the Unix epoch), and how many messages.
-    pub(crate) fn held(&self) -> impl Iterator<Item = (Detector, u64, u64)> + '_ {
+    /// What is held at this time: by which detector, since when (seconds of the Unix epoch, both), and how many messages.
+    pub(crate) fn held(&self, at: u64) -> impl Iterator<Item = (Detector, u64, u64)> + '_ {
         self.holds
             .iter()
+            .filter(move |hold| hold.lasts(at))
             .map(|hold| (hold.detector, hold.since, hold.held))
     }
 
@@ -620,6 +624,12 @@ fn remember(senders: &mut Vec<Sender>, seen: &Observation<'_>, who: u64) {
             who,
             host,
         });
+    } else if let Some(last) = senders.last_mut() {
+        // More are not told apart: the last stands for all of them.
+        last.last = seen.at;
+        if last.host != host {
+            last.host = None;
+        }
     }
 }
 

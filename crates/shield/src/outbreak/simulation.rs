@@ -503,7 +503,13 @@ fn a_hold_ends_two_hours_after_the_last_message_that_matched() {
         observe(&mut outbreaks, &mail(7_000 + 7_199, 4), &none).held,
         held
     );
-    assert_eq!(outbreaks.held().map(|(_, _, count)| count).sum::<u64>(), 3);
+    let held = |at: u64| outbreaks.held(START + at).map(|(_, _, count)| count);
+    assert_eq!(held(7_000 + 7_199 + 7_199).sum::<u64>(), 3);
+    assert_eq!(
+        held(7_000 + 7_199 + 7_200).count(),
+        0,
+        "it is over, though nobody sent anything since"
+    );
     assert_eq!(
         observe(&mut outbreaks, &mail(7_000 + 7_199 + 7_200, 5), &none).held,
         None
@@ -595,7 +601,7 @@ fn honest_mail_teaches_on_while_something_else_is_held() {
     for who in 0..3 {
         observe(&mut outbreaks, &mail(who, who, vec![worm]), &none);
     }
-    assert_eq!(outbreaks.held().count(), 1);
+    assert_eq!(outbreaks.held(START + 2).count(), 1);
     let paper = attachment(2, "pdf", Weight::Openable, 50_000);
     for who in 0..7 {
         observe(&mut outbreaks, &mail(10 + who, who, vec![paper]), &none);
@@ -678,6 +684,31 @@ fn only_who_handed_over_all_of_it_is_named() {
 }
 
 #[test]
+fn of_more_senders_than_are_told_apart_it_is_still_known_that_another_host_is_among_them() {
+    let mut senders = Vec::new();
+    let mut sends = |host: u8, who: u64| {
+        let seen = Observation {
+            at: START + who,
+            host: Ipv4Addr::new(10, 0, 0, host).into(),
+            sender: "",
+            account: "",
+            own: true,
+            recipients: 1,
+            attachments: &[],
+            trace: "",
+        };
+        remember(&mut senders, &seen, who);
+        (senders.len(), alone(&senders))
+    };
+    let two = Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)));
+    for who in 0..200 {
+        assert_eq!(sends(2, who).1, two);
+    }
+    assert_eq!(sends(3, 200), (SENDERS, None));
+    assert_eq!(sends(2, 201), (SENDERS, None));
+}
+
+#[test]
 fn holds_are_bounded() {
     let mut outbreaks = Outbreaks::default();
     for nth in 0..1_000_u64 {
@@ -692,5 +723,5 @@ fn holds_are_bounded() {
             observe(&mut outbreaks, &mail, &Expected::default());
         }
     }
-    assert_eq!(outbreaks.held().count(), HOLDS);
+    assert_eq!(outbreaks.held(START + 999).count(), HOLDS);
 }
