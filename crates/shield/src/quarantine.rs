@@ -169,27 +169,29 @@ impl Quarantine {
     }
 
     /// Deletes records whose time is over, and messages of which no record is left. Blocks.
+    ///
+    /// What it cannot delete keeps it from nothing else, and is the error. What is not the quarantine's own stays.
     pub(crate) fn expire(&self, now: u64) -> io::Result<Expired> {
         let _turn = self.turn()?;
         let mut expired = Expired::default();
+        let mut failed = Ok(());
+        let mut removed = |path: &Path| {
+            let removed = fs::remove_file(path);
+            let is_gone = removed.is_ok();
+            failed = std::mem::replace(&mut failed, Ok(())).and(removed);
+            is_gone
+        };
         let mut spoken_of = BTreeSet::new();
         for entry in fs::read_dir(self.folder.join(RECORDS))? {
             let path = entry?.path();
+            if is_half_written(&path) {
+                removed(&path);
+            }
             if path.extension().is_none_or(|extension| extension != "json") {
-                // A shield was killed while it wrote it: nobody was told that it is there. What else lies here is not ours.
-                if path
-                    .file_name()
-                    .is_some_and(|name| name.as_encoded_bytes().starts_with(b".tmp"))
-                {
-                    fs::remove_file(&path)?;
-                }
                 continue;
             }
             match fs::read(&path).map(|octets| Kept::read(&octets)) {
-                Ok(Ok(kept)) if kept.until <= now => {
-                    fs::remove_file(&path)?;
-                    expired.records += 1;
-                }
+                Ok(Ok(kept)) if kept.until <= now && removed(&path) => expired.records += 1,
                 Ok(Ok(kept)) => {
                     spoken_of.insert(format!("{}.age", kept.digest));
                 }
@@ -197,18 +199,29 @@ impl Quarantine {
             }
         }
         if expired.unreadable > 0 {
+            failed?;
             return Ok(expired);
         }
         for entry in fs::read_dir(self.folder.join(MESSAGES))? {
             let entry = entry?;
-            let name = entry.file_name();
-            if name.to_str().is_none_or(|name| !spoken_of.contains(name)) {
-                fs::remove_file(entry.path())?;
+            let (path, name) = (entry.path(), entry.file_name());
+            let is_message = path.extension().is_some_and(|extension| extension == "age");
+            let is_over = name.to_str().is_none_or(|name| !spoken_of.contains(name));
+            if is_half_written(&path) {
+                removed(&path);
+            } else if is_message && is_over && removed(&path) {
                 expired.messages += 1;
             }
         }
+        failed?;
         Ok(expired)
     }
+}
+
+/// Whether a shield was killed while it wrote this: nobody was told that it is there.
+fn is_half_written(path: &Path) -> bool {
+    let name = path.file_name();
+    name.is_some_and(|name| name.as_encoded_bytes().starts_with(b".tmp"))
 }
 
 /// Gives a file a name that none has; it and its folder are on the disk then.
@@ -359,13 +372,36 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_among_the_records_keeps_nothing_from_expiring() {
+    fn what_others_put_there_stays_and_keeps_nothing_from_expiring() {
         let folder = tempfile::tempdir().unwrap();
         let (quarantine, _) = quarantine(folder.path());
-        fs::create_dir(quarantine.folder.join(RECORDS).join("notes")).unwrap();
+        for part in [RECORDS, MESSAGES] {
+            fs::create_dir(quarantine.folder.join(part).join("notes")).unwrap();
+            fs::write(quarantine.folder.join(part).join("README"), "ours").unwrap();
+        }
         quarantine.keep(&kept("a-1", b"x", NOW), b"x").unwrap();
         let expired = quarantine.expire(NOW + 31 * 86_400).unwrap();
         assert_eq!((expired.records, expired.messages), (1, 1));
+        assert_eq!(
+            (files(&quarantine, RECORDS), files(&quarantine, MESSAGES)),
+            (2, 2)
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_deleted_is_told_of_and_keeps_nothing_else_from_expiring() {
+        let folder = tempfile::tempdir().unwrap();
+        let (quarantine, _) = quarantine(folder.path());
+        let messages = quarantine.folder.join(MESSAGES);
+        fs::create_dir(messages.join("0.age")).unwrap();
+        for (id, message) in [("a-1", &b"x"[..]), ("a-2", b"y"), ("a-3", b"z")] {
+            quarantine.keep(&kept(id, message, NOW), message).unwrap();
+        }
+        assert!(quarantine.expire(NOW + 1).is_err());
+        assert_eq!(
+            (files(&quarantine, RECORDS), files(&quarantine, MESSAGES)),
+            (0, 1)
+        );
     }
 
     #[test]
