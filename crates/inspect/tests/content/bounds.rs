@@ -14,7 +14,7 @@ const EMPTY_BZIP2: &[u8] = b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0";
 const EMPTY_BLOCK: &[u8] = b"\0\0\0\xff\xff";
 
 /// The members' contents, and the limits that were reached.
-fn looked(octets: &[u8], limits: &Limits) -> (Vec<Vec<u8>>, Vec<Limit>) {
+pub(crate) fn looked(octets: &[u8], limits: &Limits) -> (Vec<Vec<u8>>, Vec<Limit>) {
     let mut budget = Budget::new(limits);
     let mut found = Vec::new();
     let mut reached = Vec::new();
@@ -49,16 +49,16 @@ fn packed_zip(method: u16, packed: &[u8]) -> Vec<u8> {
     zip
 }
 
-/// A 7z of one file of six octets in one folder, in which the second coder unpacks what the first brings forth.
-fn chained_7z(second: &[u8], between: usize, packed: &[u8]) -> Vec<u8> {
+/// A 7z of one file in one folder, of these coders, and what each brings forth.
+fn seven_zip(folder: &[u8], sizes: &[usize], packed: &[u8]) -> Vec<u8> {
     let number = |value: usize| [&[0xff][..], &(value as u64).to_le_bytes()].concat();
     let mut header = vec![1, 4, 6, 0, 1, 9];
     header.extend(number(packed.len()));
-    header.extend([0, 7, 0x0b, 1, 0, 2, 3, 4, 1, 8, 3]);
-    header.extend(second);
-    header.extend([1, 0, 0x0c]);
-    header.extend(number(between));
-    header.extend([6, 0, 8, 0, 0, 5, 1, 0x11, 5, 0, b'a', 0, 0, 0, 0, 0]);
+    header.extend([0, 7, 0x0b, 1, 0]);
+    header.extend(folder);
+    header.push(0x0c);
+    header.extend(sizes.iter().copied().flat_map(number));
+    header.extend([0, 8, 0, 0, 5, 1, 0x11, 5, 0, b'a', 0, 0, 0, 0, 0]);
     let mut octets = b"7z\xbc\xaf\x27\x1c\0\x04\0\0\0\0".to_vec();
     octets.extend((packed.len() as u64).to_le_bytes());
     octets.extend((header.len() as u64).to_le_bytes());
@@ -66,6 +66,12 @@ fn chained_7z(second: &[u8], between: usize, packed: &[u8]) -> Vec<u8> {
     octets.extend(packed);
     octets.extend(header);
     octets
+}
+
+/// A 7z of six octets, in which the second coder unpacks what deflate brings forth.
+fn chained_7z(second: &[u8], between: usize, packed: &[u8]) -> Vec<u8> {
+    let folder = [&[2, 3, 4, 1, 8, 3], second, &[1, 0]].concat();
+    seven_zip(&folder, &[between, 6], packed)
 }
 
 fn deflated(octets: &[u8]) -> Vec<u8> {
@@ -291,7 +297,9 @@ fn as_deep_as_may_be_looked_needs_little_stack() {
         ),
         (
             "7z",
-            Box::new(move |octets| seven_zip(&raw_lzma2(octets), octets.len())),
+            Box::new(move |octets| {
+                seven_zip(&[1, 0x21, 0x21, 1, 20], &[octets.len()], &raw_lzma2(octets))
+            }),
         ),
         ("cab", Box::new(|octets| build::cabinet("a", octets))),
         ("tnef", Box::new(|octets| build::wrapped("a", octets))),
@@ -315,21 +323,4 @@ fn as_deep_as_may_be_looked_needs_little_stack() {
         }
     });
     done.unwrap().join().unwrap();
-}
-
-/// A 7z of one file, packed by LZMA2.
-fn seven_zip(packed: &[u8], size: usize) -> Vec<u8> {
-    let number = |value: usize| [&[0xff][..], &(value as u64).to_le_bytes()].concat();
-    let mut header = vec![1, 4, 6, 0, 1, 9];
-    header.extend(number(packed.len()));
-    header.extend([0, 7, 0x0b, 1, 0, 1, 0x21, 0x21, 1, 20, 0x0c]);
-    header.extend(number(size));
-    header.extend([0, 8, 0, 0, 5, 1, 0x11, 5, 0, b'a', 0, 0, 0, 0, 0]);
-    let mut octets = b"7z\xbc\xaf\x27\x1c\0\x04\0\0\0\0".to_vec();
-    octets.extend((packed.len() as u64).to_le_bytes());
-    octets.extend((header.len() as u64).to_le_bytes());
-    octets.extend([0; 4]);
-    octets.extend(packed);
-    octets.extend(header);
-    octets
 }
