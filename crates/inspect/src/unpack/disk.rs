@@ -106,8 +106,12 @@ fn bridge(
         sink.trouble(Trouble::NotUnpacked);
         return true;
     };
-    if found.mapped {
+    if found.unread {
         sink.trouble(Trouble::NotUnpacked);
+    }
+    if found.two {
+        let why = "it has two file systems of UDF";
+        sink.trouble(Trouble::Ambiguous(why.to_owned()));
     }
     for file in found.files {
         if let [(start, length)] = file.extents.as_slice()
@@ -208,6 +212,10 @@ impl Walk<'_> {
         let mut at = 0;
         while at < listing.len() && self.files.len() < self.most {
             let size = usize::from(u8_at(listing, at).unwrap_or(0));
+            self.left = self.left.saturating_sub(1);
+            if self.left == 0 {
+                return;
+            }
             if size == 0 {
                 // No record goes over the end of a sector.
                 at = (at / SECTOR + 1) * SECTOR;
@@ -215,10 +223,6 @@ impl Walk<'_> {
             }
             let record = some(listing, at, size);
             at = at.saturating_add(size);
-            self.left = self.left.saturating_sub(1);
-            if self.left == 0 {
-                return;
-            }
             self.record(record, path, depth);
         }
     }

@@ -8,8 +8,9 @@ use crate::octets::{piece, place, place64, some, u8_at, u16le, u32le, u64le, utf
 /// Directories within directories.
 const DEPTH: usize = 32;
 
-/// Pieces of one file.
-const EXTENTS_MAX: usize = 4096;
+/// Types of files (ECMA-167 4/14.6.6).
+const DIRECTORY: u8 = 4;
+const SYMBOLIC: u8 = 12;
 
 /// A file: its path, and where its pieces lie: at what octet, and how many.
 pub(super) struct File {
@@ -25,8 +26,10 @@ pub(super) struct Found {
     pub(super) files: Vec<File>,
     /// There is more than was looked at.
     pub(super) more: bool,
-    /// Something is mapped in a way that is not read here.
-    pub(super) mapped: bool,
+    /// Something is listed, and not read here: it is mapped, or what describes it is of another form.
+    pub(super) unread: bool,
+    /// There are two file systems: which of them a program shows depends on where it looks first.
+    pub(super) two: bool,
 }
 
 /// Whether the descriptors at the beginning of a disk name this file system.
@@ -39,18 +42,62 @@ pub(super) fn is_there(image: &[u8]) -> bool {
     })
 }
 
-/// All files; none where the file system cannot be found. `most` files and `left` entries of directories are looked at.
+/// All files; none where the file system cannot be found. `most` files and `left` entries of directories and pieces of
+/// files are looked at.
 pub(super) fn files(image: &[u8], most: usize, left: usize) -> Option<Found> {
-    // The anchor lies in sector 256, and at the end; sectors have the size of the medium's.
-    let (sector, anchor) = [2048_usize, 512, 4096].into_iter().find_map(|sector| {
+    let mut volumes: Vec<Volume> = Vec::new();
+    // An anchor lies in sector 256, and at the end; sectors have the size of the medium's. Each names two places.
+    for sector in [2048_usize, 512, 4096] {
         let last = (image.len() / sector).checked_sub(1)?;
-        let at = [256, last, last.saturating_sub(256)];
-        let mut places = at.into_iter().map(|number| number * sector);
-        let at = places.find(|at| tag(image, *at) == Some(2))?;
-        Some((sector, at))
-    })?;
-    let length = place(u32le(image, anchor + 16)?);
-    let start = place(u32le(image, anchor + 20)?).checked_mul(sector)?;
+        for number in [256, last, last.saturating_sub(256)] {
+            let anchor = number * sector;
+            if tag(image, anchor) != Some(2) {
+                continue;
+            }
+            let found = [16, 24].map(|extent| volume(image, sector, anchor + extent));
+            for volume in found.into_iter().flatten() {
+                if !volumes.contains(&volume) {
+                    volumes.push(volume);
+                }
+            }
+        }
+    }
+    let mut walk = Walk {
+        image,
+        block: 0,
+        maps: Vec::new(),
+        seen: BTreeSet::new(),
+        most,
+        left,
+        listed: image.len(),
+        found: Found {
+            two: volumes.len() > 1,
+            ..Found::default()
+        },
+    };
+    if volumes.is_empty() {
+        return None;
+    }
+    for volume in volumes {
+        walk.volume(volume);
+    }
+    Some(walk.found)
+}
+
+/// What the descriptors of a volume say.
+#[derive(PartialEq, Eq)]
+struct Volume {
+    block: usize,
+    /// Where each partition begins; none: it is mapped.
+    maps: Vec<Option<usize>>,
+    /// Partition and block of what describes the files.
+    set: (u16, u32),
+}
+
+/// Reads the descriptors that lie in the extent that is named here.
+fn volume(image: &[u8], sector: usize, extent: usize) -> Option<Volume> {
+    let length = place(u32le(image, extent)?);
+    let start = place(u32le(image, extent + 4)?).checked_mul(sector)?;
     let mut partitions: Vec<(u16, usize)> = Vec::new();
     let mut volume = None;
     for nth in 0..(length / sector).min(256) {
@@ -70,7 +117,6 @@ pub(super) fn files(image: &[u8], most: usize, left: usize) -> Option<Found> {
     if !matches!(block, 512 | 1024 | 2048 | 4096) {
         return None;
     }
-    let mut found = Found::default();
     let mut maps = Vec::new();
     let mut at = volume + 440;
     for _ in 0..place(u32le(image, volume + 268)?).min(16) {
@@ -83,25 +129,8 @@ pub(super) fn files(image: &[u8], most: usize, left: usize) -> Option<Found> {
         });
         at += usize::from(map.1.max(1));
     }
-    let mut walk = Walk {
-        image,
-        block,
-        maps,
-        seen: BTreeSet::new(),
-        most,
-        left,
-        found: &mut found,
-    };
-    let set = walk.at(u16le(image, volume + 256)?, u32le(image, volume + 252)?);
-    let Some(set) = set.filter(|at| tag(image, *at) == Some(256)) else {
-        found.mapped = true;
-        return Some(found);
-    };
-    let root = walk.at(u16le(image, set + 408)?, u32le(image, set + 404)?);
-    if let Some(root) = root {
-        walk.directory(root, "", 0);
-    }
-    Some(found)
+    let set = (u16le(image, volume + 256)?, u32le(image, volume + 252)?);
+    Some(Volume { block, maps, set })
 }
 
 /// The number of a descriptor whose sum is right.
@@ -118,12 +147,13 @@ fn tag(image: &[u8], at: usize) -> Option<u16> {
 struct Walk<'w> {
     image: &'w [u8],
     block: usize,
-    /// Where each partition begins; none: it is mapped.
     maps: Vec<Option<usize>>,
     seen: BTreeSet<usize>,
     most: usize,
     left: usize,
-    found: &'w mut Found,
+    /// Octets of directories that may still be read: they may overlap, and do not on any disk that a program wrote.
+    listed: usize,
+    found: Found,
 }
 
 /// What the entry of a file says.
@@ -133,37 +163,51 @@ struct Entry {
 }
 
 impl Walk<'_> {
-    /// Where a block of a partition lies.
-    fn at(&mut self, partition: u16, block: u32) -> Option<usize> {
-        match self.maps.get(usize::from(partition)) {
-            Some(Some(first)) => place(block).checked_mul(self.block)?.checked_add(*first),
-            Some(None) => {
-                self.found.mapped = true;
-                None
-            }
-            None => None,
+    fn volume(&mut self, volume: Volume) {
+        self.block = volume.block;
+        self.maps = volume.maps;
+        self.seen.clear();
+        let (partition, block) = volume.set;
+        let Some(set) = self.at(partition, block) else {
+            return;
+        };
+        let root = (tag(self.image, set) == Some(256))
+            .then(|| Some((u16le(self.image, set + 408)?, u32le(self.image, set + 404)?)));
+        let Some((partition, block)) = root.flatten() else {
+            self.found.unread = true;
+            return;
+        };
+        if let Some(root) = self.at(partition, block)
+            && let Some(entry) = self.entry(root)
+        {
+            self.directory(root, &entry, "", 0);
         }
     }
 
-    fn directory(&mut self, at: usize, path: &str, depth: usize) {
-        if depth > DEPTH {
-            self.found.more = true;
-            return;
-        }
+    /// Where a block of a partition lies.
+    fn at(&mut self, partition: u16, block: u32) -> Option<usize> {
+        let first = self.maps.get(usize::from(partition)).copied().flatten();
+        self.found.unread |= first.is_none();
+        place(block).checked_mul(self.block)?.checked_add(first?)
+    }
+
+    fn directory(&mut self, at: usize, entry: &Entry, path: &str, depth: usize) {
         if !self.seen.insert(at) {
             return;
         }
-        let Some(entry) = self.entry(at) else {
+        let listing = content(self.image, &entry.extents, self.listed.saturating_add(1));
+        let over = listing.len() > self.listed;
+        self.listed = self.listed.saturating_sub(listing.len());
+        if depth > DEPTH || over {
+            self.found.more = true;
             return;
-        };
-        let listing = content(self.image, &entry.extents, self.image.len());
+        }
         let mut at = 0;
         while tag(&listing, at) == Some(257) {
-            if self.left == 0 || self.found.files.len() >= self.most {
+            if self.found.files.len() >= self.most || !self.pays() {
                 self.found.more = true;
                 return;
             }
-            self.left -= 1;
             let flags = u8_at(&listing, at + 18).unwrap_or(0);
             let length = usize::from(u8_at(&listing, at + 19).unwrap_or(0));
             let use_length = usize::from(u16le(&listing, at + 36).unwrap_or(0));
@@ -178,31 +222,52 @@ impl Walk<'_> {
             let Some(place) = self.at(partition, block) else {
                 continue;
             };
+            let Some(entry) = self.entry(place) else {
+                continue;
+            };
             let full = if path.is_empty() {
                 title
             } else {
                 format!("{path}/{title}")
             };
-            if flags & 2 != 0 {
-                self.directory(place, &full, depth + 1);
-            } else if let Some(entry) = self.entry(place) {
+            // Some programs believe the listing, others the entry.
+            if flags & 2 != 0 || entry.kind == DIRECTORY {
+                self.directory(place, &entry, &full, depth + 1);
+            }
+            if entry.kind != DIRECTORY {
                 self.found.files.push(File {
                     path: full,
-                    symbolic: entry.kind == 12,
+                    symbolic: entry.kind == SYMBOLIC,
                     extents: entry.extents,
                 });
             }
         }
     }
 
-    /// The entry of a file (ECMA-167 4/14.9 and 14.17), with its pieces.
+    /// Pays for one thing more to be looked at; false: there has been enough.
+    fn pays(&mut self) -> bool {
+        let more = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        more
+    }
+
+    /// The entry of a file, with its pieces. None: it is not of a form that is read here.
     fn entry(&mut self, at: usize) -> Option<Entry> {
+        let entry = self.entry_at(at);
+        self.found.unread |= entry.is_none();
+        entry
+    }
+
+    /// ECMA-167 4/14.9 and 14.17.
+    fn entry_at(&mut self, at: usize) -> Option<Entry> {
         let image = self.image;
         let (extended, fixed) = match tag(image, at)? {
             261 => (168, 176),
             266 => (208, 216),
             _ => return None,
         };
+        // By any other strategy than this there may be a newer entry behind it.
+        self.found.unread |= u16le(image, at + 20)? != 4;
         let mut left = place64(u64le(image, at + 56)?);
         let kind = u8_at(image, at + 27)?;
         let form = u16le(image, at + 34)? & 7;
@@ -218,10 +283,11 @@ impl Walk<'_> {
         }
         let size = if form == 0 { 8 } else { 16 };
         let mut descriptors = some(image, start, length);
-        for _ in 0..EXTENTS_MAX {
-            let (Some(extent), Some(block)) = (u32le(descriptors, 0), u32le(descriptors, 4)) else {
+        while let (Some(extent), Some(block)) = (u32le(descriptors, 0), u32le(descriptors, 4)) {
+            if !self.pays() {
+                self.found.more = true;
                 return Some(entry);
-            };
+            }
             let partition = if form == 0 {
                 0
             } else {
@@ -252,7 +318,6 @@ impl Walk<'_> {
                 _ => left = left.saturating_sub(octets),
             }
         }
-        self.found.more = true;
         Some(entry)
     }
 }

@@ -14,6 +14,7 @@ mod docs;
 mod properties;
 #[path = "../../../../fuzz/replay.rs"]
 mod replay;
+mod udf;
 mod worst;
 
 use std::borrow::Cow;
