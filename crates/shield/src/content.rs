@@ -21,7 +21,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -444,19 +444,21 @@ impl Content {
             return (Judgement::default(), PartsRoom::NotNeeded);
         }
         let held = patches.in_force();
+        let deadline = Instant::now() + self.profiles.patience;
         let work = async {
             let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else {
                 return None;
             };
             let message = Arc::clone(message);
             let yara = self.yara.clone();
+            let yara = yara.map(|rules| yara::OneMessage::new(rules, deadline, profiles.len()));
             let memory = Arc::clone(&self.memory);
             let most = self.profiles.memory;
             let work = spawn_blocking(move || {
                 // Its turn and its room last until the work is over, not until nobody waits for it any more.
                 let (_turn, _room) = (turn, room);
                 let all = profiles.iter().map(|profile| {
-                    let yara = yara.as_deref().map(|yara| yara as &dyn Scanner);
+                    let yara = yara.as_ref().map(|yara| yara as &dyn Scanner);
                     mailkeep_inspect::judge_with(&message, profile, Some(&held.compiled), yara)
                 });
                 let mut judgement = all.max_by_key(|judgement| judgement.verdict);
@@ -469,7 +471,7 @@ impl Content {
             });
             work.await.ok()
         };
-        match tokio::time::timeout(self.profiles.patience, work).await {
+        match tokio::time::timeout_at(deadline.into(), work).await {
             Ok(Some((Some(judgement), held, room))) => {
                 for reason in &judgement.reasons {
                     if held.compiled.names().any(|name| *name == reason.rule) {

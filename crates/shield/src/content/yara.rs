@@ -2,14 +2,53 @@
 //!
 //! Needs the build feature `yara`; without it a configuration that names rules is refused.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
-use mailkeep_inspect::Scanner;
+use mailkeep_inspect::{Reason, Scanner};
+use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 
-/// What looks at content on threads of its own.
-pub(crate) type Shared = Arc<dyn Scanner + Send + Sync>;
+/// Rules that look at content, on threads of its own.
+pub(crate) trait Rules: std::fmt::Debug + Send + Sync {
+    /// What they say of these octets; an error where they are not done by then, or break off.
+    fn scan(&self, octets: &[u8], deadline: Instant) -> Vec<Reason>;
+}
+
+pub(crate) type Shared = Arc<dyn Rules>;
+
+/// The rules, for one message: all that is found in it is looked at by one deadline.
+#[derive(Debug)]
+pub(crate) struct OneMessage {
+    rules: Shared,
+    deadline: Instant,
+    /// By SHA-256, what was said, where the message is judged by several profiles.
+    said: Option<RefCell<BTreeMap<Vec<u8>, Vec<Reason>>>>,
+}
+
+impl OneMessage {
+    pub(crate) fn new(rules: Shared, deadline: Instant, profiles: usize) -> Self {
+        Self {
+            rules,
+            deadline,
+            said: (profiles > 1).then(RefCell::default),
+        }
+    }
+}
+
+impl Scanner for OneMessage {
+    fn scan(&self, octets: &[u8]) -> Vec<Reason> {
+        let scan = || self.rules.scan(octets, self.deadline);
+        let Some(said) = &self.said else {
+            return scan();
+        };
+        let digest = digest(&SHA256, octets).as_ref().to_vec();
+        said.borrow_mut().entry(digest).or_insert_with(scan).clone()
+    }
+}
 
 /// `[[yara]]`
 #[derive(Debug, Clone, Deserialize)]
@@ -55,12 +94,14 @@ pub(crate) fn load(files: &[YaraFile]) -> Result<Option<Shared>, String> {
 mod rules {
     use std::borrow::Cow;
     use std::path::{Path, PathBuf};
+    use std::time::Instant;
 
     use boreal::Compiler;
-    use mailkeep_inspect::{Reason, Scanner, Verdict};
+    use boreal::scanner::ScanParams;
+    use mailkeep_inspect::{Reason, Verdict};
     use mailkeep_model::text::{printable, printable_max};
 
-    use super::YaraFile;
+    use super::{Rules, YaraFile};
     use crate::content::config::verdict;
 
     /// Rules that came together, and what a match of one asks for.
@@ -119,20 +160,22 @@ mod rules {
         Ok(paths)
     }
 
-    impl Scanner for Yara {
-        fn scan(&self, octets: &[u8]) -> Vec<Reason> {
+    impl Rules for Yara {
+        fn scan(&self, octets: &[u8], deadline: Instant) -> Vec<Reason> {
             let mut reasons = Vec::new();
             for (action, scanner) in &self.0 {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    reasons.push(failed("it takes too long"));
+                    break;
+                }
+                // The rules themselves are shared.
+                let mut scanner = scanner.clone();
+                scanner.set_scan_params(ScanParams::default().timeout_duration(Some(left)));
                 let result = match scanner.scan_mem(octets) {
                     Ok(result) => result,
                     Err((error, result)) => {
-                        reasons.push(Reason {
-                            rule: Cow::Borrowed("yara-failed"),
-                            verdict: Verdict::Tempfail,
-                            text: "it could not be looked through; try again later".to_owned(),
-                            evidence: printable_max(&error.to_string(), 200),
-                            place: String::new(),
-                        });
+                        reasons.push(failed(&error.to_string()));
                         result
                     }
                 };
@@ -150,11 +193,78 @@ mod rules {
             reasons
         }
     }
+
+    fn failed(why: &str) -> Reason {
+        Reason {
+            rule: Cow::Borrowed("yara-failed"),
+            verdict: Verdict::Tempfail,
+            text: "it could not be looked through; try again later".to_owned(),
+            evidence: printable_max(why, 200),
+            place: String::new(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+
+    /// How often each octets were looked at.
+    #[derive(Debug, Default)]
+    struct Counted(Mutex<BTreeMap<Vec<u8>, usize>>);
+
+    impl Rules for Counted {
+        fn scan(&self, octets: &[u8], _: Instant) -> Vec<Reason> {
+            *self.0.lock().unwrap().entry(octets.to_vec()).or_default() += 1;
+            vec![Reason {
+                rule: "yara".into(),
+                verdict: mailkeep_inspect::Verdict::Accept,
+                text: String::new(),
+                evidence: String::from_utf8_lossy(octets).into_owned(),
+                place: String::new(),
+            }]
+        }
+    }
+
+    #[test]
+    fn by_however_many_profiles_a_message_is_judged_rules_look_once_and_are_heard_each_time() {
+        let counted = Arc::new(Counted::default());
+        let message = OneMessage::new(Arc::<Counted>::clone(&counted), Instant::now(), 3);
+        for _ in 0..3 {
+            for piece in ["one", "another"] {
+                let said = message.scan(piece.as_bytes());
+                assert_eq!(said[0].evidence, piece);
+            }
+        }
+        let counted = counted.0.lock().unwrap();
+        assert!(counted.len() == 2 && counted.values().all(|count| *count == 1));
+    }
+
+    #[cfg(feature = "yara")]
+    #[test]
+    fn a_rule_that_takes_too_long_is_broken_off_and_so_is_all_that_is_left() {
+        use std::time::Duration;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("slow.yar");
+        let slow = "rule slow { condition: for all a in (1..100000) : (for all b in (1..100000) : (a + b > 0)) }";
+        std::fs::write(&path, slow).unwrap();
+        let file = YaraFile {
+            rules: vec![path],
+            action: refuse(),
+        };
+        let rules = load(&[file]).unwrap().unwrap();
+        let began = Instant::now();
+        let message = OneMessage::new(rules, began + Duration::from_millis(100), 1);
+        for piece in [&b"the first"[..], b"the second", b"the third"] {
+            let said = message.scan(piece);
+            let names: Vec<&str> = said.iter().map(|one| &*one.rule).collect();
+            assert_eq!(names, ["yara-failed"]);
+        }
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
 
     #[test]
     fn rules_are_never_passed_over_in_silence() {
