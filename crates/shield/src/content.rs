@@ -196,6 +196,15 @@ impl Content {
         })
     }
 
+    /// Says of what mail the site's own rules see nothing: nobody should learn that from an outbreak.
+    pub(crate) fn tell(&self, log: &Log) {
+        let not_looked_into = self.profiles.not_looked_into();
+        if self.yara.is_some() && !not_looked_into.is_empty() {
+            let fields = [("level_off", json!(not_looked_into))];
+            log.line("yara-left-out", &fields);
+        }
+    }
+
     /// Takes over what another one has counted, and what it knows of the virus scanners that are the same.
     pub(crate) fn adopt(&mut self, other: &Self) {
         if let (Some(ours), Some(theirs)) = (&mut self.watch, &other.watch) {

@@ -255,6 +255,7 @@ impl Shared {
                 let waits = running.differs(&config);
                 self.log
                     .line("reloaded", &[("waits_for_restart", json!(waits))]);
+                self.content().tell(&self.log);
                 self.warn_of_certificates();
             }
             Err(error) => {
@@ -370,6 +371,7 @@ async fn serve(origin: &Origin, config: Config, log: Log) -> Result<(), RunError
     }
     patches::load(&shared);
     tokio::spawn(patches::watch(Arc::clone(&shared)));
+    shared.content().tell(&shared.log);
     let mut sockets = Sockets::from_environment().map_err(RunError::Start)?;
     let mut listeners = Vec::new();
     for file in &config.listeners {

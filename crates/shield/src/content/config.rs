@@ -42,6 +42,12 @@ impl ContentFiles {
     /// A sentence that says what is wrong.
     pub(crate) fn check(&self, listeners: &[&str]) -> Result<(), String> {
         let profiles = self.content.check(self.antivirus.pieces())?;
+        if !self.yara.is_empty() && profiles.none_looks() {
+            return Err(
+                "[[yara]] names rules, and [content] level = \"off\" lets them look at nothing"
+                    .to_owned(),
+            );
+        }
         let mut named = profiles
             .others
             .iter()
@@ -173,6 +179,21 @@ impl Profiles {
         all.all(|policy| policy.profile.is_some())
     }
 
+    /// Whether nothing is looked into.
+    fn none_looks(&self) -> bool {
+        let mut all = std::iter::once(&self.all).chain(&self.others);
+        all.all(|policy| policy.profile.is_none())
+    }
+
+    /// Of what mail the content is not looked into, for people.
+    pub(super) fn not_looked_into(&self) -> Vec<String> {
+        let off = |policy: &&Policy| policy.profile.is_none();
+        let all = std::iter::once(&self.all).filter(off);
+        let all = all.map(|_| "all that no [[content.policy]] is about".to_owned());
+        let others = self.others.iter().filter(off).map(Policy::about);
+        all.chain(others).collect()
+    }
+
     /// Whether every one of them refuses by this rule.
     pub(super) fn refuse(&self, rule: &str) -> bool {
         let mut all = std::iter::once(&self.all).chain(&self.others);
@@ -211,6 +232,18 @@ impl Profiles {
 }
 
 impl Policy {
+    /// What mail it is about, for people.
+    fn about(&self) -> String {
+        let by = self.listener.as_ref().map(|name| format!("by {name}"));
+        let to = (!self.domains.is_empty()).then(|| format!("to {}", self.domains.join(", ")));
+        let both: Vec<String> = by.into_iter().chain(to).collect();
+        if both.is_empty() {
+            "all".to_owned()
+        } else {
+            both.join(" ")
+        }
+    }
+
     fn fits(&self, listener: &str, domain: &str) -> bool {
         self.listener.as_ref().is_none_or(|name| name == listener)
             && (self.domains.is_empty() || self.domains.iter().any(|name| name == domain))

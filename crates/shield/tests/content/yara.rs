@@ -77,3 +77,27 @@ fn what_matches_a_rule_of_the_site_is_refused_wherever_it_lies() {
     stand.shield.event("reloaded");
     assert!(stand.by_milter(&marked).accepted());
 }
+
+#[test]
+fn mail_that_no_rule_of_the_site_sees_is_told_of_and_rules_that_see_nothing_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let rules = directory.path().join("site.yar");
+    std::fs::write(&rules, RULES).unwrap();
+    let more = format!(
+        "[content]\nlevel = \"default\"\n[[content.policy]]\nlistener = \"mx\"\ndomains = [\"lab.example\"]\nlevel = \"off\"\n\
+         [[yara]]\nrules = [{rules:?}]\n"
+    );
+    let mut stand = Stand::within(directory, &more);
+    stand.shield.signal(Signal::HUP);
+    let line = stand.shield.event("yara-left-out");
+    assert_eq!(
+        line["level_off"],
+        serde_json::json!(["by mx to lab.example"])
+    );
+    let config = stand.directory.path().join("shield.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("\"default\"", "\"off\"")).unwrap();
+    stand.shield.signal(Signal::HUP);
+    let why = stand.shield.event("reload-refused")["why"].to_string();
+    assert!(why.contains("[[yara]]") && why.contains("off"), "{why}");
+}
