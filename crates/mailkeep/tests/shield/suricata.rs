@@ -9,8 +9,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use etherparse::PacketBuilder;
 use mailkeep_inspect::rules::{Case, builtin, read_alerts};
+use mailkeep_model::Realm;
+use mailkeep_store::{SqliteStore, Store as _};
 
-use crate::common::Bench;
+use crate::common::{Bench, Ran};
 
 /// Suricata, and where its libraries lie if it was only unpacked; or why there is none.
 fn suricata() -> Result<(PathBuf, Vec<PathBuf>), String> {
@@ -377,23 +379,66 @@ fn tally_of(bench: &Bench) -> u64 {
     read_alerts(log, &mut |_, _| {}).unwrap().taken
 }
 
-#[test]
-fn strangers_do_not_decide_how_much_is_told_of_an_attack() {
-    let bench = crate::rules::stand();
+/// Each of a thousand strangers attacks once in this minute.
+fn thousand_strangers(minute: u8) -> String {
     let mut log = String::new();
     for nth in 0..1000 {
-        let source = format!("2001:db8::{nth:x}");
+        let source = format!("2001:db8:{minute}::{nth:x}");
         log.push_str(&format!(
-            r#"{{"timestamp":"2026-11-21T11:31:03.021000+0000","event_type":"alert","src_ip":"{source}","dest_ip":"198.51.100.1","dest_port":25,"alert":{{"action":"allowed","gid":1,"signature_id":1982624,"metadata":{{"mailkeep_rule":["exim-parameter-quote"]}}}}}}"#
+            r#"{{"timestamp":"2026-11-21T11:{minute}:03.021000+0000","event_type":"alert","src_ip":"{source}","dest_ip":"198.51.100.1","dest_port":25,"alert":{{"action":"allowed","gid":1,"signature_id":1982624,"metadata":{{"mailkeep_rule":["exim-parameter-quote"]}}}}}}"#
         ));
         log.push('\n');
     }
-    bench.write("eve.json", log);
+    log
+}
+
+#[test]
+fn strangers_do_not_decide_how_much_is_told_of_an_attack() {
+    let bench = crate::rules::stand();
+    let first = thousand_strangers(31);
+    bench.write("eve.json", &first);
     let eve = || bench.run(&["shield", "eve", "eve.json"]).exits(1);
     let ran = eve().says("1000 alerts by rules of Mailkeep, 1000 new");
     assert_eq!(ran.out.matches(" to 198.51.100.1:25, ").count(), 257);
     ran.prints("other addresses to 198.51.100.1:25, 744 times");
     eve().says("1000 alerts by rules of Mailkeep, 0 new");
+    // Nor do those who come in the next minutes decide how the log of events grows.
+    let events = || {
+        let store = SqliteStore::open(&bench.state(), Realm::Live).unwrap();
+        store.attack_events().unwrap().len()
+    };
+    assert_eq!(events(), 257);
+    let grown = first + &thousand_strangers(32);
+    bench.write("eve.json", &grown);
+    eve().says("2000 alerts by rules of Mailkeep, 1000 new");
+    assert_eq!(events(), 258);
+    eve().says("2000 alerts by rules of Mailkeep, 0 new");
+    bench.write("eve.json", thousand_strangers(33));
+    let ran = eve().says("1000 alerts by rules of Mailkeep, 1000 new");
+    assert_eq!(ran.out.matches(" to 198.51.100.1:25, ").count(), 257);
+    assert_eq!(events(), 259);
+}
+
+#[test]
+fn attacks_are_in_the_log_of_the_fleet() {
+    let bench = crate::rules::stand();
+    let fleet = std::fs::read_to_string(bench.path("mailkeep.toml")).unwrap();
+    let fleet = format!("state = \"of-the-fleet\"\n{fleet}");
+    bench.write("mailkeep.toml", fleet);
+    bench.write("eve.json", thousand_strangers(31));
+    let eve = |more: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_mailkeep"));
+        bench.prepare(&mut program);
+        program.args(["shield", "eve", "eve.json"]).args(more);
+        Ran::of(&program.output().unwrap()).exits(1)
+    };
+    let file = ["--fleet", "mailkeep.toml"];
+    eve(&["--fleet", "mailkeep.toml", "--dry-run"]).says("1000 new");
+    eve(&file).says("1000 new");
+    let store = SqliteStore::open(&bench.path("of-the-fleet"), Realm::Live).unwrap();
+    assert_eq!(store.attack_events().unwrap().len(), 257);
+    // What is known is not new for who only looks, either.
+    eve(&["--fleet", "mailkeep.toml", "--dry-run"]).says(", 0 new");
 }
 
 /// A log of a sensor before a server that has the hole, and a line that was cut.

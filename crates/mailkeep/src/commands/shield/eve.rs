@@ -2,39 +2,42 @@
 //!
 //! What is new of it goes into the log of events.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use mailkeep_inspect::rules::{Attack, PatchRule, read_alerts};
 use mailkeep_model::text::printable;
-use mailkeep_model::{Event, EventKind, Finding, HostName, Realm, Timestamp};
-use mailkeep_store::Store as _;
+use mailkeep_model::{Event, EventKind, Finding, Fleet, HostName, Realm, Timestamp};
+use mailkeep_store::{SqliteStore, Store as _};
 use serde_json::json;
 
 use super::is_for;
-use crate::app::{App, LoadedFleet};
+use crate::app::App;
 use crate::cli::Scope;
 use crate::cli::shield::EveArgs;
 use crate::commands::{Done, check};
 
 /// Lines that cannot be read and are named one by one.
 const NAMED: u64 = 20;
-/// Sources of one kind of attack on one server that are told one by one: strangers decide how many there are.
+/// Sources of one kind of attack on one server that are told one by one, and that the log takes up in a day:
+/// strangers decide how many there are.
 const SOURCES: usize = 256;
-/// Events read at a time.
-const PAGE: usize = 10_000;
+/// For how long what the log took up counts.
+const A_DAY: Duration = Duration::from_hours(24);
 
-/// Who was attacked by what, and from where.
+/// What was tried on whom.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Group {
+struct Kind {
     rule: String,
     target: IpAddr,
-    /// None: all beyond [`SOURCES`].
-    source: Option<IpAddr>,
 }
+
+/// By source; none stands for all beyond those that are told one by one.
+type Groups = BTreeMap<Kind, BTreeMap<Option<IpAddr>, Seen>>;
 
 /// How often, and when.
 #[derive(Debug, Clone)]
@@ -46,35 +49,47 @@ struct Seen {
     port: u16,
 }
 
+/// What the log has of one kind of attack.
+#[derive(Debug, Default)]
+struct Known {
+    /// When each source was seen last.
+    last: BTreeMap<Option<IpAddr>, Timestamp>,
+    /// Sources told one by one of late, each as often as it was.
+    of_late: usize,
+}
+
+impl Known {
+    fn has(&self, attack: &Attack) -> bool {
+        // A source may have been told of by itself one day, and among the others the next.
+        [Some(attack.source), None]
+            .iter()
+            .filter_map(|source| self.last.get(source))
+            .any(|last| attack.at <= *last)
+    }
+}
+
 /// Runs it.
 pub(super) fn run(app: &App, args: &EveArgs) -> anyhow::Result<Done> {
     let bundle = super::load(args.bundle.as_deref())?;
     let name = args.file.display();
     let file = File::open(&args.file).with_context(|| format!("cannot read {name}"))?;
-    let known = if args.dry_run {
-        BTreeMap::new()
-    } else {
-        recorded(app)?
-    };
-    let (mut all, mut fresh) = (BTreeMap::new(), BTreeMap::new());
-    let mut sources: BTreeMap<(String, IpAddr), BTreeSet<IpAddr>> = BTreeMap::new();
+    let fleet = app.fleet(args.fleet.as_deref())?;
+    let mut store = app.store(fleet.as_ref())?;
+    let known = recorded(&store, app.now)?;
+    let (mut all, mut fresh) = (Groups::new(), Groups::new());
     let mut unread = 0;
     let tally = read_alerts(file, &mut |nth, read| match read {
         Ok(attack) => {
-            let told = sources
-                .entry((attack.rule.clone(), attack.target))
-                .or_default();
-            let is_told =
-                told.contains(&attack.source) || told.len() < SOURCES && told.insert(attack.source);
-            let group = Group {
+            let kind = Kind {
                 rule: attack.rule.clone(),
                 target: attack.target,
-                source: is_told.then_some(attack.source),
             };
-            if known.get(&group).is_none_or(|last| attack.at > *last) {
-                add(&mut fresh, group.clone(), &attack);
+            let known = known.get(&kind);
+            if known.is_none_or(|known| !known.has(&attack)) {
+                let room = SOURCES.saturating_sub(known.map_or(0, |known| known.of_late));
+                add(&mut fresh, kind.clone(), &attack, room);
             }
-            add(&mut all, group, &attack);
+            add(&mut all, kind, &attack, SOURCES);
         }
         Err(why) => {
             unread += 1;
@@ -87,7 +102,6 @@ pub(super) fn run(app: &App, args: &EveArgs) -> anyhow::Result<Done> {
     if tally.unread > NAMED {
         App::warn(&format!("and {} lines more", tally.unread - NAMED));
     }
-    let fleet = app.fleet(args.fleet.as_deref())?;
     let findings = match &fleet {
         Some(fleet) if !all.is_empty() => {
             let scope = Scope {
@@ -98,28 +112,25 @@ pub(super) fn run(app: &App, args: &EveArgs) -> anyhow::Result<Done> {
         }
         _ => Vec::new(),
     };
-    let mut out = Vec::new();
-    for (group, seen) in &all {
-        let host = fleet
-            .as_ref()
-            .and_then(|fleet| fleet.file.fleet.host_at(group.target));
-        let rule = bundle.rules.iter().find(|rule| rule.name == group.rule);
-        let open = open(rule, host, &findings);
+    let fleet = fleet.as_ref().map(|fleet| &fleet.file.fleet);
+    let mut out = BufWriter::new(io::stdout().lock());
+    for (kind, sources) in &all {
+        let about = About::of(kind, &bundle.rules, fleet, &findings);
         if args.jsonl {
-            let line = line(group, seen, rule, host, &open);
-            writeln!(out, "{line}")?;
+            about.lines(sources, &mut out)?;
         } else {
-            tell(group, seen, rule, host, &open, &mut out)?;
+            about.tell(sources, &mut out)?;
         }
     }
-    io::stdout().lock().write_all(&out)?;
+    out.flush()?;
     if !args.dry_run {
-        record(app, fleet.as_ref(), &fresh)?;
+        store.append_events(&events(app.now, fleet, &fresh))?;
     }
+    let new = fresh.values().flat_map(BTreeMap::values);
     app.say(&format!(
         "{} alerts by rules of Mailkeep, {} new; {} other records; {} lines could not be read",
         tally.taken,
-        fresh.values().map(|seen| seen.alerts).sum::<u64>(),
+        new.map(|seen| seen.alerts).sum::<u64>(),
         tally.others,
         tally.unread
     ));
@@ -130,8 +141,13 @@ pub(super) fn run(app: &App, args: &EveArgs) -> anyhow::Result<Done> {
     })
 }
 
-fn add(groups: &mut BTreeMap<Group, Seen>, group: Group, attack: &Attack) {
-    let seen = groups.entry(group).or_insert_with(|| Seen {
+/// Counts an attack, by its source where there is room for so many.
+fn add(groups: &mut Groups, kind: Kind, attack: &Attack, room: usize) {
+    let sources = groups.entry(kind).or_default();
+    let alone = Some(attack.source);
+    let told = sources.len() - usize::from(sources.contains_key(&None));
+    let source = alone.filter(|_| told < room || sources.contains_key(&alone));
+    let seen = sources.entry(source).or_insert_with(|| Seen {
         first: attack.at,
         last: attack.at,
         alerts: 0,
@@ -144,169 +160,167 @@ fn add(groups: &mut BTreeMap<Group, Seen>, group: Group, attack: &Attack) {
     seen.dropped += u64::from(attack.dropped);
 }
 
-/// What was found that the rule is about: on the host, or where that is not known, on any.
-fn open<'a>(
-    rule: Option<&PatchRule>,
-    host: Option<&HostName>,
-    findings: &'a [Finding],
-) -> Vec<&'a Finding> {
-    let Some(rule) = rule else { return Vec::new() };
-    findings
-        .iter()
-        .filter(|finding| host.is_none_or(|host| finding.host == *host))
-        .filter(|finding| is_for(rule, finding))
-        .collect()
+/// A kind of attack beside what is known of its target.
+struct About<'a> {
+    kind: &'a Kind,
+    /// What the rule is about.
+    holes: Vec<&'a str>,
+    /// Whose address the target is.
+    host: Option<&'a HostName>,
+    /// What was found that the rule is about: on the host, or where that is not known, on any.
+    open: Vec<&'a Finding>,
 }
 
-fn holes(rule: Option<&PatchRule>) -> Vec<&str> {
-    let holes = rule
-        .iter()
-        .flat_map(|rule| rule.cves.iter().chain(&rule.aliases));
-    holes.map(String::as_str).collect()
-}
-
-fn tell(
-    group: &Group,
-    seen: &Seen,
-    rule: Option<&PatchRule>,
-    host: Option<&HostName>,
-    open: &[&Finding],
-    out: &mut Vec<u8>,
-) -> io::Result<()> {
-    let holes = holes(rule);
-    let about = if holes.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", holes.join(", "))
-    };
-    let host = host.map_or_else(String::new, |host| format!(" ({host})"));
-    writeln!(out, "{}{}", group.rule, printable(&about))?;
-    writeln!(
-        out,
-        "  {} to {}:{}{host}, {} times from {} to {}{}",
-        group
-            .source
-            .map_or_else(|| "other addresses".to_owned(), |source| source.to_string()),
-        group.target,
-        seen.port,
-        seen.alerts,
-        seen.first,
-        seen.last,
-        if seen.dropped == seen.alerts {
-            ", dropped"
-        } else {
-            ""
+impl<'a> About<'a> {
+    fn of(
+        kind: &'a Kind,
+        rules: &'a [PatchRule],
+        fleet: Option<&'a Fleet>,
+        findings: &'a [Finding],
+    ) -> Self {
+        let host = fleet.and_then(|fleet| fleet.host_at(kind.target));
+        let rule = rules.iter().find(|rule| rule.name == kind.rule);
+        let (mut holes, mut open) = (Vec::new(), Vec::new());
+        if let Some(rule) = rule {
+            holes.extend(rule.cves.iter().chain(&rule.aliases).map(String::as_str));
+            let there = findings
+                .iter()
+                .filter(|finding| host.is_none_or(|host| finding.host == *host));
+            open.extend(there.filter(|finding| is_for(rule, finding)));
         }
-    )?;
-    for finding in open {
-        writeln!(
-            out,
-            "  {} has it: {} in {}, {}",
-            finding.host,
-            finding.verdict.advisory,
-            printable(&finding.verdict.package),
-            finding.verdict.status
-        )?;
+        Self {
+            kind,
+            holes,
+            host,
+            open,
+        }
     }
-    if open.is_empty() {
-        writeln!(
-            out,
-            "  no server that was looked at is known to have the hole"
-        )?;
-    }
-    Ok(())
-}
 
-fn line(
-    group: &Group,
-    seen: &Seen,
-    rule: Option<&PatchRule>,
-    host: Option<&HostName>,
-    open: &[&Finding],
-) -> serde_json::Value {
-    let findings: Vec<_> = open
-        .iter()
-        .map(|finding| {
+    fn tell(
+        &self,
+        sources: &BTreeMap<Option<IpAddr>, Seen>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let about = if self.holes.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", self.holes.join(", "))
+        };
+        writeln!(out, "{}{}", self.kind.rule, printable(&about))?;
+        let host = self
+            .host
+            .map_or_else(String::new, |host| format!(" ({host})"));
+        for (source, seen) in sources {
+            writeln!(
+                out,
+                "  {} to {}:{}{host}, {} times from {} to {}{}",
+                source.map_or_else(|| "other addresses".to_owned(), |source| source.to_string()),
+                self.kind.target,
+                seen.port,
+                seen.alerts,
+                seen.first,
+                seen.last,
+                if seen.dropped == seen.alerts {
+                    ", dropped"
+                } else {
+                    ""
+                }
+            )?;
+        }
+        for finding in &self.open {
+            writeln!(
+                out,
+                "  {} has it: {} in {}, {}",
+                finding.host,
+                finding.verdict.advisory,
+                printable(&finding.verdict.package),
+                finding.verdict.status
+            )?;
+        }
+        if self.open.is_empty() {
+            writeln!(
+                out,
+                "  no server that was looked at is known to have the hole"
+            )?;
+        }
+        Ok(())
+    }
+
+    fn lines(
+        &self,
+        sources: &BTreeMap<Option<IpAddr>, Seen>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let finding = |finding: &&Finding| {
             json!({
                 "host": finding.host,
                 "advisory": finding.verdict.advisory,
                 "package": finding.verdict.package,
                 "status": finding.verdict.status,
             })
-        })
-        .collect();
-    json!({
-        "rule": group.rule,
-        "holes": holes(rule),
-        "source": group.source,
-        "target": group.target,
-        "port": seen.port,
-        "host": host,
-        "first": seen.first,
-        "last": seen.last,
-        "alerts": seen.alerts,
-        "dropped": seen.dropped,
-        "findings": findings,
-    })
-}
-
-/// When each kind of attack was seen last, by the log.
-fn recorded(app: &App) -> anyhow::Result<BTreeMap<Group, Timestamp>> {
-    let store = app.store(None)?;
-    let mut known: BTreeMap<Group, Timestamp> = BTreeMap::new();
-    let mut after = 0;
-    loop {
-        let page = store.events_after(after, PAGE)?;
-        let Some(last) = page.last() else { break };
-        after = last.seq;
-        for recorded in page {
-            if let EventKind::AttackSeen {
-                rule,
-                source,
-                target,
-                last,
-                ..
-            } = recorded.event.kind
-            {
-                let group = Group {
-                    rule,
-                    target,
-                    source,
-                };
-                let known = known.entry(group).or_insert(last);
-                *known = last.max(*known);
-            }
+        };
+        let findings: Vec<_> = self.open.iter().map(finding).collect();
+        for (source, seen) in sources {
+            let line = json!({
+                "rule": self.kind.rule,
+                "holes": self.holes,
+                "source": source,
+                "target": self.kind.target,
+                "port": seen.port,
+                "host": self.host,
+                "first": seen.first,
+                "last": seen.last,
+                "alerts": seen.alerts,
+                "dropped": seen.dropped,
+                "findings": findings,
+            });
+            writeln!(out, "{line}")?;
         }
+        Ok(())
     }
-    Ok(known)
 }
 
-/// Writes down what is new.
-fn record(
-    app: &App,
-    fleet: Option<&LoadedFleet>,
-    fresh: &BTreeMap<Group, Seen>,
-) -> anyhow::Result<()> {
-    if fresh.is_empty() {
-        return Ok(());
+/// What the log has of each kind of attack.
+fn recorded(store: &SqliteStore, now: Timestamp) -> anyhow::Result<BTreeMap<Kind, Known>> {
+    let mut all: BTreeMap<Kind, Known> = BTreeMap::new();
+    for recorded in store.attack_events()? {
+        let EventKind::AttackSeen {
+            rule,
+            source,
+            target,
+            last,
+            ..
+        } = recorded.event.kind
+        else {
+            continue;
+        };
+        let known = all.entry(Kind { rule, target }).or_default();
+        let before = known.last.entry(source).or_insert(last);
+        *before = last.max(*before);
+        let is_late = now.duration_since(recorded.event.at).unsigned_abs() < A_DAY;
+        known.of_late += usize::from(is_late && source.is_some());
     }
-    let mut store = app.store(None)?;
-    for (group, seen) in fresh {
-        store.append_event(&Event {
-            at: app.now,
+    Ok(all)
+}
+
+/// What is new, as the log tells it.
+fn events(now: Timestamp, fleet: Option<&Fleet>, fresh: &Groups) -> Vec<Event> {
+    let mut events = Vec::new();
+    for (kind, sources) in fresh {
+        let host = fleet.and_then(|fleet| fleet.host_at(kind.target));
+        events.extend(sources.iter().map(|(source, seen)| Event {
+            at: now,
             realm: Realm::Live,
             kind: EventKind::AttackSeen {
-                rule: group.rule.clone(),
-                source: group.source,
-                target: group.target,
-                host: fleet
-                    .and_then(|fleet| fleet.file.fleet.host_at(group.target))
-                    .cloned(),
+                rule: kind.rule.clone(),
+                source: *source,
+                target: kind.target,
+                host: host.cloned(),
                 first: seen.first,
                 last: seen.last,
                 alerts: seen.alerts,
             },
-        })?;
+        }));
     }
-    Ok(())
+    events
 }
