@@ -1,6 +1,5 @@
 //! One conversation with a mail server, in the time it may take, plain or under TLS.
 
-use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
 use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -20,6 +19,7 @@ use super::{
     Cover, HandIn, MAX_LINE, MAX_LINES, MAX_WORDS, ProbeLimits, ProbeServer, refused, reply_line,
     said_no,
 };
+use crate::fetch::to_hex;
 
 fn connect(server: &ProbeServer, limits: ProbeLimits, deadline: Instant) -> io::Result<TcpStream> {
     let addresses: Vec<SocketAddr> = (server.address.as_str(), server.port)
@@ -120,14 +120,11 @@ impl Session {
             .peer_certificates()
             .and_then(|chain| chain.first())
             .ok_or_else(|| odd("no certificate"))?;
-        let mut hex = String::with_capacity(64);
-        for byte in digest(&SHA256, certificate).as_ref() {
-            let _never_fails = write!(hex, "{byte:02x}");
-        }
+        let certificate = to_hex(digest(&SHA256, certificate).as_ref());
         self.tls = Some(Box::new(tls));
         Ok(Cover::Tls {
             version,
-            certificate: hex,
+            certificate,
         })
     }
 
