@@ -7,6 +7,7 @@
 
 mod cab;
 mod disk;
+mod fuzz;
 mod html;
 mod inflate;
 mod lha;
@@ -24,6 +25,8 @@ mod udf;
 mod zip;
 
 pub(crate) mod ole;
+#[doc(hidden)]
+pub use fuzz::{fuzz, fuzz_disk, fuzz_rar};
 pub(crate) use pdf::OBJECTS as PDF_OBJECTS;
 pub(crate) use smime::{COMPRESSED, SIGNED};
 pub(crate) use tape::sum_holds as tar_sum_holds;
@@ -175,70 +178,6 @@ pub fn members(
         | Kind::Font => {}
     }
     sink.troubles
-}
-
-/// The entry for fuzzing: the first octet picks the reader, so that none needs its signature found first.
-#[doc(hidden)]
-pub fn fuzz(octets: &[u8]) {
-    const READERS: &[Kind] = &[
-        Kind::Zip,
-        Kind::SevenZip,
-        Kind::Rar4,
-        Kind::Rar5,
-        Kind::Tar,
-        Kind::Cpio,
-        Kind::Ar,
-        Kind::Rpm,
-        Kind::Gzip,
-        Kind::Xz,
-        Kind::Bzip2,
-        Kind::Zstd,
-        Kind::Lzma,
-        Kind::Lzip,
-        Kind::Szdd,
-        Kind::BinHex,
-        Kind::Uuencode,
-        Kind::Cab,
-        Kind::Iso,
-        Kind::Ole2,
-        Kind::Tnef,
-        Kind::Rtf,
-        Kind::Pdf,
-        Kind::OneNote,
-        Kind::Html,
-        Kind::Arj,
-        Kind::Lzh,
-        Kind::Chm,
-        Kind::Ace,
-        Kind::Pkcs7,
-    ];
-    let Some((first, rest)) = octets.split_first() else {
-        return;
-    };
-    let kind = READERS
-        .get(usize::from(first.wrapping_sub(b'A')))
-        .copied()
-        .unwrap_or_else(|| crate::kind::of(rest));
-    let limits = crate::Limits {
-        octets: 8 << 20,
-        member_octets: 4 << 20,
-        parts: 200,
-        ..crate::Limits::default()
-    };
-    let mut budget = Budget::new(&limits);
-    let mut held = 0_u64;
-    members(rest, kind, &mut budget, &mut |member, _| {
-        held = held.saturating_add(count(&member.octets));
-        assert!(
-            count(&member.octets) <= limits.member_octets,
-            "a member within its limit"
-        );
-        assert!(
-            member.names.iter().all(|name| name.len() <= 4 * NAME_MAX),
-            "a name within its limit"
-        );
-    });
-    assert!(held <= limits.octets, "all members within their limit");
 }
 
 /// Where members go, and what is paid from.

@@ -405,11 +405,11 @@ impl Work<'_, '_, '_, '_> {
 }
 
 /// What is left of a block since version 5.
-struct Input<'a>(&'a [u8]);
+pub(super) struct Input<'a>(pub(super) &'a [u8]);
 
 impl Input<'_> {
     /// Seven bits an octet, the low ones first.
-    fn number(&mut self) -> Option<u64> {
+    pub(super) fn number(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for nth in 0..10_u32 {
             let (first, left) = self.0.split_first()?;

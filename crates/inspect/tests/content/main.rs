@@ -55,6 +55,8 @@ pub(crate) fn refusing(name: &str, declared: &str, octets: &[u8], level: Level) 
 #[test]
 fn every_archive_of_the_corpus_is_survived() {
     replay::replay("archive", unpack::fuzz);
+    replay::replay("disk_image", unpack::fuzz_disk);
+    replay::replay("rar", unpack::fuzz_rar);
 }
 
 #[test]

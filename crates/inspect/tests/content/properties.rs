@@ -52,6 +52,8 @@ proptest! {
     fn any_octets_are_survived(octets in proptest::collection::vec(any::<u8>(), 0..2048)) {
         kind::fuzz(&octets);
         examine::fuzz(&octets);
+        unpack::fuzz_disk(&octets);
+        unpack::fuzz_rar(&octets);
         for reader in b'A'..b'A' + 30 {
             unpack::fuzz(&[&[reader], octets.as_slice()].concat());
         }
