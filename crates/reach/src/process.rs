@@ -21,7 +21,7 @@ const TERM_GRACE: Duration = Duration::from_millis(300);
 
 /// How long output is still read after the end of the process. Only something it left behind in
 /// the background (a connection-sharing master of `ssh`) can hold the pipes open for longer.
-const DRAIN_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 /// Bytes of standard error kept from its beginning, and as many from its end: the first complaint
 /// names the cause, the last one the outcome.
@@ -194,14 +194,15 @@ fn next_chunk<'a>(pipe: &mut impl Read, buffer: &'a mut [u8]) -> Option<&'a [u8]
     }
 }
 
+/// The beginning and the end of a text.
 #[derive(Default)]
-struct HeadAndTail {
+pub(crate) struct HeadAndTail {
     head: Vec<u8>,
     tail: VecDeque<u8>,
 }
 
 impl HeadAndTail {
-    fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         let room = STDERR_HALF.saturating_sub(self.head.len()).min(bytes.len());
         let (head, tail) = bytes.split_at(room);
         self.head.extend_from_slice(head);
@@ -210,7 +211,7 @@ impl HeadAndTail {
         self.tail.drain(..surplus);
     }
 
-    fn take(&mut self) -> Vec<u8> {
+    pub(crate) fn take(&mut self) -> Vec<u8> {
         let mut all = std::mem::take(&mut self.head);
         all.extend(std::mem::take(&mut self.tail));
         all

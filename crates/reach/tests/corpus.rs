@@ -9,7 +9,7 @@
 #[path = "../../../fuzz/replay.rs"]
 mod replay;
 
-use mailkeep_reach::{fetch, probe};
+use mailkeep_reach::{fetch, hosts, probe};
 use replay::replay;
 
 #[test]
@@ -18,10 +18,11 @@ fn every_answer_about_probes_of_the_corpus_is_survived() {
 }
 
 #[test]
-fn every_small_text_of_the_corpus_is_survived_as_checksums_key_and_status() {
+fn every_small_text_of_the_corpus_is_survived_as_checksums_key_status_and_answer_of_ssh() {
     replay("small_texts", |data| {
         drop(fetch::parse_checksums(data));
         drop(fetch::dearmor_key(data));
         drop(fetch::read_status(data));
+        hosts::fuzz(data);
     });
 }

@@ -36,7 +36,7 @@ fn options() -> SshOptions {
             env!("CARGO_MANIFEST_DIR"),
             "/tests/fixtures/fake-ssh"
         )),
-        extra: vec![],
+        ..SshOptions::default()
     }
 }
 
@@ -152,7 +152,7 @@ fn one_failing_host_does_not_stop_the_others() {
 fn a_missing_ssh_is_a_local_failure() {
     let options = SshOptions {
         program: PathBuf::from("/nonexistent/ssh"),
-        extra: vec![],
+        ..SshOptions::default()
     };
     let failure = run_over_ssh(&target("good"), "true", &[], LIMITS, &options).unwrap_err();
     assert_eq!(failure.kind, ScanFailureKind::Local);

@@ -99,22 +99,19 @@ impl Sshd {
     }
 }
 
-fn run_on(
-    port: u16,
-    dir: &Path,
-    user_key: &str,
-    script: &str,
-    limits: RunLimits,
-) -> Result<Vec<u8>, HostFailure> {
-    let target = SshTarget {
+fn target(port: u16) -> SshTarget {
+    SshTarget {
         host: HostName::new("mx1").unwrap(),
         address: Some("127.0.0.1".into()),
         access: Access {
             port: Some(port),
             ..Access::default()
         },
-    };
-    let options = SshOptions {
+    }
+}
+
+fn options(dir: &Path, user_key: &str) -> SshOptions {
+    SshOptions {
         extra: ["-F", "none"]
             .into_iter()
             .map(str::to_owned)
@@ -131,7 +128,18 @@ fn run_on(
             )
             .collect(),
         ..SshOptions::default()
-    };
+    }
+}
+
+fn run_on(
+    port: u16,
+    dir: &Path,
+    user_key: &str,
+    script: &str,
+    limits: RunLimits,
+) -> Result<Vec<u8>, HostFailure> {
+    let target = target(port);
+    let options = options(dir, user_key);
     run_over_ssh(&target, script, &["it's", "$HOME"], limits, &options)
 }
 
@@ -306,4 +314,184 @@ fn a_port_that_takes_connections_and_says_nothing_times_out() {
     drop(listener);
     let failure = run_on(port, dir.path(), "user_key", "true", limits).unwrap_err();
     assert_eq!(failure.kind, ScanFailureKind::Unreachable, "{failure}");
+}
+
+/// An `ssh` whose connection is shared, and that keeps count of how often it was started.
+struct Shared<'a> {
+    sshd: &'a Sshd,
+    options: SshOptions,
+    sockets: tempfile::TempDir,
+}
+
+impl<'a> Shared<'a> {
+    fn on(sshd: &'a Sshd) -> Self {
+        let program = sshd.path("counted-ssh");
+        let log = sshd.path("started");
+        let text = format!("#!/bin/sh\necho >> {}\nexec ssh \"$@\"\n", log.display());
+        fs::write(&log, "").unwrap();
+        fs::write(&program, text).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        // A short path.
+        let sockets = tempfile::tempdir_in("/tmp").unwrap();
+        let options = SshOptions {
+            program,
+            shared: Some(sockets.path().to_owned()),
+            ..options(sshd.dir.path(), "user_key")
+        };
+        Self {
+            sshd,
+            options,
+            sockets,
+        }
+    }
+
+    fn run(&self, script: &str, limits: RunLimits) -> Result<Vec<u8>, HostFailure> {
+        let target = target(self.sshd.port);
+        run_over_ssh(&target, script, &["it's", "$HOME"], limits, &self.options)
+    }
+
+    fn started(&self) -> usize {
+        fs::read_to_string(self.sshd.path("started")).unwrap().len()
+    }
+
+    fn socket(&self) -> PathBuf {
+        let mut sockets = fs::read_dir(self.sockets.path()).unwrap();
+        sockets.next().unwrap().unwrap().path()
+    }
+
+    fn ask(&self, request: &str) {
+        let asked = Command::new("ssh")
+            .args(["-F", "none", "-O", request, "-o"])
+            .arg(format!("ControlPath={}", self.socket().display()))
+            .arg("127.0.0.1")
+            .output()
+            .unwrap();
+        assert!(asked.status.success(), "{asked:?}");
+    }
+}
+
+impl Drop for Shared<'_> {
+    fn drop(&mut self) {
+        if fs::read_dir(self.sockets.path()).unwrap().next().is_some() {
+            self.ask("exit");
+        }
+    }
+}
+
+#[test]
+fn further_commands_go_over_the_connection_that_stands() {
+    let Some(sshd) = Sshd::start("further_commands_go_over_the_connection_that_stands") else {
+        return;
+    };
+    sshd.know("host_key");
+    let shared = Shared::on(&sshd);
+    for _ in 0..3 {
+        let out = shared.run("printf '%s|' \"$@\"", LIMITS).unwrap();
+        assert_eq!(out, b"it's|$HOME|");
+    }
+    // More than a pipe holds, both ways.
+    let padding = "# padding\n".repeat(30_000);
+    let script = format!("yes x | head -c 1000000\n{padding}exit 0\n");
+    assert_eq!(shared.run(&script, LIMITS).unwrap().len(), 1_000_000);
+    // What is not read by its end is no fault.
+    let unread = format!("exec 0</dev/null; echo out; exit 0\n{padding}");
+    assert_eq!(shared.run(&unread, LIMITS).unwrap(), b"out\n");
+    assert_eq!(shared.started(), 1);
+}
+
+#[test]
+fn a_command_over_a_shared_connection_fails_as_over_one_of_its_own() {
+    let test = "a_command_over_a_shared_connection_fails_as_over_one_of_its_own";
+    let Some(sshd) = Sshd::start(test) else {
+        return;
+    };
+    sshd.know("host_key");
+    let shared = Shared::on(&sshd);
+    shared.run("true", LIMITS).unwrap();
+    let short = RunLimits {
+        total_timeout: Duration::from_secs(2),
+        ..LIMITS
+    };
+    for (script, limits, kind, said) in [
+        (
+            "echo no >&2; exit 4",
+            LIMITS,
+            ScanFailureKind::GarbageOutput,
+            "status 4: no",
+        ),
+        (
+            "yes x",
+            LIMITS,
+            ScanFailureKind::GarbageOutput,
+            "more than 1048576 bytes",
+        ),
+        (
+            "exec sleep 20",
+            short,
+            ScanFailureKind::TimedOut,
+            "no end within 2 s",
+        ),
+        // The parent of the session's shell is the sshd that has the connection.
+        (
+            "kill $PPID; sleep 20",
+            LIMITS,
+            ScanFailureKind::Unreachable,
+            "Connection closed",
+        ),
+    ] {
+        let failure = shared.run(script, limits).unwrap_err();
+        assert_eq!(failure.kind, kind, "{failure}");
+        assert!(failure.detail.contains(said), "{failure}");
+        let own = sshd_failure(&sshd, script, limits);
+        assert_eq!(own.kind, kind, "{own}");
+    }
+    assert_eq!(shared.started(), 1);
+}
+
+fn sshd_failure(sshd: &Sshd, script: &str, limits: RunLimits) -> HostFailure {
+    run_on(sshd.port, sshd.dir.path(), "user_key", script, limits).unwrap_err()
+}
+
+#[test]
+fn a_connection_that_is_gone_is_made_anew() {
+    let Some(sshd) = Sshd::start("a_connection_that_is_gone_is_made_anew") else {
+        return;
+    };
+    sshd.know("host_key");
+    let shared = Shared::on(&sshd);
+    shared.run("true", LIMITS).unwrap();
+    shared.ask("exit");
+    assert_eq!(shared.run("echo out", LIMITS).unwrap(), b"out\n");
+    assert_eq!(shared.started(), 2);
+    // A socket that nobody listens at.
+    let socket = shared.socket();
+    shared.ask("exit");
+    drop(std::os::unix::net::UnixListener::bind(socket).unwrap());
+    assert_eq!(shared.run("echo out", LIMITS).unwrap(), b"out\n");
+    assert_eq!(shared.started(), 3);
+}
+
+#[test]
+fn commands_that_the_connection_has_no_room_for_get_their_own() {
+    let test = "commands_that_the_connection_has_no_room_for_get_their_own";
+    let Some(sshd) = Sshd::start(test) else {
+        return;
+    };
+    sshd.know("host_key");
+    let shared = Shared::on(&sshd);
+    shared.run("true", LIMITS).unwrap();
+    // `MaxSessions` of sshd is 10. Each waits until all have begun.
+    let dir = sshd.path("begun");
+    fs::create_dir(&dir).unwrap();
+    let wait = format!(
+        "cd {}; : > $$; until [ $(ls | wc -l) -ge 12 ]; do sleep 0.02; done; echo out",
+        dir.display()
+    );
+    std::thread::scope(|scope| {
+        let all = [(); 12].map(|()| scope.spawn(|| shared.run(&wait, LIMITS)));
+        for one in all {
+            assert_eq!(one.join().unwrap().unwrap(), b"out\n");
+        }
+    });
+    assert_eq!(shared.started(), 3);
 }

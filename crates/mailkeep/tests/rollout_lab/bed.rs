@@ -455,7 +455,7 @@ fn hands(lab: &Lab, controller: &str, user: Option<&str>) -> SshHands {
     }
     let ssh = SshOptions {
         program,
-        extra: Vec::new(),
+        ..SshOptions::default()
     };
     SshHands::new(controller, &fleet).unwrap().with_ssh(ssh)
 }

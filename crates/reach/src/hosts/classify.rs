@@ -14,7 +14,7 @@ use super::{HostFailure, SshTarget, shown_target};
 use crate::process::Outcome;
 
 /// What `ssh` exits with when it fails itself; any other status is the remote command's.
-const SSH_FAILED: i32 = 255;
+pub(super) const SSH_FAILED: i32 = 255;
 
 /// Names the failure of an `ssh` that ended with `status` (its exit code; `None` where a signal
 /// ended it), from what it wrote to standard error. The first line of its output helps where a

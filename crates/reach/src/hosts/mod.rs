@@ -8,11 +8,12 @@
 
 mod classify;
 mod parallel;
+mod shared;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mailkeep_model::text::printable_max;
 use mailkeep_model::{Access, Host, HostName, ScanFailure, ScanFailureKind, Timestamp};
@@ -81,6 +82,11 @@ pub struct SshOptions {
     /// Further arguments, before ours, so that they win where `ssh` takes the first value of an
     /// option: `-F FILE`, `-o NAME=VALUE`. `BatchMode` stands before them and stays.
     pub extra: Vec<String>,
+    /// Where connections that are shared have their sockets: a directory with a short path, and nobody else's to
+    /// use. With it a connection stays for a minute after its last command, and further commands go over it
+    /// without another `ssh` being started. `None`: each command has a connection of its own, or what
+    /// `ssh_config` says.
+    pub shared: Option<PathBuf>,
 }
 
 impl Default for SshOptions {
@@ -88,6 +94,7 @@ impl Default for SshOptions {
         Self {
             program: PathBuf::from("ssh"),
             extra: Vec::new(),
+            shared: None,
         }
     }
 }
@@ -123,7 +130,7 @@ impl HostFailure {
 /// Characters of a detail line: some lines of a terminal; the rest is in the user's own `ssh -v`.
 const MAX_DETAIL: usize = 600;
 
-/// Runs a shell script on a host in exactly one `ssh` session, and gives back what it printed.
+/// Runs a shell script on a host in exactly one session of `ssh`, and gives back what it printed.
 ///
 /// The script goes in by standard input to `sh -s -- ARGS`; no shell on this side sees any of it,
 /// and the arguments are quoted for the one on the other side. The whole process group of `ssh`
@@ -141,13 +148,31 @@ pub fn run_over_ssh(
     options: &SshOptions,
 ) -> Result<Vec<u8>, HostFailure> {
     let arguments = ssh_arguments(target, args, limits, options)?;
-    let mut command = Command::new(&options.program);
-    command
-        .args(arguments)
-        .env("LC_ALL", "C")
-        .env_remove("LANGUAGE");
     let what = shown_target(target);
-    let outcome = run(command, &options.program, script, limits)?;
+    let begun = Instant::now();
+    let by_shared = match &options.shared {
+        Some(directory) => shared::run(
+            &shared::socket_of(directory, target),
+            &remote_command(args)?,
+            script.as_bytes(),
+            bounds(limits),
+        ),
+        None => None,
+    };
+    let outcome = if let Some(outcome) = by_shared {
+        outcome
+    } else {
+        let mut command = Command::new(&options.program);
+        command
+            .args(arguments)
+            .env("LC_ALL", "C")
+            .env_remove("LANGUAGE");
+        let left = RunLimits {
+            total_timeout: limits.total_timeout.saturating_sub(begun.elapsed()),
+            ..limits
+        };
+        run(command, &options.program, script, left)?
+    };
     match outcome.end {
         End::Exited(status) if status.success() => Ok(outcome.stdout),
         End::Exited(status) => Err(classify::ended_badly(target, &what, status, &outcome)),
@@ -198,11 +223,7 @@ fn run(
     script: &str,
     limits: RunLimits,
 ) -> Result<Outcome, HostFailure> {
-    let bounds = Bounds {
-        time: limits.total_timeout,
-        output: limits.max_output,
-    };
-    process::run(command, script.as_bytes().to_vec(), bounds).map_err(|error| {
+    process::run(command, script.as_bytes().to_vec(), bounds(limits)).map_err(|error| {
         let hint = if error.kind() == std::io::ErrorKind::NotFound {
             "; is it installed, and in PATH?"
         } else {
@@ -213,6 +234,18 @@ fn run(
             format!("cannot start {}: {error}{hint}", program.display()),
         )
     })
+}
+
+/// Reads any bytes as what an `ssh` that shares its connection may answer, for the fuzzer.
+pub fn fuzz(bytes: &[u8]) {
+    shared::fuzz(bytes);
+}
+
+fn bounds(limits: RunLimits) -> Bounds {
+    Bounds {
+        time: limits.total_timeout,
+        output: limits.max_output,
+    }
 }
 
 fn too_much(what: &str, limits: RunLimits) -> HostFailure {
@@ -254,6 +287,9 @@ fn ssh_arguments(
     check_word("host", destination, "")?;
     let mut out: Vec<OsString> = ["-T", "-o", "BatchMode=yes"].map(OsString::from).into();
     out.extend(options.extra.iter().map(OsString::from));
+    if let Some(directory) = &options.shared {
+        out.extend(shared::arguments(&shared::socket_of(directory, target)));
+    }
     let connect =
         limits.connect_timeout.as_secs() + u64::from(limits.connect_timeout.subsec_nanos() > 0);
     for option in [

@@ -12,7 +12,7 @@ use mailkeep_reach::hosts::SshOptions;
 use tempfile::TempDir;
 
 /// What the name of a directory begins with; six letters of chance follow. The path of a socket has 108
-/// bytes (unix(7)): `%C` takes 40, and ssh some for a while.
+/// bytes (unix(7)): a host's name there takes 20, and ssh some for a while.
 const PREFIX: &str = "mailkeep-";
 
 /// Locked for as long as the process lives that a directory belongs to.
@@ -37,15 +37,13 @@ impl SharedConnections {
     pub(super) fn new(ssh: &mut SshOptions) -> anyhow::Result<Self> {
         let made = Self::below(&short_directory())?;
         for option in [
-            "ControlMaster=auto".to_owned(),
-            format!("ControlPath={}/%C", made.directory.path().display()),
-            "ControlPersist=60".to_owned(),
             // A host that went away is noticed, also under a connection that is shared.
-            "ServerAliveInterval=10".to_owned(),
-            "ServerAliveCountMax=3".to_owned(),
+            "ServerAliveInterval=10",
+            "ServerAliveCountMax=3",
         ] {
-            ssh.extra.extend(["-o".to_owned(), option]);
+            ssh.extra.extend(["-o", option].map(str::to_owned));
         }
+        ssh.shared = Some(made.directory.path().to_owned());
         Ok(made)
     }
 
