@@ -49,6 +49,10 @@ const SESSIONS_EVERY: Duration = Duration::from_secs(1);
 /// One look in so many is into all mailboxes, also where what is under way can only be in a few.
 const ALL_EVERY: u32 = 6;
 
+/// A message that was found, and that two servers may have, has a second copy looked for until so many others were
+/// sent: each look into all mailboxes lists them.
+const SECOND_COPY_FOR: u64 = 1000;
+
 /// How soon a thread notices that its flow has ended, or is quiet no more.
 const NOTICE: Duration = Duration::from_millis(500);
 
@@ -79,12 +83,12 @@ pub trait Post: Send + Sync {
     fn mailboxes(&self, service: &ServiceName) -> usize;
 
     /// Copies by number of the messages whose id begins with `prefix`, where they end; numbers below
-    /// `from` only where there is more than one copy. `server` is who took them, for a service whose
-    /// mail ends there; `None` looks at all. An error is printable.
+    /// `from` only where there is more than one copy in one mailbox. `servers` are who took them, for a service
+    /// whose mail ends there; `None` looks at all. An error is printable.
     fn look(
         &self,
         service: &ServiceName,
-        server: Option<&HostName>,
+        servers: Option<&BTreeSet<HostName>>,
         prefix: &str,
         from: u64,
     ) -> Result<BTreeMap<u64, u64>, String>;
@@ -196,6 +200,8 @@ struct Book {
     /// By service and number, the servers that have a message or may have it; of this controller's own.
     taken_by: BTreeMap<ServiceName, BTreeMap<u64, BTreeSet<HostName>>>,
     looks: BTreeMap<ServiceName, u32>,
+    /// Services of which the last look, begun after the last new message, was into all mailboxes.
+    looked_through: BTreeSet<ServiceName>,
 }
 
 impl Book {
@@ -265,15 +271,14 @@ impl Flows {
         self.shared.book().ledger.figures(service, false)
     }
 
-    /// Sends nothing new, waits until every message is found or missing, at most for a while, and
-    /// gives the ledger back.
+    /// Sends nothing new, waits until every message is found or missing and a look into all mailboxes after that
+    /// has told second copies, at most for a while, and gives the ledger back.
     pub fn finish(mut self, at_most: SignedDuration) -> ProbeLedger {
         self.shared.phase.store(NOTHING_NEW, Ordering::SeqCst);
         let clock = Arc::clone(&self.shared.parts.clock);
         let begun = clock.now();
-        while !self.shared.book().ledger.is_settled() && clock.now().duration_since(begun) < at_most
-        {
-            clock.pause(Duration::from_millis(200));
+        while !self.shared.is_through() && clock.now().duration_since(begun) < at_most {
+            clock.pause(Duration::from_millis(50));
         }
         self.shared.phase.store(END, Ordering::SeqCst);
         for thread in self.threads.drain(..) {
@@ -306,6 +311,7 @@ impl Shared {
                 unwritable: false,
                 taken_by: BTreeMap::new(),
                 looks: BTreeMap::new(),
+                looked_through: BTreeSet::new(),
             }),
             phase: AtomicU8::new(RUN),
         }
@@ -321,6 +327,17 @@ impl Shared {
 
     fn now(&self) -> Timestamp {
         self.parts.clock.now()
+    }
+
+    /// Whether there is nothing left to wait for at the end, nor to look for.
+    fn is_through(&self) -> bool {
+        let book = self.book();
+        book.ledger.is_settled()
+            && self
+                .parts
+                .servers
+                .keys()
+                .all(|service| book.looked_through.contains(service))
     }
 
     /// Waits for the next turn: a while, and longer while the rollout is quiet, but never beyond
@@ -465,53 +482,67 @@ impl Shared {
         servers
     }
 
-    /// The servers in whose mailboxes a message of a service can be that is under way; `None` where all are to
-    /// be looked into: now and then, before the end, and where one is late, or nobody knows who took it.
-    fn where_to_look(&self, book: &mut Book, service: &ServiceName) -> Option<BTreeSet<HostName>> {
+    /// The servers in whose mailboxes a message of a service can be that is under way at a time, and the lowest
+    /// number that is looked for. `None` where all are to be looked into: now and then, when all were found at the
+    /// end, and where one is late, or nobody knows who took it.
+    fn where_to_look(
+        &self,
+        book: &mut Book,
+        service: &ServiceName,
+        now: Timestamp,
+    ) -> (Option<BTreeSet<HostName>>, u64) {
         let from = book.ledger.lowest_open(service);
         let taken_by = book.taken_by.entry(service.clone()).or_default();
-        *taken_by = taken_by.split_off(&from);
+        let second = from.saturating_sub(SECOND_COPY_FOR);
+        taken_by.retain(|number, of| *number >= from || (of.len() > 1 && *number >= second));
         let turn = book.looks.entry(service.clone()).or_default();
         *turn = turn.wrapping_add(1);
-        if self.phase() != RUN || *turn % ALL_EVERY == 1 || self.parts.post.mailboxes(service) <= 1
-        {
-            return None;
+        let everywhere = taken_by
+            .keys()
+            .next()
+            .map_or(from, |first| from.min(*first));
+        let all_found = self.phase() != RUN && book.ledger.open(service).next().is_none();
+        if all_found || *turn % ALL_EVERY == 1 || self.parts.post.mailboxes(service) <= 1 {
+            return (None, everywhere);
         }
-        let (now, late) = (self.now(), book.ledger.late_after(service));
+        let late = book.ledger.late_after(service);
         let mut servers = BTreeSet::new();
         for (number, since) in book.ledger.open(service) {
-            let of_number = taken_by.get(&number)?;
-            if !of_number.is_empty() && now.duration_since(since).unsigned_abs() > late {
-                return None;
+            let on_time = now.duration_since(since).unsigned_abs() <= late;
+            match taken_by.get(&number) {
+                Some(of_number) if on_time || of_number.is_empty() => {
+                    servers.extend(of_number.iter().cloned());
+                }
+                _ => return (None, everywhere),
             }
-            servers.extend(of_number.iter().cloned());
         }
-        Some(servers)
+        (Some(servers), from)
     }
 
     /// One look into a service's mailboxes.
     fn look(&self, service: &ServiceName) {
-        let (prefix, from, servers) = {
-            let mut book = self.book();
-            let servers = self.where_to_look(&mut book, service);
-            let prefix = prefix(&self.parts.plan, book.ledger.run(), service.as_str());
-            (prefix, book.ledger.lowest_open(service), servers)
-        };
         let asked = self.now();
-        let into = |server| self.parts.post.look(service, server, &prefix, from);
-        let seen = match servers {
-            None => into(None),
-            Some(servers) => servers.iter().try_fold(BTreeMap::new(), |mut all, server| {
-                for (number, copies) in into(Some(server))? {
-                    *all.entry(number).or_default() += copies;
-                }
-                Ok(all)
-            }),
+        let at_the_end = self.phase() != RUN;
+        let (prefix, servers, from) = {
+            let mut book = self.book();
+            let (servers, from) = self.where_to_look(&mut book, service, asked);
+            let prefix = prefix(&self.parts.plan, book.ledger.run(), service.as_str());
+            (prefix, servers, from)
+        };
+        let seen = match &servers {
+            Some(servers) if servers.is_empty() => Ok(BTreeMap::new()),
+            servers => self
+                .parts
+                .post
+                .look(service, servers.as_ref(), &prefix, from),
         };
         let mut book = self.book();
         match seen {
             Ok(copies) => {
-                book.blind.remove(service);
+                // Of others nothing is known.
+                if servers.is_none() {
+                    book.blind.remove(service);
+                }
                 if let Some(number) = book.ledger.unheard_of(service, &copies)
                     && book.lied_to.insert(service.clone())
                 {
@@ -533,6 +564,12 @@ impl Shared {
                     ));
                 }
             }
+        }
+        // Also where it was in vain: nothing would come of the next, either.
+        if at_the_end && servers.is_none() {
+            book.looked_through.insert(service.clone());
+        } else {
+            book.looked_through.remove(service);
         }
         self.alarm(&mut book);
         self.count(&mut book);
@@ -629,6 +666,8 @@ mod tests {
         /// More than one mailbox, and into whose was looked: `all` for all.
         many: Mutex<bool>,
         looked: Mutex<Vec<String>>,
+        /// From which number the last look was.
+        from: Mutex<u64>,
     }
 
     impl Post for Town {
@@ -651,12 +690,16 @@ mod tests {
         fn look(
             &self,
             _: &ServiceName,
-            server: Option<&HostName>,
+            servers: Option<&BTreeSet<HostName>>,
             _: &str,
-            _: u64,
+            from: u64,
         ) -> Result<BTreeMap<u64, u64>, String> {
-            let server = server.map_or_else(|| "all".to_owned(), ToString::to_string);
-            self.looked.lock().unwrap().push(server);
+            let mut looked = self.looked.lock().unwrap();
+            match servers {
+                Some(servers) => looked.extend(servers.iter().map(ToString::to_string)),
+                None => looked.push("all".to_owned()),
+            }
+            *self.from.lock().unwrap() = from;
             if *self.unseen.lock().unwrap() {
                 return Err("no route to it".to_owned());
             }
@@ -802,7 +845,7 @@ mod tests {
         bench.look(16);
         bench.look(17);
         assert_eq!(looked(&bench), ["all"], "the seventh is into all");
-        // So may one of a controller before this one, and where the end waits for them.
+        // So may one of a controller before this one.
         let offered = ProbeRecord::Offered {
             service: mx(),
             number: 3,
@@ -815,6 +858,87 @@ mod tests {
         bench.look(19);
         assert_eq!(looked(&bench), ["all"]);
         assert_eq!(bench.figures().delivered, 2);
+    }
+
+    #[test]
+    fn the_end_waits_for_a_look_into_all_mailboxes_after_the_last_message() {
+        let mut bench = Bench::new([("mx1", yes()), ("mx2", yes())]);
+        *bench.town.many.lock().unwrap() = true;
+        let looked = |bench: &Bench| std::mem::take(&mut *bench.town.looked.lock().unwrap());
+        bench.look(0);
+        bench.send(1);
+        bench.town.mailbox.lock().unwrap().insert(1, 1);
+        bench.look(2);
+        assert_eq!(looked(&bench), ["all", "mx2"]);
+        bench.send(2);
+        bench.shared.phase.store(NOTHING_NEW, Ordering::SeqCst);
+        bench.look(3);
+        assert_eq!(looked(&bench), ["mx1"], "it can be nowhere else");
+        // A second copy of it may be, and of any before it.
+        bench.town.mailbox.lock().unwrap().extend([(1, 2), (2, 1)]);
+        bench.look(4);
+        assert_eq!(looked(&bench), ["mx1"]);
+        assert!(bench.shared.book().ledger.is_settled() && !bench.shared.is_through());
+        bench.look(5);
+        assert_eq!(looked(&bench), ["all"]);
+        assert!(bench.shared.is_through());
+        assert_eq!(bench.figures().duplicated, 1);
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_mailboxes_that_cannot_be_looked_into() {
+        let mut bench = Bench::new([("mx1", yes()), ("mx2", yes())]);
+        *bench.town.unseen.lock().unwrap() = true;
+        bench.shared.phase.store(NOTHING_NEW, Ordering::SeqCst);
+        bench.look(0);
+        assert!(bench.shared.is_through());
+    }
+
+    #[test]
+    fn a_second_copy_is_looked_for_where_two_servers_may_have_the_message() {
+        let unknown = HandIn::Unknown {
+            why: "cut".to_owned(),
+        };
+        // Number 1 begins with mx2.
+        let mut bench = Bench::new([("mx1", yes()), ("mx2", unknown)]);
+        *bench.town.many.lock().unwrap() = true;
+        bench.send(0);
+        let drained = |bench: &Bench| bench.shared.parts.drained.clone();
+        drained(&bench)
+            .hosts()
+            .insert(HostName::new("mx2").unwrap());
+        bench.send(1);
+        let asked: Vec<(String, u64)> = bench.asked().into_iter().filter(|a| a.1 == 1).collect();
+        assert_eq!(asked, [("mx2".to_owned(), 1), ("mx1".to_owned(), 1)]);
+        bench.town.mailbox.lock().unwrap().extend([(1, 1), (2, 1)]);
+        let from = |bench: &Bench| *bench.town.from.lock().unwrap();
+        bench.look(2);
+        assert_eq!(
+            (bench.figures().delivered, bench.figures().duplicated),
+            (2, 0)
+        );
+        bench.send(3);
+        bench.look(3);
+        assert_eq!(from(&bench), 3, "a look for what is under way");
+        // Each mailbox tells its own single copy only of numbers that are asked for.
+        bench.town.mailbox.lock().unwrap().insert(1, 2);
+        for second in 4..9 {
+            bench.look(second);
+        }
+        assert_eq!(from(&bench), 1, "a look into all");
+        assert_eq!(bench.figures().duplicated, 1);
+    }
+
+    #[test]
+    fn a_mailbox_that_cannot_be_looked_into_is_named_once_though_others_can() {
+        let mut bench = Bench::new([("mx1", yes()), ("mx2", yes())]);
+        *bench.town.many.lock().unwrap() = true;
+        for second in 0..12 {
+            *bench.town.unseen.lock().unwrap() = second % 6 == 0;
+            bench.look(second);
+        }
+        let said = bench.said.lock().unwrap().clone();
+        assert_eq!(said.len(), 1, "{said:?}");
     }
 
     #[test]
