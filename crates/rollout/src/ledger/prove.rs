@@ -3,6 +3,7 @@
 //!
 //! Entry type: [`ProvingHands`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -187,6 +188,7 @@ impl<H> ProvingHands<H> {
     /// Hands messages in until one is found; the line of evidence.
     fn deliver(&self, proof: &Proof<'_>) -> Result<String, ActOutcome> {
         let Proof { host, service, .. } = proof;
+        let here = BTreeSet::from([HostName::clone(host)]);
         let mut trouble = String::new();
         let mut covered = "in a try of which no answer came".to_owned();
         // Why nobody could look since the last message was handed in.
@@ -225,7 +227,7 @@ impl<H> ProvingHands<H> {
             loop {
                 match self
                     .post
-                    .look(service, Some(host), &proof.prefix, proof.first)
+                    .look(service, Some(&here), &proof.prefix, proof.first)
                 {
                     Ok(copies) => {
                         (looked, blind) = (true, None);
@@ -387,7 +389,7 @@ mod tests {
         fn look(
             &self,
             _: &ServiceName,
-            _: Option<&HostName>,
+            _: Option<&BTreeSet<HostName>>,
             _: &str,
             _: u64,
         ) -> Result<BTreeMap<u64, u64>, String> {

@@ -1,7 +1,7 @@
 //! Probe messages on their way: handed in to servers of the fleet, looked for in mailboxes over ssh,
 //! and the journal of what was sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -85,15 +85,15 @@ impl FleetPost {
         Ok((settings, server))
     }
 
-    /// The hosts in whose mailboxes messages of a service end that a server took, or any server.
-    fn places(&self, service: &ServiceName, server: Option<&HostName>) -> Vec<HostName> {
+    /// The hosts in whose mailboxes messages of a service end that these servers took, or any server.
+    fn places(&self, service: &ServiceName, servers: Option<&BTreeSet<HostName>>) -> Vec<HostName> {
         let found_on = self
             .services
             .get(service)
             .and_then(|it| it.found_on.clone());
-        match (found_on, server) {
+        match (found_on, servers) {
             (Some(host), _) => vec![host],
-            (None, Some(server)) => vec![server.clone()],
+            (None, Some(servers)) => servers.iter().cloned().collect(),
             (None, None) => self.servers.get(service).cloned().unwrap_or_default(),
         }
     }
@@ -142,7 +142,7 @@ impl Post for FleetPost {
     fn look(
         &self,
         service: &ServiceName,
-        server: Option<&HostName>,
+        servers: Option<&BTreeSet<HostName>>,
         prefix: &str,
         from: u64,
     ) -> Result<BTreeMap<u64, u64>, String> {
@@ -150,7 +150,7 @@ impl Post for FleetPost {
             .services
             .get(service)
             .ok_or("the service has no probe")?;
-        let on = self.places(service, server);
+        let on = self.places(service, servers);
         let mut all = BTreeMap::new();
         let mut trouble = None;
         for_each_bounded(
