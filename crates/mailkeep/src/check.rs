@@ -237,9 +237,7 @@ fn signals_for(
     }
     let mut ids: Vec<&str> = findings
         .iter()
-        .flat_map(|finding| {
-            std::iter::once(&finding.verdict.advisory).chain(&finding.verdict.aliases)
-        })
+        .flat_map(|finding| finding.verdict.names())
         .map(AdvisoryId::as_str)
         .collect();
     ids.sort_unstable();
@@ -307,8 +305,8 @@ fn rate(
     terms: &Terms<'_>,
 ) {
     let verdict = &mut finding.verdict;
-    let names = std::iter::once(&verdict.advisory).chain(&verdict.aliases);
-    let signals: Vec<Signal> = names
+    let signals: Vec<Signal> = verdict
+        .names()
         .filter_map(|id| signals.get(id.as_str()))
         .flatten()
         .cloned()

@@ -412,6 +412,13 @@ pub struct Verdict {
     pub evidence: Evidence,
 }
 
+impl Verdict {
+    /// The advisory by all its names.
+    pub fn names(&self) -> impl Iterator<Item = &AdvisoryId> {
+        std::iter::once(&self.advisory).chain(&self.aliases)
+    }
+}
+
 /// CISA's SSVC decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Decision {
@@ -488,6 +495,25 @@ pub struct Finding {
     /// The team that answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<TeamName>,
+}
+
+impl Finding {
+    /// A verdict on a host that nobody has triaged yet.
+    pub fn untriaged(host: HostName, verdict: Verdict) -> Self {
+        Self {
+            host,
+            verdict,
+            severity: Severity::Unknown,
+            score: None,
+            kev: false,
+            epss: None,
+            decision: None,
+            lane: None,
+            deadline: None,
+            first_seen: None,
+            owner: None,
+        }
+    }
 }
 
 /// What is known of one host after a check.

@@ -214,13 +214,11 @@ impl Covering {
     pub fn covers(&self, verdict: &Verdict) -> bool {
         let package = &*verdict.package;
         self.packages.iter().any(|own| own == package)
-            && std::iter::once(&verdict.advisory)
-                .chain(&verdict.aliases)
-                .any(|name| {
-                    self.holes
-                        .iter()
-                        .any(|hole| hole.eq_ignore_ascii_case(name.as_str()))
-                })
+            && verdict.names().any(|name| {
+                self.holes
+                    .iter()
+                    .any(|hole| hole.eq_ignore_ascii_case(name.as_str()))
+            })
     }
 }
 

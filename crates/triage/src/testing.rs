@@ -3,7 +3,7 @@
 use jiff::civil::date;
 use mailkeep_model::{
     AdvisoryId, Ecosystem, Evidence, Exposure, FeedId, Finding, HostName, MissionPrevalence,
-    Platform, Rule, Severity, Status, Surface, Verdict, WellBeingImpact,
+    Platform, Rule, Status, Surface, Verdict, WellBeingImpact,
 };
 
 use crate::Context;
@@ -44,19 +44,7 @@ pub(crate) fn verdict(advisory: &str, status: Status) -> Verdict {
 }
 
 pub(crate) fn finding(on: &str, advisory: &str) -> Finding {
-    Finding {
-        host: host(on),
-        verdict: verdict(advisory, Status::FixAvailable),
-        severity: Severity::Unknown,
-        score: None,
-        kev: false,
-        epss: None,
-        decision: None,
-        lane: None,
-        deadline: None,
-        first_seen: None,
-        owner: None,
-    }
+    Finding::untriaged(host(on), verdict(advisory, Status::FixAvailable))
 }
 
 /// An internal host of little weight, everything declared and seen.

@@ -1,8 +1,8 @@
 //! From what was seen of hosts, and what the feeds say of their packages, to findings that nobody has
-//! rated yet.
+//! triaged yet.
 
 use mailkeep_matcher::{FeedView, HostJudge, HostView, PackageRows, RowError, judge_host};
-use mailkeep_model::{FeedId, FeedStatus, Finding, HostName, Severity, Verdict};
+use mailkeep_model::{FeedId, FeedStatus, Finding, HostName, Verdict};
 use mailkeep_store::{Space, Store};
 
 use super::{CheckError, Subject, Terms};
@@ -176,27 +176,12 @@ impl Work<'_> {
         let wanted = self
             .terms
             .only
-            .is_none_or(|only| verdict.advisory == *only || verdict.aliases.contains(only));
+            .is_none_or(|only| verdict.names().any(|name| name == only));
         if wanted {
             of_host.findings += 1;
-            self.findings.push(unrated(host, verdict));
+            self.findings
+                .push(Finding::untriaged(host.clone(), verdict));
         }
-    }
-}
-
-fn unrated(host: &HostName, verdict: Verdict) -> Finding {
-    Finding {
-        host: host.clone(),
-        verdict,
-        severity: Severity::Unknown,
-        score: None,
-        kev: false,
-        epss: None,
-        decision: None,
-        lane: None,
-        deadline: None,
-        first_seen: None,
-        owner: None,
     }
 }
 

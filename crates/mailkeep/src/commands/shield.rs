@@ -53,9 +53,7 @@ fn load(file: Option<&Path>) -> anyhow::Result<Bundle> {
 fn is_for(rule: &PatchRule, finding: &Finding) -> bool {
     let verdict = &finding.verdict;
     rule.packages.iter().any(|own| **own == *verdict.package)
-        && std::iter::once(&verdict.advisory)
-            .chain(&verdict.aliases)
-            .any(|name| rule.is_about(name.as_str()))
+        && verdict.names().any(|name| rule.is_about(name.as_str()))
 }
 
 /// A file of at most so many octets, and one more that tells of the rest.

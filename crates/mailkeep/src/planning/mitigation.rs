@@ -32,8 +32,8 @@ impl Mitigations {
     /// The one that covers a verdict on a host, with the name by which the recipe knows the advisory.
     pub fn of(&self, host: &HostName, verdict: &Verdict) -> Option<(&AdvisoryId, &InForce)> {
         let of_host = self.0.get(host)?;
-        std::iter::once(&verdict.advisory)
-            .chain(&verdict.aliases)
+        verdict
+            .names()
             .find_map(|name| of_host.get_key_value(name))
             .filter(|(_, found)| *found.package == *verdict.package)
     }

@@ -56,7 +56,7 @@ impl Recipes {
         let verdict = &finding.verdict;
         let mut named = recipe.mitigates();
         named
-            .find(|name| **name == verdict.advisory || verdict.aliases.contains(name))
+            .find(|name| verdict.names().any(|own| own == *name))
             .cloned()
     }
 

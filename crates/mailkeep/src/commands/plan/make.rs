@@ -184,9 +184,8 @@ fn choose(findings: &[Finding], by_recipe: &Mitigable, args: &MakeArgs) -> Chose
         can_be_done(finding) || is_bare(finding) && by_recipe.contains_key(&key_of(finding))
     };
     let named = |finding: &&Finding| {
-        let verdict = &finding.verdict;
-        let names = std::iter::once(&verdict.advisory).chain(&verdict.aliases);
-        args.advisories.is_empty() || names.into_iter().any(|name| args.advisories.contains(name))
+        let mut names = finding.verdict.names();
+        args.advisories.is_empty() || names.any(|name| args.advisories.contains(name))
     };
     let of_mail = |finding: &&Finding| {
         args.all_packages
