@@ -154,6 +154,7 @@ fn look(
     // A scope of its own: a check made by hand must not take news away from the watch.
     let base = fleet.scope();
     let key = format!("watch:{base}");
+    // Asked again: an update and a scan take minutes, and a shield that fell meanwhile covers nothing.
     let cover = Cover::ask(app, Some(fleet));
     for problem in cover.problems() {
         App::warn(&format!("warning: {problem}"));

@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mailkeep_model::{Covering, HostName, ShieldState, Status, Timestamp, Verdict};
+use mailkeep_reach::probe::takes_connections;
 
 use crate::app::{App, LoadedFleet};
 use crate::fleet::ShieldSettings;
-use mailkeep_reach::probe::takes_connections;
 
 /// How long is waited for somebody who should not be there.
 const PATIENCE: Duration = Duration::from_secs(3);

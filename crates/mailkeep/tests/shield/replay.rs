@@ -238,6 +238,12 @@ fn objects(ran: &Ran, kind: &str) -> Vec<Value> {
         .collect()
 }
 
+/// What `shield replay` writes for a program.
+fn lines(bench: &Bench, paths: &[&str]) -> Ran {
+    let args = ["shield", "replay", "--format", "jsonl"];
+    bench.run(&[&args[..], paths].concat())
+}
+
 fn rules(object: &Value) -> Vec<&str> {
     let hits = object["hits"].as_array().unwrap();
     hits.iter()
@@ -267,9 +273,7 @@ fn sessions_of_a_capture_are_judged_whatever_its_format() {
             capture.pcap(little)
         };
         let file = bench.write("mail.pcap", octets);
-        let ran = bench
-            .run(&["shield", "replay", "--format", "jsonl", &file])
-            .exits(1);
+        let ran = lines(&bench, &[&file]).exits(1);
         let total = &objects(&ran, "total")[0];
         let of = |name: &str| total[name].clone();
         assert_eq!(
@@ -319,9 +323,7 @@ fn commands_are_judged_and_the_session_goes_on_as_it_did() {
         .server("250 taken\r\n")
         .quits();
     let file = bench.write("mail.pcap", capture.pcap(true));
-    let ran = bench
-        .run(&["shield", "replay", "--format", "jsonl", &file])
-        .exits(1);
+    let ran = lines(&bench, &[&file]).exits(1);
     let messages = objects(&ran, "message");
     assert_eq!(messages.len(), 2, "{}", ran.out);
     for rule in [
@@ -379,9 +381,7 @@ fn what_a_client_says_to_prove_who_it_is_is_never_shown() {
         .sends(ENVELOPE, HONEST)
         .quits();
     let file = bench.write("mail.pcap", capture.pcap(true));
-    let ran = bench
-        .run(&["shield", "replay", "--format", "jsonl", &file])
-        .exits(1);
+    let ran = lines(&bench, &[&file]).exits(1);
     let messages = objects(&ran, "message");
     assert_eq!(
         rules(&messages[0]),
@@ -417,9 +417,7 @@ fn what_cannot_be_judged_is_counted_by_why() {
     capture.packets.push(fragment);
     let whole = capture.pcap(true);
     let file = bench.write("mail.pcap", &whole);
-    let ran = bench
-        .run(&["shield", "replay", "--format", "jsonl", &file])
-        .exits(0);
+    let ran = lines(&bench, &[&file]).exits(0);
     let total = &objects(&ran, "total")[0];
     assert_eq!(
         total["sessions_not_judged_whole"],
@@ -461,16 +459,7 @@ fn mailboxes_and_maildirs_are_judged_with_their_envelopes() {
     bench.write("Maildir/new/1.a", crlf);
     bench.write("Maildir/cur/2.b:2,S", stored(HONEST));
     let maildir = bench.path("Maildir");
-    let ran = bench
-        .run(&[
-            "shield",
-            "replay",
-            "--format",
-            "jsonl",
-            &mailbox,
-            maildir.to_str().unwrap(),
-        ])
-        .exits(1);
+    let ran = lines(&bench, &[&mailbox, maildir.to_str().unwrap()]).exits(1);
     let total = &objects(&ran, "total")[0];
     assert_eq!(
         (&total["messages"], &total["refused"]),
