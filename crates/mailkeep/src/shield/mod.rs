@@ -46,7 +46,7 @@ impl Cover {
         let shields = &fleet.file.shields;
         let states = all_at_once(shields, |shield| state_of(shield, fleet, app.now));
         for (shield, state) in shields.iter().zip(states) {
-            match state.unwrap_or_else(|| Err("it could not be asked".to_owned())) {
+            match asked(state) {
                 Ok(state) if shield.only_through_shield => {
                     cover.add(&shield.name, &shield.guards, state);
                 }
@@ -121,30 +121,38 @@ impl Cover {
 }
 
 /// Asks all of them at once: one that is silent keeps nobody waiting but for itself. None where the asking broke down.
-fn all_at_once<T: Send>(
-    shields: &[ShieldSettings],
+fn all_at_once<'s, T: Send>(
+    shields: impl IntoIterator<Item = &'s ShieldSettings>,
     ask: impl Fn(&ShieldSettings) -> T + Sync,
 ) -> Vec<Option<T>> {
     std::thread::scope(|scope| {
         let ask = &ask;
         let asked: Vec<_> = shields
-            .iter()
+            .into_iter()
             .map(|shield| scope.spawn(move || ask(shield)))
             .collect();
         asked.into_iter().map(|asked| asked.join().ok()).collect()
     })
 }
 
-/// What a shield says of itself, in lines for a person, and what in it somebody should look at.
+/// What each of these shields says of itself, in lines for a person, and what in it somebody should look at.
 pub fn tell(
-    shield: &ShieldSettings,
+    shields: &[&ShieldSettings],
     fleet: &LoadedFleet,
     now: Timestamp,
-) -> (Vec<String>, Vec<String>) {
-    match state_of(shield, fleet, now) {
+) -> Vec<(Vec<String>, Vec<String>)> {
+    let shields = shields.iter().copied();
+    let states = all_at_once(shields, |shield| state_of(shield, fleet, now));
+    let told = states.into_iter().map(|state| match asked(state) {
         Ok(state) => status::tell(&state),
         Err(why) => (Vec::new(), vec![why]),
-    }
+    });
+    told.collect()
+}
+
+/// What came of asking, also where that broke down.
+fn asked(state: Option<Result<ShieldState, String>>) -> Result<ShieldState, String> {
+    state.unwrap_or_else(|| Err("it could not be asked".to_owned()))
 }
 
 /// A shield's state, where it can be relied on now; else why not.

@@ -22,11 +22,12 @@ pub(super) fn run(app: &App, args: &ShieldStatusArgs) -> anyhow::Result<Done> {
     }
     let mut out = Vec::new();
     let mut done = Done::Nothing;
-    for shield in shields
+    let wanted: Vec<_> = shields
         .iter()
         .filter(|shield| args.shields.is_empty() || args.shields.contains(&shield.name))
-    {
-        let (lines, problems) = tell(shield, &fleet, app.now);
+        .collect();
+    let told = tell(&wanted, &fleet, app.now);
+    for (shield, (lines, problems)) in wanted.iter().zip(told) {
         let word = if problems.is_empty() { "well" } else { "look" };
         writeln!(out, "{}: {word}", shield.name)?;
         for line in lines {
