@@ -5,10 +5,10 @@ use super::compile::Compiled;
 use super::signature::AllowedSigners;
 use crate::{Content, Origin};
 
-/// A bundle's text: what is read is written, and read again as equal.
+/// A bundle's text: what is read is written, and read again as equal; and nothing in it ends a rule of Suricata.
 ///
 /// # Panics
-/// Where it is not.
+/// Where it is not, or something does.
 pub fn fuzz_bundle(data: &[u8]) {
     let Ok(bundle) = Bundle::read(data) else {
         return;
@@ -22,6 +22,17 @@ pub fn fuzz_bundle(data: &[u8]) {
     }
     drop(bundle.test());
     drop(Compiled::new(&bundle));
+    let export = super::export(&bundle, &[25]);
+    let mut written = 0;
+    for line in export.text.lines() {
+        let is_rule = line.starts_with("alert ");
+        written += usize::from(is_rule);
+        assert!(is_rule || line.starts_with("# "), "a line of its own");
+        let quotes = line.bytes().filter(|octet| *octet == b'"').count();
+        let whole = line.is_ascii() && line.ends_with(";)") && quotes % 2 == 0;
+        assert!(whole || !is_rule, "a rule is cut");
+    }
+    assert!(written == export.written, "rules were made up");
 }
 
 /// What the built-in rules are shown: the first octet says as what.

@@ -30,8 +30,8 @@ pub(super) struct Item {
     folds: bool,
     /// A line: it holds no line ends.
     line: bool,
-    /// An octet beyond those that ends it.
-    closes: Option<u8>,
+    /// Octets beyond those that it never holds: they end it.
+    closes: &'static [u8],
 }
 
 const WORD_END: &str = r"(?=[ \t]|\r?\n)";
@@ -60,7 +60,7 @@ impl Item {
         };
         let path = |command: &str, local: bool| Self {
             before: format!(r"^(?i:{command}):[ \t]*+<?+"),
-            closes: Some(b'>'),
+            closes: b">",
             octet: r"[^>\r\n]",
             skip: r"[^>\r\n]",
             end: if local {
@@ -72,10 +72,11 @@ impl Item {
             line: true,
             ..Self::default()
         };
-        let field = |octet, skip, end| Self {
+        let field = |octet, skip, end, closes| Self {
             octet,
             skip,
             end,
+            closes,
             folds: true,
             line: true,
             ..Self::default()
@@ -107,44 +108,47 @@ impl Item {
             Subject::RecipientLocal => path(r"RCPT[ \t]+TO", true),
             Subject::Parameter => Self {
                 before: format!(
-                    r"^(?i:MAIL[ \t]+FROM|RCPT[ \t]+TO):[^\r\n]*>[^\r\n]*?[ \t]{}=",
-                    names(test, "[A-Za-z0-9-]+")
+                    r"^(?i:MAIL[ \t]+FROM|RCPT[ \t]+TO):[^\r\n]*>[^\r\n]*?[ \t]{}",
+                    OF_PARAMETER.of(test)
                 ),
                 octet: r"[^ \t\r\n]",
                 skip: r"[^ \t\r\n]",
                 end: WORD_END,
+                closes: b" \t",
                 ..line
             },
             Subject::HeaderTag => Self {
                 before: format!(
-                    r"^{}[ \t]*:(?:{FIELD}*?\x3b)?(?:[ \t]|\r?\n(?=[ \t]))*(?i:{})[ \t]*=[ \t]*+",
-                    names(test, "(?i:DKIM-Signature|ARC-[A-Za-z-]+)"),
-                    test.tags
-                        .iter()
-                        .map(|tag| literal(tag))
-                        .collect::<Vec<_>>()
-                        .join("|"),
+                    r"^{}(?:{FIELD}*?\x3b)?(?:[ \t]|\r?\n(?=[ \t]))*{}[ \t]*+",
+                    OF_SIGNATURE.of(test),
+                    OF_TAG.among(&test.tags, &[]),
                 ),
-                ..field(r"[^\x3b\r\n]", r"[^\x3b\r\n]", r"(?=[ \t]*(?:\x3b|\r?\n))")
+                ..field(
+                    r"[^\x3b\r\n]",
+                    r"[^\x3b\r\n]",
+                    r"(?=[ \t]*(?:\x3b|\r?\n))",
+                    b";",
+                )
             },
             Subject::TypeParameter => Self {
                 before: format!(
-                    r"^(?i:Content-Type|Content-Disposition)[ \t]*:{FIELD}*?\x3b(?:[ \t]|\r?\n(?=[ \t]))*{}[ \t]*=[ \t]*+\x22?+",
-                    names(test, "[A-Za-z0-9*-]+")
+                    r"^(?i:Content-Type|Content-Disposition)[ \t]*:{FIELD}*?\x3b(?:[ \t]|\r?\n(?=[ \t]))*{}[ \t]*+\x22?+",
+                    OF_TYPE_PARAMETER.of(test)
                 ),
                 ..field(
                     r"[^\x22\x3b\r\n]",
                     r"[^\x22\x3b\r\n]",
                     r"(?=\x22?[ \t]*(?:\x3b|\r?\n))",
+                    b"\";",
                 )
             },
             Subject::HeaderAddress => Self {
-                before: format!(r"^{}[ \t]*:", names(test, r"[!-9\x3b-~]+")),
-                ..field(r"[^\x22(,\r\n]", ADDRESS, FIELD_END)
+                before: format!("^{}", OF_HEADER.of(test)),
+                ..field(r"[^\x22(,\r\n]", ADDRESS, FIELD_END, b"")
             },
             _ => Self {
-                before: format!(r"^{}[ \t]*:[ \t]*+", names(test, r"[!-9\x3b-~]+")),
-                ..field(FIELD, FIELD, FIELD_END)
+                before: format!(r"^{}[ \t]*+", OF_HEADER.of(test)),
+                ..field(FIELD, FIELD, FIELD_END, b"")
             },
         }
     }
@@ -163,27 +167,66 @@ fn literal(text: &str) -> String {
     out
 }
 
-/// The names of items, however capitals are set.
-fn names(test: &Test, any: &str) -> String {
-    let of = |names: &[String]| {
-        let names: Vec<String> = names
-            .iter()
-            .map(|name| match name.strip_suffix('*') {
-                Some(start) => format!(r"{}[^:\r\n]*", literal(start)),
-                None => literal(name),
-            })
-            .collect();
-        format!("(?i:{})", names.join("|"))
-    };
-    let except = if test.except.is_empty() {
-        String::new()
-    } else {
-        format!(r"(?!{}[ \t]*:)", of(&test.except))
-    };
-    if test.names.is_empty() {
-        format!("{except}{any}")
-    } else {
-        format!("{except}{}", of(&test.names))
+/// How names of one kind are written: any one of them, a letter of one, and what stands behind it.
+struct Name {
+    any: &'static str,
+    letter: &'static str,
+    behind: &'static str,
+}
+
+const OF_HEADER: Name = Name {
+    any: r"[!-9\x3b-~]+",
+    letter: r"[^:\r\n]",
+    behind: r"[ \t]*:",
+};
+const OF_SIGNATURE: Name = Name {
+    any: "(?i:DKIM-Signature|ARC-[A-Za-z-]+)",
+    ..OF_HEADER
+};
+const OF_PARAMETER: Name = Name {
+    any: "[A-Za-z0-9-]+",
+    letter: "[A-Za-z0-9-]",
+    behind: "=",
+};
+const OF_TYPE_PARAMETER: Name = Name {
+    any: "[A-Za-z0-9*-]+",
+    letter: "[A-Za-z0-9*-]",
+    behind: r"[ \t]*=",
+};
+const OF_TAG: Name = Name {
+    any: "[A-Za-z0-9_]+",
+    letter: "[A-Za-z0-9_]",
+    behind: r"[ \t]*=",
+};
+
+impl Name {
+    /// Any of some names, however capitals are set, with what stands behind it.
+    fn among(&self, names: &[String], except: &[String]) -> String {
+        let of = |names: &[String]| {
+            let names: Vec<String> = names
+                .iter()
+                .map(|name| match name.strip_suffix('*') {
+                    Some(start) => format!("{}{}*", literal(start), self.letter),
+                    None => literal(name),
+                })
+                .collect();
+            format!("(?i:{})", names.join("|"))
+        };
+        let mut text = String::new();
+        if !except.is_empty() {
+            write!(text, "(?!{}{})", of(except), self.behind).ok();
+        }
+        if names.is_empty() {
+            text.push_str(self.any);
+        } else {
+            text.push_str(&of(names));
+        }
+        text + self.behind
+    }
+
+    /// Those a test is about.
+    fn of(&self, test: &Test) -> String {
+        self.among(&test.names, &test.except)
     }
 }
 
@@ -374,7 +417,7 @@ fn class(
     let mut ways = Vec::new();
     let mut plain = bytes.clone();
     let ends = item.line.then_some([b'\n', b'\r']).into_iter().flatten();
-    for octet in ends.chain(item.closes) {
+    for octet in ends.chain(item.closes.iter().copied()) {
         let one = ClassBytes::new([ClassBytesRange::new(octet, octet)]);
         plain.difference(&one);
     }
@@ -414,7 +457,7 @@ fn class(
         ways.extend(octets.iter().map(|octet| format!(r"\+(?i:{octet:02x})")));
     }
     match ways.as_slice() {
-        [] => return Err("it looks for a line end within a line".into()),
+        [] => return Err("it looks for what ends an item, within one".into()),
         [one] => text.push_str(one),
         several => {
             write!(text, "(?:{})", several.join("|")).ok();

@@ -256,9 +256,10 @@ fn condition(test: &Test) -> Result<Body, Why> {
         several => format!("(?:{})", several.join("|")),
     };
     let first = match literals(test).as_deref() {
-        Some([only]) if test.decode.is_none() => content(only),
+        // A blank may be where a header is folded.
+        Some([only]) if unit == Some(Unit::Command) || !only.contains(&b' ') => content(only),
         _ => match test.names.as_slice() {
-            [name] if name != "*" => content(name.trim_end_matches('*').as_bytes()),
+            [name] => content(name.strip_suffix('*').unwrap_or(name).as_bytes()),
             _ => String::new(),
         },
     };
@@ -306,8 +307,11 @@ fn attachment(test: &Test) -> Result<Body, Why> {
     })
 }
 
-/// A text that must be there, however capitals are set.
+/// A text that must be there, however capitals are set. Suricata takes none that is empty.
 fn content(text: &[u8]) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
     let mut words = "content:\"".to_owned();
     for octet in text {
         if octet.is_ascii_alphanumeric() {
@@ -353,6 +357,75 @@ mod tests {
         );
         assert_eq!(number_of("a-sites-own"), 1_999_728);
         assert_eq!(rule_of(1_999_728), None);
+    }
+
+    fn of_test(text: &str) -> String {
+        condition(&toml::from_str(text).unwrap()).unwrap().options
+    }
+
+    #[test]
+    fn what_a_bundle_names_is_looked_for_as_itself() {
+        for (test, expected) in [
+            (
+                r#"names = ["X.Foo"]"#,
+                r#"content:"X|2e|Foo"; nocase; pcre:"/^(?i:X\x2eFoo)[ \t]*:"#,
+            ),
+            (
+                r#"names = ["X-*"]"#,
+                r#"content:"X|2d|"; nocase; pcre:"/^(?i:X-[^:\r\n]*)[ \t]*:"#,
+            ),
+            (r#"names = ["*"]"#, r#"pcre:"/^(?i:[^:\r\n]*)[ \t]*:"#),
+            (
+                r#"names = ["**"]"#,
+                r#"content:"|2a|"; nocase; pcre:"/^(?i:\x2a[^:\r\n]*)[ \t]*:"#,
+            ),
+        ] {
+            let options = of_test(&format!("in = [\"header\"]\n{test}"));
+            assert!(options.starts_with(expected), "{options}");
+        }
+        let tags =
+            of_test("in = [\"header-tag\"]\nnames = [\"dkim-signature\"]\ntags = [\"x*\", \"d\"]");
+        assert!(
+            tags.contains(r"(?i:x[A-Za-z0-9_]*|d)[ \t]*=[ \t]*+"),
+            "{tags}"
+        );
+    }
+
+    #[test]
+    fn what_a_bundle_leaves_out_is_left_out_by_what_stands_behind_it() {
+        let parameters = of_test("in = [\"parameter\"]\nexcept = [\"size\"]\nregex = \"abc\"");
+        assert!(
+            parameters.contains("(?!(?i:size)=)[A-Za-z0-9-]+="),
+            "{parameters}"
+        );
+        let of_types = of_test("in = [\"type-parameter\"]\nexcept = [\"x*\"]\nregex = \"abc\"");
+        let expected = r"(?!(?i:x[A-Za-z0-9*-]*)[ \t]*=)[A-Za-z0-9*-]+[ \t]*=";
+        assert!(of_types.contains(expected), "{of_types}");
+    }
+
+    #[test]
+    fn an_expression_leads_no_further_than_its_item() {
+        for (subject, expected) in [
+            ("header-tag", r"a(?:[\x00-\x09\x0b-\x0c\x0e-\x3a\x3c-\xff]|"),
+            (
+                "type-parameter",
+                r"a(?:[\x00-\x09\x0b-\x0c\x0e-\x21\x23-\x3a\x3c-\xff]|",
+            ),
+            ("parameter", r"a[\x00-\x08\x0b-\x0c\x0e-\x1f\x21-\xff]"),
+            ("recipient", r"a[\x00-\x09\x0b-\x0c\x0e-\x3d\x3f-\xff]"),
+        ] {
+            let options = of_test(&format!("in = [\"{subject}\"]\nregex = 'a[^\\n]'"));
+            assert!(options.contains(expected), "{options}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_folded_is_not_searched_for_in_one_line() {
+        let folded = of_test("in = [\"header\"]\nnames = [\"subject\"]\nregex = \"two words\"");
+        assert!(
+            folded.starts_with("content:\"subject\"; nocase; "),
+            "{folded}"
+        );
     }
 
     #[test]
