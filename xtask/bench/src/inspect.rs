@@ -28,7 +28,8 @@ fn text(octets: usize) -> String {
         .collect()
 }
 
-fn attachment(octets: usize) -> String {
+/// A part that is a picture of so many octets, after the boundary "b".
+pub(crate) fn attachment(octets: usize) -> String {
     let data: Vec<u8> = (0..=250_u8).cycle().step_by(31).take(octets).collect();
     let coded = STANDARD.encode([b"\x89PNG\r\n\x1a\n".as_slice(), &data].concat());
     let lines: Vec<&str> = (0..coded.len())

@@ -201,7 +201,7 @@ fn shield(options: &Options, directory: &Path, name: &str, more: &str) -> Outcom
 fn start_rspamd(program: &Path, directory: &Path, dns: SocketAddr) -> Outcome<Filter> {
     let at = directory.display();
     let socket = directory.join("rspamd.sock");
-    let modules: String = ["spf", "dkim", "dmarc", "arc", "mime_types"]
+    let modules: String = ["spf", "dkim", "dmarc", "mime_types"]
         .map(|name| format!(".include \"/etc/rspamd/modules.d/{name}.conf\"\n"))
         .concat();
     let text = format!(

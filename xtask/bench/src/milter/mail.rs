@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::dns::{Dns, Zone};
 use crate::Outcome;
+use crate::inspect::attachment;
 
 /// Domains that send.
 const DOMAINS: usize = 10;
@@ -95,17 +96,10 @@ fn both(octets: usize) -> String {
 }
 
 fn picture(octets: usize) -> String {
-    let data: Vec<u8> = (0..=250_u8).cycle().step_by(31).take(octets).collect();
-    let coded = STANDARD.encode([b"\x89PNG\r\n\x1a\n".as_slice(), &data].concat());
-    let lines: Vec<&str> = (0..coded.len())
-        .step_by(76)
-        .filter_map(|at| coded.get(at..coded.len().min(at + 76)))
-        .collect();
     format!(
-        "--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{}\r\n--b\r\nContent-Type: image/png; name=\"a.png\"\r\n\
-         Content-Disposition: attachment; filename=\"a.png\"\r\nContent-Transfer-Encoding: base64\r\n\r\n{}\r\n--b--\r\n",
+        "--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{}\r\n{}--b--\r\n",
         words(800),
-        lines.join("\r\n")
+        attachment(octets)
     )
 }
 
