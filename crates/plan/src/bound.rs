@@ -9,7 +9,8 @@
 //!
 //! - **When each group may start.** What it waits for takes at least as long as its longest step, and
 //!   as long as its hosts need where no more of them may be out at a time than one row allows; then
-//!   soak ([`releases`]).
+//!   soak ([`releases`]). Where a kept deadline makes a wave begin before what its region waits for, that is not
+//!   in the same window (`waves.rs`); else waves are left aside.
 //! - **End.** For each row, how long its hosts take if nothing else limited them; and for rows over
 //!   several regions, whether all work fits before a time at all, as a flow from hosts through the
 //!   ticks of their service and region into the ticks of the row, each as wide as its cap
@@ -23,6 +24,7 @@
 mod flow;
 mod prices;
 mod start_prices;
+mod waves;
 
 use std::collections::BTreeMap;
 
@@ -55,6 +57,7 @@ pub(crate) fn releases(puzzle: &Puzzle) -> Vec<i32> {
                 *release = ready.max(*release);
             }
         }
+        changed |= waves::raise(puzzle, &mut releases);
         if !changed {
             break;
         }
