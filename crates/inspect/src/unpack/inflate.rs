@@ -4,7 +4,7 @@
 //! a decoder may read as much as it likes and bring forth nothing.
 
 use std::cell::Cell;
-use std::io::{self, BufRead, ErrorKind, Read};
+use std::io::{self, BufRead, Chain, Cursor, ErrorKind, Read};
 
 use bzip2::bufread::BzDecoder;
 use delharc::CompressionMethod;
@@ -150,12 +150,11 @@ pub(super) fn lzip(packed: Packed<'_>) -> Decoder<'_> {
 }
 
 /// Zstandard, of several frames.
-pub(super) fn zstd(packed: Packed<'_>) -> Decoder<'_> {
-    streams(packed, b"\x28\xb5\x2f\xfd", |packed| {
-        Box::new(Frames {
-            left: Some(packed),
-            frame: None,
-        })
+pub(super) fn zstd<'a>(packed: impl Read + 'a) -> Decoder<'a> {
+    Box::new(Frames {
+        left: Some(packed),
+        frame: None,
+        count: 0,
     })
 }
 
@@ -333,12 +332,16 @@ impl<R: BufRead> Read for Bzip2<R> {
 }
 
 /// Frames of Zstandard one after another; those that are to be skipped are.
-struct Frames<'a> {
-    left: Option<Packed<'a>>,
-    frame: Option<Box<StreamingDecoder<Packed<'a>, FrameDecoder>>>,
+struct Frames<R: Read> {
+    left: Option<R>,
+    frame: Option<Box<Frame<R>>>,
+    count: usize,
 }
 
-impl Read for Frames<'_> {
+/// A frame, of which the first octets were looked at before.
+type Frame<R> = StreamingDecoder<Chain<Cursor<[u8; 4]>, R>, FrameDecoder>;
+
+impl<R: Read> Read for Frames<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if let Some(mut frame) = self.frame.take() {
@@ -347,23 +350,33 @@ impl Read for Frames<'_> {
                     self.frame = Some(frame);
                     return Ok(read);
                 }
-                self.left = Some(frame.into_inner());
+                self.left = Some(frame.into_inner().into_inner().1);
             }
-            let Some(left) = self.left.take() else {
+            let Some(mut left) = self.left.take() else {
                 return Ok(0);
             };
-            let octets = left.octets();
-            if let [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] = octets {
-                let length = u32le(octets, 4).map_or(usize::MAX, place);
-                self.left = Some(left.skip(length.saturating_add(8)));
-                continue;
-            }
-            if !octets.starts_with(b"\x28\xb5\x2f\xfd") {
+            let mut mark = Vec::with_capacity(8);
+            left.by_ref().take(4).read_to_end(&mut mark)?;
+            let is_skipped = matches!(mark.as_slice(), [0x50..=0x5f, 0x2a, 0x4d, 0x18]);
+            if !is_skipped && mark != b"\x28\xb5\x2f\xfd" {
                 return Ok(0);
             }
-            let frame = StreamingDecoder::new_with_max_window_size(left, u64::from(DICTIONARY_MAX))
-                .map_err(io::Error::other)?;
-            self.frame = Some(Box::new(frame));
+            self.count += 1;
+            if self.count > STREAMS_MAX {
+                return Err(ErrorKind::QuotaExceeded.into());
+            }
+            if is_skipped {
+                left.by_ref().take(4).read_to_end(&mut mark)?;
+                let length = u32le(&mark, 4).map_or(u64::MAX, u64::from);
+                io::copy(&mut left.by_ref().take(length), &mut io::sink())?;
+                self.left = Some(left);
+                continue;
+            }
+            let mark = <[u8; 4]>::try_from(mark.as_slice()).unwrap_or_default();
+            let whole = Cursor::new(mark).chain(left);
+            let most = u64::from(DICTIONARY_MAX);
+            let frame = StreamingDecoder::new_with_max_window_size(whole, most);
+            self.frame = Some(Box::new(frame.map_err(io::Error::other)?));
         }
     }
 }

@@ -639,6 +639,8 @@ fn code<'a>(
         [0x04, 0x01, 0x08] => inflate::deflate(BufReader::new(input)),
         [0x04, 0x01, 0x09] => inflate::deflate64(BufReader::new(input)),
         [0x04, 0x02, 0x02] => inflate::bzip2(BufReader::new(input)),
+        // Not of 7-Zip itself, but of what was made of it.
+        [0x04, 0xf7, 0x11, 0x01] => inflate::zstd(BufReader::new(input)),
         [0x03, 0x04, 0x01] => {
             let order = coder.properties.first().copied().ok_or(Fail::Damaged)?;
             let memory = u32le(&coder.properties, 1).ok_or(Fail::Damaged)?;

@@ -81,6 +81,22 @@ fn deflated(octets: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn a_7z_may_be_packed_by_zstandard_in_frames_of_which_some_are_skipped() {
+    let packed = crate::archives::fixture("story.txt.zst");
+    let (story, _) = looked(&packed, &Limits::default());
+    let story = &story[0];
+    let skipped = b"\x50\x2a\x4d\x18\x04\0\0\0abcd";
+    let frames = [skipped, packed.as_slice(), skipped, &packed].concat();
+    // As what 7-Zip became for Zstandard writes it, with five octets of properties.
+    let folder = [1, 0x24, 4, 0xf7, 0x11, 1, 5, 1, 5, 3, 0, 0];
+    let archive = seven_zip(&folder, &[2 * story.len()], &frames);
+    let expected = story.repeat(2);
+    assert_eq!(looked(&archive, &small()), (vec![expected], vec![]));
+    let cut = seven_zip(&folder, &[2 * story.len()], &frames[..frames.len() - 9]);
+    assert!(looked(&cut, &small()).0[0].starts_with(story));
+}
+
+#[test]
 fn what_one_coder_of_a_7z_hands_to_the_next_is_paid() {
     let ending = b"\x01\x06\0\xf9\xffHello.";
     for (count, expected) in [(10, vec![]), (1 << 20, vec![Limit::Octets])] {
@@ -103,6 +119,8 @@ fn streams_that_hold_nothing_are_counted_wherever_they_lie() {
         packed_zip(12, &many),
         chained,
         packed_zip(93, &empty_zstd.repeat(10_002)),
+        empty_zstd.repeat(10_002),
+        packed_zip(93, &b"\x50\x2a\x4d\x18\0\0\0\0".repeat(10_002)),
     ] {
         let (_, mut reached) = looked(&archive, &Limits::default());
         reached.dedup();
