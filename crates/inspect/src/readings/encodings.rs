@@ -260,6 +260,38 @@ impl Quantum {
     }
 }
 
+/// Decodes whole groups of letters, as nearly all are; gives what stands behind them.
+fn groups<'b>(mut rest: &'b [u8], out: &mut Vec<u8>) -> &'b [u8] {
+    const AT_ONCE: usize = 16;
+    loop {
+        let mut octets = [0; 3 * AT_ONCE];
+        let threes = octets.as_chunks_mut::<3>().0;
+        let mut whole = 0;
+        for (four, three) in rest.as_chunks::<4>().0.iter().zip(threes) {
+            let (decoded, letters) = group(*four);
+            if letters > 63 {
+                break;
+            }
+            *three = decoded;
+            whole += 1;
+        }
+        out.extend_from_slice(octets.get(..3 * whole).unwrap_or_default());
+        rest = rest.get(4 * whole..).unwrap_or_default();
+        if whole < AT_ONCE {
+            return rest;
+        }
+    }
+}
+
+/// What four letters stand for; and above 63 where one of them is none.
+fn group(four: [u8; 4]) -> ([u8; 3], u8) {
+    let [one, two, three, four] = four.map(letter);
+    let bits =
+        u32::from(one) << 18 | u32::from(two) << 12 | u32::from(three) << 6 | u32::from(four);
+    let [_, first, second, third] = bits.to_be_bytes();
+    ([first, second, third], one | two | three | four)
+}
+
 /// What is not as it should be in base64.
 #[derive(Default, Clone, Copy)]
 #[expect(
@@ -280,38 +312,23 @@ fn base64_usual(body: &[u8]) -> (Vec<u8>, Oddities) {
     let mut quantum = Quantum::default();
     let mut odd = Oddities::default();
     let mut padded = false;
+    // A line ended within a group.
+    let mut cut = false;
     let mut rest = body;
-    while !rest.is_empty() {
-        // Whole groups of letters, as nearly all are.
-        while !padded
-            && quantum.letters == 0
-            && let [one, two, three, four, behind @ ..] = rest
-        {
-            let (one, two, three, four) =
-                (letter(*one), letter(*two), letter(*three), letter(*four));
-            if (one | two | three | four) > 63 {
-                break;
-            }
-            let bits = u32::from(one) << 18
-                | u32::from(two) << 12
-                | u32::from(three) << 6
-                | u32::from(four);
-            let [_, one, two, three] = bits.to_be_bytes();
-            out.extend([one, two, three]);
-            rest = behind;
+    loop {
+        if !padded && quantum.letters == 0 {
+            rest = groups(rest, &mut out);
         }
         let Some((octet, behind)) = rest.split_first() else {
             break;
         };
         rest = behind;
         match letter(*octet) {
-            PAD => {
-                odd.after_padding |= padded && quantum.letters > 0;
-                padded = true;
-            }
+            // However often it stands there: nothing is odd until letters follow.
+            PAD => padded = true,
             SPACE => {
                 if *octet == b'\n' {
-                    odd.uneven_lines |= quantum.letters != 0;
+                    cut |= quantum.letters != 0;
                     let line_end = rest.strip_prefix(b"\r").unwrap_or(rest);
                     odd.empty_line |= line_end.starts_with(b"\n");
                 }
@@ -323,7 +340,11 @@ fn base64_usual(body: &[u8]) -> (Vec<u8>, Oddities) {
             _ if padded => {
                 odd.after_padding = true;
             }
-            value => quantum.push(value, &mut out),
+            value => {
+                // Whether the last group is whole makes no difference to anybody.
+                odd.uneven_lines |= cut;
+                quantum.push(value, &mut out);
+            }
         }
     }
     // Padding where no letters are missing is itself out of place, and harmless.
@@ -399,11 +420,16 @@ pub(super) fn base64_as(body: &[u8], how: Base64) -> Vec<u8> {
                 break;
             }
             begun |= !empty;
-            for octet in line.text {
+            let mut rest = line.text;
+            while let Some((octet, behind)) = rest.split_first() {
+                rest = behind;
                 match letter(*octet) {
                     value @ 0..=63 => quantum.push(value, &mut out),
                     PAD => quantum.flush(&mut out),
                     _ => {}
+                }
+                if quantum.letters == 0 {
+                    rest = groups(rest, &mut out);
                 }
             }
             if how == Base64::Lines {
@@ -413,7 +439,15 @@ pub(super) fn base64_as(body: &[u8], how: Base64) -> Vec<u8> {
         quantum.flush(&mut out);
         return out;
     }
-    for octet in body {
+    let mut rest = body;
+    loop {
+        if quantum.letters == 0 {
+            rest = groups(rest, &mut out);
+        }
+        let Some((octet, behind)) = rest.split_first() else {
+            break;
+        };
+        rest = behind;
         match letter(*octet) {
             PAD => match how {
                 Base64::Resumes | Base64::Url => quantum.flush(&mut out),
@@ -492,6 +526,8 @@ fn quoted_as(body: &[u8], keeps: bool) -> (Vec<u8>, bool) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn all(body: &str) -> Vec<String> {
@@ -522,6 +558,51 @@ mod tests {
         check("aGVs\r\njunk!\r\nbG8=", &["hello"]);
         check("aGVsbA\r\nd29ybGQ", &["hellworld"]);
         check("a=GVsbG8=", &["hello"]);
+    }
+
+    /// As slowly as can be.
+    fn one_by_one(body: &[u8], how: Base64) -> Vec<u8> {
+        let (mut out, mut quantum) = (Vec::new(), Quantum::default());
+        for line in body.split_inclusive(|octet| *octet == b'\n') {
+            for octet in line {
+                match (letter(*octet), how) {
+                    (value @ 0..=63, _) => quantum.push(value, &mut out),
+                    (PAD, Base64::Lines | Base64::Resumes) => quantum.flush(&mut out),
+                    (PAD, Base64::Ignores) => {}
+                    (PAD, _) => {
+                        quantum.flush(&mut out);
+                        return out;
+                    }
+                    _ => {}
+                }
+            }
+            if how == Base64::Lines {
+                quantum.flush(&mut out);
+            }
+        }
+        quantum.flush(&mut out);
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn no_reading_of_base64_is_left_out_or_differs_by_how_fast_it_is_made(
+            lines in proptest::collection::vec(
+                prop_oneof!["[A-Za-z0-9+/]{0,90}", "[AB=]{0,9}", "[AB=*_ -]{0,9}"], 0..6),
+            end in prop_oneof!["\n", "\r\n"],
+        ) {
+            let body = lines.join(&end);
+            for body in [body.clone(), body + &end] {
+                let body = body.as_bytes();
+                let found: Vec<_> = base64(body, u64::MAX).iter().map(|one| one.octets.to_vec()).collect();
+                prop_assert_eq!(&found[0], &one_by_one(body, Base64::Skips));
+                for how in [Base64::Lines, Base64::Resumes, Base64::Ignores] {
+                    let expected = one_by_one(body, how);
+                    prop_assert_eq!(&base64_as(body, how), &expected, "{:?}", how);
+                    prop_assert!(expected.is_empty() || found.contains(&expected), "{:?}", how);
+                }
+            }
+        }
     }
 
     #[test]
