@@ -3,8 +3,10 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
+
 use super::Kind;
-use crate::octets::{begins, find, holds, some};
+use crate::octets::{begins, find, holds, rest, some};
 
 /// How much of a text is looked at.
 const HEAD: usize = 64 << 10;
@@ -111,8 +113,16 @@ fn settings(start: &[u8]) -> Option<Kind> {
 
 /// Whether a line consists of this section's name.
 fn section(head: &[u8], name: &[u8]) -> bool {
-    head.split(|octet| matches!(octet, b'\n' | b'\r'))
-        .any(|line| line.trim_ascii() == name)
+    // Most texts hold no such name at all.
+    let is_end = |octet: &u8| matches!(octet, b'\n' | b'\r');
+    memmem::find_iter(head, name).any(|at| {
+        let before = some(head, 0, at).rsplit(is_end).next();
+        let behind = rest(head, at.saturating_add(name.len()))
+            .split(is_end)
+            .next();
+        let is_empty = |text: Option<&[u8]>| text.is_none_or(|text| text.trim_ascii().is_empty());
+        is_empty(before) && is_empty(behind)
+    })
 }
 
 /// Whether its first line begins a uuencoded file.
