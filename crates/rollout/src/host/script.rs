@@ -684,6 +684,58 @@ mod tests {
     }
 
     #[test]
+    fn apt_reads_its_lists_once_where_only_new_packages_are_missing() {
+        let host = HostName::new("mx1").unwrap();
+        let packages = [change("exim4", "1", "2"), change("exim4-base", "1", "2")];
+        let data = subject(&host, &packages).data("n0nce").unwrap();
+        let (common, acts) = (
+            include_str!("scripts/common.sh"),
+            include_str!("scripts/acts.sh"),
+        );
+        // What lies where is files `DIRECTORY/NAME=VERSION`; who asks apt by name has it in apt's cache.
+        let asked = |first: &str, fetches: &str| {
+            let script = format!(
+                "{data}{common}{acts}\nmk_dir=$(mktemp -d) && mkdir \"$mk_dir/cache\" \"$mk_dir/old\" \"$mk_dir/new\" || exit\n\
+                 fail() {{ echo \"$*\"; exit; }}\n\
+                 for done in fail_where_full take_given_packages note_packages; do eval \"$done() {{ :; }}\"; done\n\
+                 package_file() {{\nmk_place=$1\n[ \"$1\" != /var/cache/apt/archives ] || mk_place=$mk_dir/cache\n\
+                 mk_deb=$mk_place/$2=$3; [ -e \"$mk_deb\" ]; }}\n\
+                 apt_get() {{\necho \"$*\" | sed \"s|$mk_dir|.|g\"\nto=$mk_dir/cache; [ \"$1\" != download ] || to=.\n\
+                 for one; do case $one in exim4*=*) {fetches} && : >\"$to/$one\" || return 1 ;; esac; done; }}\n\
+                 cp() {{ command cp \"$1\" \"$mk_dir/new/\"; }}\n\
+                 {first}\nprecheck_packages\nls \"$mk_dir/new\" | tr '\\n' ' '\nrm -rf \"$mk_dir\"\n"
+            );
+            let out = run_locally(&script, &[], RunLimits::default()).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let would = "--download-only --no-remove --no-install-recommends install";
+        let old_is_there = "for one in exim4=1 exim4-base=1; do : >\"$mk_dir/old/$one\"; done";
+        assert_eq!(
+            asked(old_is_there, "true"),
+            format!("{would} exim4=2 exim4-base=2\nexim4-base=2 exim4=2 ")
+        );
+        let and_one_new = format!("{old_is_there}; : >\"$mk_dir/new/exim4=2\"");
+        assert_eq!(
+            asked(&and_one_new, "true"),
+            format!("{would} ./new/exim4=2 exim4-base=2\nexim4-base=2 exim4=2 ")
+        );
+        // Of one package it has no two versions: these it is told to download.
+        assert_eq!(
+            asked("", "true"),
+            format!(
+                "download exim4=1 exim4-base=1 exim4=2 exim4-base=2\n\
+                 {would} ./new/exim4=2 ./new/exim4-base=2\nexim4-base=2 exim4=2 "
+            )
+        );
+        // Lists that are older than the plan.
+        let out = asked(old_is_there, "[ -e \"$mk_dir/updated\" ]");
+        let asked = out.lines().collect::<Vec<_>>();
+        assert_eq!(asked[0], format!("{would} exim4=2 exim4-base=2"));
+        assert!(asked.contains(&"update"), "{out}");
+        assert!(out.contains("cannot be had: exim4=2 exim4-base=2"), "{out}");
+    }
+
+    #[test]
     fn old_code_is_seen_in_the_executable_and_in_any_library() {
         let host = HostName::new("mx1").unwrap();
         let (data, common) = (

@@ -96,6 +96,13 @@ act_precheck() {
 precheck_packages() {
     fail_where_full
     download_both
+    mk_asked=
+    if [ -z "$mk_both" ] && [ -n "$mk_ask" ]; then
+        # Only new ones are missing, and they come along. Where they do not, who fetches them says why.
+        new_packages
+        # shellcheck disable=SC2086 # words
+        if ask_apt $mk_new $mk_ask; then mk_asked=1; fi
+    fi
     if ! fetch new; then
         # Lists may be older than the plan.
         apt_get update || { [ "$(apt_complaint)" != locked ] || apt_failed 'apt-get update'; }
@@ -106,14 +113,17 @@ precheck_packages() {
     rm -rf "$mk_dir/both"
     note_packages
     [ -z "$mk_repacked" ] || seen "rebuilt-for-the-way-back$mk_repacked"
-    # Takes the locks, and has whatever else it will need at hand.
+    [ -z "$mk_asked" ] || return 0
     new_packages
     # shellcheck disable=SC2086 # words
-    if ! apt_get --download-only --no-remove --no-install-recommends install $mk_new; then
-        mk_removes=$(sed -n -e '/^The following packages will be REMOVED/,/^[^ ]/s/^  *//p' "$mk_dir/apt.out" | tr '\n' ' ')
-        [ -z "$mk_removes" ] || fail package-manager "apt would remove $mk_removes"
-        apt_failed 'apt-get download'
-    fi
+    ask_apt $mk_new || apt_failed 'apt-get download'
+}
+# Asks what apt would do with these: it takes the locks, and has whatever else it will need at hand.
+ask_apt() {
+    apt_get --download-only --no-remove --no-install-recommends install "$@" && return
+    mk_removes=$(sed -n -e '/^The following packages will be REMOVED/,/^[^ ]/s/^  *//p' "$mk_dir/apt.out" | tr '\n' ' ')
+    [ -z "$mk_removes" ] || fail package-manager "apt would remove $mk_removes"
+    return 1
 }
 # What an earlier look fetched has had its part of the room: who asks for all of it again drains a host for
 # nothing, or lets it go.
