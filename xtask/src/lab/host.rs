@@ -127,6 +127,8 @@ impl Place {
             ("etc/resolv.conf", &resolver),
             ("etc/ssh/lab_keys", login_key),
             ("lab/init", include_str!("scripts/init.sh")),
+            ("lab/init-systemd", include_str!("scripts/init-systemd.sh")),
+            ("lab/listening", include_str!("scripts/listening.sh")),
             ("lab/family", family.script()),
         ] {
             let path = upper.join(file);
@@ -211,7 +213,8 @@ impl Place {
         command
             .arg(self.directory.join("upper"))
             .arg(self.directory.join("work"))
-            .arg(repository);
+            .arg(repository)
+            .arg(&self.namespace);
         let failed = |what: String| self.failed(&host.name, what);
         let mut child = command
             .stdout(Stdio::piped())
@@ -243,7 +246,7 @@ impl Place {
         let child = launcher.child();
         let first = child.as_ref().unwrap_or(&launcher);
         let ended = orderly && child.is_some() && {
-            first.signal(Signal::TERM);
+            ask_to_halt(first);
             launcher.wait_end(STOP_LIMIT)
         };
         if !ended {
@@ -259,7 +262,7 @@ impl Place {
     /// Asks for an orderly halt without waiting for it.
     pub(super) fn begin_halt(&self) -> Result<(), LabError> {
         if let Some(first) = self.launcher()?.and_then(|launcher| launcher.child()) {
-            first.signal(Signal::TERM);
+            ask_to_halt(&first);
         }
         Ok(())
     }
@@ -269,6 +272,7 @@ impl Place {
         if pid.exists() {
             fs::remove_file(&pid).map_err(|error| LabError::io("remove", &pid, error))?;
         }
+        remove_groups(&self.namespace)?;
         net::remove(&self.namespace)
     }
 
@@ -299,6 +303,45 @@ impl Starting {
             }
         }
     }
+}
+
+/// Begins an orderly halt. To systemd, TERM would mean to start itself anew, and INT that the host is to end
+/// (systemd(1), SIGNALS).
+fn ask_to_halt(first: &Process) {
+    let name = read_lossy(Path::new(&format!("/proc/{}/comm", first.pid())));
+    let is_systemd = name.trim_end() == "systemd";
+    first.signal(if is_systemd {
+        Signal::INT
+    } else {
+        Signal::TERM
+    });
+}
+
+/// Removes the control groups that the systemd of a host left: they outlive their processes.
+fn remove_groups(name: &str) -> Result<(), LabError> {
+    let mounts = read_lossy(Path::new("/proc/self/mounts"));
+    let of_groups = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        let place = words.nth(1)?;
+        (words.next() == Some("cgroup2")).then_some(place)
+    });
+    for place in of_groups {
+        remove_directories(&Path::new(place).join(name))?;
+    }
+    Ok(())
+}
+
+/// The files in them are the kernel's, and go with them.
+fn remove_directories(path: &Path) -> Result<(), LabError> {
+    let Ok(entries) = fs::read_dir(path) else {
+        return Ok(());
+    };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_directories(&entry.path())?;
+        }
+    }
+    fs::remove_dir(path).map_err(|error| LabError::io("remove", path, error))
 }
 
 fn host_failed(name: &str, what: String, console: &Path) -> LabError {

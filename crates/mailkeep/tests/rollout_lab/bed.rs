@@ -325,7 +325,7 @@ impl<'a> Bed<'a> {
         self.holds(
             "test ! -e /run/mailkeep/lease && test -z \"$(ls /var/lib/mailkeep/rollout)\" && \
              test ! -e /etc/postfix/mailkeep-drain.cidr && ! nft list table inet mailkeep 2>/dev/null && \
-             ! grep -q Mailkeep /usr/sbin/policy-rc.d",
+             ! grep -qs Mailkeep /usr/sbin/policy-rc.d",
         )
     }
 

@@ -54,42 +54,80 @@ fn every_adapter_takes_its_server_through_the_whole_cycle() {
         let broken = lab.publish_broken(family).unwrap();
         assert!(broken.ends_with(BROKEN), "{broken}");
     }
+    side_by_side(&lab, |bed, family| {
+        if family == Family::Haproxy {
+            at_a_front_end(bed);
+            return;
+        }
+        forward_and_back(bed);
+        if family == Family::Postfix {
+            reboots_half_way(bed);
+            hands_of_others(bed);
+            a_certificate_is_renewed(bed);
+        }
+        if family == Family::Opensmtpd {
+            by_a_recipe(bed);
+            by_a_workaround(bed);
+        }
+        if family == Family::Exim {
+            without_root(bed);
+            nobody_offers_the_old_version(bed);
+        }
+    });
+}
+
+/// Each family's host, or those of `MAILKEEP_TEST_FAMILY`.
+fn side_by_side(lab: &Lab, claims: impl Fn(&mut Bed<'_>, Family) + Copy + Send) {
     let began = Instant::now();
     let only = std::env::var("MAILKEEP_TEST_FAMILY").ok();
+    let wanted = |family: &Family| {
+        only.as_deref()
+            .is_none_or(|only| only.split(',').any(|name| name == family.name()))
+    };
     std::thread::scope(|scope| {
         for (index, family) in FAMILIES.iter().enumerate().take(7) {
-            if only
-                .as_deref()
-                .is_some_and(|only| !only.split(',').any(|name| name == family.name()))
-            {
-                continue;
+            if wanted(family) {
+                scope.spawn(move || {
+                    let host = format!("h{:02}", index + 1);
+                    claims(&mut Bed::new(lab, &host, *family, began), *family);
+                });
             }
-            let lab = &lab;
-            scope.spawn(move || {
-                let host = format!("h{:02}", index + 1);
-                let mut bed = Bed::new(lab, &host, *family, began);
-                if *family == Family::Haproxy {
-                    at_a_front_end(&mut bed);
-                    return;
-                }
-                the_whole_cycle(&mut bed, FRONT);
-                by_the_products_own_means(&mut bed);
-                code_that_runs_on(&mut bed);
-                a_patch_that_does_not_start(&mut bed);
-                if *family == Family::Postfix {
-                    reboots_half_way(&mut bed);
-                    hands_of_others(&mut bed);
-                    a_certificate_is_renewed(&mut bed);
-                }
-                if *family == Family::Opensmtpd {
-                    by_a_recipe(&mut bed);
-                    by_a_workaround(&mut bed);
-                }
-                if *family == Family::Exim {
-                    without_root(&mut bed);
-                    nobody_offers_the_old_version(&mut bed);
-                }
-            });
+        }
+    });
+}
+
+fn forward_and_back(bed: &mut Bed<'_>) {
+    the_whole_cycle(bed, FRONT);
+    by_the_products_own_means(bed);
+    code_that_runs_on(bed);
+    a_patch_that_does_not_start(bed);
+}
+
+/// Not in every run: images with systemd are built for it. The hosts of the other test have `/etc/init.d` only.
+#[test]
+#[ignore = "builds images of its own"]
+fn every_adapter_takes_its_server_through_the_whole_cycle_under_systemd() {
+    let (lab, _turn) = Lab::beside("test-rollout-systemd").unwrap();
+    let lab = lab.with_packages(&["systemd-sysv"]);
+    let wanted = Wanted {
+        hosts: 8,
+        families: FAMILIES.to_vec(),
+        regions: 1,
+        pairing: Pairing::Synthetic,
+    };
+    lab.up(&wanted).unwrap();
+    for family in FAMILIES {
+        lab.publish_broken(family).unwrap();
+    }
+    side_by_side(&lab, |bed, family| {
+        assert!(bed.holds("[ \"$(cat /proc/1/comm)\" = systemd ]"));
+        if family == Family::Haproxy {
+            at_a_front_end(bed);
+            return;
+        }
+        forward_and_back(bed);
+        if family == Family::Postfix {
+            reboots_half_way(bed);
         }
     });
 }

@@ -23,4 +23,5 @@ stop)
     service cyrus-imapd stop
     ;;
 ports) echo 25 24 143 ;;
+services) printf '%s\n' cyrus-imapd postfix postfix@- ;;
 esac

@@ -30,4 +30,5 @@ stop)
     service dovecot stop
     ;;
 ports) echo 25 143 ;;
+services) printf '%s\n' dovecot postfix postfix@- ;;
 esac

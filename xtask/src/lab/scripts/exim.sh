@@ -16,4 +16,5 @@ start)
     ;;
 stop) service exim4 stop ;;
 ports) echo 25 ;;
+services) printf '%s\n' exim4 ;;
 esac

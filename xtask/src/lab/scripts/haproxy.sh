@@ -30,4 +30,5 @@ CONF
     ;;
 stop) service haproxy stop ;;
 ports) echo 25 ;;
+services) printf '%s\n' haproxy ;;
 esac

@@ -1,9 +1,9 @@
-# host-start NAME MOUNT LOWER UPPER WORK REPO: runs as the first process of a host's own namespaces,
+# host-start NAME MOUNT LOWER UPPER WORK REPO GROUP: runs as the first process of a host's own namespaces,
 # gives it a root of its own and becomes its init. Standard output is the channel on which the host
 # says that it is ready; it is kept as descriptor 3, and all else goes to standard error, the console.
 set -eu
 exec 3>&1 1>&2
-name=$1 root=$2 lower=$3 upper=$4 work=$5 repo=$6
+name=$1 root=$2 lower=$3 upper=$4 work=$5 repo=$6 group=$7
 umask 022
 mount --make-rprivate /
 mount -t overlay "lab-$name" -o "lowerdir=$lower,upperdir=$upper,workdir=$work,volatile" "$root"
@@ -34,10 +34,20 @@ ln -s fd/0 dev/stdin
 ln -s fd/1 dev/stdout
 ln -s fd/2 dev/stderr
 
+# systemd keeps its services in control groups below its own.
+if [ -x lib/systemd/systemd ]; then
+    mount -t cgroup2 cgroup2 sys/fs/cgroup
+    mkdir -p "sys/fs/cgroup/$group"
+    echo 0 >"sys/fs/cgroup/$group/cgroup.procs"
+    umount sys/fs/cgroup
+fi
+
 mkdir -p repo .outside
 mount --bind "$repo" repo
 mount -o remount,bind,ro repo
 pivot_root . .outside
 umount -l /.outside
 rmdir /.outside
-exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=mailkeep-lab tini -- sh /lab/init
+exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=mailkeep-lab sh -c '
+    if [ -x /lib/systemd/systemd ]; then exec unshare --cgroup sh /lab/init-systemd; fi
+    exec tini -- sh /lab/init'

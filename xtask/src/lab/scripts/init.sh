@@ -3,22 +3,6 @@
 # runs, /run/lab-ready exists.
 trap 'rm -f /run/lab-ready; sh /lab/family stop >/dev/null 2>&1; exit 0' TERM
 
-# Whether all the family's ports are listened on within half a minute; daemons return before that.
-listening() {
-    for port in $(sh /lab/family ports); do
-        pattern=$(printf ':%04X [0-9A-F]*:0000 0A ' "$port")
-        tries=0
-        until grep -qs "$pattern" /proc/net/tcp /proc/net/tcp6; do
-            tries=$((tries + 1))
-            if [ "$tries" -gt 600 ]; then
-                echo "nothing listens on port $port" >&3
-                return 1
-            fi
-            sleep 0.05
-        done
-    done
-}
-
 busybox syslogd -O /var/log/messages 3>&-
 # Maintainer scripts restart services here as they do on a real server.
 printf '#!/bin/sh\nexit 0\n' >/usr/sbin/policy-rc.d
@@ -30,9 +14,10 @@ if ! /usr/sbin/sshd -h /etc/ssh/ssh_host_ed25519_key -o AuthorizedKeysFile=/etc/
 elif ! sh /lab/family start >/lab/start.log 2>&1 3>&-; then
     cat /lab/start.log
     echo 'the mail software did not start' >&3
-elif listening; then
-    touch /run/lab-ready
+elif sh /lab/listening 3>&-; then
     echo ready >&3
+else
+    cat /run/lab-failed >&3
 fi
 exec 3>&-
 while :; do

@@ -22,4 +22,5 @@ start)
     ;;
 stop) service opensmtpd stop ;;
 ports) echo 25 ;;
+services) printf '%s\n' opensmtpd ;;
 esac

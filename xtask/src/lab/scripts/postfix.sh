@@ -13,4 +13,5 @@ start)
     ;;
 stop) service postfix stop ;;
 ports) echo 25 ;;
+services) printf '%s\n' postfix postfix@- ;;
 esac

@@ -19,4 +19,5 @@ start)
     ;;
 stop) service sendmail stop ;;
 ports) echo 25 ;;
+services) printf '%s\n' sendmail ;;
 esac
