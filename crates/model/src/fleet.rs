@@ -237,3 +237,33 @@ impl Fleet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_known_by_its_address_or_by_a_name_that_is_one() {
+        let mut fleet = Fleet::default();
+        let mut host = |name: &str, address: Option<&str>| {
+            let name = HostName::new(name).unwrap();
+            let host = Host {
+                address: address.map(str::to_owned),
+                ..Host::default()
+            };
+            fleet.hosts.insert(name, host);
+        };
+        host("mx1", Some("192.0.2.1"));
+        host("mx2", Some("::ffff:192.0.2.2"));
+        host("mx3", Some("mx3.example.org"));
+        host("192.0.2.4", None);
+        host("192.0.2.5", Some("192.0.2.6"));
+        let at = |address: &str| Some(fleet.host_at(address.parse().unwrap())?.as_str());
+        assert_eq!(at("192.0.2.1"), Some("mx1"));
+        assert_eq!(at("::ffff:192.0.2.1"), Some("mx1"));
+        assert_eq!(at("192.0.2.2"), Some("mx2"));
+        assert_eq!(at("192.0.2.4"), Some("192.0.2.4"));
+        assert_eq!(at("192.0.2.5"), None, "it is somewhere else");
+        assert_eq!(at("192.0.2.6"), Some("192.0.2.5"));
+    }
+}
