@@ -139,16 +139,8 @@ fn list(header: &[u8], octets: &[u8], sink: &mut Sink<'_>) -> Option<()> {
             _ => return None,
         }
     }
-    let mut content = found.folders.iter().flat_map(|folder| {
-        folder
-            .files
-            .iter()
-            .enumerate()
-            .map(move |(nth, size)| (folder, nth, *size))
-    });
-    let meter = sink.meter();
-    let mut open: Option<Decoder<'_>> = None;
-    let mut broken: Option<Unread> = None;
+    let mut folders = found.folders.iter();
+    let mut unpacked = Vec::new().into_iter();
     for (nth, title) in files.names.iter().enumerate() {
         let empty = files.empty.get(nth).copied().unwrap_or(false);
         let link = files.links.get(nth).copied().unwrap_or(false);
@@ -163,35 +155,15 @@ fn list(header: &[u8], octets: &[u8], sink: &mut Sink<'_>) -> Option<()> {
             }
             continue;
         }
-        let (octets, unread) = match content.next() {
-            Some((folder, within, size)) => {
-                if within == 0 {
-                    broken = None;
-                    let (most, _) = sink.allowance();
-                    let source = Source {
-                        octets,
-                        streams: &found,
-                        meter: &meter,
-                        most,
-                    };
-                    match source.decoder(folder) {
-                        Ok(decoder) => open = Some(decoder),
-                        Err(fail) => broken = Some(fail.unread()),
-                    }
-                }
-                match (&broken, &mut open) {
-                    (None, Some(decoder)) => {
-                        let (unpacked, unread) = sink.unpack_metered(decoder, Some(size), &meter);
-                        // What follows in the same folder lies behind what was not unpacked.
-                        broken.clone_from(&unread);
-                        (unpacked, unread)
-                    }
-                    (Some(why), _) => (Vec::new(), Some(why.clone())),
-                    (None, None) => (Vec::new(), Some(Unread::Damaged)),
-                }
-            }
-            None => (Vec::new(), Some(Unread::Damaged)),
-        };
+        let mut next = unpacked.next();
+        while next.is_none()
+            && let Some(folder) = folders.next()
+        {
+            let most = files.names.len().saturating_sub(nth);
+            unpacked = unpack(folder, &found, octets, most, sink).into_iter();
+            next = unpacked.next();
+        }
+        let (octets, unread) = next.unwrap_or((Vec::new(), Some(Unread::Damaged)));
         let more = sink.member(Member {
             names: vec![title.clone()],
             link: link.then(|| crate::octets::name(some(&octets, 0, 4096))),
@@ -208,6 +180,40 @@ fn list(header: &[u8], octets: &[u8], sink: &mut Sink<'_>) -> Option<()> {
         sink.limit(LimitReached(Limit::Parts));
     }
     Some(())
+}
+
+/// The files of a folder, at most so many. All of them before one is handed on: what lies in one may be an archive again,
+/// and there is no memory for the decoders of each within the other.
+fn unpack(
+    folder: &Folder,
+    streams: &Streams,
+    octets: &[u8],
+    most: usize,
+    sink: &mut Sink<'_>,
+) -> Vec<(Vec<u8>, Option<Unread>)> {
+    let meter = sink.meter();
+    let (allowed, _) = sink.allowance();
+    let source = Source {
+        octets,
+        streams,
+        meter: &meter,
+        most: allowed,
+    };
+    let (mut decoder, mut broken) = match source.decoder(folder) {
+        Ok(decoder) => (Some(decoder), None),
+        Err(fail) => (None, Some(fail.unread())),
+    };
+    let mut files = Vec::new();
+    for size in folder.files.iter().take(most) {
+        let file = match (&mut decoder, &broken) {
+            (Some(decoder), None) => sink.unpack_metered(decoder, Some(*size), &meter),
+            _ => (Vec::new(), broken.clone()),
+        };
+        // What follows in the same folder lies behind what was not unpacked.
+        broken.clone_from(&file.1);
+        files.push(file);
+    }
+    files
 }
 
 #[derive(Default)]

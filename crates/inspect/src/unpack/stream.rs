@@ -13,6 +13,7 @@ pub(super) fn gzip(octets: &[u8], sink: &mut Sink<'_>) {
     let meter = sink.meter();
     let mut decoder = inflate::gzip(Packed::new(octets, &meter));
     let (unpacked, unread) = sink.unpack_metered(&mut decoder, None, &meter);
+    drop(decoder);
     give(sink, names, unpacked, unread);
 }
 
@@ -45,6 +46,8 @@ pub(super) fn squeezed(octets: &[u8], kind: Kind, sink: &mut Sink<'_>) {
         return;
     };
     let (unpacked, unread) = sink.unpack_metered(&mut decoder, None, &meter);
+    // What lies in it may be packed again, and a dictionary takes up to 128 MiB.
+    drop(decoder);
     give(sink, Vec::new(), unpacked, unread);
 }
 

@@ -384,6 +384,7 @@ pub(super) fn rpm(octets: &[u8], sink: &mut Sink<'_>) {
         return;
     };
     let (unpacked, unread) = sink.unpack_metered(&mut decoder, None, &meter);
+    drop(decoder);
     match unread {
         Some(Unread::Limit(reached)) => sink.trouble(Trouble::Limit(reached)),
         Some(_) => sink.trouble(Trouble::Damaged("it ends early")),

@@ -96,6 +96,28 @@ fn a_7z_may_be_packed_by_zstandard_in_frames_of_which_some_are_skipped() {
     assert!(looked(&cut, &small()).0[0].starts_with(story));
 }
 
+/// A model of `PPMd` takes as much memory as it says, up to 256 MiB, whatever it brings forth; 16 here.
+#[test]
+fn archives_within_archives_hold_the_memory_of_one_decoder() {
+    use std::io::Write as _;
+    let memory = 16_u32 << 20;
+    let folder = [&[1, 0x23, 3, 4, 1, 5, 6][..], &memory.to_le_bytes()].concat();
+    let mut octets = build::program();
+    for _ in 0..8 {
+        let mut encoder = ppmd_rust::Ppmd7Encoder::new(Vec::new(), 6, memory).unwrap();
+        encoder.write_all(&octets).unwrap();
+        let packed = encoder.finish(false).unwrap();
+        octets = seven_zip(&folder, &[octets.len()], &packed);
+    }
+    let rules = crate::refusing("a.7z", "", &octets, mailkeep_inspect::Level::Default);
+    assert_eq!(rules, ["executable"]);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+    let peak: u32 = peak.unwrap().parse().unwrap();
+    assert!(peak < 96 << 10, "{peak} KiB");
+}
+
 #[test]
 fn what_one_coder_of_a_7z_hands_to_the_next_is_paid() {
     let ending = b"\x01\x06\0\xf9\xffHello.";
