@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailkeep_wire::{
-    Action, ContentLimits, Domain, Exception, Limits, Mechanism, Mechanisms, Network, Policy, Rule,
+    ContentLimits, Domain, Exception, Limits, Mechanism, Mechanisms, Network, Policy,
 };
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -145,7 +145,7 @@ struct File {
     #[serde(default)]
     yara: Vec<YaraFile>,
     #[serde(default)]
-    exception: Vec<ExceptionFile>,
+    exception: Vec<Exception>,
 }
 
 /// `[limits]`
@@ -371,18 +371,6 @@ fn mechanisms<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Mechanisms>, 
     names.iter().map(known).collect::<Result<_, _>>().map(Some)
 }
 
-/// `[[exception]]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExceptionFile {
-    rule: String,
-    action: String,
-    #[serde(default)]
-    listener: Option<String>,
-    #[serde(default)]
-    networks: Vec<String>,
-}
-
 impl Config {
     /// Reads what its origin says and checks it, its certificates included.
     ///
@@ -578,9 +566,12 @@ impl Config {
         if let Some(names) = &file.client_names {
             names.check().map_err(ConfigError::Value)?;
         }
-        let mut exceptions = Vec::new();
-        for exception in file.exception {
-            exceptions.push(exception.check(&file.listener)?);
+        let is_listener = |name: &str| file.listener.iter().any(|own| own.name == name);
+        let mut meant = file.exception.iter().flat_map(|own| &own.listener);
+        if let Some(name) = meant.find(|name| !is_listener(name)) {
+            return Err(ConfigError::Value(format!(
+                "an exception names no listener: {name:?}"
+            )));
         }
         let patches = match (file.bundle, file.bundle_signers) {
             (Some(bundle), Some(signers)) => {
@@ -604,37 +595,10 @@ impl Config {
             milters,
             content,
             client_names: file.client_names,
-            policy: Policy { exceptions },
+            policy: Policy {
+                exceptions: file.exception,
+            },
             patches,
-        })
-    }
-}
-
-impl ExceptionFile {
-    fn check(self, listeners: &[ListenerFile]) -> Result<Exception, ConfigError> {
-        let wrong = |what: String| ConfigError::Value(what);
-        let rule = Rule::named(&self.rule)
-            .ok_or_else(|| wrong(format!("there is no rule {:?}", self.rule)))?;
-        let action = Action::named(&self.action)
-            .ok_or_else(|| wrong(format!("there is no action {:?}", self.action)))?;
-        if rule.is_fixed() {
-            let name = rule.name();
-            return Err(wrong(format!("rule {name:?} takes no exception")));
-        }
-        if let Some(name) = &self.listener
-            && !listeners.iter().any(|listener| listener.name == *name)
-        {
-            return Err(wrong(format!("an exception names no listener: {name:?}")));
-        }
-        let networks = self.networks.iter().map(|text| {
-            let network: Result<Network, _> = text.parse();
-            network.map_err(|error| wrong(error.to_string()))
-        });
-        Ok(Exception {
-            rule,
-            action,
-            listener: self.listener,
-            networks: networks.collect::<Result<_, _>>()?,
         })
     }
 }

@@ -45,5 +45,5 @@ pub use parameters::{
 };
 pub use proxy::{ProxyError, ProxyHeader, ProxyProgress};
 pub use reply::{EnhancedCode, Reply, ReplyError, ReplyReader, ServerReply};
-pub use rules::{Action, Actions, Exception, Policy, Rule};
+pub use rules::{Action, Actions, Exception, ExceptionError, Policy, Rule};
 pub use session::{Limits, Refusal, Session, Step};

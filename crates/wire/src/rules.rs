@@ -5,7 +5,10 @@
 
 use std::net::IpAddr;
 
-use crate::network::Network;
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::network::{Network, NetworkError};
 use crate::reply::{EnhancedCode, Reply};
 
 /// What follows when a rule applies.
@@ -315,8 +318,9 @@ impl Actions {
     }
 }
 
-/// Another action for one rule, at a listener or for a network or both.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Another action for one rule, at a listener or for a network or both: `[[exception]]` of a shield's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Words")]
 pub struct Exception {
     /// The rule.
     pub rule: Rule,
@@ -326,6 +330,74 @@ pub struct Exception {
     pub listener: Option<String>,
     /// Only for clients of these networks; empty is every client.
     pub networks: Vec<Network>,
+}
+
+/// An exception in the words of a configuration.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Words {
+    rule: String,
+    action: String,
+    #[serde(default)]
+    listener: Option<String>,
+    #[serde(default)]
+    networks: Vec<String>,
+}
+
+/// Why words are no exception.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ExceptionError {
+    /// Of the action.
+    #[error("there is no action {0:?}")]
+    Action(String),
+    /// The rule has none.
+    #[error("rule {0:?} takes no exception")]
+    Fixed(&'static str),
+    /// Of a network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// Of the rule.
+    #[error("there is no rule {0:?}")]
+    Rule(String),
+}
+
+impl TryFrom<Words> for Exception {
+    type Error = ExceptionError;
+
+    fn try_from(words: Words) -> Result<Self, ExceptionError> {
+        let rule = Rule::named(&words.rule).ok_or(ExceptionError::Rule(words.rule))?;
+        let action = Action::named(&words.action).ok_or(ExceptionError::Action(words.action))?;
+        if rule.is_fixed() {
+            return Err(ExceptionError::Fixed(rule.name()));
+        }
+        let networks = words.networks.iter().map(|text| text.parse());
+        Ok(Self {
+            rule,
+            action,
+            listener: words.listener,
+            networks: networks.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Exception {
+    /// Whether it holds for a client at a listener; none where that hangs on what is not known.
+    fn holds(&self, listener: Option<&str>, client: Option<IpAddr>) -> Option<bool> {
+        let here = match (self.listener.as_deref(), listener) {
+            (None, _) => Some(true),
+            (Some(own), listener) => listener.map(|name| name == own),
+        };
+        let theirs = if self.networks.is_empty() {
+            Some(true)
+        } else {
+            client.map(|client| self.networks.iter().any(|net| net.contains(client)))
+        };
+        match (here, theirs) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        }
+    }
 }
 
 /// The exceptions of one shield. A later one wins over an earlier one.
@@ -338,15 +410,16 @@ pub struct Policy {
 impl Policy {
     /// What follows for a client of this address at this listener.
     pub fn actions(&self, listener: &str, client: IpAddr) -> Actions {
+        self.strictest(Some(listener), Some(client))
+    }
+
+    /// What follows at worst, where the client or the listener may not be known: an exception that hangs on it counts
+    /// only if it refuses.
+    pub fn strictest(&self, listener: Option<&str>, client: Option<IpAddr>) -> Actions {
         let mut actions = Actions::default();
         for exception in &self.exceptions {
-            let here = exception
-                .listener
-                .as_deref()
-                .is_none_or(|name| name == listener);
-            let networks = &exception.networks;
-            let theirs = networks.is_empty() || networks.iter().any(|net| net.contains(client));
-            if here && theirs {
+            let holds = exception.holds(listener, client);
+            if holds.unwrap_or(exception.action == Action::Refuse) {
                 actions = actions.with(exception.rule, exception.action);
             }
         }
@@ -389,6 +462,40 @@ mod tests {
         assert_eq!(of("inside", "::ffff:10.1.2.3"), Action::Monitor);
         assert_eq!(of("inside", "192.0.2.1"), Action::Refuse);
         assert_eq!(of("mx", "10.1.2.3"), Action::Refuse);
+    }
+
+    #[test]
+    fn where_it_is_not_known_who_comes_the_strictest_holds() {
+        let exception = |action, listener: Option<&str>, network: Option<&str>| Exception {
+            rule: Rule::BareLfInContent,
+            action,
+            listener: listener.map(str::to_owned),
+            networks: network.iter().map(|text| text.parse().unwrap()).collect(),
+        };
+        let of = |exceptions: &[Exception], listener, client: Option<&str>| {
+            let policy = Policy {
+                exceptions: exceptions.to_vec(),
+            };
+            let client = client.map(|text| text.parse().unwrap());
+            policy.strictest(listener, client).of(Rule::BareLfInContent)
+        };
+        let (inside, ten) = (Some("inside"), Some("10.0.0.0/8"));
+        let lax = exception(Action::Monitor, inside, ten);
+        assert_eq!(
+            of(std::slice::from_ref(&lax), inside, Some("10.1.2.3")),
+            Action::Monitor
+        );
+        assert_eq!(
+            of(std::slice::from_ref(&lax), None, Some("10.1.2.3")),
+            Action::Refuse
+        );
+        assert_eq!(of(std::slice::from_ref(&lax), inside, None), Action::Refuse);
+        let all = exception(Action::Monitor, None, None);
+        let strict = exception(Action::Refuse, None, ten);
+        assert_eq!(of(std::slice::from_ref(&all), None, None), Action::Monitor);
+        let both = [all, strict];
+        assert_eq!(of(&both, None, None), Action::Refuse);
+        assert_eq!(of(&both, None, Some("192.0.2.1")), Action::Monitor);
     }
 
     #[test]

@@ -142,8 +142,9 @@ pub struct ScanMessagesArgs {
 #[command(
     after_long_help = "Files are found as by `shield scan`; one that is a capture (pcap, pcapng; as by `tcpdump -w FILE -s 0 port 25`) \
     has its SMTP sessions followed. Of a message in a file, the envelope is what Return-Path, Delivered-To, X-Original-To \
-    and Envelope-To tell. What a rule does is as it ships: `refuse`; `monitor` (it tells, until you enforce it); `notice` \
-    (it only tells, or not at this level). Exceptions of a shield's configuration are not known here.\n\n\
+    and Envelope-To tell. What a rule does is as it ships, or as --config says: `refuse`; `monitor` (it tells, until you \
+    enforce it); `notice` (it only tells, or not at this level). Of a message in a file nobody knows the client: an \
+    exception for some networks, or for one listener, counts there only if it refuses.\n\n\
     Sessions that are encrypted, began before the capture, or miss octets are not judged, and counted by why; so are packets \
     that cannot be followed. With --format jsonl each line is an object with a `type`: `message` and `session` (what rules \
     say of one), `problem`, and at the end `rule` and `total`.\n\n\
@@ -158,6 +159,10 @@ pub struct ReplayArgs {
     /// Virtual patches of this bundle [default: those that come with the program]
     #[arg(long, value_name = "FILE")]
     pub bundle: Option<PathBuf>,
+
+    /// A shield's configuration, whose [[exception]]s hold [default: none hold]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
     /// Only rules of this group; may be given again
     #[arg(long, value_name = "GROUP")]

@@ -364,6 +364,59 @@ fn commands_are_judged_and_the_session_goes_on_as_it_did() {
     assert!(!ran.out.contains("mime-ambiguous"));
 }
 
+/// Printers end their lines as they like, and may.
+#[test]
+fn exceptions_of_a_shield_hold_for_those_whom_they_name() {
+    let bench = Bench::new();
+    let bare = HONEST.replacen("Hello!\r\n", "Hello!\n", 1);
+    let mut capture = Capture::new(Link::Ethernet);
+    for six in [false, true] {
+        let mut talk = capture.talk(six, u16::from(six));
+        talk.greeted().sends(ENVELOPE, &bare).quits();
+    }
+    // A proxy speaks for a printer of the first network.
+    let mut talk = capture.talk(true, 2);
+    talk.client(b"PROXY TCP4 192.0.2.9 198.51.100.1 40000 25\r\n")
+        .greeted()
+        .sends(ENVELOPE, &bare)
+        .quits();
+    let capture = bench.write("mail.pcap", capture.pcap(true));
+    let message = bench.write("1.eml", &bare);
+    let config = |networks: &str| {
+        let text = format!(
+            "name = \"mx\"\n[[listener]]\nname = \"mx\"\naddress = [\"0.0.0.0:25\"]\n\
+             [[exception]]\nrule = \"bare-lf-in-content\"\naction = \"monitor\"\nlistener = \"mx\"\n{networks}"
+        );
+        bench.write("shield.toml", text)
+    };
+    let acts = |paths: &[&str]| -> Vec<String> {
+        let ran = lines(&bench, paths);
+        let of = |object: &Value| {
+            let hits = object["hits"].as_array().unwrap();
+            let bare = hits.iter().find(|hit| hit["rule"] == "bare-lf-in-content");
+            bare.unwrap()["acts"].as_str().unwrap().to_owned()
+        };
+        objects(&ran, "message").iter().map(of).collect()
+    };
+    let refuse = ["refuse"; 3];
+    assert_eq!(acts(&[&capture]), refuse);
+    let file = config("networks = [\"192.0.2.0/24\"]\n");
+    let with = acts(&["--config", &file, &capture]);
+    assert_eq!(with, ["monitor", "refuse", "monitor"]);
+    assert_eq!(acts(&["--config", &file, &message]), ["refuse"]);
+    let file = config("");
+    assert_eq!(acts(&["--config", &file, &capture]), ["monitor"; 3]);
+    let file = bench.write(
+        "wrong.toml",
+        "[[exception]]\nrule = \"no\"\naction = \"monitor\"\n",
+    );
+    bench
+        .run(&["shield", "replay", "--config", &file, &message])
+        .exits(2)
+        .says("wrong.toml is no configuration of a shield")
+        .says("there is no rule \"no\"");
+}
+
 #[test]
 fn what_a_client_says_to_prove_who_it_is_is_never_shown() {
     let bench = Bench::new();

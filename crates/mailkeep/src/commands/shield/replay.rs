@@ -20,15 +20,24 @@ use crate::commands::shield::find::{self, find};
 use crate::commands::shield::{pool, scan};
 use crate::shield::replay::capture::{Skipped, is_capture};
 use crate::shield::replay::dialogue::Piece;
+use crate::shield::replay::exceptions::Exceptions;
 use crate::shield::replay::streams::{Limits, Pair};
 use crate::shield::replay::{Acts, Group, Hit, of_message, sessions};
+
+/// Octets of a shield's configuration.
+const LARGEST_CONFIG: usize = 1 << 20;
 
 /// Runs it.
 pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<Done> {
     let bundle = super::load(args.bundle.as_deref())?;
     let patches = Compiled::new(&bundle).context("the virtual patches cannot be used")?;
+    let exceptions = match &args.config {
+        Some(path) => exceptions(path)?,
+        None => Exceptions::default(),
+    };
     let rules = Rules {
         patches,
+        exceptions,
         groups: groups(&args.only),
         profile: Profile {
             level: scan::level(args.level),
@@ -65,6 +74,15 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<Done> {
     })
 }
 
+/// Those of a shield's configuration.
+fn exceptions(path: &Path) -> anyhow::Result<Exceptions> {
+    let octets = super::read(path, LARGEST_CONFIG)?;
+    let name = path.display();
+    anyhow::ensure!(octets.len() <= LARGEST_CONFIG, "{name} is too large");
+    let text = String::from_utf8(octets).with_context(|| format!("{name} is no text"))?;
+    Exceptions::read(&text).with_context(|| format!("{name} is no configuration of a shield"))
+}
+
 fn groups(only: &[ReplayGroup]) -> Vec<Group> {
     if only.is_empty() {
         return vec![Group::Generic, Group::Patch, Group::Content];
@@ -80,6 +98,7 @@ fn groups(only: &[ReplayGroup]) -> Vec<Group> {
 /// What is held against the mail.
 struct Rules {
     patches: Compiled,
+    exceptions: Exceptions,
     groups: Vec<Group>,
     profile: Profile,
     ports: Vec<u16>,
@@ -181,6 +200,7 @@ fn capture(
         file,
         &rules.ports,
         patches,
+        &rules.exceptions,
         Limits::default(),
         &mut skipped,
         &mut |piece| {
@@ -210,7 +230,7 @@ impl Rules {
                     Ok(octets) => octets,
                     Err(problem) => return Told::Problem(problem),
                 };
-                let (hits, content) = of_message(&octets, patches);
+                let (hits, content) = of_message(&octets, patches, &self.exceptions);
                 let place = Place {
                     file: message.source.path.to_string_lossy().into_owned(),
                     index: message.source.index,

@@ -11,12 +11,13 @@ use std::rc::Rc;
 use mailkeep_inspect::rules::Compiled;
 use mailkeep_model::text::printable_max;
 use mailkeep_wire::{
-    Action, Actions, Command, Limits, Offer, ProxyHeader, ProxyProgress, Refusal, ReplyReader,
-    Rule, ServerReply, Session as Wire, Step,
+    Actions, Command, Limits, Offer, ProxyHeader, ProxyProgress, Refusal, ReplyReader, Rule,
+    ServerReply, Session as Wire, Step,
 };
 
+use super::exceptions::Exceptions;
 use super::streams::{End, Pair, Session};
-use super::{Acts, Group, Hit};
+use super::{Acts, Group, Hit, all_monitored};
 
 /// Replies that wait for the command they answer.
 const MOST_REPLIES: usize = 1000;
@@ -60,6 +61,9 @@ pub type Pieces = Rc<RefCell<VecDeque<Piece>>>;
 /// One session.
 pub struct Dialogue<'p> {
     patches: Option<&'p Compiled>,
+    exceptions: &'p Exceptions,
+    /// What would follow for this client.
+    actions: Actions,
     pieces: Pieces,
     pair: Pair,
     wire: Wire,
@@ -106,9 +110,13 @@ enum Asked {
 
 impl<'p> Dialogue<'p> {
     /// A session that begins.
-    pub fn new(pair: Pair, patches: Option<&'p Compiled>, pieces: Pieces) -> Self {
-        let monitored = |actions: Actions, rule: &Rule| actions.with(*rule, Action::Monitor);
-        let actions = Rule::ALL.iter().fold(Actions::default(), monitored);
+    pub fn new(
+        pair: Pair,
+        patches: Option<&'p Compiled>,
+        exceptions: &'p Exceptions,
+        pieces: Pieces,
+    ) -> Self {
+        let (client, server) = pair;
         let limits = Limits {
             // Counted here: what is monitored must not end a session.
             errors: u32::MAX,
@@ -116,9 +124,11 @@ impl<'p> Dialogue<'p> {
         };
         Self {
             patches,
+            exceptions,
+            actions: exceptions.of_session(Some(client.ip()), server),
             pieces,
             pair,
-            wire: Wire::new(offer(&Offer::default()), actions, limits),
+            wire: Wire::new(offer(&Offer::default()), all_monitored(), limits),
             replies: ReplyReader::default(),
             answers: VecDeque::new(),
             waiting: Vec::new(),
@@ -211,8 +221,11 @@ impl<'p> Dialogue<'p> {
             };
             match ProxyHeader::read(begin) {
                 Ok(ProxyProgress::Needs(more)) => have += more,
-                Ok(ProxyProgress::Whole(_)) => {
+                Ok(ProxyProgress::Whole(header)) => {
                     self.waiting.drain(..have);
+                    if let Some((client, _)) = header.addresses {
+                        self.actions = self.exceptions.of_session(Some(client.ip()), self.pair.1);
+                    }
                     return true;
                 }
                 // Then it is the client's own.
@@ -443,11 +456,7 @@ impl<'p> Dialogue<'p> {
     /// Notes the rules that applied and were not held against it.
     fn monitored(&mut self, shown: &str) {
         for rule in self.wire.take_monitored() {
-            let acts = match rule.default_action() {
-                Action::Refuse => Acts::Refuse,
-                Action::Monitor => Acts::Monitor,
-            };
-            self.hit(rule, acts, shown);
+            self.hit(rule, Acts::of(self.actions.of(rule)), shown);
         }
     }
 

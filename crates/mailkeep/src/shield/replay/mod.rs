@@ -6,6 +6,7 @@
 
 pub mod capture;
 pub mod dialogue;
+pub mod exceptions;
 pub mod streams;
 
 use std::cell::RefCell;
@@ -23,6 +24,7 @@ use serde::Serialize;
 
 use self::capture::{CaptureError, Skipped};
 use self::dialogue::{Dialogue, Piece, Pieces};
+use self::exceptions::Exceptions;
 use self::streams::{Limits, Streams};
 
 /// Characters of what was seen that are shown.
@@ -64,6 +66,13 @@ pub enum Acts {
 }
 
 impl Acts {
+    const fn of(action: Action) -> Self {
+        match action {
+            Action::Refuse => Self::Refuse,
+            Action::Monitor => Self::Monitor,
+        }
+    }
+
     /// The stable name.
     pub const fn name(self) -> &'static str {
         match self {
@@ -135,13 +144,14 @@ pub fn sessions(
     reader: impl Read + Send,
     ports: &[u16],
     patches: Option<&Compiled>,
+    exceptions: &Exceptions,
     limits: Limits,
     skipped: &mut Skipped,
     each: &mut dyn FnMut(Piece) -> bool,
 ) -> Result<(), CaptureError> {
     let pieces: Pieces = Rc::new(RefCell::new(VecDeque::new()));
     let to = Rc::clone(&pieces);
-    let mut begin = move |pair| Dialogue::new(pair, patches, Rc::clone(&to));
+    let mut begin = move |pair| Dialogue::new(pair, patches, exceptions, Rc::clone(&to));
     let mut streams = Streams::new(ports, limits, &mut begin);
     let mut wanted = true;
     let mut hand_out = || {
@@ -166,12 +176,22 @@ fn take(pieces: &Pieces) -> Option<Piece> {
 /// What the generic rules say of a message in a file, and what they and a bundle's say of the commands that would have
 /// brought it, as far as its headers tell: `Return-Path`, `Delivered-To`, `X-Original-To`, `Envelope-To`. Also the message
 /// as it goes over the wire.
-pub fn of_message(octets: &[u8], patches: Option<&Compiled>) -> (Vec<Hit>, Vec<u8>) {
+pub fn of_message(
+    octets: &[u8],
+    patches: Option<&Compiled>,
+    exceptions: &Exceptions,
+) -> (Vec<Hit>, Vec<u8>) {
     let mut hits = Vec::new();
-    let (content, rules) = by_wire(octets);
-    for (rule, acts) in rules {
-        hits.push(Hit::generic(rule, acts, ""));
-    }
+    let actions = exceptions.of_anybody();
+    let acts = |rule| Acts::of(actions.of(rule));
+    let (content, reader) = by_wire(octets);
+    let monitored = reader.monitored().iter().map(|rule| (*rule, acts(*rule)));
+    let refused = reader.refused().map(|rule| (rule, Acts::Refuse));
+    hits.extend(
+        monitored
+            .chain(refused)
+            .map(|(rule, acts)| Hit::generic(rule, acts, "")),
+    );
     for line in commands(octets) {
         let shown = printable_max(&String::from_utf8_lossy(&line), SHOWN);
         match Command::parse(&line, &everything()) {
@@ -195,16 +215,15 @@ pub fn of_message(octets: &[u8], patches: Option<&Compiled>) -> (Vec<Hit>, Vec<u
     (hits, content)
 }
 
-const fn acts(rule: Rule) -> Acts {
-    match rule.default_action() {
-        Action::Refuse => Acts::Refuse,
-        Action::Monitor => Acts::Monitor,
-    }
+/// Every rule that may be is monitored, so that one does not hide the next.
+fn all_monitored() -> Actions {
+    let monitored = |actions: Actions, rule: &Rule| actions.with(*rule, Action::Monitor);
+    Rule::ALL.iter().fold(Actions::default(), monitored)
 }
 
-/// A message as the shield takes it out of the stream, and the rules that apply to its form. One whose lines all end with
+/// A message as the shield takes it out of the stream, and what did, which knows the rules that apply to its form. One whose lines all end with
 /// LF was stored so, and is taken to have come with CRLF.
-fn by_wire(octets: &[u8]) -> (Vec<u8>, Vec<(Rule, Acts)>) {
+fn by_wire(octets: &[u8]) -> (Vec<u8>, ContentReader) {
     let stored = memchr::memmem::find(octets, b"\r\n").is_none();
     let mut stream = Vec::with_capacity(octets.len() + octets.len() / 32 + 16);
     let mut rest = octets;
@@ -227,19 +246,11 @@ fn by_wire(octets: &[u8]) -> (Vec<u8>, Vec<(Rule, Acts)>) {
         stream.extend_from_slice(b"\r\n");
     }
     stream.extend_from_slice(b".\r\n");
-    let monitored = |actions: Actions, rule: &Rule| actions.with(*rule, Action::Monitor);
-    let actions = Rule::ALL.iter().fold(Actions::default(), monitored);
-    let mut reader = ContentReader::new(actions, ContentLimits::default());
+    let mut reader = ContentReader::new(all_monitored(), ContentLimits::default());
     let mut content = Vec::with_capacity(stream.len());
     let (_, progress) = reader.read(&stream, &mut content);
     debug_assert_ne!(progress, Progress::More, "the stream is whole");
-    let mut rules: Vec<_> = reader
-        .monitored()
-        .iter()
-        .map(|rule| (*rule, acts(*rule)))
-        .collect();
-    rules.extend(reader.refused().map(|rule| (rule, Acts::Refuse)));
-    (content, rules)
+    (content, reader)
 }
 
 /// The commands that brought a message, as its headers tell them. No more recipients than a few: a mailbox has one.
@@ -304,16 +315,25 @@ pub fn fuzz(octets: &[u8]) {
     };
     let mut skipped = Skipped::new();
     let mut held = 0;
-    let read = sessions(octets, &[25], None, limits, &mut skipped, &mut |piece| {
-        if let Piece::Message {
-            content, number, ..
-        } = piece
-        {
-            assert!(number > 0, "messages are counted from one on");
-            held += content.map_or(0, |content| content.len());
-        }
-        true
-    });
+    let exceptions = Exceptions::default();
+    let read = sessions(
+        octets,
+        &[25],
+        None,
+        &exceptions,
+        limits,
+        &mut skipped,
+        &mut |piece| {
+            if let Piece::Message {
+                content, number, ..
+            } = piece
+            {
+                assert!(number > 0, "messages are counted from one on");
+                held += content.map_or(0, |content| content.len());
+            }
+            true
+        },
+    );
     // Octets are told once, but for line ends that are made whole.
     assert!(
         held <= 2 * octets.len(),
@@ -328,7 +348,7 @@ mod tests {
     use super::*;
 
     fn said(octets: &str) -> (String, Vec<String>) {
-        let (hits, content) = of_message(octets.as_bytes(), None);
+        let (hits, content) = of_message(octets.as_bytes(), None, &Exceptions::default());
         let rules = hits.into_iter().map(|hit| hit.rule).collect();
         (String::from_utf8(content).unwrap(), rules)
     }
