@@ -13,6 +13,7 @@ mod bench;
 
 use std::path::PathBuf;
 
+use bench::lab::{go_inside, greeted, run};
 use bench::{Client, Shield, until};
 use xtask::lab::{Family, Lab, Pairing, Wanted};
 
@@ -47,13 +48,6 @@ fn backend(family: Family) -> (&'static str, u16, &'static str) {
     }
 }
 
-fn run(lab: &Lab, host: &str, script: &str) -> String {
-    let mut command = lab.inside(host, &["sh", "-c", script]).unwrap();
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{script}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// What a user of a host has got.
 fn mailbox(lab: &Lab, host: &str, user: &str) -> String {
     let script = format!("cat /var/mail/{user} /home/{user}/Maildir/new/* 2>/dev/null || true");
@@ -81,18 +75,7 @@ fn real_servers_behind_the_shield_get_what_is_acknowledged_and_nothing_else() {
         assert_eq!(host.family, family.name());
         run(&lab, &host.name, backend(family).2);
     }
-    let status = lab
-        .controller(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "the_part_inside_the_lab",
-            "--ignored",
-            "--nocapture",
-        ])
-        .env(INNER, lab.root())
-        .status()
-        .unwrap();
-    assert!(status.success());
+    go_inside(&lab, INNER, lab.root().to_str().unwrap());
     for (host, family) in hosts.iter().zip(FAMILIES) {
         until(|| mailbox(&lab, &host.name, "probe").contains("X-Mark: second"));
         let text = mailbox(&lab, &host.name, "probe");
@@ -147,20 +130,13 @@ fn the_part_inside_the_lab() {
         }
     }
     for (name, address) in &listeners {
-        let greeted = || {
-            let mut client = Client::connect(*address);
-            let banner = client.reply();
-            assert!(banner.starts_with("220 "), "{name}: {banner}");
-            client.ask("EHLO sender.example");
-            client
-        };
         // What the lab's Exim takes from its own network it looks at later.
         let (to, expected) = if name == "exim" {
             (&["probe"][..], &[250][..])
         } else {
             (&["probe", "nobody-here"][..], &[250, 550][..])
         };
-        let mut client = greeted();
+        let mut client = greeted(*address);
         let first = "From: a@client.example\r\nX-Mark: first\r\n\r\n..dot\r\ncaf\u{e9}\r\n";
         let second = "From: a@client.example\r\nX-Mark: second\r\n\r\nwell\r\n";
         for message in [first, second] {
@@ -177,7 +153,7 @@ fn the_part_inside_the_lab() {
 
         if name == "dovecot" {
             let both = "From: a@client.example\r\nX-Mark: to both\r\n\r\nx\r\n";
-            let mut client = greeted();
+            let mut client = greeted(*address);
             let (codes, reply) = send(&mut client, &["probe", "full"], both);
             println!("{name}: {codes:?} {reply}");
             assert_eq!(codes, [250, 250]);

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 
 use bench::clamd::{Clamd, INFECTED};
 use bench::dns::{Dns, Zone};
+use bench::lab::{go_inside, greeted, run};
 use bench::mta::milter_config;
 use bench::{Client, Shield, until};
 use xtask::lab::{Family, Lab, Pairing, Wanted};
@@ -40,24 +41,17 @@ fn postfix_and_sendmail_do_as_the_shield_says() {
         return;
     };
     lab.take_mail_for("shield.test").unwrap();
-    let inside = |host: &str, script: &str| {
-        let output = lab
-            .inside(host, &["sh", "-c", script])
-            .unwrap()
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{script}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
     // As docs/shield.md has it.
-    inside(
+    run(
+        &lab,
         "h01",
         &format!(
             "postconf -e smtpd_milters=inet:{MILTER}:{PORT} milter_default_action=tempfail \
              milter_protocol=6 && postfix reload"
         ),
     );
-    inside(
+    run(
+        &lab,
         "h02",
         &format!(
             "sed -i \"s/^MAILER_DEFINITIONS/INPUT_MAIL_FILTER(\\`mailkeep', \
@@ -70,20 +64,9 @@ fn postfix_and_sendmail_do_as_the_shield_says() {
         .iter()
         .map(|host| format!("{}:25", host.address))
         .collect();
-    let status = lab
-        .controller(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "the_part_inside_the_lab",
-            "--ignored",
-            "--nocapture",
-        ])
-        .env(INNER, addresses.join(","))
-        .status()
-        .unwrap();
-    assert!(status.success());
+    go_inside(&lab, INNER, &addresses.join(","));
     for host in ["h01", "h02"] {
-        let box_of = || inside(host, "cat /var/mail/probe 2>/dev/null || true");
+        let box_of = || run(&lab, host, "cat /var/mail/probe 2>/dev/null || true");
         until(|| box_of().contains("X-Mark: again"));
         let mailbox = box_of();
         println!("{host}: {mailbox}");
@@ -171,14 +154,6 @@ fn the_part_inside_the_lab() {
         );
         assert!(reply.starts_with("250 "), "{server}: {reply}");
     }
-}
-
-fn greeted(server: SocketAddr) -> Client {
-    let mut client = Client::connect(server);
-    let banner = client.reply();
-    assert!(banner.starts_with("220 "), "{banner}");
-    client.ask("EHLO sender.example");
-    client
 }
 
 /// Sends a message, and gives the first answer that is no yes, or the last one.

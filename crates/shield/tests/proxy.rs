@@ -20,6 +20,8 @@ mod endurance;
 mod lmtp;
 #[path = "proxy/names.rs"]
 mod names;
+#[path = "../../wire/tests/dialogue/octets.rs"]
+mod octets;
 #[path = "proxy/patches.rs"]
 mod patches;
 #[path = "proxy/place.rs"]

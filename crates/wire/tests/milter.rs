@@ -11,35 +11,15 @@
     reason = "a test reads its dialogues"
 )]
 
+#[path = "dialogue/octets.rs"]
+mod octets;
 #[path = "../../../fuzz/replay.rs"]
 mod replay;
 
 use mailkeep_wire::milter::{HeaderEdit, Milter, MilterLimits, MilterStep, Settled};
 use mailkeep_wire::{EnhancedCode, Reply};
+use octets::octets;
 use proptest::prelude::*;
-
-fn octets(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(octet) = rest.next() {
-        if octet != b'\\' {
-            out.push(octet);
-            continue;
-        }
-        out.push(match rest.next().unwrap() {
-            b'0' => 0,
-            b'r' => b'\r',
-            b'n' => b'\n',
-            b't' => b'\t',
-            b'x' => {
-                let digits = [rest.next().unwrap(), rest.next().unwrap()];
-                u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
-            }
-            other => other,
-        });
-    }
-    out
-}
 
 fn packet(letter: u8, data: &[u8]) -> Vec<u8> {
     let mut out = u32::try_from(data.len() + 1)

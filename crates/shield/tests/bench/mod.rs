@@ -23,6 +23,7 @@ use serde_json::Value;
 
 pub mod clamd;
 pub mod dns;
+pub mod lab;
 pub mod ledger;
 pub mod mta;
 

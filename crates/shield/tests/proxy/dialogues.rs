@@ -7,30 +7,8 @@
 //! in the message it took last, `0` says that it took none. In texts `\0`, `\r`, `\n`, `\t`, `\\` and `\xNN`
 //! stand for octets, and `*N` behind a text in angle brackets repeats it: `<ab>*3`.
 
+use super::octets::octets;
 use super::*;
-
-fn octets(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(octet) = rest.next() {
-        if octet != b'\\' {
-            out.push(octet);
-            continue;
-        }
-        out.push(match rest.next().unwrap() {
-            b'0' => 0,
-            b'r' => b'\r',
-            b'n' => b'\n',
-            b't' => b'\t',
-            b'x' => {
-                let digits = [rest.next().unwrap(), rest.next().unwrap()];
-                u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
-            }
-            other => other,
-        });
-    }
-    out
-}
 
 /// `a<bc>*3d` is `abcbcbcd`.
 fn repeated(text: &str) -> String {
