@@ -113,15 +113,13 @@ fn settings(start: &[u8]) -> Option<Kind> {
 
 /// Whether a line consists of this section's name.
 fn section(head: &[u8], name: &[u8]) -> bool {
+    let is_blank = |octet: &&u8| matches!(octet, b' ' | b'\t' | 0x0c);
+    let is_end = |octet: Option<&u8>| octet.is_none_or(|octet| matches!(octet, b'\n' | b'\r'));
     // Most texts hold no such name at all.
-    let is_end = |octet: &u8| matches!(octet, b'\n' | b'\r');
     memmem::find_iter(head, name).any(|at| {
-        let before = some(head, 0, at).rsplit(is_end).next();
-        let behind = rest(head, at.saturating_add(name.len()))
-            .split(is_end)
-            .next();
-        let is_empty = |text: Option<&[u8]>| text.is_none_or(|text| text.trim_ascii().is_empty());
-        is_empty(before) && is_empty(behind)
+        let mut before = some(head, 0, at).iter().rev().skip_while(is_blank);
+        let behind = rest(head, at.saturating_add(name.len()));
+        is_end(before.next()) && is_end(behind.iter().find(|octet| !is_blank(octet)))
     })
 }
 
@@ -310,4 +308,29 @@ fn script(text: &[u8]) -> Option<Kind> {
         return Some(Kind::Batch);
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_stands_alone_in_its_line() {
+        for head in [
+            "[shell]",
+            "x\r\n [shell]\t\r\ny",
+            "[shell] [shell]\n[shell]",
+        ] {
+            assert!(section(head.as_bytes(), b"[shell]"), "{head:?}");
+        }
+        for head in [
+            "",
+            "a[shell]",
+            "[shell] [shell]",
+            "[shell]b\r\n",
+            "x\n[shell] y",
+        ] {
+            assert!(!section(head.as_bytes(), b"[shell]"), "{head:?}");
+        }
+    }
 }
