@@ -279,13 +279,13 @@ impl<'a> Trial<'a> {
 
     /// Whether a set is in time when some rows allow more.
     fn widened(&mut self, set: &LateSet<'_>, scopes: &[Scope], more: u32) -> bool {
-        self.try_local(set, |puzzle| {
-            for row in &mut puzzle.rows {
-                if scopes.contains(&row.scope) {
-                    row.cap += more;
-                }
+        let mut rows = self.puzzle.rows.clone();
+        for row in &mut rows {
+            if scopes.contains(&row.scope) {
+                row.cap += more;
             }
-        })
+        }
+        self.try_local(set, |puzzle| std::mem::swap(&mut puzzle.rows, &mut rows))
     }
 
     /// A further window: as late as will do, in the region or else in the pilot region it waits for.
@@ -324,17 +324,18 @@ impl<'a> Trial<'a> {
             return false;
         }
         let region = set.region;
-        let changed = self.draft.times_with(&self.puzzle.grid, region, window);
+        let grid = &self.puzzle.grid;
+        let mut times = self.draft.times_with(grid, region, window);
+        let of_region = self.puzzle.groups.iter().filter(|g| g.region == region);
+        let lists: BTreeMap<usize, i32> = of_region.map(|g| (g.starts, g.minutes)).collect();
+        let starts = lists.into_iter();
+        let mut starts: Vec<_> = starts
+            .map(|(list, minutes)| (list, starts_of(grid, &times, minutes)))
+            .collect();
         self.try_local(set, |puzzle| {
-            puzzle.regions[region] = changed;
-            let lists: BTreeMap<usize, i32> = puzzle
-                .groups
-                .iter()
-                .filter(|group| group.region == region)
-                .map(|group| (group.starts, group.minutes))
-                .collect();
-            for (list, minutes) in lists {
-                puzzle.starts[list] = starts_of(&puzzle.grid, &puzzle.regions[region], minutes);
+            std::mem::swap(&mut puzzle.regions[region], &mut times);
+            for (list, starts) in &mut starts {
+                std::mem::swap(&mut puzzle.starts[*list], starts);
             }
         })
     }
@@ -402,8 +403,8 @@ impl<'a> Trial<'a> {
     }
 
     /// Places the hosts of a set's region anew, in a puzzle changed somehow, and asks whether the set
-    /// is in time.
-    fn try_local(&mut self, set: &LateSet<'_>, change: impl FnOnce(&mut Puzzle)) -> bool {
+    /// is in time. The change is swapped in, and out again: there are more tries than a puzzle should be copied for.
+    fn try_local(&mut self, set: &LateSet<'_>, mut swap: impl FnMut(&mut Puzzle)) -> bool {
         if self.local_tries >= MAX_LOCAL_TRIES {
             return false;
         }
@@ -415,13 +416,14 @@ impl<'a> Trial<'a> {
         {
             self.local = Some(self.only_region(set.region));
         }
-        let Some((_, puzzle, given)) = &self.local else {
+        let Some((_, puzzle, given)) = &mut self.local else {
             return false;
         };
-        let mut changed = puzzle.clone();
-        change(&mut changed);
-        let schedule = run(&changed, Rule::Deadline, Some(given));
-        in_time(self.draft, &changed, &schedule, set)
+        swap(puzzle);
+        let schedule = run(puzzle, Rule::Deadline, Some(given));
+        let is_in_time = in_time(self.draft, puzzle, &schedule, set);
+        swap(puzzle);
+        is_in_time
     }
 
     /// The puzzle with everything but one region's hosts where it is.
