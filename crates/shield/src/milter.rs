@@ -27,6 +27,8 @@ use crate::spool::Spool;
 
 /// Octets read at a time: most messages are smaller. A larger buffer costs more for each connection than it saves.
 const PIECE: usize = 16 << 10;
+/// Octets of a message that wait for the rest of it before they are put away: what is smaller is never copied.
+const WAIT: usize = 64 << 10;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 /// How long a mail server may be silent between messages. Postfix keeps a connection for as long as its process waits
@@ -184,7 +186,9 @@ impl Server {
         loop {
             match self.milter.step(&mut self.content) {
                 Ok(MilterStep::Feed) => {
-                    self.store().await?;
+                    if self.content.len() >= WAIT {
+                        self.store().await?;
+                    }
                     let Some(count) = self.read(&mut buffer).await? else {
                         return Ok(());
                     };
@@ -247,7 +251,7 @@ impl Server {
         let spool = self
             .spool
             .get_or_insert_with(|| Spool::new(self.shared.spool.clone(), most));
-        let added = spool.add(&self.content).await;
+        let added = spool.add(&mut self.content).await;
         self.content.clear();
         added.ok().ok_or("spool-failed")
     }

@@ -87,10 +87,14 @@ impl Spool {
         self.omitted = places;
     }
 
-    /// Adds octets.
-    pub(crate) async fn add(&mut self, octets: &[u8]) -> io::Result<()> {
+    /// Takes octets out of a buffer; the first of them as they lie there.
+    pub(crate) async fn add(&mut self, octets: &mut Vec<u8>) -> io::Result<()> {
         self.whole()?;
-        Arc::make_mut(&mut self.memory).extend_from_slice(octets);
+        if self.memory.is_empty() {
+            self.memory = Arc::new(std::mem::take(octets));
+        } else {
+            Arc::make_mut(&mut self.memory).append(octets);
+        }
         if self.memory.len() > self.most {
             self.spill().await?;
         }

@@ -6,6 +6,9 @@ use super::event::MilterError;
 /// length in one packet, 102,400 octets as it comes.
 pub(super) const LONGEST: usize = 1 << 20;
 
+/// Octets of the longest packet that is usual, with its head.
+const USUAL: usize = 65_535 + 5;
+
 /// Takes packets out of a stream.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PacketReader {
@@ -22,6 +25,12 @@ impl PacketReader {
             self.done = 0;
         }
         self.held.extend_from_slice(octets);
+        // Room for all of a packet that has begun, so that it is not moved each time it grows.
+        if let Some(head) = self.held.first_chunk::<4>() {
+            let length = (u32::from_be_bytes(*head) as usize).saturating_add(4);
+            let left = length.min(USUAL).saturating_sub(self.held.len());
+            self.held.reserve(left);
+        }
     }
 
     /// Whether nothing is held that was not handed out.
