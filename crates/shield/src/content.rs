@@ -462,7 +462,10 @@ impl Content {
             let yara = self.yara.clone();
             let yara = yara.map(|rules| yara::OneMessage::new(rules, deadline, profiles.len()));
             let memory = Arc::clone(&self.memory);
-            let most = self.profiles.memory;
+            // One that is larger than all that is left beside the message takes all of that.
+            let own = room.as_ref().map_or(0, |room| room.num_permits());
+            let own = u32::try_from(own).unwrap_or(u32::MAX);
+            let most = self.profiles.memory.saturating_sub(own);
             let work = spawn_blocking(move || {
                 // Its turn and its room last until the work is over, not until nobody waits for it any more.
                 let (_turn, _room) = (turn, room);
@@ -807,7 +810,7 @@ enum PartsRoom {
 }
 
 impl PartsRoom {
-    /// `most` is all there is, in KiB.
+    /// `most` is all there can be, in KiB.
     fn of(judgement: &mut Judgement, memory: Arc<Semaphore>, most: u32) -> Self {
         let octets: usize = judgement.pieces.iter().map(Vec::len).sum();
         if octets == 0 {
@@ -908,6 +911,34 @@ mod tests {
         let counts = content.counts.lock().unwrap();
         assert_eq!(counts[&("rule".to_owned(), "refuse")], 2);
         assert_eq!(counts.len(), MOST_COUNTS);
+    }
+
+    #[test]
+    fn pieces_have_room_beside_a_message_that_takes_nearly_all() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let file = toml::from_str("memory = 102400\nseconds = 1").unwrap();
+        let files = ContentFiles {
+            content: file,
+            ..ContentFiles::default()
+        };
+        let content = Content::new("shield.example", &files).unwrap();
+        for size in [90 << 10, 100 << 10] {
+            runtime.block_on(async {
+                let room = content.room(size).await.unwrap();
+                let own = u32::try_from(room.num_permits()).unwrap();
+                let mut judgement = Judgement {
+                    pieces: vec![vec![0; 50 << 10]],
+                    ..Judgement::default()
+                };
+                let memory = Arc::clone(&content.memory);
+                let parts = PartsRoom::of(&mut judgement, memory, content.profiles.memory - own);
+                assert!(matches!(parts, PartsRoom::Held(_)));
+                assert_eq!(content.memory.available_permits(), 0);
+            });
+        }
     }
 
     #[test]
