@@ -131,25 +131,13 @@ impl Machine {
         self.run(&show).trim().to_owned()
     }
 
-    /// Sends a message; the answer at its end.
-    fn send(&self, client: &mut Client, body: &str) -> String {
-        begin(client);
-        self.end(client, body)
-    }
-
-    fn end(&self, client: &mut Client, body: &str) -> String {
-        let message = format!("From: a@client.example\r\nSubject: x\r\n\r\n{body}\r\n");
-        client.send(message.as_bytes());
-        client.ask(".")
-    }
-
     fn starts_without_privileges_and_says_when_it_is_ready(&self) {
         // It comes back when it is ready, and not before (Type=notify).
         self.run(
             "systemctl daemon-reload && systemctl start mailkeep-shield || \
              { journalctl -u mailkeep-shield -n 20 --no-pager >&2; exit 1; }",
         );
-        let reply = self.send(&mut greeted(self.place()), "first");
+        let reply = send(&mut greeted(self.place()), "first");
         assert!(reply.starts_with("250 "), "{reply}");
         let mailbox = || self.run("cat /var/mail/probe 2>/dev/null || true");
         until(|| mailbox().contains("first"));
@@ -171,7 +159,7 @@ impl Machine {
     }
 
     fn tells_the_journal(&self) {
-        let reply = self.send(&mut greeted(self.place()), EICAR);
+        let reply = send(&mut greeted(self.place()), EICAR);
         assert!(reply.starts_with("550 "), "{reply}");
         let found = || self.run("journalctl MAILKEEP_VERDICT=refuse -o json --no-pager");
         until(|| !found().trim().is_empty());
@@ -197,7 +185,7 @@ impl Machine {
             self.run("journalctl MAILKEEP_EVENT=reloaded -o cat --no-pager")
                 .contains("reloaded")
         });
-        let reply = self.end(&mut client, "over a reload");
+        let reply = end(&mut client, "over a reload");
         assert!(reply.starts_with("250 "), "{reply}");
         assert_eq!(self.property("MainPID"), pid);
     }
@@ -207,7 +195,7 @@ impl Machine {
         begin(&mut client);
         self.run("systemctl stop --no-block mailkeep-shield");
         until(|| TcpStream::connect(self.place()).is_err());
-        let reply = self.end(&mut client, "while it stops");
+        let reply = end(&mut client, "while it stops");
         assert!(reply.starts_with("250 "), "{reply}");
         until(|| self.property("ActiveState") == "inactive");
         assert_eq!(self.property("Result"), "success");
@@ -224,7 +212,7 @@ impl Machine {
         self.run(&format!("kill -STOP {pid}"));
         until(|| self.property("NRestarts") == "1" && self.property("ActiveState") == "active");
         assert_ne!(self.property("MainPID"), pid);
-        let reply = self.send(&mut greeted(self.place()), "after it hung");
+        let reply = send(&mut greeted(self.place()), "after it hung");
         assert!(reply.starts_with("250 "), "{reply}");
         self.run(
             "systemctl stop mailkeep-shield && rm -r /run/systemd/system/mailkeep-shield.service.d",
@@ -234,7 +222,7 @@ impl Machine {
     fn turns_nobody_away_while_its_socket_is_held(&self) {
         self.run("systemctl daemon-reload && systemctl start mailkeep-shield.socket");
         // The first client starts it.
-        let reply = self.send(&mut greeted(self.place()), "by the socket");
+        let reply = send(&mut greeted(self.place()), "by the socket");
         assert!(reply.starts_with("250 "), "{reply}");
         let (over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
         std::thread::scope(|scope| {
@@ -269,4 +257,16 @@ fn begin(client: &mut Client) {
         let reply = client.ask(line);
         assert!(reply.starts_with(code), "{line}: {reply}");
     }
+}
+
+/// Sends a message; the answer at its end.
+fn send(client: &mut Client, body: &str) -> String {
+    begin(client);
+    end(client, body)
+}
+
+fn end(client: &mut Client, body: &str) -> String {
+    let message = format!("From: a@client.example\r\nSubject: x\r\n\r\n{body}\r\n");
+    client.send(message.as_bytes());
+    client.ask(".")
 }
