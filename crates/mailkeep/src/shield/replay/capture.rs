@@ -88,9 +88,13 @@ pub fn segments(
     let mut reader = create_reader(longest, Whole(reader))
         .ok()
         .ok_or(CaptureError::Head)?;
+    let is_ng = reader.data().starts_with(&MAGIC[4]);
     let mut links: Vec<Linktype> = Vec::new();
     let mut at = 0;
     loop {
+        if is_ng && is_cut(reader.data()) {
+            return Err(CaptureError::Damaged(at));
+        }
         let used = match reader.next() {
             Ok((used, block)) => {
                 if !block_of(&block, &mut links, skipped, each) {
@@ -111,6 +115,21 @@ pub fn segments(
         at = at.saturating_add(used);
         reader.consume(used);
     }
+}
+
+/// Whether this is a block about a process that says it is shorter than the frame of any. `pcap-parser` 0.17 holds all
+/// other kinds to that, and takes the frame of this one off what is shorter.
+fn is_cut(block: &[u8]) -> bool {
+    let (Some(kind), Some(length)) = (block.first_chunk::<4>(), block.get(4..8)) else {
+        return false;
+    };
+    let length = <[u8; 4]>::try_from(length).unwrap_or_default();
+    let ways = [
+        (u32::from_le_bytes(*kind), u32::from_le_bytes(length)),
+        (u32::from_be_bytes(*kind), u32::from_be_bytes(length)),
+    ];
+    ways.iter()
+        .any(|(kind, length)| *kind == 0x8000_0001 && *length < 12)
 }
 
 /// Fills what it is given as far as there is something: the head of a capture must come in one piece.
@@ -254,4 +273,38 @@ fn cooked(octets: &[u8], protocol: usize, begin: usize) -> Option<LaxSlicedPacke
     let number = u16::from_be_bytes(number.try_into().ok()?);
     let content = octets.get(begin..)?;
     Some(LaxSlicedPacket::from_ether_type(EtherType(number), content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_shorter_than_its_own_frame_is_damage() {
+        let number = |of: u32, big: bool| {
+            if big {
+                of.to_be_bytes()
+            } else {
+                of.to_le_bytes()
+            }
+        };
+        for (big, length) in [false, true]
+            .into_iter()
+            .flat_map(|big| (4..12).map(move |length| (big, length)))
+        {
+            let mut octets = MAGIC[4].to_vec();
+            octets.extend(number(28, big));
+            octets.extend(number(0x1a2b_3c4d, big));
+            octets.extend(number(1, big));
+            octets.extend([0xff; 8]);
+            octets.extend(number(28, big));
+            octets.extend(number(0x8000_0001, big));
+            octets.extend(number(length, big));
+            octets.resize(256, 0);
+            let read = segments(octets.as_slice(), 65_536, &mut Skipped::new(), &mut |_| {
+                true
+            });
+            assert_eq!(read, Err(CaptureError::Damaged(28)), "{big} {length}");
+        }
+    }
 }
