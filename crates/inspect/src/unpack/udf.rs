@@ -1,12 +1,15 @@
 //! UDF, the file system of DVDs and of today's disk images (ECMA-167, OSTA UDF 1.02 to 2.60), as far as nothing is
 //! mapped: what is written once and in one partition. Beside ISO 9660 on the same disk it is what Windows shows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::octets::{piece, place, place64, some, u8_at, u16le, u32le, u64le, utf16be};
 
 /// Directories within directories.
 const DEPTH: usize = 32;
+
+/// Descriptors of a volume: programs write some ten.
+const DESCRIPTORS: usize = 256;
 
 /// Types of files (ECMA-167 4/14.6.6).
 const DIRECTORY: u8 = 4;
@@ -46,6 +49,7 @@ pub(super) fn is_there(image: &[u8]) -> bool {
 /// files are looked at.
 pub(super) fn files(image: &[u8], most: usize, left: usize) -> Option<Found> {
     let mut volumes: Vec<Volume> = Vec::new();
+    let mut found = Found::default();
     // An anchor lies in sector 256, and at the end; sectors have the size of the medium's. Each names two places.
     for sector in [2048_usize, 512, 4096] {
         let last = (image.len() / sector).checked_sub(1)?;
@@ -54,14 +58,16 @@ pub(super) fn files(image: &[u8], most: usize, left: usize) -> Option<Found> {
             if tag(image, anchor) != Some(2) {
                 continue;
             }
-            let found = [16, 24].map(|extent| volume(image, sector, anchor + extent));
-            for volume in found.into_iter().flatten() {
-                if !volumes.contains(&volume) {
+            for extent in [16, 24] {
+                if let Some(volume) = volume(image, sector, anchor + extent, &mut found)
+                    && !volumes.contains(&volume)
+                {
                     volumes.push(volume);
                 }
             }
         }
     }
+    found.two |= volumes.len() > 1;
     let mut walk = Walk {
         image,
         block: 0,
@@ -70,10 +76,7 @@ pub(super) fn files(image: &[u8], most: usize, left: usize) -> Option<Found> {
         most,
         left,
         listed: image.len(),
-        found: Found {
-            two: volumes.len() > 1,
-            ..Found::default()
-        },
+        found,
     };
     if volumes.is_empty() {
         return None;
@@ -94,25 +97,48 @@ struct Volume {
     set: (u16, u32),
 }
 
+/// A descriptor of a sequence, and its number in it: the highest prevails (ECMA-167 3/8.4.3).
+type Numbered<T> = (u32, T);
+
+/// Keeps which of two prevails; of one number and not the same, a program may take either.
+fn prevail<T: PartialEq>(kept: &mut Option<Numbered<T>>, other: Numbered<T>, two: &mut bool) {
+    match kept {
+        Some(kept) if kept.0 == other.0 => *two |= kept.1 != other.1,
+        Some(kept) if kept.0 > other.0 => {}
+        _ => *kept = Some(other),
+    }
+}
+
 /// Reads the descriptors that lie in the extent that is named here.
-fn volume(image: &[u8], sector: usize, extent: usize) -> Option<Volume> {
+fn volume(image: &[u8], sector: usize, extent: usize, found: &mut Found) -> Option<Volume> {
     let length = place(u32le(image, extent)?);
     let start = place(u32le(image, extent + 4)?).checked_mul(sector)?;
-    let mut partitions: Vec<(u16, usize)> = Vec::new();
-    let mut volume = None;
-    for nth in 0..(length / sector).min(256) {
-        let at = start.checked_add(nth * sector)?;
-        match tag(image, at) {
+    let mut partitions: BTreeMap<u16, Option<Numbered<usize>>> = BTreeMap::new();
+    let mut volumes: BTreeMap<u32, usize> = BTreeMap::new();
+    for nth in 0..length / sector {
+        let at = start.checked_add(nth.checked_mul(sector)?)?;
+        let kind = tag(image, at);
+        if nth >= DESCRIPTORS {
+            found.unread |= kind.is_some();
+            break;
+        }
+        match kind {
             Some(5) => {
                 let first = place(u32le(image, at + 188)?).checked_mul(sector)?;
-                partitions.push((u16le(image, at + 22)?, first));
+                let kept = partitions.entry(u16le(image, at + 22)?).or_default();
+                prevail(kept, (u32le(image, at + 16)?, first), &mut found.two);
             }
-            Some(6) => volume = Some(at),
+            Some(6) => {
+                let other = volumes.entry(u32le(image, at + 16)?).or_insert(at);
+                found.two |= logical(image, *other) != logical(image, at);
+            }
+            // The sequence goes on elsewhere.
+            Some(3) => found.unread = true,
             Some(8) | None => break,
             Some(_) => {}
         }
     }
-    let volume = volume?;
+    let (_, volume) = volumes.pop_last()?;
     let block = place(u32le(image, volume + 212)?);
     if !matches!(block, 512 | 1024 | 2048 | 4096) {
         return None;
@@ -122,15 +148,21 @@ fn volume(image: &[u8], sector: usize, extent: usize) -> Option<Volume> {
     for _ in 0..place(u32le(image, volume + 268)?).min(16) {
         let map = (u8_at(image, at)?, u8_at(image, at + 1)?);
         let partition = u16le(image, at + 4)?;
-        let first = partitions.iter().find(|(number, _)| *number == partition);
-        maps.push(match (map, first) {
-            ((1, 6), Some((_, first))) => Some(*first),
-            _ => None,
-        });
+        let first = partitions.get(&partition).copied().flatten();
+        maps.push(first.filter(|_| map == (1, 6)).map(|(_, first)| first));
         at += usize::from(map.1.max(1));
     }
     let set = (u16le(image, volume + 256)?, u32le(image, volume + 252)?);
     Some(Volume { block, maps, set })
+}
+
+/// What of a logical volume's descriptor says where its files are.
+fn logical(image: &[u8], at: usize) -> [Option<&[u8]>; 3] {
+    [
+        piece(image, at + 212, 4),
+        piece(image, at + 248, 24),
+        piece(image, at + 440, 72),
+    ]
 }
 
 /// The number of a descriptor whose sum is right.
@@ -178,7 +210,7 @@ impl Walk<'_> {
             return;
         };
         if let Some(root) = self.at(partition, block)
-            && let Some(entry) = self.entry(root)
+            && let Some(entry) = self.entry(root, partition)
         {
             self.directory(root, &entry, "", 0);
         }
@@ -222,7 +254,7 @@ impl Walk<'_> {
             let Some(place) = self.at(partition, block) else {
                 continue;
             };
-            let Some(entry) = self.entry(place) else {
+            let Some(entry) = self.entry(place, partition) else {
                 continue;
             };
             let full = if path.is_empty() {
@@ -251,15 +283,15 @@ impl Walk<'_> {
         more
     }
 
-    /// The entry of a file, with its pieces. None: it is not of a form that is read here.
-    fn entry(&mut self, at: usize) -> Option<Entry> {
-        let entry = self.entry_at(at);
+    /// The entry of a file that lies in a partition, with its pieces. None: it is not of a form that is read here.
+    fn entry(&mut self, at: usize, home: u16) -> Option<Entry> {
+        let entry = self.entry_at(at, home);
         self.found.unread |= entry.is_none();
         entry
     }
 
-    /// ECMA-167 4/14.9 and 14.17.
-    fn entry_at(&mut self, at: usize) -> Option<Entry> {
+    /// ECMA-167 4/14.9 and 14.17. What names no partition lies in that of the entry (4/14.14.1).
+    fn entry_at(&mut self, at: usize, home: u16) -> Option<Entry> {
         let image = self.image;
         let (extended, fixed) = match tag(image, at)? {
             261 => (168, 176),
@@ -289,7 +321,7 @@ impl Walk<'_> {
                 return Some(entry);
             }
             let partition = if form == 0 {
-                0
+                home
             } else {
                 u16le(descriptors, 8).unwrap_or(0)
             };

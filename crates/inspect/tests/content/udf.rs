@@ -233,3 +233,112 @@ fn a_second_file_system_that_another_program_would_show_is_read_as_well() {
     assert_eq!(found, [hello("a.txt"), hello("b.txt")]);
     assert!(matches!(troubles.as_slice(), [Trouble::Ambiguous(_)]));
 }
+
+/// Its file system of one file, with these descriptors of its volume before those that are there.
+fn with_descriptors(before: &[Vec<u8>]) -> Vec<u8> {
+    let image = disk(&[
+        entry(DIRECTORY, &[(2, 44)]),
+        listed("a.txt", 3, 0),
+        entry(FILE, &[(4, 6)]),
+        b"Hello.".to_vec(),
+    ]);
+    let mut moved = image[..76 * BLOCK].to_vec();
+    for one in before {
+        moved.extend(one);
+    }
+    moved.extend(&image[76 * BLOCK..image.len() - BLOCK]);
+    let more = u32::try_from(before.len()).unwrap();
+    // The partition begins so much later.
+    let partition = (76 + before.len()) * BLOCK;
+    let later = descriptor(5, BLOCK, &[(188, &(FIRST + more).to_le_bytes())]);
+    moved[partition..partition + BLOCK].copy_from_slice(&later);
+    let place = [((3 + more) * 512).to_le_bytes(), 76_u32.to_le_bytes()].concat();
+    moved.extend(descriptor(2, BLOCK, &[(16, &place)]));
+    moved
+}
+
+#[test]
+fn of_descriptors_the_one_with_the_highest_number_prevails_and_equal_ones_are_ambiguous() {
+    let elsewhere = |number: u32| {
+        let place = 5_u32.to_le_bytes();
+        descriptor(5, BLOCK, &[(16, &number.to_le_bytes()), (188, &place)])
+    };
+    let (found, troubles) = members(&with_descriptors(&[]));
+    assert_eq!((found, troubles), (vec![hello("a.txt")], vec![]));
+    // The one that counts has the number 0.
+    let (found, troubles) = members(&with_descriptors(&[elsewhere(1)]));
+    assert_eq!((found, troubles), (vec![], vec![Trouble::NotUnpacked]));
+    let (_, troubles) = members(&with_descriptors(&[elsewhere(0)]));
+    assert!(
+        troubles
+            .iter()
+            .any(|one| matches!(one, Trouble::Ambiguous(_))),
+        "{troubles:?}"
+    );
+    // As a whole volume that lies elsewhere.
+    let other = |number: u32| {
+        let fields: [(usize, &[u8]); 4] = [
+            (16, &number.to_le_bytes()),
+            (212, &512_u32.to_le_bytes()),
+            (268, &[1]),
+            (440, &[1, 6, 1, 0, 9, 0]),
+        ];
+        descriptor(6, BLOCK, &fields)
+    };
+    let (found, troubles) = members(&with_descriptors(&[other(1)]));
+    assert_eq!((found, troubles), (vec![], vec![Trouble::NotUnpacked]));
+    let (_, troubles) = members(&with_descriptors(&[other(0)]));
+    assert!(
+        troubles
+            .iter()
+            .any(|one| matches!(one, Trouble::Ambiguous(_))),
+        "{troubles:?}"
+    );
+}
+
+#[test]
+fn descriptors_that_go_on_elsewhere_are_said() {
+    let pointer = descriptor(3, BLOCK, &[]);
+    let (found, troubles) = members(&with_descriptors(&[pointer]));
+    assert_eq!(
+        (found, troubles),
+        (vec![hello("a.txt")], vec![Trouble::NotUnpacked])
+    );
+}
+
+/// What a mount shows, and not what lies at the same blocks of the first partition.
+#[test]
+fn pieces_without_a_partition_lie_in_that_of_their_entry() {
+    let mut image = disk(&[
+        entry(DIRECTORY, &[(2, 44)]),
+        listed("a.txt", 3, 0),
+        entry(FILE, &[(4, 6)]),
+        b"Hello.".to_vec(),
+        entry(FILE, &[(4, 6)]),
+        b"Danger".to_vec(),
+    ]);
+    // A second partition, two blocks behind the first; the listing names the file's entry there.
+    let map = [
+        (212_usize, &512_u32.to_le_bytes()[..]),
+        (268, &[2]),
+        (440, &[1, 6, 1, 0, 0, 0, 1, 6, 1, 0, 1, 0]),
+    ];
+    let mut moved = image[..76 * BLOCK].to_vec();
+    moved.extend(descriptor(5, BLOCK, &[(188, &(FIRST + 1).to_le_bytes())]));
+    moved.extend(descriptor(
+        5,
+        BLOCK,
+        &[(22, &[1]), (188, &(FIRST + 3).to_le_bytes())],
+    ));
+    moved.extend(descriptor(6, BLOCK, &map));
+    image.truncate(image.len() - BLOCK);
+    moved.extend(&image[78 * BLOCK..]);
+    let at = 76 * BLOCK + 4 * BLOCK + 2 * BLOCK;
+    let mut name = listed("a.txt", 3, 0);
+    name[28] = 1;
+    moved[at..at + name.len()].copy_from_slice(&name);
+    let place = [2048_u32.to_le_bytes(), 76_u32.to_le_bytes()].concat();
+    moved.extend(descriptor(2, BLOCK, &[(16, &place)]));
+    let (found, _) = members(&moved);
+    assert_eq!(found, [("a.txt".to_owned(), b"Danger".to_vec())]);
+}
