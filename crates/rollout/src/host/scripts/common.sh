@@ -1044,8 +1044,9 @@ END
         # is_refusing asks for the last of them: whoever is cut off between them has not refused yet.
         for mk_tables in ip6tables iptables; do
             have "$mk_tables" || continue
-            # In one piece: a chain that is emptied and filled anew lets everybody in meanwhile.
-            if ! iptables_chain "$mk_tables" "$@" | "$mk_tables-restore" -w 10 --noflush >>"$mk_log" 2>&1; then
+            # In one piece: a chain that is emptied and filled anew lets everybody in meanwhile. In one word, too: where
+            # restore knows no lock or no number for it, a word of its own would be a file to read from.
+            if ! iptables_chain "$mk_tables" "$@" | "$mk_tables-restore" --wait=10 --noflush >>"$mk_log" 2>&1; then
                 [ "$mk_tables" != iptables ] || fail other "iptables did not take the rule: $(last_words "$mk_log")"
             fi
             "$mk_tables" -w 10 -C INPUT -j "$1" 2>/dev/null || "$mk_tables" -w 10 -I INPUT -j "$1" 2>>"$mk_log"
@@ -1087,10 +1088,16 @@ accept_syn() { # TABLE
     if have iptables; then
         # Of one that was cut off there may be a chain that nothing leads to, and of IPv6 alone.
         for mk_tables in iptables ip6tables; do
-            if have "$mk_tables" && "$mk_tables" -w 10 -S "$1" >/dev/null 2>&1; then
+            have "$mk_tables" || continue
+            "$mk_tables" -w 10 -S "$1" >/dev/null 2>&1
+            case $? in
+            0)
                 "$mk_tables" -w 10 -D INPUT -j "$1" 2>/dev/null
                 "$mk_tables" -w 10 -F "$1" && "$mk_tables" -w 10 -X "$1" || mk_left=1
-            fi
+                ;;
+            # Another program holds the lock: whether there is one is not known.
+            4) mk_left=1 ;;
+            esac
         done
     fi
     [ -z "$mk_left" ] || return 1
