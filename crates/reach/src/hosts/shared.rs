@@ -1,8 +1,8 @@
 //! Commands over a connection that an earlier `ssh` left open (`ControlPersist`): its socket is spoken to
 //! without starting `ssh` once more, which costs more than most commands.
 //!
-//! Where that cannot be, nothing was run yet, and `ssh` itself is started: it finds the same socket, or opens
-//! the connection.
+//! Where that cannot be, `ssh` itself is started: it finds the same socket, or opens the connection. What is run so must
+//! be safe to repeat, as over `ssh` without this: a connection may end between the start of a command and the word of it.
 
 mod packet;
 
@@ -58,7 +58,7 @@ pub(super) fn arguments(socket: &Path) -> impl Iterator<Item = OsString> {
 }
 
 /// Runs a command over the connection at a socket. `None` where there is none that takes it: it was not
-/// started then.
+/// started then, or the connection ended before that was said. `ssh` itself begins anew in that case, too.
 pub(super) fn run(socket: &Path, command: &str, stdin: &[u8], bounds: Bounds) -> Option<Outcome> {
     let deadline = Instant::now() + bounds.time;
     let mut control = Control::open(socket)?;
