@@ -296,9 +296,28 @@ mod tests {
             messages: Vec::new(),
             lessons: Vec::new(),
         });
+        let by = mailkeep_model::Actor {
+            name: "ada".to_owned(),
+            team: None,
+        };
+        let released = event(EventKind::MessageReleased {
+            message: "a1".to_owned(),
+            recipients: Vec::new(),
+            by: by.clone(),
+        });
+        let attack = event(EventKind::AttackSeen {
+            rule: "exim-parameter-quote".to_owned(),
+            source: None,
+            target: "198.51.100.1".parse().unwrap(),
+            host: None,
+            first: Timestamp::UNIX_EPOCH,
+            last: Timestamp::UNIX_EPOCH,
+            alerts: 3,
+        });
         let mut store = SqliteStore::open(dir.path(), Realm::Live).unwrap();
-        store.append_event(&old).unwrap();
-        store.append_event(&told).unwrap();
+        for one in [&old, &told, &released, &attack] {
+            store.append_event(one).unwrap();
+        }
         // As the first release wrote it.
         store
             .conn
@@ -318,10 +337,6 @@ mod tests {
         assert_eq!(error.kind(), "older-schema");
         let mut store = SqliteStore::open(dir.path(), Realm::Live).unwrap();
         let plan = PlanId::new("sha256:aa").unwrap();
-        let by = mailkeep_model::Actor {
-            name: "ada".to_owned(),
-            team: None,
-        };
         store
             .append_event(&event(EventKind::RolloutStarted {
                 plan: plan.clone(),
@@ -329,11 +344,15 @@ mod tests {
             }))
             .unwrap();
         assert_eq!(store.events_after(0, 10).unwrap()[0].event, old);
-        assert_eq!(store.held_mail_events().unwrap()[0].event, told);
-        assert_eq!(store.attack_events().unwrap(), []);
+        let events = |recorded: Vec<RecordedEvent>| -> Vec<Event> {
+            recorded.into_iter().map(|one| one.event).collect()
+        };
+        let held = events(store.held_mail_events().unwrap());
+        assert_eq!(held, [told, released]);
+        assert_eq!(events(store.attack_events().unwrap()), [attack]);
         let changed = store.conn.execute("UPDATE event SET topic = 'x'", []);
         assert!(changed.is_err(), "events are append-only again");
-        assert_eq!(store.events_of_plan(&plan, 0).unwrap()[0].seq, 3);
+        assert_eq!(store.events_of_plan(&plan, 0).unwrap()[0].seq, 5);
         store.check_integrity().unwrap();
     }
 }
