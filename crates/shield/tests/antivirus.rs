@@ -11,6 +11,8 @@
 
 mod bench;
 
+use std::sync::atomic::Ordering;
+
 use bench::clamd::{Clamd, Does, INFECTED, RealClamd, TEST_FILES, with_file};
 use bench::mta::{Mta, milter_address, milter_config};
 use bench::{Backend, Shield, config};
@@ -189,27 +191,58 @@ fn what_no_scanner_was_given_does_not_pass_by_the_word_of_one() {
 fn what_waits_for_a_scanner_counts_as_memory() {
     let clamd = Clamd::start(&version(1));
     let directory = tempfile::tempdir().unwrap();
-    let config = milter_config(&format!(
-        "[content]\nmemory = 8192\n{}",
-        clamd.engine("one", "")
-    ));
+    // For two large messages, and what is handed out of one of them.
+    let engine = clamd
+        .engine("one", "")
+        .replace("seconds = 1", "seconds = 5");
+    let config = milter_config(&format!("[content]\nmemory = 40960\n{engine}"));
     let mut shield = Shield::start(directory.path(), &config);
     let address = milter_address(&mut shield);
-    // The message takes all there is; a small one with its part fits.
     let large = format!(
         "From: a@client.example\r\n\r\n{}",
         document(&"x".repeat(9_000))
     );
     let small = format!("From: a@client.example\r\n\r\n{}", document("x"));
-    for (message, expected) in [(&large, false), (&small, true)] {
+    let answer = |message: &str| {
+        let mut mta = Mta::connect(address);
+        mta.client("client.example", "192.0.2.1", "client.example");
+        mta.message("a@client.example", &["b@site.example"], message.as_bytes())
+    };
+    clamd.now(Does::Hangs);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| answer(&large));
+        bench::until(|| clamd.hung.load(Ordering::SeqCst) > 0);
+        clamd.now(Does::Scans);
+        for (message, expected) in [(&large, false), (&small, true)] {
+            let answer = answer(message);
+            assert_eq!(answer.accepted(), expected, "{answer:?}");
+            if !expected {
+                assert!(answer.refused_with("451 4.7.1 "), "{answer:?}");
+                assert_eq!(shield.event("message")["rule"], "antivirus-late");
+            }
+        }
+        assert!(!waits.join().unwrap().accepted());
+    });
+    assert!(answer(&large).accepted(), "there is room again");
+}
+
+#[test]
+fn a_message_that_takes_all_memory_is_scanned_with_its_parts() {
+    let clamd = Clamd::start(&version(1));
+    let directory = tempfile::tempdir().unwrap();
+    let engine = clamd.engine("one", "");
+    let config = milter_config(&format!("[content]\nmemory = 8192\n{engine}"));
+    let mut shield = Shield::start(directory.path(), &config);
+    let address = milter_address(&mut shield);
+    for (holds, expected) in [("x", true), (INFECTED, false)] {
+        let message = format!(
+            "From: a@client.example\r\n\r\n{}",
+            document(&format!("{}{holds}", "x".repeat(9_000)))
+        );
         let mut mta = Mta::connect(address);
         mta.client("client.example", "192.0.2.1", "client.example");
         let answer = mta.message("a@client.example", &["b@site.example"], message.as_bytes());
         assert_eq!(answer.accepted(), expected, "{answer:?}");
-        if !expected {
-            assert!(answer.refused_with("451 4.7.1 "), "{answer:?}");
-            assert_eq!(shield.event("message")["rule"], "antivirus-late");
-        }
     }
 }
 

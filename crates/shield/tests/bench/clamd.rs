@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What the scripted one does with a scan. Whatever it does, it knows a message for infected that holds [`INFECTED`].
@@ -31,6 +32,8 @@ pub struct Clamd {
     pub address: SocketAddr,
     pub does: Arc<Mutex<Does>>,
     pub version: Arc<Mutex<String>>,
+    /// Scans it took and says nothing of.
+    pub hung: Arc<AtomicUsize>,
 }
 
 impl Clamd {
@@ -39,17 +42,21 @@ impl Clamd {
         let address = listener.local_addr().unwrap();
         let does = Arc::new(Mutex::new(Does::Scans));
         let version = Arc::new(Mutex::new(version.to_owned()));
-        let shared = (Arc::clone(&does), Arc::clone(&version));
+        let hung = Arc::new(AtomicUsize::new(0));
+        let shared = (Arc::clone(&does), Arc::clone(&version), Arc::clone(&hung));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (does, version) = (Arc::clone(&shared.0), Arc::clone(&shared.1));
-                std::thread::spawn(move || drop(converse(stream.unwrap(), &does, &version)));
+                let (does, version, hung) = shared.clone();
+                std::thread::spawn(move || {
+                    drop(converse(stream.unwrap(), &does, &version, &hung));
+                });
             }
         });
         Self {
             address,
             does,
             version,
+            hung,
         }
     }
 
@@ -66,7 +73,12 @@ impl Clamd {
     }
 }
 
-fn converse(stream: TcpStream, does: &Mutex<Does>, version: &Mutex<String>) -> std::io::Result<()> {
+fn converse(
+    stream: TcpStream,
+    does: &Mutex<Does>,
+    version: &Mutex<String>,
+    hung: &AtomicUsize,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
     let (mut session, mut number) = (false, 0);
@@ -101,6 +113,7 @@ fn converse(stream: TcpStream, does: &Mutex<Does>, version: &Mutex<String>) -> s
                 let infected = String::from_utf8_lossy(&message).contains(INFECTED);
                 let answer = match does {
                     Does::Hangs => {
+                        hung.fetch_add(1, Ordering::SeqCst);
                         // Until the shield has enough of it.
                         reader.read_to_end(&mut Vec::new())?;
                         return Ok(());
