@@ -3,7 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use super::super::command::{output, program};
+use super::super::error::LabError;
 
 /// A control group; what is left in it is ended, and it is removed, when it is dropped.
 #[derive(Debug)]
@@ -44,6 +47,68 @@ impl Drop for Group {
     }
 }
 
+/// How long the machine may take to come to rest.
+const REST_LIMIT: Duration = Duration::from_mins(2);
+
+/// Waits until the machine has hardly anything to do for two seconds: hosts that were taken down and set up are still
+/// being cleared and written for a while, and whoever is measured then would pay for it.
+pub(super) fn rest() -> Result<(), LabError> {
+    output(
+        "writing what is not written yet",
+        &mut program::<&str>("sync", []),
+    )?;
+    let began = Instant::now();
+    let now = || {
+        fs::read_to_string("/proc/stat")
+            .ok()
+            .as_deref()
+            .and_then(spent)
+    };
+    while began.elapsed() < REST_LIMIT {
+        let before = now();
+        std::thread::sleep(Duration::from_secs(2));
+        let Some((before, after)) = before.zip(now()) else {
+            return Ok(());
+        };
+        if is_rest(before, after) {
+            return Ok(());
+        }
+    }
+    eprintln!(
+        "the machine does not come to rest: the figures are of one that has something else to do"
+    );
+    Ok(())
+}
+
+/// At most a tenth of the time was spent on something: hosts look into their queues, too.
+fn is_rest(before: Spent, after: Spent) -> bool {
+    let all = after.all.saturating_sub(before.all);
+    let idle = after.idle.saturating_sub(before.idle);
+    idle.saturating_mul(10) >= all.saturating_mul(9)
+}
+
+/// Ticks of all processors since the start of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Spent {
+    all: u64,
+    idle: u64,
+}
+
+/// The first line of `/proc/stat` (proc(5)): the fourth figure is idle time, the fifth that of waiting for disks.
+fn spent(statistics: &str) -> Option<Spent> {
+    let line = statistics.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Option<Vec<u64>> = line
+        .split_whitespace()
+        .map(|word| word.parse().ok())
+        .collect();
+    let ticks = ticks?;
+    // Guests' time, from the ninth on, is counted in the first two as well.
+    Some(Spent {
+        all: ticks.iter().take(8).sum(),
+        idle: *ticks.get(3)?,
+    })
+}
+
 fn root_of(mounts: &str) -> Option<&Path> {
     mounts.lines().find_map(|line| {
         let mut words = line.split(' ').skip(1);
@@ -77,5 +142,26 @@ mod tests {
             cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
         assert_eq!(root_of(mounts), Some(Path::new("/sys/fs/cgroup/unified")));
         assert_eq!(root_of("proc /proc proc rw 0 0\n"), None);
+    }
+
+    #[test]
+    fn a_machine_at_rest_is_told_from_one_at_work() {
+        let statistics = "cpu  100 5 50 800 30 1 4 10 60 0\ncpu0 1 2 3\n";
+        let before = spent(statistics).unwrap();
+        assert_eq!(
+            before,
+            Spent {
+                all: 1000,
+                idle: 800
+            }
+        );
+        let later = |all, idle| Spent {
+            all: before.all + all,
+            idle: before.idle + idle,
+        };
+        assert!(is_rest(before, later(400, 360)));
+        assert!(!is_rest(before, later(400, 359)));
+        assert_eq!(spent("intr 1 2"), None);
+        assert_eq!(spent("cpu  1 x 3 4"), None);
     }
 }

@@ -17,7 +17,7 @@ use super::super::load::{Account, LoadSettings};
 use super::super::pair::{Pair, Pairing};
 use super::super::{Desk, Fault, Lab, Wanted, fleet};
 use super::Contender;
-use super::processor::Group;
+use super::processor::{self, Group};
 
 /// From one message of the load to the next, in each region.
 const LOAD_EVERY: Duration = Duration::from_millis(250);
@@ -127,6 +127,7 @@ impl<'a> Ring<'a> {
             Contender::Floor | Contender::Ansible => String::new(),
         };
         crate::say(format_args!("{} ...", contender.name()));
+        processor::rest()?;
         let load = self.lab.begin_load(&LoadSettings {
             address: fleet::ADDRESS.to_owned(),
             every: LOAD_EVERY,
