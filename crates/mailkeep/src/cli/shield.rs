@@ -160,7 +160,7 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "FILE")]
     pub bundle: Option<PathBuf>,
 
-    /// A shield's configuration, whose [[exception]]s hold [default: none hold]
+    /// A shield's configuration, whose exceptions hold [default: none hold]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
