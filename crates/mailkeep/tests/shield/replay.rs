@@ -415,6 +415,12 @@ fn exceptions_of_a_shield_hold_for_those_whom_they_name() {
         .exits(2)
         .says("wrong.toml is no configuration of a shield")
         .says("there is no rule \"no\"");
+    let file = bench.write("fleet.toml", "global_team = \"postmasters\"\n");
+    bench
+        .run(&["shield", "replay", "--config", &file, &message])
+        .exits(2)
+        .says("fleet.toml is no configuration of a shield")
+        .says("neither a [[listener]] nor a [[milter]]");
 }
 
 #[test]

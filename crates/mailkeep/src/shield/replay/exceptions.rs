@@ -21,6 +21,8 @@ struct File {
     exception: Vec<Exception>,
     #[serde(default)]
     listener: Vec<Listener>,
+    #[serde(default)]
+    milter: Vec<toml::Table>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -33,12 +35,17 @@ impl Exceptions {
     /// Takes them out of a configuration.
     ///
     /// # Errors
-    /// It is not TOML, or an exception cannot be.
+    /// It is not TOML, has neither listener nor milter, as another file has, or an exception cannot be.
     pub fn read(text: &str) -> Result<Self, toml::de::Error> {
         let File {
             exception,
             listener,
+            milter,
         } = toml::from_str(text)?;
+        if listener.is_empty() && milter.is_empty() {
+            let missing = "it has neither a [[listener]] nor a [[milter]]";
+            return Err(serde::de::Error::custom(missing));
+        }
         Ok(Self {
             policy: Policy {
                 exceptions: exception,
