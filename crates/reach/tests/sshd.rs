@@ -331,8 +331,9 @@ impl<'a> Shared<'a> {
         fs::write(&log, "").unwrap();
         fs::write(&program, text).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        // A short path.
-        let sockets = tempfile::tempdir_in("/tmp").unwrap();
+        // A short path, with what ssh takes for more than itself.
+        let mut sockets = tempfile::Builder::new();
+        let sockets = sockets.prefix("a %h ").tempdir_in("/tmp").unwrap();
         let options = SshOptions {
             program,
             shared: Some(sockets.path().to_owned()),
@@ -361,8 +362,8 @@ impl<'a> Shared<'a> {
 
     fn ask(&self, request: &str) {
         let asked = Command::new("ssh")
-            .args(["-F", "none", "-O", request, "-o"])
-            .arg(format!("ControlPath={}", self.socket().display()))
+            .args(["-F", "none", "-O", request, "-S"])
+            .arg(self.socket().display().to_string().replace('%', "%%"))
             .arg("127.0.0.1")
             .output()
             .unwrap();

@@ -47,9 +47,9 @@ pub(super) fn socket_of(directory: &Path, target: &SshTarget) -> PathBuf {
 
 /// What `ssh` is told so that it leaves its connection to those that come after it, for a minute.
 pub(super) fn arguments(socket: &Path) -> impl Iterator<Item = OsString> {
-    let mut path = OsString::from("ControlPath=");
-    // A percent sign begins what ssh replaces (ssh_config(5), TOKENS).
-    path.push(socket.as_os_str().to_string_lossy().replace('%', "%%"));
+    // A percent sign begins what ssh replaces (ssh_config(5), TOKENS); a blank ends what no quotes hold.
+    let socket = socket.as_os_str().to_string_lossy().replace('%', "%%");
+    let path = OsString::from(format!("ControlPath=\"{socket}\""));
     ["ControlMaster=auto", "ControlPersist=60"]
         .map(OsString::from)
         .into_iter()
