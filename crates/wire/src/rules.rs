@@ -318,7 +318,7 @@ impl Actions {
     }
 }
 
-/// Another action for one rule, at a listener or for a network or both: `[[exception]]` of a shield's configuration.
+/// Another action for one rule, at a listener or for a network or both, as written under `[[exception]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Words")]
 pub struct Exception {

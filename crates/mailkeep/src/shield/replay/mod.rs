@@ -221,8 +221,8 @@ fn all_monitored() -> Actions {
     Rule::ALL.iter().fold(Actions::default(), monitored)
 }
 
-/// A message as the shield takes it out of the stream, and what did, which knows the rules that apply to its form. One whose lines all end with
-/// LF was stored so, and is taken to have come with CRLF.
+/// A message as the shield takes it out of the stream, and the reader that did, which knows what its form breaks.
+/// A message whose lines all end with LF was stored so, and is taken to have come with CRLF.
 fn by_wire(octets: &[u8]) -> (Vec<u8>, ContentReader) {
     let stored = memchr::memmem::find(octets, b"\r\n").is_none();
     let mut stream = Vec::with_capacity(octets.len() + octets.len() / 32 + 16);
