@@ -9,7 +9,6 @@
     reason = "a test stops at the first surprise, and says what it saw"
 )]
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use xtask::lab::{Family, Lab, Pairing, Wanted};
@@ -48,60 +47,41 @@ echo \"$(cat /etc/hostname) $(cat /etc/ssh/ssh_host_ed25519_key.pub)\" >known_ho
 printf 'User root\\n' >config
 chown mailkeep: *";
 
-fn run(lab: &Lab, script: &str) -> String {
-    let mut command = lab.inside(HOST, &["sh", "-ec", script]).unwrap();
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{script}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn write(lab: &Lab, path: &str, from: Stdio) {
-    let script = format!("mkdir -p $(dirname {path}) && cat >{path}");
-    let mut command = lab.inside(HOST, &["sh", "-c", &script]).unwrap();
-    assert!(command.stdin(from).status().unwrap().success());
-}
-
-fn write_text(lab: &Lab, path: &str, text: &str) {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), text).unwrap();
-    write(lab, path, std::fs::File::open(file.path()).unwrap().into());
-}
-
 #[test]
 #[ignore = "builds an image of its own"]
 fn the_unit_of_the_package_looks_at_hosts_and_tells_of_what_is_new() {
-    let (lab, _turn) = Lab::beside("test-watch-systemd").unwrap();
-    let lab = lab.with_packages(&["systemd-sysv"]);
-    lab.up(&Wanted {
+    let wanted = Wanted {
         hosts: 1,
         families: vec![Family::Exim],
         regions: 1,
         pairing: Pairing::Synthetic,
-    })
-    .unwrap();
-    let program = std::fs::File::open(env!("CARGO_BIN_EXE_mailkeep")).unwrap();
-    write(&lab, "/usr/bin/mailkeep", program.into());
-    run(&lab, "chmod 755 /usr/bin/mailkeep");
-    write_text(&lab, "/usr/lib/sysusers.d/mailkeep.conf", USER);
-    write_text(&lab, "/etc/systemd/system/mailkeep-watch.service", UNIT);
+    };
+    let (lab, _turn) = Lab::for_test_with(&["systemd-sysv"], "watch_systemd", &wanted).unwrap();
+    let run = |script: &str| lab.says(HOST, script).unwrap();
+    let write = |path: &str, content: &[u8]| lab.write(HOST, path, content).unwrap();
+    let program = std::fs::read(env!("CARGO_BIN_EXE_mailkeep")).unwrap();
+    write("/usr/bin/mailkeep", &program);
+    run("chmod 755 /usr/bin/mailkeep");
+    write("/usr/lib/sysusers.d/mailkeep.conf", USER.as_bytes());
+    write(
+        "/etc/systemd/system/mailkeep-watch.service",
+        UNIT.as_bytes(),
+    );
     let feed = "{\"exim4\":{\"CVE-2026-90002\":{\"description\":\"made up\",\"releases\":{\"trixie\":\
                 {\"status\":\"resolved\",\"fixed_version\":\"9:9\",\"urgency\":\"high\"}}}}}";
-    write_text(&lab, "/etc/mailkeep/tracker.json", feed);
-    write_text(&lab, "/etc/mailkeep/mailkeep.toml", FLEET);
-    run(&lab, SETUP);
+    write("/etc/mailkeep/tracker.json", feed.as_bytes());
+    write("/etc/mailkeep/mailkeep.toml", FLEET.as_bytes());
+    run(SETUP);
     // Root looks first, and what that leaves belongs to root.
     let lint = "mailkeep fleet lint --fleet /etc/mailkeep/mailkeep.toml || true";
-    println!("{}", run(&lab, lint));
-    let made = run(&lab, "stat -c %U /var/lib/mailkeep/mailkeep.db");
+    println!("{}", run(lint));
+    let made = run("stat -c %U /var/lib/mailkeep/mailkeep.db");
     assert_eq!(made, "root\n");
     let began = Instant::now();
-    run(
-        &lab,
-        "systemctl daemon-reload && systemctl start mailkeep-watch",
-    );
-    let mailbox = || run(&lab, "cat /var/mail/probe 2>/dev/null || true");
+    run("systemctl daemon-reload && systemctl start mailkeep-watch");
+    let mailbox = || run("cat /var/mail/probe 2>/dev/null || true");
     while !mailbox().contains("CVE-2026-90002") {
-        let log = || run(&lab, "journalctl -u mailkeep-watch --no-pager");
+        let log = || run("journalctl -u mailkeep-watch --no-pager");
         assert!(began.elapsed() <= Duration::from_mins(1), "{}", log());
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -109,21 +89,14 @@ fn the_unit_of_the_package_looks_at_hosts_and_tells_of_what_is_new() {
     println!(
         "{}",
         run(
-            &lab,
             "journalctl -u mailkeep-watch --no-pager -o cat; systemd-analyze security mailkeep-watch | tail -n 1"
         )
     );
-    let owner = run(
-        &lab,
-        "stat -c '%U %a' /var/lib/mailkeep; ps -o user= -C mailkeep",
-    );
+    let owner = run("stat -c '%U %a' /var/lib/mailkeep; ps -o user= -C mailkeep");
     assert_eq!(owner, "mailkeep 700\nmailkeep\n");
-    run(&lab, "systemctl stop mailkeep-watch");
+    run("systemctl stop mailkeep-watch");
     assert_eq!(
-        run(
-            &lab,
-            "systemctl show mailkeep-watch --property Result --value"
-        ),
+        run("systemctl show mailkeep-watch --property Result --value"),
         "success\n"
     );
 }

@@ -13,7 +13,7 @@ mod bench;
 
 use std::path::PathBuf;
 
-use bench::lab::{go_inside, greeted, run};
+use bench::lab::{go_inside, greeted};
 use bench::{Client, Shield, until};
 use xtask::lab::{Family, Lab, Pairing, Wanted};
 
@@ -51,7 +51,7 @@ fn backend(family: Family) -> (&'static str, u16, &'static str) {
 /// What a user of a host has got.
 fn mailbox(lab: &Lab, host: &str, user: &str) -> String {
     let script = format!("cat /var/mail/{user} /home/{user}/Maildir/new/* 2>/dev/null || true");
-    run(lab, host, &script)
+    lab.says(host, &script).unwrap()
 }
 
 fn count(text: &str, mark: &str) -> usize {
@@ -73,7 +73,7 @@ fn real_servers_behind_the_shield_get_what_is_acknowledged_and_nothing_else() {
     let hosts = lab.hosts().unwrap();
     for (host, family) in hosts.iter().zip(FAMILIES) {
         assert_eq!(host.family, family.name());
-        run(&lab, &host.name, backend(family).2);
+        lab.says(&host.name, backend(family).2).unwrap();
     }
     go_inside(&lab, INNER, lab.root().to_str().unwrap());
     for (host, family) in hosts.iter().zip(FAMILIES) {
@@ -166,7 +166,7 @@ fn the_part_inside_the_lab() {
             println!("{name}: {codes:?} {reply}");
             assert_eq!((&codes[..], &reply[..4]), (&[250, 250][..], "451 "));
             let host = &hosts.last().unwrap().name;
-            run(&lab, host, "chown full: /home/full/Maildir");
+            lab.says(host, "chown full: /home/full/Maildir").unwrap();
             let (codes, reply) = send(&mut client, &["probe", "full"], both);
             assert_eq!((&codes[..], &reply[..4]), (&[250, 250][..], "250 "));
         }

@@ -82,15 +82,7 @@ fn before_a_real_postfix_nothing_is_lost_and_a_known_hole_is_closed() {
         return;
     };
     lab.take_mail_for("shield.test").unwrap();
-    let inside = |script: &str| {
-        let output = lab
-            .inside("h01", &["sh", "-c", script])
-            .unwrap()
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{script}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
+    let inside = |script: &str| lab.says("h01", script).unwrap();
     // As Debian ships it: the hole of CVE-2023-51764 is open unless somebody sets what closes it.
     inside(
         "postconf -e smtpd_authorized_xclient_hosts=198.18.0.0/15 smtpd_forbid_bare_newline=no \

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 
 use bench::clamd::{Clamd, INFECTED};
 use bench::dns::{Dns, Zone};
-use bench::lab::{go_inside, greeted, run};
+use bench::lab::{go_inside, greeted};
 use bench::mta::milter_config;
 use bench::{Client, Shield, until};
 use xtask::lab::{Family, Lab, Pairing, Wanted};
@@ -42,16 +42,15 @@ fn postfix_and_sendmail_do_as_the_shield_says() {
     };
     lab.take_mail_for("shield.test").unwrap();
     // As docs/shield.md has it.
-    run(
-        &lab,
+    let says = |host: &str, script: &str| lab.says(host, script).unwrap();
+    says(
         "h01",
         &format!(
             "postconf -e smtpd_milters=inet:{MILTER}:{PORT} milter_default_action=tempfail \
              milter_protocol=6 && postfix reload"
         ),
     );
-    run(
-        &lab,
+    says(
         "h02",
         &format!(
             "sed -i \"s/^MAILER_DEFINITIONS/INPUT_MAIL_FILTER(\\`mailkeep', \
@@ -66,7 +65,7 @@ fn postfix_and_sendmail_do_as_the_shield_says() {
         .collect();
     go_inside(&lab, INNER, &addresses.join(","));
     for host in ["h01", "h02"] {
-        let box_of = || run(&lab, host, "cat /var/mail/probe 2>/dev/null || true");
+        let box_of = || says(host, "cat /var/mail/probe 2>/dev/null || true");
         until(|| box_of().contains("X-Mark: again"));
         let mailbox = box_of();
         println!("{host}: {mailbox}");

@@ -13,10 +13,9 @@ mod bench;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use bench::lab::{go_inside, greeted, run};
+use bench::lab::{go_inside, greeted};
 use bench::{Client, until};
 use serde_json::Value;
 use xtask::lab::{Family, Lab, Pairing, Wanted};
@@ -52,15 +51,13 @@ const UNITS: [(&str, &str); 2] = [
 #[test]
 #[ignore = "builds an image of its own"]
 fn the_units_of_the_package_do_what_they_say_under_systemd() {
-    let (lab, turn) = Lab::beside("test-shield-systemd").unwrap();
-    let lab = lab.with_packages(&["systemd-sysv"]);
-    lab.up(&Wanted {
+    let wanted = Wanted {
         hosts: 1,
         families: vec![Family::Exim],
         regions: 1,
         pairing: Pairing::Synthetic,
-    })
-    .unwrap();
+    };
+    let (lab, turn) = Lab::for_test_with(&["systemd-sysv"], "shield_systemd", &wanted).unwrap();
     lab.take_mail_for("shield.test").unwrap();
     go_inside(&lab, INNER, lab.root().to_str().unwrap());
     drop(turn);
@@ -88,32 +85,24 @@ struct Machine {
 
 impl Machine {
     fn run(&self, script: &str) -> String {
-        run(&self.lab, HOST, script)
+        self.lab.says(HOST, script).unwrap()
     }
 
     fn place(&self) -> SocketAddr {
         (self.address, 25).into()
     }
 
-    fn write(&self, path: &str, from: Stdio) {
-        let script = format!("mkdir -p $(dirname {path}) && cat >{path}");
-        let mut command = self.lab.inside(HOST, &["sh", "-c", &script]).unwrap();
-        assert!(command.stdin(from).status().unwrap().success());
-    }
-
-    fn write_text(&self, path: &str, text: &str) {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), text).unwrap();
-        self.write(path, std::fs::File::open(file.path()).unwrap().into());
+    fn write(&self, path: &str, content: &[u8]) {
+        self.lab.write(HOST, path, content).unwrap();
     }
 
     fn install(&self) {
-        let program = std::fs::File::open(env!("CARGO_BIN_EXE_mailkeep-shield")).unwrap();
-        self.write("/usr/bin/mailkeep-shield", program.into());
+        let program = std::fs::read(env!("CARGO_BIN_EXE_mailkeep-shield")).unwrap();
+        self.write("/usr/bin/mailkeep-shield", &program);
         self.run("chmod 755 /usr/bin/mailkeep-shield");
-        self.write_text("/etc/mailkeep/shield.toml", CONFIG);
+        self.write("/etc/mailkeep/shield.toml", CONFIG.as_bytes());
         for (name, text) in UNITS {
-            self.write_text(&format!("/etc/systemd/system/{name}"), text);
+            self.write(&format!("/etc/systemd/system/{name}"), text.as_bytes());
         }
         // Exim makes room for it.
         self.run(
@@ -203,9 +192,9 @@ impl Machine {
 
     fn is_started_anew_when_it_hangs(&self) {
         let sooner = "[Service]\nWatchdogSec=2s\n";
-        self.write_text(
+        self.write(
             "/run/systemd/system/mailkeep-shield.service.d/sooner.conf",
-            sooner,
+            sooner.as_bytes(),
         );
         self.run("systemctl daemon-reload && systemctl start mailkeep-shield");
         let pid = self.property("MainPID");

@@ -22,6 +22,7 @@ mod family;
 mod fault;
 mod host;
 mod image;
+mod inside;
 mod inventory;
 mod load;
 mod net;
@@ -36,7 +37,7 @@ mod unpacked;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -238,61 +239,6 @@ impl Lab {
     /// The old and the new version of a family's mail software in this lab.
     pub fn pair(&self, family: Family) -> Result<Pair, LabError> {
         pair::read(&self.image(family, self.pairing()?).packages)
-    }
-
-    /// A command that will run inside a host, entered by its namespaces and not by SSH.
-    pub fn inside(
-        &self,
-        name: &str,
-        argv: &[impl AsRef<std::ffi::OsStr>],
-    ) -> Result<Command, LabError> {
-        let pid = self
-            .pid(name)?
-            .ok_or_else(|| LabError::HostDown(name.to_owned()))?;
-        let mut command = Command::new("nsenter");
-        command.args([
-            "--target",
-            &pid.to_string(),
-            "--mount",
-            "--net",
-            "--pid",
-            "--uts",
-            "--ipc",
-        ]);
-        command.args([
-            "--root",
-            "--wd",
-            "--",
-            "env",
-            "-i",
-            HOST_PATH,
-            "HOME=/root",
-            "TERM=dumb",
-        ]);
-        command.args(argv);
-        Ok(command)
-    }
-
-    /// Runs a script inside every running host at once, with what it prints in a file beside the host.
-    pub fn on_every_host(&self, script: &str) -> Result<(), LabError> {
-        let hosts = self.hosts()?;
-        let run = |host: &Host| {
-            let mut command = self.inside(&host.name, &["sh", "-c", script])?;
-            let log = self.root.join("hosts").join(&host.name).join("script.log");
-            let what = format!("`{script}` on {}", host.name);
-            command::logged(&what, command.stdin(Stdio::null()), &log)
-        };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = hosts
-                .iter()
-                .map(|host| scope.spawn(move || run(host)))
-                .collect();
-            threads.into_iter().try_for_each(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-        })
     }
 
     /// A command that will run as the controller: inside the bridge's namespace, where the hosts can be

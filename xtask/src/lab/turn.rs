@@ -35,6 +35,22 @@ impl Lab {
         Ok((lab, turn))
     }
 
+    /// A test's lab whose hosts have further packages of the archive, in images of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lab::up`].
+    pub fn for_test_with(
+        packages: &'static [&'static str],
+        test: &str,
+        wanted: &Wanted,
+    ) -> Result<(Self, Turn), LabError> {
+        let (lab, turn) = Self::beside(&format!("test-{}", test.replace('_', "-")))?;
+        let lab = lab.with_packages(packages);
+        lab.up(wanted)?;
+        Ok((lab, turn))
+    }
+
     /// A test's lab with its hosts. Where this machine can hold none, the test is to pass: that it was skipped,
     /// and why, has been said as `cargo xtask test` reads it.
     ///
@@ -42,13 +58,7 @@ impl Lab {
     ///
     /// Everything that is not for want of a machine.
     pub fn for_test(test: &str, wanted: &Wanted) -> Result<Option<(Self, Turn)>, LabError> {
-        let directory = format!("test-{}", test.replace('_', "-"));
-        let with_hosts = || -> Result<(Self, Turn), LabError> {
-            let (lab, turn) = Self::beside(&directory)?;
-            lab.up(wanted)?;
-            Ok((lab, turn))
-        };
-        match with_hosts() {
+        match Self::for_test_with(&[], test, wanted) {
             Ok(own) => Ok(Some(own)),
             Err(error) if error.is_unavailable() => {
                 crate::say(format_args!("skipped: {test}: {error}"));

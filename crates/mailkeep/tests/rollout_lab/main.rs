@@ -38,14 +38,18 @@ const BEHIND: &str = "h08";
 /// How versions end whose daemon does not start.
 const BROKEN: &str = "+broken1";
 
-#[test]
-fn every_adapter_takes_its_server_through_the_whole_cycle() {
-    let wanted = Wanted {
+fn one_of_each() -> Wanted {
+    Wanted {
         hosts: 8,
         families: FAMILIES.to_vec(),
         regions: 1,
         pairing: Pairing::Synthetic,
-    };
+    }
+}
+
+#[test]
+fn every_adapter_takes_its_server_through_the_whole_cycle() {
+    let wanted = one_of_each();
     let Some((lab, _turn)) = Lab::for_test("rollout_lab", &wanted).unwrap() else {
         return;
     };
@@ -107,15 +111,8 @@ fn forward_and_back(bed: &mut Bed<'_>) {
 #[test]
 #[ignore = "builds images of its own"]
 fn every_adapter_takes_its_server_through_the_whole_cycle_under_systemd() {
-    let (lab, _turn) = Lab::beside("test-rollout-systemd").unwrap();
-    let lab = lab.with_packages(&["systemd-sysv"]);
-    let wanted = Wanted {
-        hosts: 8,
-        families: FAMILIES.to_vec(),
-        regions: 1,
-        pairing: Pairing::Synthetic,
-    };
-    lab.up(&wanted).unwrap();
+    let wanted = one_of_each();
+    let (lab, _turn) = Lab::for_test_with(&["systemd-sysv"], "rollout_systemd", &wanted).unwrap();
     for family in FAMILIES {
         lab.publish_broken(family).unwrap();
     }
@@ -136,15 +133,13 @@ fn every_adapter_takes_its_server_through_the_whole_cycle_under_systemd() {
 #[test]
 #[ignore = "builds an image of its own"]
 fn a_host_without_nft_goes_the_whole_way_by_iptables() {
-    let (lab, _turn) = Lab::beside("test-rollout-iptables").unwrap();
-    let lab = lab.with_packages(&["iptables"]);
     let wanted = Wanted {
         hosts: 2,
         families: vec![Family::Postfix],
         regions: 1,
         pairing: Pairing::Synthetic,
     };
-    lab.up(&wanted).unwrap();
+    let (lab, _turn) = Lab::for_test_with(&["iptables"], "rollout_iptables", &wanted).unwrap();
     lab.publish(Family::Postfix).unwrap();
     for (host, from, kind) in [("h01", "h02", "legacy"), ("h02", "h01", "nft")] {
         let mut bed = Bed::new(&lab, host, Family::Postfix, Instant::now());

@@ -6,14 +6,6 @@ use xtask::lab::Lab;
 
 use super::Client;
 
-/// What a script says that a host runs.
-pub fn run(lab: &Lab, host: &str, script: &str) -> String {
-    let mut command = lab.inside(host, &["sh", "-c", script]).unwrap();
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{script}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// Runs `the_part_inside_the_lab` of this very test in the lab's network, with this variable set.
 pub fn go_inside(lab: &Lab, variable: &str, value: &str) {
     let mut command = lab.controller(std::env::current_exe().unwrap());
