@@ -148,6 +148,9 @@ struct File {
     exception: Vec<Exception>,
 }
 
+/// Threads that may carry conversations: as many as the largest machines have processors.
+const MOST_THREADS: usize = 1024;
+
 /// `[limits]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -170,6 +173,9 @@ pub(crate) struct LimitsFile {
     pub(crate) message_seconds: u64,
     /// How long sessions are waited for at the end.
     pub(crate) drain_seconds: u64,
+    /// Threads that carry conversations; 0: half as many as there are processors. What takes long is done by others.
+    /// Waking a second one for a message costs about as much as looking at its envelope.
+    pub(crate) threads: usize,
 }
 
 impl Default for LimitsFile {
@@ -185,6 +191,7 @@ impl Default for LimitsFile {
             idle_seconds: 300,
             message_seconds: 1800,
             drain_seconds: 30,
+            threads: 0,
         }
     }
 }
@@ -200,12 +207,26 @@ impl LimitsFile {
             ("idle_seconds", self.idle_seconds == 0),
             ("message_seconds", self.message_seconds == 0),
         ];
-        match zero.iter().find(|(_, zero)| *zero) {
-            Some((name, _)) => Err(ConfigError::Value(format!(
+        if let Some((name, _)) = zero.iter().find(|(_, zero)| *zero) {
+            return Err(ConfigError::Value(format!(
                 "limits: {name} = 0 would refuse everything"
-            ))),
-            None => Ok(()),
+            )));
         }
+        if self.threads > MOST_THREADS {
+            return Err(ConfigError::Value(format!(
+                "limits: threads = {} is more than {MOST_THREADS}; 0 stands for half as many as processors",
+                self.threads
+            )));
+        }
+        Ok(())
+    }
+
+    /// How many threads carry conversations.
+    pub(crate) fn threads(&self) -> usize {
+        if self.threads > 0 {
+            return self.threads;
+        }
+        std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
     }
 
     /// What a session may do.

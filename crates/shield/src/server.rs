@@ -332,6 +332,7 @@ fn client_key(address: IpAddr) -> IpAddr {
 /// Where it cannot begin; once it runs, nothing ends it but a signal.
 pub fn run(origin: &Origin, config: Config) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.limits.threads())
         .enable_all()
         .build()
         .map_err(RunError::Start)?;
