@@ -10,7 +10,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use mailkeep_model::text::printable_max;
 
 use super::bundle::{Bundle, BundleError, PatchRule};
-use super::condition::{Item, Ready, Subject, Test, literals};
+use super::condition::{Item, Ready, Subject, Test, is_type, literals};
 use super::view::{self, CommandView};
 use crate::{Content, Origin, Reason, Verdict};
 
@@ -45,13 +45,23 @@ struct Condition {
 /// The tests that look at one subject.
 #[derive(Debug, Default)]
 struct Index {
-    search: Option<AhoCorasick>,
+    all: Search,
+    /// Without those that are for content of some types only.
+    of_any_type: Search,
+    /// These types.
+    types: BTreeSet<String>,
+    /// Those that have to be made in any case.
+    always: Vec<u32>,
+}
+
+/// Literals of tests, for which an item is searched once.
+#[derive(Debug, Default)]
+struct Search {
+    automaton: Option<AhoCorasick>,
     /// By the number of what was found.
     found: Vec<Vec<u32>>,
     /// How many tests are among these.
-    searched: usize,
-    /// Those that have to be made in any case.
-    always: Vec<u32>,
+    tests: usize,
 }
 
 /// Tests that held of what is seen at a time: how often, and of what first.
@@ -108,10 +118,12 @@ impl Compiled {
             });
         }
         for building in building {
-            let index = building.finish().map_err(|what| BundleError::Rule {
-                place: "bundle".to_owned(),
-                what,
-            })?;
+            let index = building
+                .finish(&compiled.tests)
+                .map_err(|what| BundleError::Rule {
+                    place: "bundle".to_owned(),
+                    what,
+                })?;
             compiled.subjects.push(index);
         }
         Ok(compiled)
@@ -183,7 +195,7 @@ impl Compiled {
     fn looks_at(&self, subject: Subject) -> bool {
         self.subjects
             .get(subject.index())
-            .is_some_and(|index| index.search.is_some() || !index.always.is_empty())
+            .is_some_and(|index| index.all.automaton.is_some() || !index.always.is_empty())
     }
 
     fn show(&self, subject: Subject, name: &str, value: &[u8], hits: &mut Hits) {
@@ -203,12 +215,23 @@ impl Compiled {
         for test in &index.always {
             self.make(*test, subject, item, hits);
         }
-        let Some(search) = &index.search else { return };
-        let mut left = index.searched;
+        let concerned = index
+            .types
+            .iter()
+            .any(|own| item.types.iter().any(|found| is_type(own, found)));
+        let search = if concerned {
+            &index.all
+        } else {
+            &index.of_any_type
+        };
+        let Some(automaton) = &search.automaton else {
+            return;
+        };
+        let mut left = search.tests;
         hits.item += 1;
-        for found in search.find_overlapping_iter(item.value) {
+        for found in automaton.find_overlapping_iter(item.value) {
             hits.made.resize(self.tests.len(), 0);
-            let tests = index.found.get(found.pattern().as_usize());
+            let tests = search.found.get(found.pattern().as_usize());
             for test in tests.into_iter().flatten() {
                 let now = hits.item;
                 match hits.made.get_mut(*test as usize) {
@@ -394,11 +417,29 @@ impl Building {
         }
     }
 
-    fn finish(self) -> Result<Index, String> {
-        let (literals, found): (Vec<_>, Vec<Vec<u32>>) = self.literals.into_iter().unzip();
-        let searched: BTreeSet<&u32> = found.iter().flatten().collect();
-        let searched = searched.len();
-        let search = if literals.is_empty() {
+    fn finish(self, tests: &[Ready]) -> Result<Index, String> {
+        let types = |test: &u32| tests.get(*test as usize).map_or(&[][..], Ready::types);
+        let searched = || self.literals.values().flatten();
+        let mut of_any_type = self.literals.clone();
+        for tests in of_any_type.values_mut() {
+            tests.retain(|test| types(test).is_empty());
+        }
+        of_any_type.retain(|_, tests| !tests.is_empty());
+        Ok(Index {
+            types: searched().flat_map(types).cloned().collect(),
+            of_any_type: Search::new(of_any_type)?,
+            all: Search::new(self.literals)?,
+            always: self.always,
+        })
+    }
+}
+
+impl Search {
+    fn new(literals: BTreeMap<Vec<u8>, Vec<u32>>) -> Result<Self, String> {
+        let (literals, found): (Vec<_>, Vec<Vec<u32>>) = literals.into_iter().unzip();
+        let tests: BTreeSet<&u32> = found.iter().flatten().collect();
+        let tests = tests.len();
+        let automaton = if literals.is_empty() {
             None
         } else {
             let built = AhoCorasick::builder()
@@ -408,11 +449,10 @@ impl Building {
                 .map_err(|error| format!("its expressions are too many: {error}"))?;
             Some(built)
         };
-        Ok(Index {
-            search,
+        Ok(Self {
+            automaton,
             found,
-            searched,
-            always: self.always,
+            tests,
         })
     }
 }

@@ -314,6 +314,11 @@ impl Ready {
         })
     }
 
+    /// The types of content that it is for; empty: of all.
+    pub(super) fn types(&self) -> &[String] {
+        &self.types
+    }
+
     /// Whether it is for items of this name and type at all.
     pub(super) fn concerns(&self, item: &Item<'_>) -> bool {
         let among = |names: &[String], name: &str| {
@@ -365,7 +370,7 @@ impl Ready {
     }
 }
 
-fn is_type(pattern: &str, found: &str) -> bool {
+pub(super) fn is_type(pattern: &str, found: &str) -> bool {
     match pattern.strip_suffix("/*") {
         Some(major) => found.split_once('/').is_some_and(|(own, _)| own == major),
         None => pattern == found,
