@@ -12,7 +12,7 @@ use crate::unpack::{self, Member, Trouble, Unread};
 use crate::{Budget, Content, Origin, Profile, Reason, Verdict};
 
 /// Reasons of one piece of content that are kept: more say nothing new.
-const REASONS_MAX: usize = 64;
+pub(crate) const REASONS_MAX: usize = 64;
 
 /// Among so many files of an archive, source code is nothing strange.
 const SOURCES_FROM: usize = 12;
@@ -110,9 +110,16 @@ fn holdings(
         sources: Vec::new(),
         reasons: Vec::new(),
     };
-    let troubles = budget.deeper(|budget| {
-        unpack::members(octets, as_kind, budget, &mut |member, budget| {
-            state.member(member, profile, budget, each);
+    let allowed = if holds_something(as_kind) {
+        budget.unpacking()
+    } else {
+        Ok(())
+    };
+    let troubles = allowed.and_then(|()| {
+        budget.deeper(|budget| {
+            unpack::members(octets, as_kind, budget, &mut |member, budget| {
+                state.member(member, profile, budget, each);
+            })
         })
     });
     let troubles = match troubles {

@@ -21,7 +21,7 @@ pub mod rules;
 pub mod unpack;
 mod verdict;
 
-pub use judge::{Scanner, judge, judge_by, judge_with, rules as message_rules};
+pub use judge::{Scanner, judge, judge_by, judge_quickly, judge_with, rules as message_rules};
 pub use limits::{Budget, Limit, LimitReached, Limits};
 pub use part::{Content, Origin};
 pub use profile::{ContentRule, Level, Pieces, Profile};

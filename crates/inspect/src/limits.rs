@@ -82,18 +82,49 @@ pub struct Budget {
     depth: usize,
     readings: usize,
     searched: u64,
+    unpacks: bool,
 }
 
 impl Budget {
     /// All of it.
     pub fn new(limits: &Limits) -> Self {
         Self {
+            unpacks: true,
             parts: limits.parts,
             octets: limits.octets,
             depth: 0,
             readings: limits.readings,
             searched: limits.searched,
             limits: limits.clone(),
+        }
+    }
+
+    /// What is spent in some milliseconds, and on nothing that decompressors have to be set up for.
+    pub(crate) fn small(limits: &Limits) -> Self {
+        let limits = Limits {
+            depth: limits.depth,
+            parts: limits.parts.min(40),
+            octets: limits.octets.min(512 << 10),
+            member_octets: limits.member_octets.min(512 << 10),
+            ratio: limits.ratio,
+            readings: limits.readings.min(8),
+            searched: limits.searched.min(2 << 20),
+        };
+        Self {
+            unpacks: false,
+            ..Self::new(&limits)
+        }
+    }
+
+    /// Pays for looking into what holds other files.
+    ///
+    /// # Errors
+    /// That is not to be done.
+    pub(crate) fn unpacking(&self) -> Result<(), LimitReached> {
+        if self.unpacks {
+            Ok(())
+        } else {
+            Err(LimitReached(Limit::Parts))
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Profile {
     pub limits: Limits,
     /// Which pieces of content are handed out, for somebody else to look into.
     pub pieces: Pieces,
+    /// Whether it is told what a message holds ([`crate::Judgement::contents`]), which costs a digest of each piece.
+    pub contents: bool,
 }
 
 /// Which pieces of content a judgement hands out.

@@ -61,7 +61,8 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// Why, in the order of the message.
     pub reasons: Vec<Reason>,
-    /// What the message holds: each distinct piece of content once, and not more than some dozens.
+    /// What the message holds, where the profile asks for that: each distinct piece of content once, and not more than
+    /// some dozens.
     #[serde(skip)]
     pub contents: Vec<Seen>,
     /// Any reading finds something beside the texts of the message, told of above or not.

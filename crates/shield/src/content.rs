@@ -26,7 +26,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use mail_auth::SpfResult;
-use mailkeep_inspect::{Judgement, Profile, Reason, Scanner, Seen, Verdict};
+use mailkeep_inspect::rules::Compiled;
+use mailkeep_inspect::{Judgement, Profile, Reason, Scanner, Seen, Verdict, judge_quickly};
 use mailkeep_model::text::printable_max;
 use mailkeep_model::{Freshness, HeldMail, OutbreakAlert, ScannerState};
 use mailkeep_wire::milter::HeaderEdit;
@@ -52,6 +53,8 @@ use crate::quarantine::Quarantine;
 
 /// Names and verdicts that are counted.
 const MOST_COUNTS: usize = 16_384;
+/// Profiles by which a message is judged at once.
+const QUICK_PROFILES: usize = 2;
 /// How often each virus scanner is asked for its version.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_mins(1);
 
@@ -171,7 +174,7 @@ impl Content {
     /// A sentence that says what is wrong in the configuration.
     pub(crate) fn new(name: &str, files: &ContentFiles) -> Result<Self, String> {
         let engines = files.antivirus.engines()?;
-        let profiles = files.content.check(files.antivirus.pieces())?;
+        let profiles = files.content.check(&files.asked())?;
         let authenticator = match &files.authentication {
             Some(file) => Some(Authenticator::new(file, name)?),
             None => None,
@@ -441,7 +444,8 @@ impl Content {
         }
     }
 
-    /// By `mailkeep-inspect`, beside the runtime: as many at a time as configured, each with a time-out.
+    /// By `mailkeep-inspect`: at once where that takes no time to speak of, as of most messages; else beside the
+    /// runtime, as many at a time as configured, each with a time-out.
     async fn inspect(
         &self,
         profiles: Vec<Arc<Profile>>,
@@ -453,6 +457,22 @@ impl Content {
             return (Judgement::default(), PartsRoom::NotNeeded);
         }
         let held = patches.in_force();
+        // One that is larger than all that is left beside the message takes all of that.
+        let own = room.as_ref().map_or(0, |room| room.num_permits());
+        let own = u32::try_from(own).unwrap_or(u32::MAX);
+        let most = self.profiles.memory.saturating_sub(own);
+        if self.yara.is_none() && profiles.len() <= QUICK_PROFILES {
+            let quick = profiles
+                .iter()
+                .map(|profile| judge_quickly(message, profile, Some(&held.compiled)));
+            let quick: Option<Vec<Judgement>> = quick.collect();
+            let strictest = quick.and_then(|all| all.into_iter().max_by_key(|one| one.verdict));
+            if let Some(mut judgement) = strictest {
+                count_patches(&judgement, &held.compiled, patches);
+                let room = PartsRoom::of(&mut judgement, Arc::clone(&self.memory), most);
+                return (judgement, room);
+            }
+        }
         let deadline = Instant::now() + self.profiles.patience;
         let work = async {
             let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else {
@@ -462,10 +482,6 @@ impl Content {
             let yara = self.yara.clone();
             let yara = yara.map(|rules| yara::OneMessage::new(rules, deadline, profiles.len()));
             let memory = Arc::clone(&self.memory);
-            // One that is larger than all that is left beside the message takes all of that.
-            let own = room.as_ref().map_or(0, |room| room.num_permits());
-            let own = u32::try_from(own).unwrap_or(u32::MAX);
-            let most = self.profiles.memory.saturating_sub(own);
             let work = spawn_blocking(move || {
                 // Its turn and its room last until the work is over, not until nobody waits for it any more.
                 let (_turn, _room) = (turn, room);
@@ -485,11 +501,7 @@ impl Content {
         };
         match tokio::time::timeout_at(deadline.into(), work).await {
             Ok(Some((Some(judgement), held, room))) => {
-                for reason in &judgement.reasons {
-                    if held.compiled.names().any(|name| *name == reason.rule) {
-                        patches.count(reason);
-                    }
-                }
+                count_patches(&judgement, &held.compiled, patches);
                 (judgement, room)
             }
             Ok(_) => (failed("inspection-failed"), PartsRoom::NotNeeded),
@@ -831,6 +843,15 @@ fn unscanned(policy: Unscanned, files: bool) -> Verdict {
         Unscanned::Tempfail => Verdict::Tempfail,
         Unscanned::TempfailAttachments if files => Verdict::Tempfail,
         Unscanned::Accept | Unscanned::TempfailAttachments => Verdict::Accept,
+    }
+}
+
+/// Counts what the virtual patches have to say of a message.
+fn count_patches(judgement: &Judgement, compiled: &Compiled, patches: &Patches) {
+    for reason in &judgement.reasons {
+        if compiled.names().any(|name| *name == reason.rule) {
+            patches.count(reason);
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mailkeep_model::text;
 
-use crate::danger::limit_reason;
+use crate::danger::{self, limit_reason};
+use crate::examine::REASONS_MAX;
 use crate::kind::Kind;
 use crate::readings::{Found, Noted, read};
 use crate::rules::{Compiled, MessageRun};
@@ -44,8 +45,35 @@ pub fn judge_with(
     bundle: Option<&Compiled>,
     scanner: Option<&dyn Scanner>,
 ) -> Judgement {
-    whole(|| of_message(message, profile, bundle, scanner))
+    let mut budget = Budget::new(&profile.limits);
+    whole(|| of_message(message, profile, &mut budget, bundle, scanner))
 }
+
+/// The same judgement as that of [`judge_by`], for a message on which it takes well below a millisecond, and not many
+/// where it was made to take long: one that is small, holds nothing that has to be unpacked, and can be read in few
+/// ways. None for any other.
+pub fn judge_quickly(
+    message: &[u8],
+    profile: &Profile,
+    bundle: Option<&Compiled>,
+) -> Option<Judgement> {
+    if message.len() > QUICK {
+        return None;
+    }
+    // A limit that is reached is a reason that nothing may hide here.
+    let mut strict = profile.clone();
+    for rule in danger::LIMITS {
+        strict.actions.insert((*rule).to_owned(), Verdict::Refuse);
+    }
+    let mut budget = Budget::small(&profile.limits);
+    let judgement = whole(|| of_message(message, &strict, &mut budget, bundle, None));
+    let is_limit = |reason: &Reason| danger::LIMITS.contains(&&*reason.rule);
+    let whole = judgement.reasons.len() < REASONS_MAX && !judgement.reasons.iter().any(is_limit);
+    whole.then_some(judgement)
+}
+
+/// Octets of a message that is judged quickly.
+const QUICK: usize = 128 << 10;
 
 /// The judgement that `work` comes to; a temporary failure where it panics.
 fn whole(work: impl FnOnce() -> Judgement) -> Judgement {
@@ -66,10 +94,10 @@ fn whole(work: impl FnOnce() -> Judgement) -> Judgement {
 fn of_message(
     message: &[u8],
     profile: &Profile,
+    budget: &mut Budget,
     bundle: Option<&Compiled>,
     scanner: Option<&dyn Scanner>,
 ) -> Judgement {
-    let mut budget = Budget::new(&profile.limits);
     let mut judgement = Judgement::default();
     let mut judge = Judge {
         profile,
@@ -87,7 +115,7 @@ fn of_message(
     for reason in judge.scan(message, "") {
         judgement.add(reason);
     }
-    for reason in judge.message(message, "", &mut budget) {
+    for reason in judge.message(message, "", budget) {
         judgement.add(reason);
     }
     for reason in judge.run.take().map(MessageRun::finish).unwrap_or_default() {
@@ -230,6 +258,9 @@ impl Judge<'_> {
     fn see(&mut self, piece: &Content<'_>, kind: Kind) {
         if let Some(run) = &mut self.run {
             run.content(piece);
+        }
+        if !self.profile.contents {
+            return;
         }
         if self.seen.len() < MAX_SEEN {
             self.seen.push(Seen::of(piece, kind));

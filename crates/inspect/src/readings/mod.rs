@@ -24,7 +24,7 @@ mod words;
 
 use std::borrow::Cow;
 
-use crate::{Budget, Content, ContentRule, LimitReached, Limits, Profile, judge};
+use crate::{Budget, Content, ContentRule, LimitReached, Limits, Profile, judge, judge_quickly};
 
 /// What all readings of a message bring forth together.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ pub fn read<'a>(message: &'a [u8], budget: &mut Budget) -> Readings<'a> {
 }
 
 /// For fuzzing: reads and judges a message. What is brought forth stays within the budget, and the same message has the
-/// same judgement.
+/// same judgement, quickly or not.
 #[expect(
     clippy::missing_panics_doc,
     reason = "it panics where the claim does not hold"
@@ -97,5 +97,9 @@ pub fn fuzz(message: &[u8]) {
         .map(|found| found.content.octets.len())
         .sum();
     assert!(held <= (4 << 20) + 2 * message.len());
-    assert_eq!(judge(message, &profile), judge(message, &profile));
+    let judgement = judge(message, &profile);
+    assert_eq!(judge(message, &profile), judgement);
+    if let Some(quick) = judge_quickly(message, &profile, None) {
+        assert_eq!(quick, judgement);
+    }
 }

@@ -12,6 +12,7 @@ mod built;
 mod dangers;
 mod docs;
 mod properties;
+mod quick;
 #[path = "../../../../fuzz/replay.rs"]
 mod replay;
 mod udf;

@@ -35,13 +35,22 @@ impl ContentFiles {
         yara::load(&self.yara).map(drop)
     }
 
+    /// What every profile is to tell: of the pieces of messages to virus scanners, of what they hold to the outbreaks.
+    pub(super) fn asked(&self) -> Profile {
+        Profile {
+            pieces: self.antivirus.pieces(),
+            contents: self.outbreak.is_some(),
+            ..Profile::default()
+        }
+    }
+
     /// Checks it, without asking anybody. `listeners` are the names of all listeners and milters.
     ///
     /// # Errors
     ///
     /// A sentence that says what is wrong.
     pub(crate) fn check(&self, listeners: &[&str]) -> Result<(), String> {
-        let profiles = self.content.check(self.antivirus.pieces())?;
+        let profiles = self.content.check(&self.asked())?;
         if !self.yara.is_empty() && profiles.none_looks() {
             return Err(
                 "[[yara]] names rules, and [content] level = \"off\" lets them look at nothing"
@@ -137,11 +146,11 @@ impl ContentFile {
     /// # Errors
     ///
     /// A sentence that says what is wrong.
-    pub(crate) fn check(&self, pieces: Pieces) -> Result<Profiles, String> {
+    pub(crate) fn check(&self, asked: &Profile) -> Result<Profiles, String> {
         let all = Policy {
             listener: None,
             domains: Vec::new(),
-            profile: profile(&self.level, &[&self.actions], pieces)?,
+            profile: profile(&self.level, &[&self.actions], asked)?,
         };
         let mut others = Vec::new();
         for policy in &self.policy {
@@ -149,7 +158,7 @@ impl ContentFile {
             others.push(Policy {
                 listener: policy.listener.clone(),
                 domains: policy.domains.iter().map(|name| lower(name)).collect(),
-                profile: profile(level, &[&self.actions, &policy.actions], pieces)?,
+                profile: profile(level, &[&self.actions, &policy.actions], asked)?,
             });
         }
         if self.seconds == 0 {
@@ -253,7 +262,7 @@ impl Policy {
 fn profile(
     level: &str,
     actions: &[&BTreeMap<String, String>],
-    pieces: Pieces,
+    asked: &Profile,
 ) -> Result<Option<Arc<Profile>>, String> {
     let level = match level {
         "off" => return Ok(None),
@@ -268,8 +277,7 @@ fn profile(
     };
     let mut profile = Profile {
         level,
-        pieces,
-        ..Profile::default()
+        ..asked.clone()
     };
     for (rule, action) in actions.iter().flat_map(|actions| actions.iter()) {
         if !rules().any(|one| one.name == rule) {
@@ -613,7 +621,7 @@ mod tests {
 
     fn profiles(text: &str) -> Result<Profiles, String> {
         let file: ContentFile = toml::from_str(text).map_err(|error| error.to_string())?;
-        file.check(Pieces::None)
+        file.check(&Profile::default())
     }
 
     #[test]

@@ -36,9 +36,8 @@ pub(super) fn run(args: &ScanMessagesArgs) -> anyhow::Result<Done> {
         |message: Result<Message, String>| {
             let mut message = message?;
             let octets = message.octets()?;
-            let mut judgement = judge_by(&octets, &profile, Some(&patches));
-            // Nobody asks for them, and verdicts may have to wait for a slow one before them.
-            judgement.contents = Vec::new();
+            let judgement = judge_by(&octets, &profile, Some(&patches));
+
             Ok(Verdicts {
                 judgement,
                 source: message.source,
