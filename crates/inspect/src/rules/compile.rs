@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, MatchKind, Span, packed};
 use mailkeep_model::text::printable_max;
 
 use super::bundle::{Bundle, BundleError, PatchRule};
@@ -26,6 +26,13 @@ pub struct Compiled {
     /// By [`Subject::index`].
     subjects: Vec<Index>,
 }
+
+/// Octets of a literal by which its beginning is looked for.
+const BEGINNING: usize = 3;
+/// Beginnings that are looked for at once; more of them take longer than all literals by an automaton.
+const MOST_BEGINS: usize = 64;
+/// Beginnings in one value that are looked at. Where there are more, an automaton takes over.
+const MOST_BEGINNINGS: usize = 32;
 
 /// What is told of a rule whose condition holds.
 #[derive(Debug)]
@@ -58,7 +65,10 @@ struct Index {
 #[derive(Debug, Default)]
 struct Search {
     automaton: Option<AhoCorasick>,
-    /// By the number of what was found.
+    /// What they begin with, where they are few: most that is no text has hardly any of it, and that shows ten times as fast.
+    begins: Option<packed::Searcher>,
+    literals: Vec<Vec<u8>>,
+    /// By the number of a literal.
     found: Vec<Vec<u32>>,
     /// How many tests are among these.
     tests: usize,
@@ -224,14 +234,11 @@ impl Compiled {
         } else {
             &index.of_any_type
         };
-        let Some(automaton) = &search.automaton else {
-            return;
-        };
         let mut left = search.tests;
         hits.item += 1;
-        for found in automaton.find_overlapping_iter(item.value) {
+        search.each(item.value, |literal| {
             hits.made.resize(self.tests.len(), 0);
-            let tests = search.found.get(found.pattern().as_usize());
+            let tests = search.found.get(literal);
             for test in tests.into_iter().flatten() {
                 let now = hits.item;
                 match hits.made.get_mut(*test as usize) {
@@ -241,10 +248,8 @@ impl Compiled {
                 left -= 1;
                 self.make(*test, subject, item, hits);
             }
-            if left == 0 {
-                return;
-            }
-        }
+            left > 0
+        });
     }
 
     fn make(&self, number: u32, subject: Subject, item: &Item<'_>, hits: &mut Hits) {
@@ -451,10 +456,70 @@ impl Search {
         };
         Ok(Self {
             automaton,
+            begins: begins(&literals).and_then(packed::Searcher::new),
+            literals,
             found,
             tests,
         })
     }
+
+    /// Tells of each literal in a value, however capitals are set, by its number and once or more, until it is told to stop.
+    fn each(&self, value: &[u8], mut tell: impl FnMut(usize) -> bool) {
+        let Some(automaton) = &self.automaton else {
+            return;
+        };
+        let mut from = 0;
+        // In text they stand everywhere.
+        if let Some(begins) = &self.begins
+            && !value.is_ascii()
+        {
+            for _ in 0..MOST_BEGINNINGS {
+                let rest = Span::from(from..value.len());
+                let Some(begin) = begins.find_in(value, rest) else {
+                    return;
+                };
+                let here = value.get(begin.start()..).unwrap_or_default();
+                for (number, literal) in self.literals.iter().enumerate() {
+                    let same = here.get(..literal.len());
+                    if same.is_some_and(|same| same.eq_ignore_ascii_case(literal)) && !tell(number)
+                    {
+                        return;
+                    }
+                }
+                from = begin.start() + 1;
+            }
+        }
+        let rest = value.get(from..).unwrap_or_default();
+        for found in automaton.find_overlapping_iter(rest) {
+            if !tell(found.pattern().as_usize()) {
+                return;
+            }
+        }
+    }
+}
+
+/// The first octets of each literal, with capitals and without. None where they are too many for one search of that kind.
+fn begins(literals: &[Vec<u8>]) -> Option<BTreeSet<Vec<u8>>> {
+    let mut begins = BTreeSet::new();
+    for literal in literals {
+        let mut written = vec![Vec::new()];
+        for octet in literal.iter().take(BEGINNING) {
+            let more = |mut before: Vec<u8>, octet: u8| {
+                before.push(octet);
+                before
+            };
+            let both = BTreeSet::from([octet.to_ascii_lowercase(), octet.to_ascii_uppercase()]);
+            written = written
+                .into_iter()
+                .flat_map(|before| both.iter().map(move |octet| more(before.clone(), *octet)))
+                .collect();
+        }
+        begins.extend(written);
+        if begins.len() > MOST_BEGINS {
+            return None;
+        }
+    }
+    (!begins.is_empty()).then_some(begins)
 }
 
 const ALL: [Subject; Subject::COUNT] = [
@@ -508,6 +573,27 @@ fn evidence(subject: Subject, item: &Item<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn every_literal_of_a_value_is_told_of_however_it_is_looked_for(
+            literals in proptest::collection::btree_set("[a-c<\\[]{2,5}", 1..8),
+            value in "[a-cA-C<\\[é]{0,400}") {
+            let literals: Vec<Vec<u8>> = literals.into_iter().map(String::into_bytes).collect();
+            let numbered = literals.iter().zip(0..).map(|(literal, nth)| (literal.clone(), vec![nth]));
+            let mut search = Search::new(numbered.collect()).unwrap();
+            let lower = value.to_ascii_lowercase();
+            let held = |literal: &Vec<u8>| lower.contains(std::str::from_utf8(literal).unwrap());
+            let expected: BTreeSet<usize> =
+                (0..literals.len()).filter(|nth| held(&literals[*nth])).collect();
+            for _ in 0..2 {
+                let mut told = BTreeSet::new();
+                search.each(value.as_bytes(), |number| { told.insert(number); true });
+                proptest::prop_assert_eq!(&told, &expected);
+                search.begins = None;
+            }
+        }
+    }
 
     const BUNDLE: &str = r#"
 format = 1
