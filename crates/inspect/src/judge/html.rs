@@ -11,6 +11,8 @@ pub(super) fn active(octets: &[u8]) -> Option<&'static str> {
         (b"svg", "<svg>"),
         (b"form", "<form>"),
     ];
+    // Tags may begin within tags; no page has so many that this is not enough.
+    let mut left = octets.len().saturating_mul(4).saturating_add(1 << 20);
     for open in memchr::memchr_iter(b'<', octets) {
         let tag = octets.get(open + 1..).unwrap_or_default();
         if !tag.first().is_some_and(u8::is_ascii_alphabetic) {
@@ -27,6 +29,7 @@ pub(super) fn active(octets: &[u8]) -> Option<&'static str> {
         }
         let tag = tag.get(..4096).unwrap_or(tag);
         let end = memchr::memchr(b'>', tag).unwrap_or(tag.len());
+        left = left.checked_sub(end)?;
         if let Some(found) = tag.get(..end).and_then(in_tag) {
             return Some(found);
         }

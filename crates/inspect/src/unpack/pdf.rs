@@ -175,7 +175,7 @@ fn ascii85(text: &[u8]) -> Vec<u8> {
 /// The names of embedded files, by the number of the object that holds each: from the dictionaries that have `/EF`.
 fn titles(octets: &[u8]) -> BTreeMap<u32, Vec<String>> {
     let mut titles = BTreeMap::new();
-    for at in memmem::find_iter(octets, b"/EF").take(4096) {
+    for at in memmem::find_iter(octets, b"/EF").take(1024) {
         if titles.len() > 256 {
             break;
         }
@@ -203,7 +203,7 @@ fn titles(octets: &[u8]) -> BTreeMap<u32, Vec<String>> {
         let object = some(around, begin, end.saturating_sub(begin));
         let mut names = Vec::new();
         for key in [b"/UF".as_slice(), b"/F"] {
-            for place in memmem::find_iter(object, key) {
+            for place in memmem::find_iter(object, key).take(8) {
                 let value = rest(object, place + key.len()).trim_ascii_start();
                 if let Some(text) = string(value)
                     && !text.is_empty()

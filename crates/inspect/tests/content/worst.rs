@@ -36,6 +36,18 @@ fn the_worst_that_is_known_ends() {
             .concat(),
         ),
         (
+            "html, equals",
+            [b"<html>", fill(b"<a=").as_slice()].concat(),
+        ),
+        (
+            "pdf, names",
+            [
+                b"%PDF-1.4 ",
+                fill(b"/EF/F 1 /F(/F(/F(/F(/F(/F(/F(/F(").as_slice(),
+            ]
+            .concat(),
+        ),
+        (
             "html, tags",
             [b"<html>", fill(b"<a onx ").as_slice()].concat(),
         ),
