@@ -53,10 +53,10 @@ struct Condition {
 #[derive(Debug, Default)]
 struct Index {
     all: Search,
-    /// Without those that are for content of some types only.
-    of_any_type: Search,
-    /// These types.
+    /// The types of content that some of them are for, and no other.
     types: BTreeSet<String>,
+    /// Without these, where there are any.
+    of_any_type: Option<Search>,
     /// Those that have to be made in any case.
     always: Vec<u32>,
 }
@@ -229,10 +229,9 @@ impl Compiled {
             .types
             .iter()
             .any(|own| item.types.iter().any(|found| is_type(own, found)));
-        let search = if concerned {
-            &index.all
-        } else {
-            &index.of_any_type
+        let search = match &index.of_any_type {
+            Some(search) if !concerned => search,
+            _ => &index.all,
         };
         let mut left = search.tests;
         hits.item += 1;
@@ -423,16 +422,22 @@ impl Building {
     }
 
     fn finish(self, tests: &[Ready]) -> Result<Index, String> {
-        let types = |test: &u32| tests.get(*test as usize).map_or(&[][..], Ready::types);
+        let types_of = |test: &u32| tests.get(*test as usize).map_or(&[][..], Ready::types);
         let searched = || self.literals.values().flatten();
-        let mut of_any_type = self.literals.clone();
-        for tests in of_any_type.values_mut() {
-            tests.retain(|test| types(test).is_empty());
-        }
-        of_any_type.retain(|_, tests| !tests.is_empty());
+        let types: BTreeSet<String> = searched().flat_map(types_of).cloned().collect();
+        let of_any_type = if types.is_empty() {
+            None
+        } else {
+            let mut literals = self.literals.clone();
+            for tests in literals.values_mut() {
+                tests.retain(|test| types_of(test).is_empty());
+            }
+            literals.retain(|_, tests| !tests.is_empty());
+            Some(Search::new(literals)?)
+        };
         Ok(Index {
-            types: searched().flat_map(types).cloned().collect(),
-            of_any_type: Search::new(of_any_type)?,
+            types,
+            of_any_type,
             all: Search::new(self.literals)?,
             always: self.always,
         })
