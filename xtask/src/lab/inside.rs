@@ -78,11 +78,9 @@ impl Lab {
         let mut child = command.stdin(Stdio::piped()).spawn().map_err(failed)?;
         let sent = child.stdin.take().map(|mut pipe| pipe.write_all(content));
         let status = child.wait().map_err(failed)?;
-        sent.transpose().map_err(failed)?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(failed(std::io::Error::other(format!("{name}: {status}"))))
+        if !status.success() {
+            return Err(failed(std::io::Error::other(format!("{name}: {status}"))));
         }
+        sent.transpose().map_err(failed).map(drop)
     }
 }

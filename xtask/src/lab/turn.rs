@@ -35,7 +35,7 @@ impl Lab {
         Ok((lab, turn))
     }
 
-    /// A test's lab whose hosts have further packages of the archive, in images of its own.
+    /// A test's lab with its hosts, which have further packages of the archive if any are named.
     ///
     /// # Errors
     ///

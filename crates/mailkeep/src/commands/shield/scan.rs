@@ -37,7 +37,6 @@ pub(super) fn run(args: &ScanMessagesArgs) -> anyhow::Result<Done> {
             let mut message = message?;
             let octets = message.octets()?;
             let judgement = judge_by(&octets, &profile, Some(&patches));
-
             Ok(Verdicts {
                 judgement,
                 source: message.source,
