@@ -12,7 +12,7 @@ use crate::unpack::{self, Member, Trouble, Unread};
 use crate::{Budget, Content, Origin, Profile, Reason, Verdict};
 
 /// Reasons of one piece of content that are kept: more say nothing new.
-pub(crate) const REASONS_MAX: usize = 64;
+const REASONS_MAX: usize = 64;
 
 /// Among so many files of an archive, source code is nothing strange.
 const SOURCES_FROM: usize = 12;
@@ -110,10 +110,10 @@ fn holdings(
         sources: Vec::new(),
         reasons: Vec::new(),
     };
-    let allowed = if holds_something(as_kind) {
-        budget.unpacking()
-    } else {
+    let allowed = if unpack::is_light(as_kind) {
         Ok(())
+    } else {
+        budget.unpacking()
     };
     let troubles = allowed.and_then(|()| {
         budget.deeper(|budget| {
@@ -154,7 +154,9 @@ fn holds_something(kind: Kind) -> bool {
     matches!(kind.class(), Class::Archive | Class::Disk)
         || matches!(
             kind,
-            Kind::Ole2
+            Kind::Apk
+                | Kind::Appx
+                | Kind::Ole2
                 | Kind::Ooxml
                 | Kind::OoxmlMacro
                 | Kind::Odf

@@ -82,7 +82,10 @@ pub struct Budget {
     depth: usize,
     readings: usize,
     searched: u64,
+    /// Whether what is packed is unpacked.
     unpacks: bool,
+    /// Something could not be paid, or nothing is left.
+    exhausted: bool,
 }
 
 impl Budget {
@@ -90,6 +93,7 @@ impl Budget {
     pub fn new(limits: &Limits) -> Self {
         Self {
             unpacks: true,
+            exhausted: false,
             parts: limits.parts,
             octets: limits.octets,
             depth: 0,
@@ -116,16 +120,32 @@ impl Budget {
         }
     }
 
-    /// Pays for looking into what holds other files.
+    /// Whether what is packed may be unpacked.
     ///
     /// # Errors
-    /// That is not to be done.
-    pub(crate) fn unpacking(&self) -> Result<(), LimitReached> {
+    /// It may not.
+    pub(crate) fn unpacking(&mut self) -> Result<(), LimitReached> {
         if self.unpacks {
             Ok(())
         } else {
-            Err(LimitReached(Limit::Parts))
+            Err(self.exhaust(Limit::Parts))
         }
+    }
+
+    /// Whether a larger budget may come to something else.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.exhausted
+    }
+
+    /// Whether it is of no use to go on: whoever gave it asks again with a larger one.
+    pub(crate) fn gives_up(&self) -> bool {
+        self.exhausted && !self.unpacks
+    }
+
+    /// Notes that a limit was reached.
+    pub(crate) fn exhaust(&mut self, limit: Limit) -> LimitReached {
+        self.exhausted = true;
+        LimitReached(limit)
     }
 
     /// The limits it began with.
@@ -143,10 +163,8 @@ impl Budget {
     /// # Errors
     /// None is left.
     pub fn part(&mut self) -> Result<(), LimitReached> {
-        self.parts = self
-            .parts
-            .checked_sub(1)
-            .ok_or(LimitReached(Limit::Parts))?;
+        let left = self.parts.checked_sub(1);
+        self.parts = left.ok_or_else(|| self.exhaust(Limit::Parts))?;
         Ok(())
     }
 
@@ -157,6 +175,8 @@ impl Budget {
     pub fn octets(&mut self, count: u64) -> Result<(), LimitReached> {
         let left = self.octets.checked_sub(count);
         self.octets = left.unwrap_or(0);
+        // Who sees that nothing is left does not ask for more.
+        self.exhausted |= self.octets == 0;
         left.map(|_| ()).ok_or(LimitReached(Limit::Octets))
     }
 
@@ -165,10 +185,8 @@ impl Budget {
     /// # Errors
     /// None is left.
     pub fn reading(&mut self) -> Result<(), LimitReached> {
-        self.readings = self
-            .readings
-            .checked_sub(1)
-            .ok_or(LimitReached(Limit::Readings))?;
+        let left = self.readings.checked_sub(1);
+        self.readings = left.ok_or_else(|| self.exhaust(Limit::Readings))?;
         Ok(())
     }
 
@@ -177,10 +195,8 @@ impl Budget {
     /// # Errors
     /// Fewer are left.
     pub fn search(&mut self, count: usize) -> Result<(), LimitReached> {
-        self.searched = self
-            .searched
-            .checked_sub(count as u64)
-            .ok_or(LimitReached(Limit::Readings))?;
+        let left = self.searched.checked_sub(count as u64);
+        self.searched = left.ok_or_else(|| self.exhaust(Limit::Readings))?;
         Ok(())
     }
 

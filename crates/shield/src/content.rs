@@ -55,6 +55,8 @@ use crate::quarantine::Quarantine;
 const MOST_COUNTS: usize = 16_384;
 /// Profiles by which a message is judged at once.
 const QUICK_PROFILES: usize = 2;
+/// Virtual patches by which that is done: each may make a test of the whole.
+const QUICK_RULES: usize = 500;
 /// How often each virus scanner is asked for its version.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_mins(1);
 
@@ -461,7 +463,9 @@ impl Content {
         let own = room.as_ref().map_or(0, |room| room.num_permits());
         let own = u32::try_from(own).unwrap_or(u32::MAX);
         let most = self.profiles.memory.saturating_sub(own);
-        if self.yara.is_none() && profiles.len() <= QUICK_PROFILES {
+        let turn = self.turns.try_acquire();
+        let is_quick = profiles.len() <= QUICK_PROFILES && held.compiled.count() <= QUICK_RULES;
+        if turn.is_ok() && is_quick && self.yara.is_none() {
             let quick = profiles
                 .iter()
                 .map(|profile| judge_quickly(message, profile, Some(&held.compiled)));
@@ -473,6 +477,7 @@ impl Content {
                 return (judgement, room);
             }
         }
+        drop(turn);
         let deadline = Instant::now() + self.profiles.patience;
         let work = async {
             let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else {

@@ -51,16 +51,6 @@ pub(crate) fn of_member(
     said.reasons
 }
 
-/// The rules on limits, all of them.
-pub(crate) const LIMITS: [&str; 6] = [
-    "limit-depth",
-    "limit-member-octets",
-    "limit-octets",
-    "limit-parts",
-    "limit-ratio",
-    "limit-readings",
-];
-
 /// The reason that a limit was reached: what lies beyond was not looked at.
 pub fn limit_reason(reached: LimitReached, place: &str, profile: &Profile) -> Reason {
     use crate::Limit;

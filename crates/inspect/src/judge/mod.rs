@@ -12,8 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mailkeep_model::text;
 
-use crate::danger::{self, limit_reason};
-use crate::examine::REASONS_MAX;
+use crate::danger::limit_reason;
 use crate::kind::Kind;
 use crate::readings::{Found, Noted, read};
 use crate::rules::{Compiled, MessageRun};
@@ -49,9 +48,9 @@ pub fn judge_with(
     whole(|| of_message(message, profile, &mut budget, bundle, scanner))
 }
 
-/// The same judgement as that of [`judge_by`], for a message on which it takes well below a millisecond, and not many
-/// where it was made to take long: one that is small, holds nothing that has to be unpacked, and can be read in few
-/// ways. None for any other.
+/// The same judgement as that of [`judge_by`], for a message on which it takes well below a millisecond, and some tens
+/// of them where it was made to take long: one that is small, holds nothing that has to be unpacked, and can be read in
+/// few ways. None for any other.
 pub fn judge_quickly(
     message: &[u8],
     profile: &Profile,
@@ -60,16 +59,9 @@ pub fn judge_quickly(
     if message.len() > QUICK {
         return None;
     }
-    // A limit that is reached is a reason that nothing may hide here.
-    let mut strict = profile.clone();
-    for rule in danger::LIMITS {
-        strict.actions.insert((*rule).to_owned(), Verdict::Refuse);
-    }
     let mut budget = Budget::small(&profile.limits);
-    let judgement = whole(|| of_message(message, &strict, &mut budget, bundle, None));
-    let is_limit = |reason: &Reason| danger::LIMITS.contains(&&*reason.rule);
-    let whole = judgement.reasons.len() < REASONS_MAX && !judgement.reasons.iter().any(is_limit);
-    whole.then_some(judgement)
+    let judgement = whole(|| of_message(message, profile, &mut budget, bundle, None));
+    (!budget.is_exhausted()).then_some(judgement)
 }
 
 /// Octets of a message that is judged quickly.
@@ -182,6 +174,9 @@ impl Judge<'_> {
             });
         }
         for found in readings.contents {
+            if budget.gives_up() {
+                break;
+            }
             self.found(found, message.len(), prefix, budget, &mut reasons);
             if reasons.len() > MAX_REASONS {
                 reasons.sort_by_key(|reason| std::cmp::Reverse(reason.verdict));

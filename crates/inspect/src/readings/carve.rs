@@ -8,7 +8,7 @@ use super::head::single;
 use super::lines::{Lines, trim, trim_start};
 use super::names::{names, readings_of};
 use super::walk::{Walker, is_file, is_textual};
-use crate::{Budget, Limit, LimitReached};
+use crate::{Budget, Limit};
 
 /// Reads whatever stands behind headers of content as a part, if no reading has read it. What it found, by number.
 pub(super) fn loose_parts(
@@ -89,7 +89,7 @@ pub(super) fn loose_parts(
             }
             for decoded in decode(text, way, budget.octets_left()) {
                 if decoded.cut_off {
-                    walker.limit(LimitReached(Limit::Octets), "");
+                    walker.limit(budget.exhaust(Limit::Octets), "");
                     return all;
                 }
                 let place = format!("octet {from}");

@@ -24,7 +24,9 @@ mod words;
 
 use std::borrow::Cow;
 
-use crate::{Budget, Content, ContentRule, LimitReached, Limits, Profile, judge, judge_quickly};
+use crate::{
+    Budget, Content, ContentRule, LimitReached, Limits, Pieces, Profile, judge, judge_quickly,
+};
 
 /// What all readings of a message bring forth together.
 #[derive(Debug, Default)]
@@ -86,6 +88,8 @@ pub fn fuzz(message: &[u8]) {
             parts: 200,
             ..Limits::default()
         },
+        pieces: Pieces::All,
+        contents: true,
         ..Profile::default()
     };
     let mut budget = Budget::new(&profile.limits);

@@ -802,7 +802,7 @@ fn has_part_headers(text: &[u8]) -> bool {
 /// Pays for what decoding brought forth.
 fn pay(budget: &mut Budget, decoded: &Decoded<'_>) -> Result<(), LimitReached> {
     if decoded.cut_off {
-        return Err(LimitReached(Limit::Octets));
+        return Err(budget.exhaust(Limit::Octets));
     }
     budget.octets(decoded.octets.len() as u64)
 }

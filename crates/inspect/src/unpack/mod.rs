@@ -37,7 +37,7 @@ use std::cell::Cell;
 use std::io::{ErrorKind, Read};
 
 use self::inflate::Meter;
-use crate::kind::Kind;
+use crate::kind::{Class, Kind};
 use crate::octets::count;
 use crate::{Budget, Limit, LimitReached};
 
@@ -89,6 +89,23 @@ pub enum Trouble {
     EncryptedNames,
     /// Not read here at all, or only its names.
     NotUnpacked,
+}
+
+/// Whether what lies in content of this kind costs hardly more than reading it: nothing is unpacked.
+pub(crate) const fn is_light(kind: Kind) -> bool {
+    matches!(
+        kind.class(),
+        Class::Script | Class::Shortcut | Class::Media | Class::Markup | Class::Other
+    ) || matches!(
+        kind,
+        Kind::Pe
+            | Kind::Dos
+            | Kind::Elf
+            | Kind::MachO
+            | Kind::Message
+            | Kind::Calendar
+            | Kind::Vcard
+    )
 }
 
 /// The members of an archive or a document of the given kind, each handed to `give`. Kinds that hold
@@ -222,10 +239,14 @@ impl Sink<'_> {
         }
     }
 
-    /// Notes that a limit was reached which ends all.
+    /// Notes that a limit was reached which ends all. For that there is always room.
     fn limit(&mut self, reached: LimitReached) {
         self.stopped = true;
-        self.trouble(Trouble::Limit(reached));
+        self.budget.exhaust(reached.0);
+        let trouble = Trouble::Limit(reached);
+        if !self.troubles.contains(&trouble) {
+            self.troubles.push(trouble);
+        }
     }
 
     /// How many octets the next member may have, and which limit is then reached.
@@ -372,7 +393,7 @@ impl Sink<'_> {
     }
 
     fn reached(&mut self, limit: Limit) -> Unread {
-        let reached = LimitReached(limit);
+        let reached = self.budget.exhaust(limit);
         if limit != Limit::MemberOctets {
             self.limit(reached);
         }

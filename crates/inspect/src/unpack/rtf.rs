@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use memchr::memmem;
 
 use super::{Member, Sink, ole};
+use crate::LimitReached;
 use crate::octets::{count, place, place64, rest, some, u32le, until_zero};
 
 pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
@@ -14,14 +15,19 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
         if at < beyond {
             continue;
         }
-        let (most, _) = sink.allowance();
+        let (most, limit) = sink.allowance();
         let (object, length) = digits(rest(octets, at.saturating_add(8)), place64(most));
         beyond = at.saturating_add(length);
+        // What is cut is looked into all the same.
+        let is_cut = count(&object) >= most;
         sink.pay(count(&object));
-        if object.is_empty() {
-            continue;
+        if !object.is_empty() && !give(&object, sink) {
+            return;
         }
-        if !give(&object, sink) || sink.stopped {
+        if is_cut {
+            sink.limit(LimitReached(limit));
+        }
+        if sink.stopped {
             return;
         }
     }

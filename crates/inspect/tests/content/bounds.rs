@@ -364,3 +364,13 @@ fn as_deep_as_may_be_looked_needs_little_stack() {
     });
     done.unwrap().join().unwrap();
 }
+
+#[test]
+fn an_object_in_rich_text_that_is_cut_off_is_a_limit() {
+    let text = build::rich_text("Package", &[7; 2000]);
+    let limits = Limits {
+        octets: 1000,
+        ..Limits::default()
+    };
+    assert_eq!(looked(&text, &limits).1, [Limit::Octets]);
+}

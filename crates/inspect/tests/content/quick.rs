@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mailkeep_inspect::rules::{Compiled, builtin};
-use mailkeep_inspect::{Profile, Verdict, judge_by, judge_quickly};
+use mailkeep_inspect::{Pieces, Profile, Verdict, judge_by, judge_quickly};
 
 use crate::build::{self, Entry};
 
@@ -28,7 +28,11 @@ fn picture(octets: usize) -> Vec<u8> {
 #[test]
 fn what_is_judged_quickly_is_judged_alike() {
     let compiled = Compiled::new(&builtin().unwrap()).unwrap();
-    let profile = Profile::default();
+    let profile = Profile {
+        pieces: Pieces::All,
+        contents: true,
+        ..Profile::default()
+    };
     let html = b"<p onload=\"a()\"><a href=\"file:////h/s!x\">";
     let two = "Content-Type: multipart/mixed; boundary=a; boundary=b\r\n\r\n--a\r\n\r\nx\r\n--b\r\n\r\nMZ\r\n--b--\r\n";
     let messages = [
@@ -37,6 +41,7 @@ fn what_is_judged_quickly_is_judged_alike() {
         with("a.png", "image/png", &picture(60_000)),
         with("a.exe", "image/png", &build::program()),
         two.as_bytes().to_vec(),
+        with("a.eml", "message/rfc822", two.as_bytes()),
     ];
     let mut verdicts = Vec::new();
     for message in messages {
@@ -63,6 +68,12 @@ fn what_has_to_be_unpacked_or_takes_long_is_not_judged_quickly() {
         with("a.zip", "application/zip", &zip),
         with("a.gz", "application/gzip", &build::gzip(b"Hello")),
         with("a.png", "image/png", &behind),
+        with(
+            "a.pdf",
+            "application/pdf",
+            &build::pdf("a.txt", b"Hello", true),
+        ),
+        with("a.rtf", "text/rtf", &build::rich_text("Package", b"Hello")),
         with("a.png", "image/png", &picture(120_000)),
         readings.into_bytes(),
         parts.into_bytes(),
@@ -75,5 +86,22 @@ fn what_has_to_be_unpacked_or_takes_long_is_not_judged_quickly() {
         for limit in ["limit-parts", "limit-readings", "limit-octets"] {
             profile.actions.insert(limit.to_owned(), Verdict::Accept);
         }
+    }
+}
+
+#[test]
+fn whatever_is_attached_is_judged_alike() {
+    let profile = Profile {
+        pieces: Pieces::All,
+        contents: true,
+        ..Profile::default()
+    };
+    for corpus in ["archive", "content_kind", "rar"] {
+        crate::replay::replay(corpus, |octets| {
+            let message = with("a.bin", "application/octet-stream", octets);
+            if let Some(quick) = judge_quickly(&message, &profile, None) {
+                assert_eq!(quick, judge_by(&message, &profile, None));
+            }
+        });
     }
 }
