@@ -11,7 +11,7 @@ pub(super) fn active(octets: &[u8]) -> Option<&'static str> {
         (b"svg", "<svg>"),
         (b"form", "<form>"),
     ];
-    // Tags may begin within tags; no page has so many that this is not enough.
+    // Tags may begin within tags. No page has so many that this is not enough; what lies behind them is not known.
     let mut left = octets.len().saturating_mul(4).saturating_add(1 << 20);
     for open in memchr::memchr_iter(b'<', octets) {
         let tag = octets.get(open + 1..).unwrap_or_default();
@@ -29,7 +29,10 @@ pub(super) fn active(octets: &[u8]) -> Option<&'static str> {
         }
         let tag = tag.get(..4096).unwrap_or(tag);
         let end = memchr::memchr(b'>', tag).unwrap_or(tag.len());
-        left = left.checked_sub(end)?;
+        left = match left.checked_sub(end) {
+            Some(left) => left,
+            None => return Some("more tags within tags than are looked into"),
+        };
         if let Some(found) = tag.get(..end).and_then(in_tag) {
             return Some(found);
         }
@@ -88,6 +91,14 @@ mod tests {
             "<iframe src=cid:1>",
         ] {
             assert!(active(html.as_bytes()).is_some(), "{html}");
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_more_tags_than_are_looked_into_does_not_pass_for_plain() {
+        for padding in ["<a=", "<a "] {
+            let html = format!("{}<p onload=a()>", padding.repeat(40_000));
+            assert!(active(html.as_bytes()).is_some(), "{padding}");
         }
     }
 

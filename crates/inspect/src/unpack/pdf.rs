@@ -21,8 +21,18 @@ const STREAMS_MAX: usize = 100_000;
 /// How much of an object before its stream is its dictionary.
 const DICTIONARY_MAX: usize = 4096;
 
+/// Dictionaries of embedded files that are looked at: more than a message may have files.
+const TITLES_MAX: usize = 4096;
+
+/// Octets of their names. Honest ones are as short as those of other files.
+const TITLE_OCTETS_MAX: usize = 16 << 20;
+
 pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
-    let titles = titles(octets);
+    // Without all of them an embedded file may pass for any other stream.
+    let Some(titles) = titles(octets) else {
+        sink.limit(LimitReached(Limit::Parts));
+        return;
+    };
     let mut at = 0;
     let mut streams = 0;
     while let Some(found) = find(rest(octets, at), b"stream") {
@@ -172,12 +182,14 @@ fn ascii85(text: &[u8]) -> Vec<u8> {
     octets
 }
 
-/// The names of embedded files, by the number of the object that holds each: from the dictionaries that have `/EF`.
-fn titles(octets: &[u8]) -> BTreeMap<u32, Vec<String>> {
+/// The names of embedded files, by the number of the object that holds each: from the dictionaries that have `/EF`. None:
+/// there are more than are looked at.
+fn titles(octets: &[u8]) -> Option<BTreeMap<u32, Vec<String>>> {
     let mut titles = BTreeMap::new();
-    for at in memmem::find_iter(octets, b"/EF").take(1024) {
-        if titles.len() > 256 {
-            break;
+    let mut left = TITLE_OCTETS_MAX;
+    for (nth, at) in memmem::find_iter(octets, b"/EF").enumerate() {
+        if nth >= TITLES_MAX {
+            return None;
         }
         let after = some(octets, at, 256);
         let Some(number) = find(after, b"/F ")
@@ -203,19 +215,20 @@ fn titles(octets: &[u8]) -> BTreeMap<u32, Vec<String>> {
         let object = some(around, begin, end.saturating_sub(begin));
         let mut names = Vec::new();
         for key in [b"/UF".as_slice(), b"/F"] {
-            for place in memmem::find_iter(object, key).take(8) {
+            for place in memmem::find_iter(object, key) {
                 let value = rest(object, place + key.len()).trim_ascii_start();
-                if let Some(text) = string(value)
-                    && !text.is_empty()
-                    && !names.contains(&text)
-                {
+                let Some(text) = string(value) else {
+                    continue;
+                };
+                left = left.checked_sub(text.len())?;
+                if !text.is_empty() && !names.contains(&text) {
                     names.push(text);
                 }
             }
         }
         titles.insert(number, names);
     }
-    titles
+    Some(titles)
 }
 
 /// A string: in parentheses, or in digits.

@@ -374,3 +374,36 @@ fn an_object_in_rich_text_that_is_cut_off_is_a_limit() {
     };
     assert_eq!(looked(&text, &limits).1, [Limit::Octets]);
 }
+
+#[test]
+fn what_a_pdf_names_behind_what_is_looked_at_is_a_limit() {
+    let named = b"9 0 obj <</F(a.exe)/EF<</F 8 0 R>>>> endobj\n\
+        8 0 obj <<>> stream\nHello\nendstream endobj\n";
+    let padded = |padding: &[u8]| [b"%PDF-1.4\n", padding, &named[..]].concat();
+    let (found, limits) = looked(&padded(b""), &small());
+    assert_eq!((found.len(), limits), (1, vec![]));
+    for padding in ["/EF /F 1 ", "/EF/F 1 /F(/F(/F(/F(/F(/F(/F(/F("] {
+        let (_, limits) = looked(&padded(&padding.as_bytes().repeat(5000)), &small());
+        assert_eq!(limits, [Limit::Parts], "{padding}");
+    }
+}
+
+#[test]
+fn other_keys_do_not_hide_the_name_of_a_file_in_a_pdf() {
+    let pdf = format!(
+        "%PDF-1.4\n9 0 obj <<{}/F(a.exe)/EF<</F 8 0 R>>>> endobj\n\
+         8 0 obj <<>> stream\nHello\nendstream endobj\n",
+        "/Fa(b)".repeat(100)
+    );
+    let mut names = Vec::new();
+    let mut budget = Budget::new(&Limits::default());
+    unpack::members(
+        pdf.as_bytes(),
+        kind::Kind::Pdf,
+        &mut budget,
+        &mut |member, _| {
+            names.extend(member.names);
+        },
+    );
+    assert!(names.contains(&"a.exe".to_owned()), "{names:?}");
+}
