@@ -3,8 +3,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use super::command;
-use super::{HOST_PATH, Host, Lab, LabError};
+use super::{HOST_PATH, Host, Lab, LabError, command};
 
 impl Lab {
     /// A command that will run inside a host, entered by its namespaces and not by SSH.
