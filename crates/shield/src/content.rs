@@ -314,7 +314,8 @@ impl Content {
                 None => (Authenticity::default(), Vec::new()),
             }
         };
-        let ((judgement, scanned), (authentic, forged)) = tokio::join!(inspected, authenticated);
+        // Name servers are asked first: they answer while the message is looked into.
+        let ((authentic, forged), (judgement, scanned)) = tokio::join!(authenticated, inspected);
         let mut checks = Checks::default();
         if looked {
             checks.add("content", &judgement.reasons);
