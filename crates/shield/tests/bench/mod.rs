@@ -399,6 +399,21 @@ impl Shield {
         }
     }
 
+    /// The next line of each of these events, which come in any order.
+    pub fn each_event<const N: usize>(&mut self, events: [&str; N]) -> [Value; N] {
+        let mut lines = [const { Value::Null }; N];
+        while lines.contains(&Value::Null) {
+            let line = self.next_line();
+            let which = events.iter().position(|event| line["event"] == *event);
+            if let Some(place) = which.map(|which| &mut lines[which])
+                && place.is_null()
+            {
+                *place = line;
+            }
+        }
+        lines
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.addresses[0].1
     }
