@@ -35,7 +35,7 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bench::{Backend, Client, PATIENCE, Shield, config, config_with_xclient, until};
+use bench::{Backend, Client, PATIENCE, Shield, config, config_with_xclient, free_address, until};
 use rustix::process::Signal;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -485,14 +485,9 @@ fn on_sigterm_idle_clients_are_told_and_a_message_comes_to_its_end() {
 
 #[test]
 fn counters_are_served_for_prometheus() {
-    let more = "metrics = \"127.0.0.1:0\"";
-    // The port is not told, so one is chosen that was free just now.
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let (_directory, _backend, shield) =
-        stand_with(OFFER, &more.replace("127.0.0.1:0", &free.to_string()));
+    // The port is not told, so one is chosen.
+    let free = free_address();
+    let (_directory, _backend, shield) = stand_with(OFFER, &format!("metrics = \"{free}\""));
     let mut client = shield.client();
     assert!(client.ask("BDAT 1").starts_with("502 5.5.1 "));
     client.begin();

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Client, Shield};
+use super::{Client, Shield, free_address};
 
 /// How many senders there are at a time.
 const SENDERS: u64 = 4;
@@ -99,12 +99,6 @@ pub fn numbers(text: &str) -> Vec<u64> {
     lines
         .filter_map(|line| line.trim().strip_suffix('.')?.parse().ok())
         .collect()
-}
-
-/// An address that was free just now; each shield in turn listens there.
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// xorshift64: the moments need no better one.

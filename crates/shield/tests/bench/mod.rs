@@ -506,6 +506,15 @@ impl<S: Read + Write> Client<S> {
     }
 }
 
+/// An address that nobody listens on now, for a program that is to listen there. Its loopback address is this process's
+/// own: on one that all tests share, another's connection might get the port first.
+pub fn free_address() -> SocketAddr {
+    // Process numbers have 22 bits.
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let listener = TcpListener::bind(SocketAddr::from(([127, 64 | high, middle, low], 0))).unwrap();
+    listener.local_addr().unwrap()
+}
+
 /// A configuration with one listener on loopback and these backends, which are not told of the client.
 pub fn config(backends: &[SocketAddr], more: &str) -> String {
     let mut text = format!(

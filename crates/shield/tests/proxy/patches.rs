@@ -83,12 +83,6 @@ fn status(address: SocketAddr) -> ShieldState {
     serde_json::from_str(body).unwrap()
 }
 
-/// An address that nobody listens on now.
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
-
 #[test]
 fn a_rule_that_only_monitors_lets_the_command_pass_and_tells_of_it() {
     let (_directory, backend, mut shield) = stand();
