@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 
 pub(crate) use self::conversation::{Connection, Handed};
-use crate::config::{BackendFile, Tells};
+use crate::config::{BackendAddress, BackendFile, Tells};
 use crate::resolver::ClientName;
 use crate::tls::{self, TlsError};
 
@@ -67,27 +67,27 @@ pub(crate) enum BackendError {
     #[error("no backend answers")]
     NoneAnswers,
     #[error("cannot connect to {0}")]
-    Connect(SocketAddr, #[source] std::io::Error),
+    Connect(BackendAddress, #[source] std::io::Error),
     #[error("{0} did not answer in time")]
-    Late(SocketAddr),
+    Late(BackendAddress),
     #[error("the connection to {0} ended")]
-    Closed(SocketAddr),
+    Closed(BackendAddress),
     #[error("the connection to {0} broke")]
-    Broken(SocketAddr, #[source] std::io::Error),
+    Broken(BackendAddress, #[source] std::io::Error),
     #[error("TLS with {0} failed")]
-    Tls(SocketAddr, #[source] std::io::Error),
+    Tls(BackendAddress, #[source] std::io::Error),
     #[error("what {0} answered is no reply")]
-    Reply(SocketAddr, #[source] ReplyError),
+    Reply(BackendAddress, #[source] ReplyError),
     #[error("{0} answered {1} where it had to say yes")]
-    No(SocketAddr, u16),
+    No(BackendAddress, u16),
     #[error("{0} has no room for another connection now")]
-    Busy(SocketAddr),
+    Busy(BackendAddress),
     #[error("{0} refuses this client")]
-    Refuses(SocketAddr, Box<ServerReply>),
+    Refuses(BackendAddress, Box<ServerReply>),
     #[error("{0} does not offer STARTTLS")]
-    NoTls(SocketAddr),
+    NoTls(BackendAddress),
     #[error("{0} does not offer XCLIENT, and would take every client for the shield")]
-    NoXclient(SocketAddr),
+    NoXclient(BackendAddress),
     #[error("the message could not be read back")]
     Spool(#[source] std::io::Error),
 }
@@ -129,9 +129,9 @@ impl BackendError {
 }
 
 /// What the others should know of a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
-    pub(crate) address: SocketAddr,
+    pub(crate) address: BackendAddress,
     pub(crate) up: bool,
     pub(crate) draining: bool,
     pub(crate) conversations: u64,
@@ -209,9 +209,12 @@ impl Backends {
     }
 
     /// Asks one backend whether it answers, and what it offers. Tells whether that has changed, or is first known.
-    pub(crate) async fn look(&self, nth: usize) -> Option<(SocketAddr, Result<(), BackendError>)> {
+    pub(crate) async fn look(
+        &self,
+        nth: usize,
+    ) -> Option<(BackendAddress, Result<(), BackendError>)> {
         let backend = self.all.get(nth)?;
-        let address = backend.file.address;
+        let address = backend.file.address.clone();
         let open = Connection::open(backend, &self.name, None);
         let answer = match tokio::time::timeout(LOOK, open).await {
             Ok(Ok(mut connection)) => {
@@ -220,7 +223,7 @@ impl Backends {
                 Ok(offer)
             }
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(BackendError::Late(address)),
+            Err(_) => Err(BackendError::Late(address.clone())),
         };
         // One that is only full is well.
         if !matches!(answer, Err(BackendError::Busy(_))) {
@@ -276,7 +279,7 @@ impl Backends {
 impl Backend {
     fn state(&self) -> State {
         State {
-            address: self.file.address,
+            address: self.file.address.clone(),
             up: self.offered().is_some(),
             draining: self.draining.load(Ordering::Relaxed),
             conversations: self.conversations.load(Ordering::Relaxed),

@@ -1,5 +1,6 @@
 //! The configuration: a file, or a few words on the command line. Entry: [`Config::of`].
 
+use std::fmt::{Display, Formatter};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use thiserror::Error;
 
 use crate::content::{
     AntivirusFile, AuthenticationFile, ContentFile, ContentFiles, MilterFile, MilterSocket,
-    OutbreakFile, YaraFile,
+    OutbreakFile, Socket, YaraFile,
 };
 use crate::patches::Source;
 use crate::quarantine::QuarantineFile;
@@ -59,7 +60,7 @@ pub enum ConfigError {
     Tls(String, #[source] TlsError),
     /// The roots by which a backend's certificate is judged.
     #[error("the roots for backend {0} cannot be used")]
-    Roots(SocketAddr, #[source] TlsError),
+    Roots(String, #[source] TlsError),
 }
 
 /// Where a configuration comes from.
@@ -335,11 +336,36 @@ pub(crate) enum Tells {
     Nothing,
 }
 
+/// Where a backend listens: `ADDRESS:PORT`, or `unix:/PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BackendAddress(pub(crate) Socket);
+
+impl Display for BackendAddress {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Socket::Inet(address) => address.fmt(f),
+            path @ Socket::Unix(_) => path.fmt(f),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for BackendAddress {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        match Socket::parse(&text) {
+            Ok(socket) => Ok(Self(socket)),
+            Err(_) => Err(D::Error::custom(format!(
+                "{text:?} is no address of a server: ADDRESS:PORT with a numeric address, or unix:/PATH"
+            ))),
+        }
+    }
+}
+
 /// `[[backend]]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BackendFile {
-    pub(crate) address: SocketAddr,
+    pub(crate) address: BackendAddress,
     #[serde(default)]
     pub(crate) protocol: Protocol,
     /// The name its certificate must show; without it the shield speaks to it in clear.
@@ -414,7 +440,8 @@ impl Config {
                 .map_err(|error| ConfigError::Tls(listener.name.clone(), error))?;
         }
         for backend in &config.backends {
-            tls::of_backend(backend).map_err(|error| ConfigError::Roots(backend.address, error))?;
+            let address = || backend.address.to_string();
+            tls::of_backend(backend).map_err(|error| ConfigError::Roots(address(), error))?;
         }
         Ok(config)
     }
@@ -538,16 +565,22 @@ impl Config {
         }
         for backend in &file.backend {
             if backend.starttls.is_some() != backend.roots.is_some() {
-                let address = backend.address;
+                let address = &backend.address;
                 return wrong(format!(
                     "backend {address} needs starttls and roots, or neither"
                 ));
             }
         }
         for backend in &file.backend {
-            let address = backend.address;
+            let address = &backend.address;
+            let is_here = matches!(address.0, Socket::Unix(_));
+            if is_here && backend.starttls.is_some() {
+                return wrong(format!(
+                    "backend {address} is a socket of this machine, and is spoken to in clear: leave out starttls and roots"
+                ));
+            }
             if backend.protocol == Protocol::Lmtp {
-                if address.port() == 25 {
+                if matches!(&address.0, Socket::Inet(address) if address.port() == 25) {
                     return wrong(format!(
                         "backend {address}: LMTP is not spoken at port 25 (RFC 2033 section 5)"
                     ));
@@ -570,7 +603,7 @@ impl Config {
             if file
                 .backend
                 .iter()
-                .filter(|other| other.address == address && other.listeners == backend.listeners)
+                .filter(|other| other.address == *address && other.listeners == backend.listeners)
                 .count()
                 > 1
             {
@@ -675,6 +708,16 @@ mod tests {
         assert!(check("[client_names]\nseconds = 31\n").is_err());
         assert!(check("protocol = \"lmtp\"\n").is_ok());
         assert!(check("protocol = \"uucp\"\n").is_err());
+        let here = |path: &str, more: &str| {
+            check(&format!(
+                "[[backend]]\naddress = \"{path}\"\nprotocol = \"lmtp\"\n{more}"
+            ))
+        };
+        assert!(here("unix:/run/dovecot/lmtp", "").is_ok());
+        assert!(here("unix:dovecot/lmtp", "").is_err());
+        assert!(here("localhost:24", "").is_err());
+        let secure = "starttls = \"mx\"\nroots = \"/etc/ssl/roots.pem\"\n";
+        assert!(here("unix:/run/dovecot/lmtp", secure).is_err());
         let own = "[[listener]]\nname = \"own\"\nkind = \"submission\"\naddress = [\"127.0.0.1:587\"]\n\
             certificate = \"a\"\nkey = \"b\"\n";
         assert!(check(&format!("protocol = \"lmtp\"\n{own}")).is_err());

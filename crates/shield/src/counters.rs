@@ -197,10 +197,11 @@ impl Counters {
             writeln!(text, "# HELP mailkeep_shield_backend_{name} {help}").ok();
             writeln!(text, "# TYPE mailkeep_shield_backend_{name} gauge").ok();
             for state in backends {
-                let (address, value) = (state.address, value(state));
+                // A path may hold quotes.
+                let (address, value) = (state.address.to_string(), value(state));
                 writeln!(
                     text,
-                    "mailkeep_shield_backend_{name}{{backend=\"{address}\"}} {value}"
+                    "mailkeep_shield_backend_{name}{{backend={address:?}}} {value}"
                 )
                 .ok();
             }

@@ -6,13 +6,15 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
 /// A connection to a client or to a backend.
 pub(crate) enum Stream {
     /// In clear.
     Plain(TcpStream),
+    /// In clear, to a server on this machine.
+    Local(UnixStream),
     /// Over TLS.
     Tls(Box<TlsStream<TcpStream>>),
     /// Being turned from one into the other, or over.
@@ -38,6 +40,7 @@ impl Stream {
     pub(crate) async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         match self {
             Self::Plain(stream) => stream.read_exact(buffer).await.map(drop),
+            Self::Local(stream) => stream.read_exact(buffer).await.map(drop),
             Self::Tls(stream) => stream.read_exact(buffer).await.map(drop),
             Self::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
@@ -47,6 +50,7 @@ impl Stream {
     pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.read(buffer).await,
+            Self::Local(stream) => stream.read(buffer).await,
             Self::Tls(stream) => stream.read(buffer).await,
             Self::Gone => Ok(0),
         }
@@ -59,6 +63,7 @@ impl Stream {
         let mut nobody = Context::from_waker(Waker::noop());
         let polled = match self {
             Self::Plain(stream) => Pin::new(stream).poll_read(&mut nobody, &mut read),
+            Self::Local(stream) => Pin::new(stream).poll_read(&mut nobody, &mut read),
             Self::Tls(stream) => Pin::new(stream).poll_read(&mut nobody, &mut read),
             Self::Gone => Poll::Ready(Ok(())),
         };
@@ -74,6 +79,7 @@ impl Stream {
         let write = async {
             match self {
                 Self::Plain(stream) => stream.write_all(octets).await,
+                Self::Local(stream) => stream.write_all(octets).await,
                 Self::Tls(stream) => {
                     stream.write_all(octets).await?;
                     stream.flush().await
@@ -93,6 +99,7 @@ impl Stream {
         let shutdown = async {
             match self {
                 Self::Plain(stream) => stream.shutdown().await?,
+                Self::Local(stream) => stream.shutdown().await?,
                 Self::Tls(stream) => stream.shutdown().await?,
                 Self::Gone => {}
             }

@@ -20,6 +20,9 @@ use xtask::lab::{Family, Lab, Pairing, Wanted};
 /// Where the inner test finds the lab.
 const INNER: &str = "MAILKEEP_SHIELD_BEHIND_LAB";
 
+/// Its listener before Dovecot's Unix socket.
+const SOCKET: &str = "dovecot-socket";
+
 const FAMILIES: [Family; 4] = [
     Family::Exim,
     Family::Sendmail,
@@ -92,6 +95,7 @@ fn real_servers_behind_the_shield_get_what_is_acknowledged_and_nothing_else() {
         };
         assert!(text.contains(received), "{family}");
         if family == Family::Dovecot {
+            assert_eq!(count(&text, "by its socket"), 1, "{text}");
             for user in ["probe", "full"] {
                 let text = mailbox(&lab, &host.name, user);
                 assert_eq!(count(&text, "to both"), 1, "{user}: {text}");
@@ -116,6 +120,14 @@ fn the_part_inside_the_lab() {
             host.address
         ));
     }
+    // Dovecot once more, at the socket of its own machine.
+    let dovecot = hosts.last().unwrap();
+    let root = lab.pid(&dovecot.name).unwrap().unwrap();
+    config.push_str(&format!(
+        "[[listener]]\nname = \"{SOCKET}\"\naddress = [\"127.0.0.1:0\"]\n\
+         [[backend]]\naddress = \"unix:/proc/{root}/root/run/dovecot/lmtp\"\nlisteners = [\"{SOCKET}\"]\n\
+         protocol = \"lmtp\"\nxclient = false\n"
+    ));
     let mut shield = Shield::start(directory.path(), &config);
     let listeners = shield.addresses.clone();
     // Some may still be starting.
@@ -130,6 +142,14 @@ fn the_part_inside_the_lab() {
         }
     }
     for (name, address) in &listeners {
+        if name == SOCKET {
+            let mut client = greeted(*address);
+            let message = "From: a@client.example\r\nX-Mark: by its socket\r\n\r\nx\r\n";
+            let (codes, reply) = send(&mut client, &["probe", "nobody-here"], message);
+            println!("{name}: {codes:?} {reply}");
+            assert_eq!((&codes[..], &reply[..4]), (&[250, 550][..], "250 "));
+            continue;
+        }
         // What the lab's Exim takes from its own network it looks at later.
         let (to, expected) = if name == "exim" {
             (&["probe"][..], &[250][..])

@@ -29,13 +29,14 @@ mod place;
 #[path = "proxy/submission.rs"]
 mod submission;
 
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bench::{Backend, Client, PATIENCE, Shield, config, config_with_xclient, free_address, until};
+use bench::{
+    Backend, Client, PATIENCE, Shield, config, config_with_xclient, free_address, get, until,
+};
 use rustix::process::Signal;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -493,10 +494,7 @@ fn counters_are_served_for_prometheus() {
     client.begin();
     client.send(b"A: b\r\n\r\n.\r\n");
     assert!(client.reply().starts_with("250 "));
-    let mut stream = TcpStream::connect(free).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
+    let text = get(free, "/metrics");
     for line in [
         "mailkeep_shield_messages_total{verdict=\"accept\"} 1",
         "mailkeep_shield_rule_total{rule=\"chunking\",family=\"G6\",action=\"refuse\"} 1",

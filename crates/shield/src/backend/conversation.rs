@@ -1,6 +1,7 @@
 //! A conversation with one backend. What it answers is parsed, and never passed on as it came.
 
 use std::fmt::Write as _;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,11 +10,12 @@ use std::time::{Duration, Instant};
 use mailkeep_wire::{ContentWriter, Offer, ProxyHeader, ReplyError, ReplyReader, ServerReply};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::{Backend, BackendError, Stranger};
-use crate::config::{Protocol, Tells};
+use crate::config::{BackendAddress, Protocol, Tells};
+use crate::content::Socket;
 use crate::spool::Spool;
 use crate::stream::Stream;
 
@@ -61,6 +63,17 @@ impl Drop for Connection {
     }
 }
 
+async fn connect(socket: &Socket) -> io::Result<Stream> {
+    match socket {
+        Socket::Inet(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true).ok();
+            Ok(Stream::Plain(stream))
+        }
+        Socket::Unix(path) => UnixStream::connect(path).await.map(Stream::Local),
+    }
+}
+
 impl Connection {
     /// Connects, and greets, over TLS where that is configured. Where nobody is meant it is only a look.
     pub(super) async fn open(
@@ -68,21 +81,19 @@ impl Connection {
         name: &str,
         stranger: Option<&Stranger>,
     ) -> Result<Self, BackendError> {
-        let address = backend.file.address;
-        let connect = tokio::time::timeout(CONNECT, TcpStream::connect(address));
-        let stream = match connect.await {
+        let address = backend.file.address.clone();
+        let stream = match tokio::time::timeout(CONNECT, connect(&address.0)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(BackendError::Connect(address, error)),
             Err(_) => return Err(BackendError::Late(address)),
         };
-        stream.set_nodelay(true).ok();
         let counted = stranger.is_some();
         if counted {
             backend.conversations.fetch_add(1, Ordering::Relaxed);
         }
         let mut connection = Self {
             backend: Arc::clone(backend),
-            stream: Stream::Plain(stream),
+            stream,
             reader: ReplyReader::default(),
             buffer: vec![0; 2048],
             offer: Offer::default(),
@@ -256,25 +267,26 @@ impl Connection {
     }
 
     async fn answer(&mut self, patience: Duration) -> Result<ServerReply, BackendError> {
-        let address = self.address();
+        let backend = Arc::clone(&self.backend);
+        let address = || backend.file.address.clone();
         let read = async {
             loop {
                 let reply = self.reader.next_reply();
-                if let Some(reply) = reply.map_err(|error| BackendError::Reply(address, error))? {
+                if let Some(reply) = reply.map_err(|error| BackendError::Reply(address(), error))? {
                     return Ok(reply);
                 }
                 match self.stream.read(&mut self.buffer).await {
-                    Ok(0) => return Err(BackendError::Closed(address)),
+                    Ok(0) => return Err(BackendError::Closed(address())),
                     Ok(count) => self
                         .reader
                         .feed(self.buffer.get(..count).unwrap_or_default()),
-                    Err(error) => return Err(BackendError::Broken(address, error)),
+                    Err(error) => return Err(BackendError::Broken(address(), error)),
                 }
             }
         };
         match tokio::time::timeout(patience, read).await {
             Ok(answer) => answer,
-            Err(_) => Err(BackendError::Late(address)),
+            Err(_) => Err(BackendError::Late(address())),
         }
     }
 
@@ -342,7 +354,7 @@ impl Connection {
     }
 
     /// Its address, for the log.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.backend.file.address
+    pub(crate) fn address(&self) -> BackendAddress {
+        self.backend.file.address.clone()
     }
 }

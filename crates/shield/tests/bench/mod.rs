@@ -10,7 +10,8 @@
 )]
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -90,6 +91,26 @@ impl Backend {
             }
         });
         Self { address, orders }
+    }
+
+    /// Listens at a socket of this machine as well.
+    pub fn listen_at(&self, path: &Path) {
+        let listener = UnixListener::bind(path).unwrap();
+        let address = self.address;
+        std::thread::spawn(move || {
+            for near in listener.incoming() {
+                let (near, far) = (near.unwrap(), TcpStream::connect(address).unwrap());
+                let (to_near, to_far) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                std::thread::spawn(move || {
+                    io::copy(&mut &near, &mut &to_far).ok();
+                    to_far.shutdown(Shutdown::Write).ok();
+                });
+                std::thread::spawn(move || {
+                    io::copy(&mut &far, &mut &to_near).ok();
+                    to_near.shutdown(Shutdown::Both).ok();
+                });
+            }
+        });
     }
 
     pub fn answer(&self, command: &str, answer: &str) {
@@ -504,6 +525,15 @@ impl<S: Read + Write> Client<S> {
             assert!(reply.starts_with(expected), "{line}: {reply}");
         }
     }
+}
+
+/// What a shield serves at its metrics address.
+pub fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 /// An address that nobody listens on now, for a program that is to listen there. Its loopback address is this process's

@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 
 use super::OFFER;
-use super::bench::{Backend, Client, Shield, config};
+use super::bench::{Backend, Client, Shield, config, free_address, get};
 
 fn stand() -> (TempDir, Backend, Shield) {
     let directory = tempfile::tempdir().unwrap();
@@ -53,6 +53,37 @@ fn pairs(all: &[(&str, &str)]) -> Vec<(String, String)> {
 
 fn tell(backend: &Backend, each: &[(&str, &str)]) {
     backend.orders.lock().unwrap().each = pairs(each);
+}
+
+#[test]
+fn a_server_may_listen_at_a_socket_of_this_machine() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = Backend::start(OFFER);
+    let socket = directory.path().join("a \"quoted\" socket");
+    backend.listen_at(&socket);
+    let metrics = free_address();
+    let text = config(&[backend.address], &format!("metrics = \"{metrics}\"")).replace(
+        &format!("\"{}\"", backend.address),
+        &format!("{:?}", format!("unix:{}", socket.display())),
+    ) + "protocol = \"lmtp\"\n";
+    let mut shield = Shield::start(directory.path(), &text);
+    let (accepted, reply) = send(&mut shield.client(), &["one", "two"], "x");
+    assert!(reply.starts_with("250 "), "{reply}");
+    assert_eq!(accepted, ["one", "two"]);
+    assert_eq!(delivered(&backend), pairs(&[("one", "x"), ("two", "x")]));
+    // It is known by its path.
+    let path = format!("unix:{}", socket.display());
+    assert_eq!(shield.event("message")["backend"], path);
+    assert!(
+        get(metrics, "/metrics")
+            .contains(&format!("mailkeep_shield_backend_up{{backend={path:?}}} 1"))
+    );
+    // Nobody there: whoever sends tries again.
+    std::fs::remove_file(&socket).unwrap();
+    let mut client = shield.client();
+    client.ask("EHLO client.example");
+    let reply = client.ask("MAIL FROM:<a@client.example>");
+    assert!(reply.starts_with("451 4.4.1 "), "{reply}");
 }
 
 #[test]

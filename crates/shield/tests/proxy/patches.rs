@@ -1,7 +1,6 @@
 //! Virtual patches at work: what they refuse, and how a bundle comes into force.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -75,12 +74,7 @@ fn place(directory: &Path, text: &str) {
 
 /// What the shield tells, read as `mailkeep` reads it.
 fn status(address: SocketAddr) -> ShieldState {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(b"GET /status HTTP/1.1\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let (_, body) = text.split_once("\r\n\r\n").unwrap();
-    serde_json::from_str(body).unwrap()
+    serde_json::from_str(&get(address, "/status")).unwrap()
 }
 
 #[test]
