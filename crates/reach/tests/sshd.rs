@@ -15,7 +15,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mailkeep_model::{Access, HostName, ScanFailureKind};
 use mailkeep_reach::hosts::{HostFailure, RunLimits, SshOptions, SshTarget, run_over_ssh};
@@ -369,6 +369,17 @@ impl<'a> Shared<'a> {
             .unwrap();
         assert!(asked.status.success(), "{asked:?}");
     }
+
+    /// Ends the connection, and waits until its socket is gone: it says that it ends before it does.
+    fn end(&self) {
+        let socket = self.socket();
+        self.ask("exit");
+        let began = Instant::now();
+        while socket.exists() {
+            assert!(began.elapsed() < LIMITS.total_timeout, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 impl Drop for Shared<'_> {
@@ -461,12 +472,12 @@ fn a_connection_that_is_gone_is_made_anew() {
     sshd.know("host_key");
     let shared = Shared::on(&sshd);
     shared.run("true", LIMITS).unwrap();
-    shared.ask("exit");
+    shared.end();
     assert_eq!(shared.run("echo out", LIMITS).unwrap(), b"out\n");
     assert_eq!(shared.started(), 2);
     // A socket that nobody listens at.
     let socket = shared.socket();
-    shared.ask("exit");
+    shared.end();
     drop(std::os::unix::net::UnixListener::bind(socket).unwrap());
     assert_eq!(shared.run("echo out", LIMITS).unwrap(), b"out\n");
     assert_eq!(shared.started(), 3);
