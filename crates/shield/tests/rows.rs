@@ -11,18 +11,21 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use mailkeep_inspect::rules::{PatchRule, builtin};
 use mailkeep_inspect::{Profile, Verdict, judge};
 use mailkeep_wire::{Actions, Limits, Offer, Session, Step};
 
 /// Closed by what the shield is: there is nothing to refuse.
-const BY_DESIGN: [&str; 3] = [
+const BY_DESIGN: [&str; 4] = [
     // It looks up no ident server, and the server behind can only ask the shield's.
     "sendmail-ident-newline",
     // TLS ends at the shield, which takes host names only, and never goes on in clear.
     "exim-sni-backslash",
     "exim-tls-close-reuse",
+    // TLS ends at the shield, and no certificate of a client reaches the server behind.
+    "sendmail-certificate-nul",
 ];
 
 /// A client's words; `|` is where it waits.
@@ -30,10 +33,25 @@ const GREETED: &str = "EHLO a.example\r\n|";
 const DATA: &str =
     "EHLO a.example\r\n|MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n|";
 
+/// Stands for the first octet of two that UTF-8 has for some letters, alone.
+const CUT_OFF: char = '\u{e0c3}';
+
+fn octets(script: &str) -> Vec<u8> {
+    let mut octets = Vec::new();
+    for char in script.chars() {
+        match char {
+            CUT_OFF => octets.push(0xc3),
+            char => octets.extend(char.encode_utf8(&mut [0; 4]).bytes()),
+        }
+    }
+    octets
+}
+
 /// The rules that refuse something of a session.
 fn session(script: &str) -> BTreeSet<String> {
     let offer = Offer {
         eight_bit: true,
+        utf8: true,
         dsn: true,
         pipelining: true,
         size: Some(50 << 20),
@@ -48,7 +66,8 @@ fn session(script: &str) -> BTreeSet<String> {
     let mut refused = BTreeSet::new();
     let mut content = Vec::new();
     for part in script.split('|') {
-        let mut rest = part.as_bytes();
+        let octets = octets(part);
+        let mut rest = &octets[..];
         while !rest.is_empty() {
             let taken = session.feed(rest);
             rest = &rest[taken..];
@@ -95,6 +114,29 @@ fn attachment(header: &str, content: &str) -> String {
         "From: a@b.example\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b1\r\n\r\n\
          --b1\r\nContent-Type: text/plain\r\n\r\nHello\r\n--b1\r\n{header}\r\n\r\n{content}\r\n--b1--\r\n"
     )
+}
+
+/// Parts within parts, so deep.
+fn nested(depth: usize) -> String {
+    let mut text = "From: a@b.example\r\nMIME-Version: 1.0\r\n".to_owned();
+    for nth in 0..depth {
+        write!(
+            text,
+            "Content-Type: multipart/mixed; boundary=a{nth}z\r\n\r\n--a{nth}z\r\n"
+        )
+        .unwrap();
+    }
+    text += "Content-Type: text/plain\r\n\r\nHello\r\n";
+    for nth in (0..depth).rev() {
+        write!(text, "--a{nth}z--\r\n").unwrap();
+    }
+    text
+}
+
+/// A message of so many parts beside its text.
+fn parts(count: usize) -> String {
+    let more = "--b1\r\nContent-Type: text/plain\r\n\r\nx\r\n".repeat(count - 1);
+    attachment("Content-Type: text/plain", &format!("x\r\n{more}"))
 }
 
 /// A winmail.dat that holds these octets, in base64.
@@ -220,6 +262,35 @@ fn cases() -> BTreeMap<&'static str, Case> {
             ),
         ),
         (
+            "dovecot-truncated-utf8",
+            Case::Session(
+                greeted(&[
+                    &format!("MAIL FROM:<a{CUT_OFF}@b.example>\r\n"),
+                    &format!("MAIL FROM:<a{CUT_OFF}@b.example> SMTPUTF8\r\n"),
+                ]),
+                greeted(&["MAIL FROM:<a\u{e9}@b.example> SMTPUTF8\r\n"]),
+            ),
+        ),
+        (
+            "dovecot-mime-depth",
+            Case::Message(vec![nested(100), parts(1_100)], vec![nested(8), parts(100)]),
+        ),
+        (
+            // The 10,000th part is a message.
+            "dovecot-many-parts",
+            Case::Message(
+                vec![parts(9_998).replacen(
+                    "--b1--",
+                    "--b1\r\nContent-Type: message/rfc822\r\n\r\nA: b\r\n\r\nx\r\n--b1--",
+                    1,
+                )],
+                vec![attachment(
+                    "Content-Type: message/rfc822",
+                    "From: a@b.example\r\n\r\nHello",
+                )],
+            ),
+        ),
+        (
             "dovecot-rfc2231-parameters",
             Case::Message(
                 vec![attachment(
@@ -284,9 +355,25 @@ fn cases() -> BTreeMap<&'static str, Case> {
     ] {
         cases.insert(row, smuggling());
     }
-    for row in ["postfix-starttls-injection", "dovecot-submission-starttls"] {
+    for row in [
+        "postfix-starttls-injection",
+        "dovecot-submission-starttls",
+        "cyrus-starttls-injection",
+    ] {
         cases.insert(row, starttls());
     }
+    // Either hole is closed where both are.
+    let (Case::Session(mut refused, mut passes), Case::Session(more, alike)) =
+        (smuggling(), starttls())
+    else {
+        unreachable!("both are sessions");
+    };
+    refused.extend(more);
+    passes.extend(alike);
+    cases.insert(
+        "aiosmtpd-smuggling-starttls",
+        Case::Session(refused, passes),
+    );
     for row in [
         "exim-bdat-use-after-free",
         "exim-bdat-dot-loop",

@@ -179,7 +179,7 @@ fn a_bundle_holds_what_the_servers_behind_need_and_a_rule_retires_with_the_patch
         ]);
         let value = ran.exits(0).json();
         let rules = value["rules"].as_array().unwrap().clone();
-        assert_eq!(rules.len(), 155);
+        assert_eq!(rules.len(), 156);
         rules
             .iter()
             .filter(|rule| rule["selected"] == true)
@@ -210,7 +210,7 @@ fn a_bundle_holds_what_the_servers_behind_need_and_a_rule_retires_with_the_patch
         FLEET.replace("facts = \"mx1.cdx.json\"\n", ""),
     );
     build(&bench).exits(0).prints("all rules");
-    assert_eq!(selected(&bench).len(), 133);
+    assert_eq!(selected(&bench).len(), 134);
 }
 
 #[test]
