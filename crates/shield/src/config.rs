@@ -353,9 +353,10 @@ impl<'de> Deserialize<'de> for BackendAddress {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
         match Socket::parse(&text) {
-            Ok(socket) => Ok(Self(socket)),
-            Err(_) => Err(D::Error::custom(format!(
-                "{text:?} is no address of a server: ADDRESS:PORT with a numeric address, or unix:/PATH"
+            Ok(socket) if !text.starts_with("inet:") => Ok(Self(socket)),
+            _ => Err(D::Error::custom(format!(
+                "{text:?} is no address of a server: ADDRESS:PORT with a numeric address, or unix:/PATH of at \
+                 most 107 octets"
             ))),
         }
     }
@@ -715,6 +716,8 @@ mod tests {
         };
         assert!(here("unix:/run/dovecot/lmtp", "").is_ok());
         assert!(here("unix:dovecot/lmtp", "").is_err());
+        assert!(here(&format!("unix:/{}", "a".repeat(108)), "").is_err());
+        assert!(here("inet:127.0.0.1:24", "").is_err());
         assert!(here("localhost:24", "").is_err());
         let secure = "starttls = \"mx\"\nroots = \"/etc/ssl/roots.pem\"\n";
         assert!(here("unix:/run/dovecot/lmtp", secure).is_err());

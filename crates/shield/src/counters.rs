@@ -107,8 +107,8 @@ impl Counters {
             text.push_str("# HELP mailkeep_shield_certificate_not_after_seconds When a listener's certificate ends, in seconds since 1970.\n");
             writeln!(text, "# TYPE {name} gauge").ok();
             for (listener, end) in certificates {
-                let end = end.as_second();
-                writeln!(text, "{name}{{listener={listener:?}}} {end}").ok();
+                let (listener, end) = (label(listener), end.as_second());
+                writeln!(text, "{name}{{listener=\"{listener}\"}} {end}").ok();
             }
         }
         for (name, kind, help, value) in [
@@ -197,11 +197,10 @@ impl Counters {
             writeln!(text, "# HELP mailkeep_shield_backend_{name} {help}").ok();
             writeln!(text, "# TYPE mailkeep_shield_backend_{name} gauge").ok();
             for state in backends {
-                // A path may hold quotes.
-                let (address, value) = (state.address.to_string(), value(state));
+                let (address, value) = (label(&state.address.to_string()), value(state));
                 writeln!(
                     text,
-                    "mailkeep_shield_backend_{name}{{backend={address:?}}} {value}"
+                    "mailkeep_shield_backend_{name}{{backend=\"{address}\"}} {value}"
                 )
                 .ok();
             }
@@ -225,4 +224,10 @@ impl Counters {
         }
         text
     }
+}
+
+/// A label's value, as the Prometheus text form has it.
+fn label(value: &str) -> String {
+    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+    value.replace('\n', "\\n")
 }

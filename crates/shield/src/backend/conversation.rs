@@ -70,7 +70,15 @@ async fn connect(socket: &Socket) -> io::Result<Stream> {
             stream.set_nodelay(true).ok();
             Ok(Stream::Plain(stream))
         }
-        Socket::Unix(path) => UnixStream::connect(path).await.map(Stream::Local),
+        Socket::Unix(path) => loop {
+            match UnixStream::connect(path).await {
+                // Its queue is full; of a place in it nobody tells (connect(2), EAGAIN).
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                stream => return stream.map(Stream::Local),
+            }
+        },
     }
 }
 
@@ -85,6 +93,10 @@ impl Connection {
         let stream = match tokio::time::timeout(CONNECT, connect(&address.0)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(BackendError::Connect(address, error)),
+            // Only its queue can be what keeps one of this machine.
+            Err(_) if matches!(address.0, Socket::Unix(_)) => {
+                return Err(BackendError::Busy(address));
+            }
             Err(_) => return Err(BackendError::Late(address)),
         };
         let counted = stranger.is_some();
@@ -356,5 +368,40 @@ impl Connection {
     /// Its address, for the log.
     pub(crate) fn address(&self) -> BackendAddress {
         self.backend.file.address.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use socket2::{Domain, SockAddr, Type};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_queue_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let bound = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        bound.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        bound.listen(1).unwrap();
+        let listener = UnixListener::from(bound);
+        let mut waiting = Vec::new();
+        loop {
+            match UnixStream::connect(&path).await {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    break;
+                }
+            }
+        }
+        let socket = Socket::Unix(path);
+        let mut connects = Box::pin(connect(&socket));
+        let early = tokio::time::timeout(Duration::from_millis(100), &mut connects).await;
+        assert!(early.is_err(), "there is no place");
+        drop(listener.accept().unwrap());
+        assert!(connects.await.is_ok());
     }
 }

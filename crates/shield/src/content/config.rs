@@ -326,11 +326,13 @@ impl Socket {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is no socket: unix:/PATH, or inet:ADDRESS:PORT with a numeric address"
+                "{text:?} is no socket: unix:/PATH of at most 107 octets, or inet:ADDRESS:PORT with a numeric address"
             )
         };
         if let Some(path) = text.strip_prefix("unix:") {
-            return if path.starts_with('/') {
+            // What is too long for the kernel is no address.
+            let fits = std::os::unix::net::SocketAddr::from_pathname(path).is_ok();
+            return if path.starts_with('/') && fits {
                 Ok(Self::Unix(PathBuf::from(path)))
             } else {
                 Err(wrong())

@@ -9,6 +9,7 @@
     reason = "shared by several tests, none of which uses all of it"
 )]
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
@@ -537,12 +538,19 @@ pub fn get(address: SocketAddr, path: &str) -> String {
 }
 
 /// An address that nobody listens on now, for a program that is to listen there. Its loopback address is this process's
-/// own: on one that all tests share, another's connection might get the port first.
+/// own: on one that all tests share, another's connection might get the port first. None is given twice.
 pub fn free_address() -> SocketAddr {
+    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
     // Process numbers have 22 bits.
     let [_, high, middle, low] = std::process::id().to_be_bytes();
-    let listener = TcpListener::bind(SocketAddr::from(([127, 64 | high, middle, low], 0))).unwrap();
-    listener.local_addr().unwrap()
+    let own = SocketAddr::from(([127, 64 | high, middle, low], 0));
+    loop {
+        let listener = TcpListener::bind(own).unwrap();
+        let address = listener.local_addr().unwrap();
+        if GIVEN.lock().unwrap().insert(address) {
+            return address;
+        }
+    }
 }
 
 /// A configuration with one listener on loopback and these backends, which are not told of the client.
