@@ -279,26 +279,27 @@ impl Connection {
     }
 
     async fn answer(&mut self, patience: Duration) -> Result<ServerReply, BackendError> {
-        let backend = Arc::clone(&self.backend);
-        let address = || backend.file.address.clone();
+        let address = &self.backend.file.address;
         let read = async {
             loop {
                 let reply = self.reader.next_reply();
-                if let Some(reply) = reply.map_err(|error| BackendError::Reply(address(), error))? {
+                if let Some(reply) =
+                    reply.map_err(|error| BackendError::Reply(address.clone(), error))?
+                {
                     return Ok(reply);
                 }
                 match self.stream.read(&mut self.buffer).await {
-                    Ok(0) => return Err(BackendError::Closed(address())),
+                    Ok(0) => return Err(BackendError::Closed(address.clone())),
                     Ok(count) => self
                         .reader
                         .feed(self.buffer.get(..count).unwrap_or_default()),
-                    Err(error) => return Err(BackendError::Broken(address(), error)),
+                    Err(error) => return Err(BackendError::Broken(address.clone(), error)),
                 }
             }
         };
         match tokio::time::timeout(patience, read).await {
             Ok(answer) => answer,
-            Err(_) => Err(BackendError::Late(address())),
+            Err(_) => Err(BackendError::Late(address.clone())),
         }
     }
 
