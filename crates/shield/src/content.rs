@@ -46,6 +46,7 @@ use self::config::{Profiles, Unscanned};
 pub(crate) use self::watch::OutbreakFile;
 use self::watch::Watch;
 pub(crate) use self::yara::YaraFile;
+use crate::counters::label;
 use crate::log::Log;
 use crate::outbreak::Detector;
 use crate::patches::Patches;
@@ -730,6 +731,7 @@ impl Content {
         );
         for ((engine, how), count) in &counts {
             if let Some(result) = how.strip_prefix("scan-") {
+                let engine = label(engine);
                 writeln!(
                     text,
                     "mailkeep_shield_antivirus_scans_total{{engine=\"{engine}\",result=\"{result}\"}} {count}"
@@ -745,7 +747,7 @@ impl Content {
             "Whether a virus scanner answers.",
         );
         for engine in &self.engines {
-            let (name, up) = (&engine.config.name, u8::from(engine.known().up));
+            let (name, up) = (label(&engine.config.name), u8::from(engine.known().up));
             writeln!(
                 text,
                 "mailkeep_shield_antivirus_up{{engine=\"{name}\"}} {up}"
@@ -759,7 +761,7 @@ impl Content {
             "1 for what is known of the age of its definitions.",
         );
         for engine in &self.engines {
-            let name = &engine.config.name;
+            let name = label(&engine.config.name);
             let is = engine.known().freshness(now, self.antivirus.stale_hours);
             for state in Freshness::ALL {
                 let (state, value) = (state.name(), u8::from(state == is));
@@ -773,7 +775,7 @@ impl Content {
             "Age of its definitions; absent where it is unknown.",
         );
         for engine in &self.engines {
-            let name = &engine.config.name;
+            let name = label(&engine.config.name);
             if let Some(age) = engine.known().age_seconds(now) {
                 writeln!(
                     text,

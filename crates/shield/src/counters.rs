@@ -227,7 +227,7 @@ impl Counters {
 }
 
 /// A label's value, as the Prometheus text form has it.
-fn label(value: &str) -> String {
+pub(crate) fn label(value: &str) -> String {
     let value = value.replace('\\', "\\\\").replace('"', "\\\"");
     value.replace('\n', "\\n")
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 use bench::clamd::{Clamd, Does, INFECTED, RealClamd, TEST_FILES, with_file};
 use bench::mta::{Mta, milter_address, milter_config};
-use bench::{Backend, Shield, config};
+use bench::{Backend, Shield, config, free_address, get};
 use jiff::{Timestamp, ToSpan as _};
 
 /// A scanner's answer to VERSION, so many hours after its definitions were made.
@@ -317,6 +317,22 @@ fn definitions_that_are_old_or_of_unknown_age_are_never_taken_for_fresh() {
                 .accepted()
         );
     }
+}
+
+#[test]
+fn a_scanner_may_have_any_name_in_the_metrics() {
+    let clamd = Clamd::start(&version(1));
+    let directory = tempfile::tempdir().unwrap();
+    let metrics = free_address();
+    let config = milter_config(&format!(
+        "metrics = \"{metrics}\"\n{}",
+        clamd.engine("the \\\"second\\\"", "")
+    ));
+    let mut shield = Shield::start(directory.path(), &config);
+    shield.event("antivirus-up");
+    let line = r#"mailkeep_shield_antivirus_up{engine="the \"second\""} 1"#;
+    let text = get(metrics, "/metrics");
+    assert!(text.contains(line), "{text}");
 }
 
 /// Sends each of Debian's test files through a real clamd, by the milter and by the proxy.
