@@ -262,35 +262,63 @@ impl Quantum {
 
 /// Decodes whole groups of letters, as nearly all are; gives what stands behind them.
 fn groups<'b>(mut rest: &'b [u8], out: &mut Vec<u8>) -> &'b [u8] {
-    // A line of 76 letters is 19 of them.
-    const AT_ONCE: usize = 20;
+    // As much as a line has, and no more than is looked at before it is told.
     loop {
-        let mut octets = [0; 3 * AT_ONCE];
-        let threes = octets.as_chunks_mut::<3>().0;
+        let mut octets = [0; 60];
         let mut whole = 0;
-        for (four, three) in rest.as_chunks::<4>().0.iter().zip(threes) {
-            let (decoded, letters) = group(*four);
-            if letters > 63 {
+        let sixes = octets.as_chunks_mut::<6>().0;
+        for ([a, b, c, d, e, f, g, h], six) in rest.as_chunks::<8>().0.iter().zip(sixes) {
+            let (head, tail) = (group([*a, *b, *c, *d]), group([*e, *f, *g, *h]));
+            if (head | tail) >= NO_GROUP {
                 break;
             }
-            *three = decoded;
+            let [_, _, decoded @ ..] = (u64::from(head) << 24 | u64::from(tail)).to_be_bytes();
+            *six = decoded;
             whole += 1;
         }
-        out.extend_from_slice(octets.get(..3 * whole).unwrap_or_default());
-        rest = rest.get(4 * whole..).unwrap_or_default();
-        if whole < AT_ONCE {
-            return rest;
+        out.extend_from_slice(octets.get(..6 * whole).unwrap_or_default());
+        rest = rest.get(8 * whole..).unwrap_or_default();
+        if whole < 10 {
+            break;
         }
     }
+    while let Some((four, behind)) = rest.split_first_chunk()
+        && let [0, decoded @ ..] = group(*four).to_be_bytes()
+    {
+        out.extend_from_slice(&decoded);
+        rest = behind;
+    }
+    rest
 }
 
-/// What four letters stand for; and above 63 where one of them is none.
-fn group(four: [u8; 4]) -> ([u8; 3], u8) {
-    let [one, two, three, four] = four.map(letter);
-    let bits =
-        u32::from(one) << 18 | u32::from(two) << 12 | u32::from(three) << 6 | u32::from(four);
-    let [_, first, second, third] = bits.to_be_bytes();
-    ([first, second, third], one | two | three | four)
+/// What four letters stand for; beyond 24 bits where one of them is none.
+fn group([first, second, third, last]: [u8; 4]) -> u32 {
+    let value = |table: &[u32; 256], octet: u8| {
+        let value = table.get(usize::from(octet));
+        value.copied().unwrap_or(NO_GROUP)
+    };
+    value(&FIRST, first) | value(&SECOND, second) | value(&THIRD, third) | value(&LAST, last)
+}
+
+const NO_GROUP: u32 = 1 << 24;
+
+/// What each octet stands for, by its place in a group: four looks into tables take less than as many shifts.
+static FIRST: [u32; 256] = placed(18);
+static SECOND: [u32; 256] = placed(12);
+static THIRD: [u32; 256] = placed(6);
+static LAST: [u32; 256] = placed(0);
+
+const fn placed(shift: u32) -> [u32; 256] {
+    let mut placed = [NO_GROUP; 256];
+    let mut octet = 0;
+    #[expect(clippy::indexing_slicing, reason = "constant, checked by the compiler")]
+    while octet < 256 {
+        if TABLE[octet] < PAD {
+            placed[octet] = (TABLE[octet] as u32) << shift;
+        }
+        octet += 1;
+    }
+    placed
 }
 
 /// What is not as it should be in base64.
@@ -317,7 +345,7 @@ fn base64_usual(body: &[u8]) -> (Vec<u8>, Oddities) {
     let mut cut = false;
     let mut rest = body;
     loop {
-        if !padded && quantum.letters == 0 {
+        if !padded && quantum.letters == 0 && rest.first().is_some_and(|one| letter(*one) < PAD) {
             rest = groups(rest, &mut out);
         }
         let Some((octet, behind)) = rest.split_first() else {
