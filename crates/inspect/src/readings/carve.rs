@@ -5,7 +5,7 @@
 
 use super::encodings::{Base64, Encoding, base64_as, decode, encodings, looks_base64};
 use super::head::single;
-use super::lines::{Lines, trim, trim_start};
+use super::lines::{Lines, LinesWith, trim, trim_start};
 use super::names::{names, readings_of};
 use super::walk::{Walker, is_file, is_textual};
 use crate::{Budget, Limit};
@@ -21,7 +21,7 @@ pub(super) fn loose_parts(
     // Where headers of content begin, and where parts may end: also at the next such headers.
     let mut begins: Vec<usize> = Vec::new();
     let mut ends: Vec<usize> = Vec::new();
-    for line in Lines::new(octets) {
+    for line in LinesWith::new(octets, b'-') {
         if line.text.starts_with(b"--") {
             ends.push(line.start);
             continue;
@@ -194,22 +194,28 @@ const fn is_letter(octet: u8) -> bool {
 /// Where the next run of letters begins that is longer than words are: at a beginning that a file has, in base64.
 fn next_run(octets: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
+    // All up to here belongs to a run.
+    let mut known = from;
     loop {
-        let rest = octets.get(at..).filter(|rest| !rest.is_empty())?;
-        let skip = rest.iter().position(|octet| is_letter(*octet))?;
-        let start = at + skip;
-        let word = octets.get(start..)?;
-        // Short words are passed over fast: most of a text.
-        let length = word
-            .iter()
-            .take(SHORTEST)
-            .position(|octet| !is_letter(*octet) && !matches!(octet, b'\r' | b'\n' | b'='))
-            .unwrap_or(SHORTEST.min(word.len()));
-        if length >= SHORTEST {
-            return Some(start);
+        let end = at + SHORTEST;
+        let new = octets.get(known.max(at)..end)?;
+        // Looked at from its end: most of a text, whose words are short, is not looked at.
+        if let Some(other) = new.iter().rposition(|octet| !is_of_run(*octet)) {
+            at = known.max(at) + other + 1;
+            known = at;
+            continue;
         }
-        at = start + length.max(1);
+        known = end;
+        let all = octets.get(at..end)?;
+        match all.iter().position(|octet| is_letter(*octet)) {
+            Some(0) => return Some(at),
+            skip => at += skip.unwrap_or(SHORTEST),
+        }
     }
+}
+
+const fn is_of_run(octet: u8) -> bool {
+    is_letter(octet) || matches!(octet, b'\r' | b'\n' | b'=')
 }
 
 fn end_of_run(octets: &[u8], start: usize) -> usize {
@@ -225,7 +231,10 @@ fn end_of_run(octets: &[u8], start: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Budget, Limits};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Limits;
 
     fn found(message: &str) -> Vec<(Vec<u8>, bool)> {
         let mut budget = Budget::new(&Limits::default());
@@ -234,6 +243,19 @@ mod tests {
             .into_iter()
             .map(|found| (found.content.octets.into_owned(), found.usual))
             .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_next_run_begins_at_the_first_letter_that_enough_follow(
+            text in "([a+=\\r\\n]{0,40}[ =\\n-]{0,4}){0,4}", from in 0_usize..9) {
+            let octets = text.as_bytes();
+            let begins = |start: &usize| {
+                let run = octets.get(*start..*start + SHORTEST);
+                is_letter(octets[*start]) && run.is_some_and(|run| run.iter().all(|one| is_of_run(*one)))
+            };
+            prop_assert_eq!(next_run(octets, from), (from..octets.len()).find(begins));
+        }
     }
 
     #[test]

@@ -41,6 +41,43 @@ impl<'m> Iterator for Lines<'m> {
     }
 }
 
+/// Goes through those lines that hold an octet: what is rare is found much faster than lines are.
+#[derive(Debug, Clone)]
+pub(super) struct LinesWith<'m> {
+    octets: &'m [u8],
+    wanted: u8,
+    at: usize,
+}
+
+impl<'m> LinesWith<'m> {
+    /// `wanted` is no part of a line end.
+    pub(super) fn new(octets: &'m [u8], wanted: u8) -> Self {
+        Self {
+            octets,
+            wanted,
+            at: 0,
+        }
+    }
+}
+
+impl<'m> Iterator for LinesWith<'m> {
+    type Item = Line<'m>;
+
+    fn next(&mut self) -> Option<Line<'m>> {
+        let rest = self.octets.get(self.at..)?;
+        let (before, _) = rest.split_at_checked(memchr::memchr(self.wanted, rest)?)?;
+        let skipped = memchr::memrchr(b'\n', before).map_or(0, |feed| feed + 1);
+        let start = self.at + skipped;
+        let line = Lines {
+            octets: self.octets,
+            at: start,
+        }
+        .next()?;
+        self.at = line.next;
+        Some(line)
+    }
+}
+
 /// Whether an octet is a blank within a line.
 pub(super) const fn is_blank(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t')
@@ -93,6 +130,8 @@ pub(super) fn find(octets: &[u8], needle: &[u8], from: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -101,6 +140,16 @@ mod tests {
             .map(|line| line.text)
             .collect();
         assert_eq!(texts, [&b"a"[..], b"b", b"", b"", b"c"]);
+    }
+
+    proptest! {
+        #[test]
+        fn lines_with_an_octet_are_those_of_all_lines_that_hold_it(text in "[-a\r\n]{0,40}") {
+            let seen = |line: Line<'_>| (line.start, line.next, line.text.to_vec());
+            let all = Lines::new(text.as_bytes()).filter(|line| line.text.contains(&b'-'));
+            let with = LinesWith::new(text.as_bytes(), b'-');
+            prop_assert_eq!(with.map(seen).collect::<Vec<_>>(), all.map(seen).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::lines::{Lines, is_blank};
+use super::lines::{LinesWith, is_blank};
 
 /// A body cut at its boundary.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -80,7 +80,7 @@ pub(super) fn splits(body: &[u8], boundary: &[u8]) -> Vec<Cut> {
 fn marks(body: &[u8], boundary: &[u8]) -> Vec<Mark> {
     let mut marks = Vec::new();
     let bare = without_dashes(boundary);
-    for line in Lines::new(body) {
+    for line in LinesWith::new(body, b'-') {
         let plain = line
             .text
             .strip_prefix(b"--")
@@ -173,9 +173,10 @@ fn before_line(body: &[u8], start: usize) -> usize {
 /// What the body itself seems to use as a boundary: the first line that begins with two dashes and is followed
 /// by a header of content.
 pub(super) fn inferred(body: &[u8]) -> Option<&[u8]> {
-    let mut last: Option<&[u8]> = None;
-    for line in Lines::new(body) {
-        if let Some(boundary) = last
+    let mut last: Option<(&[u8], usize)> = None;
+    for line in LinesWith::new(body, b'-') {
+        if let Some((boundary, next)) = last
+            && next == line.start
             && line
                 .text
                 .get(..8)
@@ -187,7 +188,8 @@ pub(super) fn inferred(body: &[u8]) -> Option<&[u8]> {
             .text
             .strip_prefix(b"--")
             .map(super::lines::trim_end)
-            .filter(|boundary| !boundary.is_empty());
+            .filter(|boundary| !boundary.is_empty())
+            .map(|boundary| (boundary, line.next));
     }
     None
 }
@@ -241,5 +243,6 @@ mod tests {
             Some(&b"abc"[..])
         );
         assert_eq!(inferred(b"-- \nsignature\n"), None);
+        assert_eq!(inferred(b"--a\n\nContent-Type: text/plain\n"), None);
     }
 }
