@@ -1,5 +1,6 @@
 //! Reading numbers and pieces out of octets that may end anywhere.
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use memchr::memmem;
 
 /// `count` octets at `at`; none where they end before.
@@ -73,9 +74,19 @@ pub(crate) fn find(octets: &[u8], needle: &[u8]) -> Option<usize> {
     memmem::find(octets, needle)
 }
 
-/// Where `needle` begins for the last time.
+/// Where `needle`, which must not overlap itself, begins for the last time. Going forward takes a tenth of the time that
+/// going back does, and hardly anything holds what is looked for.
 pub(crate) fn find_last(octets: &[u8], needle: &[u8]) -> Option<usize> {
-    memmem::rfind(octets, needle)
+    memmem::find_iter(octets, needle).last()
+}
+
+/// One search for the first of several. None where none can be made, which of constants does not happen.
+pub(crate) fn any_of(needles: &[&[u8]]) -> Option<AhoCorasick> {
+    let builder = &mut AhoCorasick::builder();
+    builder
+        .match_kind(MatchKind::LeftmostFirst)
+        .build(needles)
+        .ok()
 }
 
 /// Whether `needle` is in it.

@@ -2,11 +2,17 @@
 //! told by what only they would say.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
+use aho_corasick::AhoCorasick;
 use memchr::memmem;
 
 use super::Kind;
-use crate::octets::{begins, find, holds, rest, some};
+use crate::octets::{any_of, begins, find, holds, rest, some};
+
+/// What stands before `BinHex` (RFC 1741 section 5).
+static BINHEX: LazyLock<memmem::Finder<'_>> =
+    LazyLock::new(|| memmem::Finder::new("(this file must be converted with binhex"));
 
 /// How much of a text is looked at.
 const HEAD: usize = 64 << 10;
@@ -34,10 +40,7 @@ pub(super) fn of(octets: &[u8]) -> Kind {
     if let Some(kind) = settings(start) {
         return kind;
     }
-    if holds(
-        some(start, 0, 8192),
-        b"(this file must be converted with binhex",
-    ) {
+    if BINHEX.find(some(start, 0, 8192)).is_some() {
         return Kind::BinHex;
     }
     if is_uuencode_head(start) {
@@ -72,22 +75,30 @@ pub(super) fn readable(octets: &[u8]) -> Option<Cow<'_, [u8]>> {
         _ => {}
     }
     let sample = some(plain, 0, SAMPLE);
-    let strange = sample
-        .iter()
-        .filter(|octet| {
-            **octet < 0x20 && !matches!(octet, b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | 0x08 | 0x1b)
-        })
-        .count();
-    let zero = sample.contains(&0);
-    if zero || strange * 50 > sample.len() {
+    let zero = memchr::memchr(0, sample).is_some();
+    if zero || strange(sample) * 50 > sample.len() {
         return None;
     }
     Some(Cow::Borrowed(some(plain, 0, HEAD)))
 }
 
+/// How many octets a text has no use for. In pieces whose number fits an octet, which compilers make quick.
+fn strange(sample: &[u8]) -> usize {
+    // From backspace to carriage return, and escape.
+    let is_strange = |octet: &u8| {
+        let is_format = octet.wrapping_sub(0x08) <= 0x05;
+        u8::from(*octet < 0x20) & u8::from(!is_format) & u8::from(*octet != 0x1b)
+    };
+    let pieces = sample.chunks(255);
+    pieces
+        .map(|piece| usize::from(piece.iter().map(is_strange).sum::<u8>()))
+        .sum()
+}
+
 /// Files of settings that open something.
 fn settings(start: &[u8]) -> Option<Kind> {
     let head = some(start, 0, 4096);
+    memchr::memchr2(b'[', b'<', head)?;
     if section(head, b"[internetshortcut]")
         || section(head, b"[{000214a0-0000-0000-c000-000000000046}]")
     {
@@ -195,6 +206,29 @@ fn is_message(start: &[u8]) -> bool {
     found >= 2
 }
 
+/// Elements that only HTML has.
+static HTML_TAGS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    any_of(&[
+        b"<!doctype html",
+        b"<html",
+        b"<head",
+        b"<body",
+        b"<script",
+        b"<iframe",
+        b"<meta",
+        b"<title",
+        b"<style",
+        b"<table",
+        b"<div",
+        b"<font",
+        b"<center",
+        b"<p>",
+        b"<br",
+        b"<a ",
+        b"<img",
+    ])
+});
+
 /// HTML, SVG, XML and what is written in them.
 fn markup(start: &[u8]) -> Option<Kind> {
     if !start.starts_with(b"<") {
@@ -215,28 +249,8 @@ fn markup(start: &[u8]) -> Option<Kind> {
     }
     let head = some(start, 0, 4096);
     let svg = find(head, b"<svg");
-    let html = [
-        b"<!doctype html".as_slice(),
-        b"<html",
-        b"<head",
-        b"<body",
-        b"<script",
-        b"<iframe",
-        b"<meta",
-        b"<title",
-        b"<style",
-        b"<table",
-        b"<div",
-        b"<font",
-        b"<center",
-        b"<p>",
-        b"<br",
-        b"<a ",
-        b"<img",
-    ]
-    .iter()
-    .filter_map(|tag| find(head, tag))
-    .min();
+    let html = HTML_TAGS.as_ref().and_then(|tags| tags.find(head));
+    let html = html.map(|tag| tag.start());
     match (svg, html) {
         (Some(svg), Some(html)) if html < svg => Some(Kind::Html),
         (Some(_), _) => Some(Kind::Svg),
@@ -248,66 +262,79 @@ fn markup(start: &[u8]) -> Option<Kind> {
     }
 }
 
+/// What hardly anything but a script for Windows Script Host holds.
+const HOST_WORDS: &[&[u8]] = &[
+    b"wscript.shell",
+    b"scripting.filesystemobject",
+    b"new activexobject(",
+    b"wscript.createobject",
+    b"adodb.stream",
+    b"getobject(\"winmgmts",
+    b"wscript.scriptfullname",
+];
+
+/// What scripts for `PowerShell` hold, of which two are needed.
+const SHELL_WORDS: &[&[u8]] = &[
+    b"invoke-expression",
+    b"iex (",
+    b"iex(",
+    b"new-object net.webclient",
+    b"new-object system.net.webclient",
+    b"invoke-webrequest",
+    b".downloadstring(",
+    b".downloadfile(",
+    b"frombase64string(",
+    b"-encodedcommand",
+    b"[reflection.assembly]::load",
+    b"[system.reflection.assembly]::load",
+    b"set-executionpolicy",
+    b"start-process",
+    b"add-type -typedefinition",
+    b"set-strictmode",
+    b"write-host",
+    b"write-output",
+    b"$env:",
+    b"[cmdletbinding()]",
+    b"get-childitem",
+];
+
+/// What batch files hold, of which two are needed.
+const BATCH_WORDS: &[&[u8]] = &[
+    b"%~dp0",
+    b"%comspec%",
+    b"%temp%\\",
+    b"%appdata%\\",
+    b"setlocal enabledelayedexpansion",
+    b"cmd.exe /c",
+    b"goto :eof",
+];
+
+/// All these words, for one search: nearly every text holds none of them.
+static SCRIPT_WORDS: LazyLock<Option<AhoCorasick>> =
+    LazyLock::new(|| any_of(&[HOST_WORDS, SHELL_WORDS, BATCH_WORDS].concat()));
+
 /// Scripts without a signature. One word that only such a script has cause to hold, or two that are frequent there.
 fn script(text: &[u8]) -> Option<Kind> {
-    let count = |words: &[&[u8]]| words.iter().filter(|word| holds(text, word)).count();
-    let strong = count(&[
-        b"wscript.shell",
-        b"scripting.filesystemobject",
-        b"new activexobject(",
-        b"wscript.createobject",
-        b"adodb.stream",
-        b"getobject(\"winmgmts",
-        b"wscript.scriptfullname",
-    ]);
-    if strong >= 1 && count(&[b"createobject", b"activexobject", b"getobject("]) >= 1 {
-        return Some(Kind::WindowsScript);
-    }
-    let shell = count(&[
-        b"invoke-expression",
-        b"iex (",
-        b"iex(",
-        b"new-object net.webclient",
-        b"new-object system.net.webclient",
-        b"invoke-webrequest",
-        b".downloadstring(",
-        b".downloadfile(",
-        b"frombase64string(",
-        b"-encodedcommand",
-        b"[reflection.assembly]::load",
-        b"[system.reflection.assembly]::load",
-        b"set-executionpolicy",
-        b"start-process",
-        b"add-type -typedefinition",
-        b"set-strictmode",
-        b"write-host",
-        b"write-output",
-        b"$env:",
-        b"[cmdletbinding()]",
-        b"get-childitem",
-    ]);
-    if shell >= 2 {
-        return Some(Kind::PowerShell);
-    }
-    let first = text.split(|octet| *octet == b'\n').take(5);
-    let echo = first.map(<[u8]>::trim_ascii).any(|line| {
+    let mut first = text.split(|octet| *octet == b'\n').take(5);
+    let is_echo = |line: &[u8]| {
+        let line = line.trim_ascii();
         line.starts_with(b"@echo off")
             || line.starts_with(b"@cmd ")
             || line.starts_with(b"@powershell")
-    });
-    let batch = count(&[
-        b"%~dp0",
-        b"%comspec%",
-        b"%temp%\\",
-        b"%appdata%\\",
-        b"setlocal enabledelayedexpansion",
-        b"cmd.exe /c",
-        b"goto :eof",
-    ]);
-    if echo || batch >= 2 {
-        return Some(Kind::Batch);
+    };
+    let echo = memchr::memchr(b'@', text).is_some() && first.any(is_echo);
+    let holds_none = |words: &AhoCorasick| !words.is_match(text);
+    if !echo && SCRIPT_WORDS.as_ref().is_some_and(holds_none) {
+        return None;
     }
-    None
+    let count = |words: &[&[u8]]| words.iter().filter(|word| holds(text, word)).count();
+    if count(HOST_WORDS) >= 1 && count(&[b"createobject", b"activexobject", b"getobject("]) >= 1 {
+        return Some(Kind::WindowsScript);
+    }
+    if count(SHELL_WORDS) >= 2 {
+        return Some(Kind::PowerShell);
+    }
+    (echo || count(BATCH_WORDS) >= 2).then_some(Kind::Batch)
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! What lies in the middle or at the end of something else: a zip behind a picture, an archive behind a program, a
 //! program anywhere.
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
 use memchr::memmem;
 
 use super::{Class, Kind, magic, text};
-use crate::octets::{piece, place, rest, some, u16le, u32le};
+use crate::octets::{any_of, find_last, piece, place, rest, some, u16le, u32le};
 
 /// Something that begins within other content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +25,7 @@ const MOST: usize = 8;
 const PE_HEADER_WITHIN: usize = 0x1000;
 
 /// Signatures of archives that are put behind a program or a picture.
-const BEHIND: &[(&[u8], Kind)] = &[
+const BEHIND: [(&[u8], Kind); 4] = [
     (b"Rar!\x1a\x07\x01\0", Kind::Rar5),
     (b"Rar!\x1a\x07\0", Kind::Rar4),
     (b"7z\xbc\xaf\x27\x1c", Kind::SevenZip),
@@ -45,14 +48,7 @@ pub fn hidden(octets: &[u8], kind: Kind) -> Vec<Hidden> {
         Class::Program | Class::Media | Class::Other | Class::Markup
     ) || kind == Kind::Pdf
     {
-        for (signature, archive) in BEHIND {
-            if let Some(at) = memmem::find(rest(octets, 1), signature) {
-                found.push(Hidden {
-                    at: at.saturating_add(1),
-                    kind: *archive,
-                });
-            }
-        }
+        behind(octets, &mut found);
     }
     if kind.class() != Class::Program && octets.len() > 128 {
         programs(octets, &mut found);
@@ -62,6 +58,31 @@ pub fn hidden(octets: &[u8], kind: Kind) -> Vec<Hidden> {
     }
     found.truncate(MOST);
     found
+}
+
+/// Where each of [`BEHIND`] stands first, but not at the very beginning.
+fn behind(octets: &[u8], found: &mut Vec<Hidden>) {
+    static SEARCH: LazyLock<Option<AhoCorasick>> =
+        LazyLock::new(|| any_of(&BEHIND.map(|(signature, _)| signature)));
+    let within = rest(octets, 1);
+    let Some(search) = SEARCH.as_ref() else {
+        return;
+    };
+    let mut first = [None; BEHIND.len()];
+    for one in search.find_iter(within) {
+        if let Some(first) = first.get_mut(one.pattern().as_usize()) {
+            first.get_or_insert(one.start());
+        }
+        if first.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    for (first, (_, kind)) in first.iter().zip(BEHIND) {
+        found.extend(first.map(|at| Hidden {
+            at: at.saturating_add(1),
+            kind,
+        }));
+    }
 }
 
 fn is_zip(kind: Kind) -> bool {
@@ -112,7 +133,7 @@ fn programs(octets: &[u8], found: &mut Vec<Hidden>) {
 
 /// Uuencoded files in a text, as mail had them before MIME.
 fn uuencoded(octets: &[u8], found: &mut Vec<Hidden>) {
-    let last_end = memmem::rfind(octets, b"\nend").unwrap_or(0);
+    let last_end = find_last(octets, b"\nend").unwrap_or(0);
     for at in memmem::find_iter(octets, b"\nbegin") {
         let at = at.saturating_add(1);
         let line = some(octets, at, 400);
