@@ -474,10 +474,7 @@ impl Search {
             return;
         };
         let mut from = 0;
-        // In text they stand everywhere.
-        if let Some(begins) = &self.begins
-            && !value.is_ascii()
-        {
+        if let Some(begins) = &self.begins {
             for _ in 0..MOST_BEGINNINGS {
                 let rest = Span::from(from..value.len());
                 let Some(begin) = begins.find_in(value, rest) else {

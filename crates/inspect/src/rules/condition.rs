@@ -264,9 +264,9 @@ impl Test {
 /// A test that is ready to be made.
 #[derive(Debug)]
 pub(super) struct Ready {
-    names: Vec<String>,
-    except: Vec<String>,
-    tags: Vec<String>,
+    names: Names,
+    except: Names,
+    tags: Names,
     types: Vec<String>,
     decode: Option<Decode>,
     regex: Option<Regex>,
@@ -276,6 +276,39 @@ pub(super) struct Ready {
     count: Option<(Vec<u8>, usize)>,
     unbalanced: Option<(u8, u8)>,
     pub(super) at_least: u32,
+}
+
+/// Names in small letters, and what names begin with.
+#[derive(Debug, Default)]
+struct Names {
+    whole: Vec<String>,
+    starts: Vec<String>,
+}
+
+impl Names {
+    fn new(names: &[String]) -> Self {
+        let mut made = Self::default();
+        for name in names {
+            let name = name.to_ascii_lowercase();
+            match name.strip_suffix('*') {
+                Some(start) => made.starts.push(start.to_owned()),
+                None => made.whole.push(name),
+            }
+        }
+        made
+    }
+
+    fn is_empty(&self) -> bool {
+        self.whole.is_empty() && self.starts.is_empty()
+    }
+
+    fn hold(&self, name: &str) -> bool {
+        self.whole.iter().any(|own| own == name)
+            || self
+                .starts
+                .iter()
+                .any(|start| name.starts_with(start.as_str()))
+    }
 }
 
 /// What a test is shown: an item, and what it is called.
@@ -296,9 +329,9 @@ impl Ready {
         let compiled = |text: &Option<String>| text.as_deref().map(expression).transpose();
         let pair = test.unbalanced.as_deref().map(str::as_bytes);
         Ok(Self {
-            names: lower(&test.names),
-            except: lower(&test.except),
-            tags: lower(&test.tags),
+            names: Names::new(&test.names),
+            except: Names::new(&test.except),
+            tags: Names::new(&test.tags),
             types: lower(&test.types),
             decode: test.decode,
             regex: compiled(&test.regex)?,
@@ -321,15 +354,9 @@ impl Ready {
 
     /// Whether it is for items of this name and type at all.
     pub(super) fn concerns(&self, item: &Item<'_>) -> bool {
-        let among = |names: &[String], name: &str| {
-            names.iter().any(|own| match own.strip_suffix('*') {
-                Some(start) => name.starts_with(start),
-                None => own == name,
-            })
-        };
-        (self.names.is_empty() || among(&self.names, item.name))
-            && !among(&self.except, item.name)
-            && (self.tags.is_empty() || among(&self.tags, item.tag))
+        (self.names.is_empty() || self.names.hold(item.name))
+            && !self.except.hold(item.name)
+            && (self.tags.is_empty() || self.tags.hold(item.tag))
             && (self.types.is_empty()
                 || item
                     .types
