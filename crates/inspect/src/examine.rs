@@ -28,27 +28,32 @@ pub fn content(
     budget: &mut Budget,
     each: &mut Each<'_>,
 ) -> Vec<Reason> {
+    known(content, kind::of(&content.octets), profile, budget, each)
+}
+
+/// The same of content whose kind has been looked at already.
+pub(crate) fn known(
+    content: &Content<'_>,
+    kind: Kind,
+    profile: &Profile,
+    budget: &mut Budget,
+    each: &mut Each<'_>,
+) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    piece(
-        content,
-        Within::default(),
-        profile,
-        budget,
-        each,
-        &mut reasons,
-    );
+    let within = Within::default();
+    piece(content, kind, within, profile, budget, each, &mut reasons);
     reasons
 }
 
 fn piece(
     content: &Content<'_>,
+    kind: Kind,
     within: Within,
     profile: &Profile,
     budget: &mut Budget,
     each: &mut Each<'_>,
     reasons: &mut Vec<Reason>,
 ) {
-    let kind = kind::of(&content.octets);
     extend(reasons, danger::of_member(content, kind, within, profile));
     extend(reasons, each(content, kind, budget));
     holdings(
@@ -233,7 +238,8 @@ impl State<'_, '_> {
             parent: Some(self.kind),
             inner: member.inner,
         };
-        piece(&content, within, profile, budget, each, &mut reasons);
+        let kind = kind::of(&content.octets);
+        piece(&content, kind, within, profile, budget, each, &mut reasons);
         // Scripts among many files are source code; the verdict waits until all have been seen.
         let script_only = reasons
             .iter()

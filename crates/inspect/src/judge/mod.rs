@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use mailkeep_model::text;
 
 use crate::danger::limit_reason;
-use crate::kind::Kind;
+use crate::kind::{self, Kind};
 use crate::readings::{Found, Noted, read};
 use crate::rules::{Compiled, MessageRun};
 use crate::{
@@ -198,6 +198,7 @@ impl Judge<'_> {
             mut content,
             usual,
             message,
+            kind,
         } = found;
         content.place = within(prefix, &content.place);
         if content.origin == Origin::Body
@@ -209,8 +210,13 @@ impl Judge<'_> {
         let profile = self.profile;
         let was_unusual = self.unusual;
         self.unusual |= !usual;
-        let of_content =
-            crate::examine::content(&content, profile, budget, &mut |piece, kind, budget| {
+        let kind = kind.unwrap_or_else(|| kind::of(&content.octets));
+        let of_content = crate::examine::known(
+            &content,
+            kind,
+            profile,
+            budget,
+            &mut |piece, kind, budget| {
                 self.files |= message || piece.origin != Origin::Body;
                 if usual && !message {
                     self.see(piece, kind);
@@ -231,7 +237,8 @@ impl Judge<'_> {
                     .unwrap_or_else(|limit| vec![limit_reason(limit, &piece.place, profile)]);
                 said.extend(within);
                 said
-            });
+            },
+        );
         self.unusual = was_unusual;
         reasons.extend(
             of_content

@@ -24,6 +24,7 @@ mod words;
 
 use std::borrow::Cow;
 
+use crate::kind::Kind;
 use crate::{
     Budget, Content, ContentRule, LimitReached, Limits, Pieces, Profile, judge, judge_quickly,
 };
@@ -48,6 +49,8 @@ pub struct Found<'a> {
     pub usual: bool,
     /// Nested messages have been read: their parts are in the list themselves.
     pub message: bool,
+    /// What it is, where that has been looked at.
+    pub kind: Option<Kind>,
 }
 
 /// Something about the message itself.

@@ -15,7 +15,7 @@ use super::nature::{Nature, nature};
 use super::params::Parsed;
 use super::{Found, Note, Noted, Readings};
 use crate::judge::rules;
-use crate::kind::{self, Class};
+use crate::kind::{self, Class, Kind};
 use crate::{Budget, Content, ContentRule, Limit, LimitReached, Origin};
 
 /// Attachments that one reading finds, by their numbers in the list of contents, in order.
@@ -25,8 +25,8 @@ type Set = Vec<usize>;
 pub(super) struct Walker<'a> {
     pub(super) raw: &'a [u8],
     pub(super) out: Readings<'a>,
-    /// Contents by their octets: of each kind of octets, all under whatever names; the first stands for them in sets.
-    by_hash: HashMap<u64, Vec<Vec<usize>>>,
+    /// Contents by their length and how they begin and end.
+    by_ends: HashMap<u64, Vec<Same>>,
     /// Where in the raw message bodies of parts begin that were read.
     pub(super) bodies: HashSet<usize>,
     /// What of the raw message was decoded.
@@ -35,6 +35,15 @@ pub(super) struct Walker<'a> {
     outside: Vec<(Vec<u8>, String)>,
     limits: Vec<LimitReached>,
     noted: HashMap<&'static str, HashSet<String>>,
+}
+
+/// Contents of the same octets, under whatever names.
+struct Same {
+    /// The first stands for all in sets.
+    first: usize,
+    others: Vec<usize>,
+    /// Of all their octets, once others came that begin and end alike.
+    hash: Option<u64>,
 }
 
 /// Where the walk is.
@@ -63,7 +72,7 @@ impl<'a> Walker<'a> {
         Self {
             raw,
             out: Readings::default(),
-            by_hash: HashMap::new(),
+            by_ends: HashMap::new(),
             bodies: HashSet::new(),
             decoded: Vec::new(),
             outside: Vec::new(),
@@ -497,7 +506,8 @@ impl<'a> Walker<'a> {
                     break;
                 }
                 let textual = is_textual(&decoded.octets);
-                let significant = origin == Origin::Attachment || is_file(&decoded.octets);
+                let kind = (origin == Origin::Body).then(|| kind::of(&decoded.octets));
+                let significant = kind.is_none_or(|kind| is_file_of(kind, &decoded.octets));
                 let mut all_names = names.all.clone();
                 if let Some(name) = &decoded.name {
                     all_names.push(super::words::decode(name, None));
@@ -517,7 +527,11 @@ impl<'a> Walker<'a> {
                 let Some(octets) = self.keep(budget, decoded.octets, at) else {
                     break;
                 };
+                let before = self.out.contents.len();
                 let id = self.add(octets, &all_names, &nature.types, origin, rare, false);
+                if let Some(new) = self.out.contents.get_mut(before) {
+                    new.kind = kind;
+                }
                 if !decoded.rare {
                     here.push(if significant { vec![id] } else { Set::new() });
                 }
@@ -611,24 +625,21 @@ impl<'a> Walker<'a> {
         message: bool,
     ) -> usize {
         let trimmed = trim_end(&octets);
-        let mut hasher = DefaultHasher::new();
-        trimmed.hash(&mut hasher);
-        message.hash(&mut hasher);
-        let hash = hasher.finish();
         let contents = &mut self.out.contents;
         let new = contents.len();
-        let same = self.by_hash.entry(hash).or_default();
-        let class = same.iter_mut().find(|class| {
-            class
-                .first()
-                .and_then(|first| contents.get(*first))
-                .is_some_and(|found| {
-                    found.message == message && trim_end(&found.content.octets) == trimmed
-                })
+        let alike = self.by_ends.entry(hash(&ends(trimmed))).or_default();
+        let own = (!alike.is_empty()).then(|| hash(trimmed));
+        let same = alike.iter_mut().find_map(|same| {
+            let found = contents.get(same.first)?;
+            let other = trim_end(&found.content.octets);
+            let is_same = found.message == message
+                && Some(*same.hash.get_or_insert_with(|| hash(other))) == own
+                && other == trimmed;
+            is_same.then_some(same)
         });
         // The same octets under other names are another thing to somebody who opens them, and the same in a set.
-        let first = if let Some(class) = class {
-            for id in class.iter().copied() {
+        let first = if let Some(same) = same {
+            for id in std::iter::once(same.first).chain(same.others.iter().copied()) {
                 if let Some(found) = contents.get_mut(id)
                     && (found.content.names == names && found.content.types == types
                         || at.rare && names.is_empty())
@@ -637,13 +648,17 @@ impl<'a> Walker<'a> {
                     if origin == Origin::Attachment {
                         found.content.origin = origin;
                     }
-                    return class.first().copied().unwrap_or(id);
+                    return same.first;
                 }
             }
-            class.push(new);
-            class.first().copied().unwrap_or(new)
+            same.others.push(new);
+            same.first
         } else {
-            same.push(vec![new]);
+            alike.push(Same {
+                first: new,
+                others: Vec::new(),
+                hash: own,
+            });
             new
         };
         contents.push(Found {
@@ -656,6 +671,7 @@ impl<'a> Walker<'a> {
             },
             usual: !at.rare,
             message,
+            kind: None,
         });
         first
     }
@@ -813,13 +829,31 @@ fn sorted(mut set: Set) -> Set {
     set
 }
 
+/// What nearly always differs where anything does.
+fn ends(octets: &[u8]) -> (usize, &[u8], &[u8]) {
+    const OCTETS: usize = 64;
+    let tail = octets.len().saturating_sub(OCTETS);
+    let head = octets.get(..OCTETS).unwrap_or(octets);
+    (octets.len(), head, octets.get(tail..).unwrap_or_default())
+}
+
+fn hash(what: &(impl Hash + ?Sized)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Whether octets are what people attach, rather than text or what nobody can read.
 pub(super) fn is_file(octets: &[u8]) -> bool {
+    is_file_of(kind::of(octets), octets)
+}
+
+fn is_file_of(kind: Kind, octets: &[u8]) -> bool {
     // What virus scanners are tried with is made of letters alone.
     if octets.starts_with(b"X5O!P%@AP") {
         return true;
     }
-    match kind::of(octets).class() {
+    match kind.class() {
         Class::Program
         | Class::Script
         | Class::Shortcut
