@@ -52,6 +52,90 @@ fn payloads() -> Vec<Payload> {
 
 type Made = Vec<(String, Vec<u8>)>;
 
+/// Base64 that decoders read as any other, and that begins with what looks like a boundary and has blanks in its lines.
+fn blinding(octets: &[u8]) -> String {
+    let letters = base64(octets);
+    let pieces = letters.as_bytes().chunks(20);
+    let pieces: Vec<&str> = pieces
+        .map(|piece| std::str::from_utf8(piece).unwrap())
+        .collect();
+    let lines = pieces.chunks(3).map(|line| line.join(" ") + "\r\n");
+    format!("--\r\n{}", lines.collect::<String>())
+}
+
+/// Parts that no boundary shows, with a body that does not look like one.
+fn beside_boundaries(payload: &Payload, made: &mut Made) {
+    let body = blinding(&payload.octets);
+    let part = part(payload, "Content-Transfer-Encoding: base64\r\n", &body);
+    for (what, rest) in [
+        (
+            "without a type",
+            format!("\r\n--abc\r\n{TEXT}--abc\r\n{part}--abc--\r\n"),
+        ),
+        (
+            "behind the end",
+            format!(
+                "Content-Type: multipart/mixed; boundary=abc\r\n\r\n--abc\r\n{TEXT}--abc--\r\n{part}"
+            ),
+        ),
+        (
+            "a boundary within a line",
+            format!(
+                "Content-Type: multipart/mixed; boundary=abc\r\n\r\n--abc\r\n{TEXT}x--abc\r\n{part}--abc--\r\n"
+            ),
+        ),
+        (
+            "parts without a name",
+            format!(
+                "Content-Type: multipart/mixed; boundary=abc\r\n\r\n--abc\r\nContent-Type: multipart/mixed\r\n\r\n--in\r\nX: y\r\n{part}--in--\r\n--abc--\r\n"
+            ),
+        ),
+        (
+            "no boundary is named",
+            format!("Content-Type: multipart/mixed\r\n\r\n--abc\r\nX: y\r\n{part}--abc--\r\n"),
+        ),
+    ] {
+        made.push((
+            format!("beside boundaries: {what}"),
+            format!("{TOP}{rest}").into_bytes(),
+        ));
+    }
+}
+
+/// Messages that are attached, and are not written as messages are.
+fn messages_within(payload: &Payload, made: &mut Made) {
+    let part = plain_part(payload);
+    let parts = format!("\r\n--in\r\n{part}\r\n--in--\r\n");
+    let has_parts = "Content-Type: multipart/mixed; boundary=in\r\n";
+    let long = "X: y\r\n".repeat(12_000);
+    for (what, inner) in [
+        ("one field", format!("{has_parts}{parts}")),
+        ("an odd line", format!("Hello\r\n{has_parts}{parts}")),
+        (
+            "a blank before a colon",
+            format!("Subject : x\r\n{has_parts}{parts}"),
+        ),
+        (
+            "a line that goes on from nothing",
+            format!(" x\r\n{has_parts}{parts}"),
+        ),
+        ("a zero", format!("Subject: \0\r\n{has_parts}{parts}")),
+        ("a count before it", format!("1234\r\n{has_parts}{parts}")),
+        ("a long head", format!("{long}{has_parts}{parts}")),
+    ] {
+        let zipped = zip(&[("a.eml", inner.as_bytes())]);
+        for (name, octets) in [("a.zip", zipped.as_slice()), ("a.eml", inner.as_bytes())] {
+            let head = format!(
+                "Content-Type: application/octet-stream; name={name}\r\nContent-Disposition: attachment\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+            );
+            made.push((
+                format!("messages within {name}: {what}"),
+                with_part(&(head + &based(octets))),
+            ));
+        }
+    }
+}
+
 /// A multipart message of a text and a part that is given whole.
 fn with_part(part: &str) -> Vec<u8> {
     format!("{TOP}Content-Type: multipart/mixed; boundary=\"abc\"\r\n\r\n--abc\r\n{TEXT}--abc\r\n{part}\r\n--abc--\r\n")
@@ -690,6 +774,14 @@ fn types(payload: &Payload, made: &mut Made) {
 }
 
 fn other_encodings(payload: &Payload, made: &mut Made) {
+    for (what, body) in [
+        ("uuencode", unix(payload.name, &payload.octets).into_bytes()),
+        ("yEnc", yenc(payload.name, &payload.octets)),
+    ] {
+        let odd = format!("{TOP}\r\n{}\r\n", "\x01".repeat(40));
+        let what = format!("{what} behind control octets");
+        made.push((what, [odd.as_bytes(), &body].concat()));
+    }
     let Payload { name, kind, octets } = payload;
     let qp = quoted(octets);
     for (what, encoding, body) in [
@@ -911,6 +1003,8 @@ fn made(payloads: &[Payload]) -> Made {
             types,
             other_encodings,
             names,
+            beside_boundaries,
+            messages_within,
         ] {
             let begin = made.len();
             family(payload, &mut made);
@@ -952,7 +1046,7 @@ fn hidden_attachments_are_refused() {
 }
 
 /// How what is not refused begins, where nothing in it is dangerous, and why.
-const ALIKE: [(&str, &str); 14] = [
+const ALIKE: [(&str, &str); 15] = [
     // The names of headers and encodings have no case; blanks around them and folds mean nothing.
     (
         "in order",
@@ -1005,6 +1099,10 @@ const ALIKE: [(&str, &str); 14] = [
     (
         "a stray sign that is dropped or kept",
         "escapes that are none",
+    ),
+    (
+        "few readers find it, and what they find is judged",
+        "beside boundaries: without a type|beside boundaries: a boundary within|messages within",
     ),
     (
         "older than MIME: honest mail has it",

@@ -223,7 +223,8 @@ impl Judge<'_> {
                 }
                 self.hand_out(piece, kind);
                 // What is shown as text has been read for parts already; and a text without headers is its own body.
-                if kind != Kind::Message
+                let is_message = kind == Kind::Message || is_opened_as_message(piece, kind);
+                if !is_message
                     || piece.origin == Origin::Body
                     // What was unpacked may well be larger than the whole.
                     || (piece.origin == Origin::Attachment && piece.octets.len() >= whole)
@@ -232,8 +233,9 @@ impl Judge<'_> {
                 }
                 let mut said = self.scan(&piece.octets, &piece.place);
                 // Each costs its sender a line or two: without a limit they lie as deep as the stack does not reach.
+                let octets = without_count(&piece.octets);
                 let within = budget
-                    .deeper(|budget| self.message(&piece.octets, &piece.place, budget))
+                    .deeper(|budget| self.message(octets, &piece.place, budget))
                     .unwrap_or_else(|limit| vec![limit_reason(limit, &piece.place, profile)]);
                 said.extend(within);
                 said
@@ -308,6 +310,27 @@ impl Judge<'_> {
             evidence: printable(evidence),
             place: printable(place),
         }
+    }
+}
+
+/// Whether programs for mail open it by its name, whatever it begins with.
+fn is_opened_as_message(piece: &Content<'_>, kind: Kind) -> bool {
+    const ENDS: [&str; 5] = [".eml", ".emlx", ".mht", ".mhtml", ".nws"];
+    let is_one = |name: &String| {
+        let name = name.trim_end().to_lowercase();
+        ENDS.iter().any(|end| name.ends_with(end))
+    };
+    matches!(kind, Kind::Text | Kind::Unknown | Kind::Html) && piece.names.iter().any(is_one)
+}
+
+/// A message as Apple Mail keeps it (.emlx) without the line before it, which says how many octets it has.
+fn without_count(octets: &[u8]) -> &[u8] {
+    let Some(feed) = octets.iter().take(24).position(|octet| *octet == b'\n') else {
+        return octets;
+    };
+    match octets.split_at_checked(feed + 1) {
+        Some((count, rest)) if count.trim_ascii().iter().all(u8::is_ascii_digit) => rest,
+        _ => octets,
     }
 }
 

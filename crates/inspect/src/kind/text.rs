@@ -175,9 +175,15 @@ const FIELDS: &[&[u8]] = &[
     b"authentication-results:",
 ];
 
-/// Whether it begins like a message: a field first, and at least two that messages have.
+/// Lines that are no fields, and that readers of mail pass over where a message has parts.
+const MAX_ODD: usize = 3;
+
+/// Whether it begins like a message: a field first, and at least two that messages have; or, among odd lines too, the one
+/// that says it has parts.
 fn is_message(start: &[u8]) -> bool {
     let mut found = 0;
+    let mut odd = 0;
+    let mut parts = false;
     let lines = start.split(|octet| *octet == b'\n').take(200);
     for (number, line) in lines.enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -190,20 +196,21 @@ fn is_message(start: &[u8]) -> bool {
         if line.starts_with(b" ") || line.starts_with(b"\t") {
             continue;
         }
-        let Some(colon) = memchr::memchr(b':', line) else {
-            return false;
-        };
-        if some(line, 0, colon)
-            .iter()
-            .any(|octet| !octet.is_ascii_graphic())
-        {
-            return false;
+        let name = memchr::memchr(b':', line).map(|colon| some(line, 0, colon));
+        if name.is_none_or(|name| !name.iter().all(u8::is_ascii_graphic)) {
+            odd += 1;
+            if odd > MAX_ODD {
+                return false;
+            }
+            continue;
         }
         if FIELDS.iter().any(|field| line.starts_with(field)) {
             found += 1;
         }
+        let kind = line.strip_prefix(b"content-type:");
+        parts |= kind.is_some_and(|kind| holds(some(kind, 0, 200), b"multipart/"));
     }
-    found >= 2
+    parts || (odd == 0 && found >= 2)
 }
 
 /// Elements that only HTML has.

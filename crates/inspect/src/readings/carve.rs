@@ -4,13 +4,14 @@
 //! know, an attachment still has to stand in it somewhere, and be decoded by somebody.
 
 use super::encodings::{Base64, Encoding, base64_as, decode, encodings, looks_base64};
-use super::head::single;
+use super::head::{Head, single};
 use super::lines::{Lines, LinesWith, trim, trim_start};
 use super::names::{names, readings_of};
 use super::walk::{Walker, is_file, is_textual};
 use crate::{Budget, Limit};
 
-/// Reads whatever stands behind headers of content as a part, if no reading has read it. What it found, by number.
+/// Reads whatever stands behind headers of content as a part, if no reading has read it. What it found, by number;
+/// but not what it holds if it goes on behind what looks like a boundary.
 pub(super) fn loose_parts(
     walker: &mut Walker<'_>,
     budget: &mut Budget,
@@ -37,7 +38,7 @@ pub(super) fn loose_parts(
         }
     }
     let mut behind = 0;
-    for from in begins {
+    for from in begins.iter().copied() {
         if from < behind {
             continue;
         }
@@ -47,10 +48,14 @@ pub(super) fn loose_parts(
         if head.body.is_empty() || (raw && walker.bodies.contains(&body)) {
             continue;
         }
-        let end = ends.partition_point(|end| *end < body);
-        let end = ends.get(end).copied().unwrap_or(octets.len());
-        let text = octets.get(body..end).unwrap_or_default();
-        if trim(text).is_empty() {
+        let next = |places: &[usize]| {
+            let place = places.partition_point(|place| *place < body);
+            places.get(place).copied().unwrap_or(octets.len())
+        };
+        // A line that looks like a boundary may as well be one of those that decoders pass over.
+        let (near, far) = (next(&ends), next(&begins));
+        let is_empty = |end: usize| trim(octets.get(body..end).unwrap_or_default()).is_empty();
+        if is_empty(far) {
             continue;
         }
         if raw {
@@ -68,8 +73,50 @@ pub(super) fn loose_parts(
             continue;
         }
         let dispositions: Vec<_> = head.dispositions.iter().map(readings_of).collect();
-        let names = names(&dispositions, &types).all;
-        let mut ways: Vec<Encoding> = head
+        let part = Part {
+            names: names(&dispositions, &types).all,
+            place: format!("octet {from}"),
+            head,
+        };
+        for (end, is_far) in [(near, false), (far, true)] {
+            let text = octets.get(body..end).unwrap_or_default();
+            if is_empty(end) || (is_far && far == near) {
+                continue;
+            }
+            let Some((found, encoded)) = part.read(walker, budget, text, is_far) else {
+                return all;
+            };
+            if !is_far || is_empty(near) {
+                all.extend(found);
+            }
+            if raw && encoded {
+                walker.decoded.push(body..end);
+            }
+        }
+    }
+    all
+}
+
+/// Headers of content that no reading has read.
+struct Part<'m> {
+    head: Head<'m>,
+    names: Vec<String>,
+    place: String,
+}
+
+impl Part<'_> {
+    /// Reads `text` as its body; `encoded_only`: not as it stands. The numbers of what it found, and whether it was encoded;
+    /// none where a limit was reached.
+    fn read(
+        &self,
+        walker: &mut Walker<'_>,
+        budget: &mut Budget,
+        text: &[u8],
+        encoded_only: bool,
+    ) -> Option<(Vec<usize>, bool)> {
+        let mut all = Vec::new();
+        let mut ways: Vec<Encoding> = self
+            .head
             .encodings
             .iter()
             .flat_map(|field| encodings(field.value, text).0)
@@ -83,31 +130,29 @@ pub(super) fn loose_parts(
             }
         }
         ways.dedup();
+        let mut encoded = false;
         for way in ways {
-            if way == Encoding::Identity && names.is_empty() && is_textual(text) && !is_file(text) {
+            let plain = way == Encoding::Identity;
+            if plain
+                && (encoded_only || self.names.is_empty() && is_textual(text) && !is_file(text))
+            {
                 continue;
             }
+            encoded |= !plain;
             for decoded in decode(text, way, budget.octets_left()) {
                 if decoded.cut_off {
                     walker.limit(budget.exhaust(Limit::Octets), "");
-                    return all;
+                    return None;
                 }
-                let place = format!("octet {from}");
                 let octets = decoded.octets.into_owned();
                 if guessed && way == Encoding::Base64 && !is_file(&octets) {
                     continue;
                 }
-                match walker.add_rare(budget, octets, &names, &place) {
-                    Some(id) => all.push(id),
-                    None => return all,
-                }
-            }
-            if raw && way != Encoding::Identity {
-                walker.decoded.push(body..end);
+                all.push(walker.add_rare(budget, octets, &self.names, &self.place)?);
             }
         }
+        Some((all, encoded))
     }
-    all
 }
 
 /// The fewest letters that are taken for base64 where nothing says so.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::lines::{LinesWith, is_blank};
+use super::lines::{Lines, LinesWith, is_blank, trim_end};
 
 /// A body cut at its boundary.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -171,27 +171,34 @@ fn before_line(body: &[u8], start: usize) -> usize {
 }
 
 /// What the body itself seems to use as a boundary: the first line that begins with two dashes and is followed
-/// by a header of content.
+/// by a header of content, be it behind others.
 pub(super) fn inferred(body: &[u8]) -> Option<&[u8]> {
-    let mut last: Option<(&[u8], usize)> = None;
-    for line in LinesWith::new(body, b'-') {
-        if let Some((boundary, next)) = last
-            && next == line.start
-            && line
-                .text
-                .get(..8)
-                .is_some_and(|begin| begin.eq_ignore_ascii_case(b"content-"))
-        {
-            return Some(boundary);
+    LinesWith::new(body, b'-').find_map(|line| {
+        let boundary = trim_end(line.text.strip_prefix(b"--")?);
+        let behind = body.get(line.next..).unwrap_or_default();
+        (!boundary.is_empty() && begins_part(behind)).then_some(boundary)
+    })
+}
+
+/// Whether a header of content is among those at the beginning.
+fn begins_part(octets: &[u8]) -> bool {
+    // Each costs its sender a line, and is looked at once for each boundary line before it.
+    const MOST: usize = 8;
+    for line in Lines::new(octets).take(MOST) {
+        let begin = line.text.get(..8).unwrap_or_default();
+        if begin.eq_ignore_ascii_case(b"content-") {
+            return true;
         }
-        last = line
-            .text
-            .strip_prefix(b"--")
-            .map(super::lines::trim_end)
-            .filter(|boundary| !boundary.is_empty())
-            .map(|boundary| (boundary, line.next));
+        let name = line.text.split(|octet| *octet == b':').next();
+        let is_name = name.is_some_and(|name| {
+            name.len() < line.text.len() && name.iter().all(u8::is_ascii_graphic)
+        });
+        let folds = line.text.first().copied().is_some_and(is_blank);
+        if !is_name && !folds {
+            return false;
+        }
     }
-    None
+    false
 }
 
 #[cfg(test)]
@@ -244,5 +251,9 @@ mod tests {
         );
         assert_eq!(inferred(b"-- \nsignature\n"), None);
         assert_eq!(inferred(b"--a\n\nContent-Type: text/plain\n"), None);
+        assert_eq!(
+            inferred(b"--a\nX: y\n z\ncontent-type: text/plain\n"),
+            Some(&b"a"[..])
+        );
     }
 }

@@ -517,11 +517,12 @@ impl<'a> Walker<'a> {
                     rare: at.rare || (decoded.rare && !many),
                     ..at
                 };
-                if textual {
-                    if *encoding != Encoding::Identity {
-                        super::carve::loose_parts(self, budget, &decoded.octets, false);
-                        super::carve::runs_in(self, budget, &decoded.octets, at.place);
-                    }
+                if textual && *encoding != Encoding::Identity {
+                    super::carve::loose_parts(self, budget, &decoded.octets, false);
+                    super::carve::runs_in(self, budget, &decoded.octets, at.place);
+                }
+                // Whoever decodes these does not ask what else stands there.
+                if textual || text || *encoding == Encoding::Identity {
                     self.text_files(budget, &decoded.octets, at);
                 }
                 let Some(octets) = self.keep(budget, decoded.octets, at) else {
