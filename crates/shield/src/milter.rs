@@ -25,8 +25,6 @@ use crate::content::{MilterSocket, Outcome, Socket, Subject};
 use crate::server::Shared;
 use crate::spool::Spool;
 
-/// Octets read at a time: most messages are smaller. A larger buffer costs more for each connection than it saves.
-const PIECE: usize = 16 << 10;
 /// Octets of a message that wait for the rest of it before they are put away: what is smaller is never copied.
 const WAIT: usize = 64 << 10;
 /// Connections that wait to be accepted.
@@ -182,17 +180,15 @@ impl Server {
 
     /// An error is the stable name of what went wrong.
     async fn converse(&mut self) -> Result<(), &'static str> {
-        let mut buffer = vec![0; PIECE];
         loop {
             match self.milter.step(&mut self.content) {
                 Ok(MilterStep::Feed) => {
                     if self.content.len() >= WAIT {
                         self.store().await?;
                     }
-                    let Some(count) = self.read(&mut buffer).await? else {
+                    if !self.read().await? {
                         return Ok(());
-                    };
-                    self.milter.feed(buffer.get(..count).unwrap_or_default());
+                    }
                 }
                 Ok(MilterStep::Send(octets)) => self.write(&octets).await?,
                 Ok(MilterStep::Forget) => {
@@ -211,21 +207,21 @@ impl Server {
         }
     }
 
-    /// None where the conversation is over.
-    async fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, &'static str> {
+    /// False where the conversation is over.
+    async fn read(&mut self) -> Result<bool, &'static str> {
         let begun = self.milter.in_message();
         let patience = if begun { PAUSE } else { IDLE };
         let mut stopped = self.stopped.clone();
         let stop = async move { stopped.wait_for(|stopped| *stopped).await.is_ok() };
         let read = tokio::select! {
-            read = tokio::time::timeout(patience, self.stream.read(buffer)) => read,
+            read = tokio::time::timeout(patience, self.stream.read_buf(self.milter.room())) => read,
             // A message that has begun may come to its end.
-            _ = stop, if !begun => return Ok(None),
+            _ = stop, if !begun => return Ok(false),
         };
         match read {
             Ok(Ok(0) | Err(_)) if begun => Err("milter-gone"),
-            Ok(Ok(0) | Err(_)) => Ok(None),
-            Ok(Ok(count)) => Ok(Some(count)),
+            Ok(Ok(0) | Err(_)) => Ok(false),
+            Ok(Ok(_)) => Ok(true),
             Err(_) => Err("milter-late"),
         }
     }

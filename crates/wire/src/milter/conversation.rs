@@ -137,7 +137,12 @@ impl Milter {
 
     /// Takes octets of the server; [`Milter::step`] is to be called until it asks for more.
     pub fn feed(&mut self, octets: &[u8]) {
-        self.reader.feed(octets);
+        self.room().extend_from_slice(octets);
+    }
+
+    /// The same without a copy: octets of the server are to be appended, and nothing else changed.
+    pub fn room(&mut self) -> &mut Vec<u8> {
+        self.reader.room()
     }
 
     /// What is known of the message that has begun.

@@ -92,7 +92,7 @@ fn settled(sender: &str, content: &[u8]) -> Settled {
 /// That octets are packets, the last of which settles.
 fn check(octets: &[u8]) {
     let mut reader = PacketReader::default();
-    reader.feed(octets);
+    reader.room().extend_from_slice(octets);
     let mut last = 0;
     while let Ok(Some((letter, data))) = reader.next_packet() {
         last = letter;

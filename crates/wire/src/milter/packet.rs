@@ -9,6 +9,9 @@ pub(super) const LONGEST: usize = 1 << 20;
 /// Octets of the longest packet that is usual, with its head.
 const USUAL: usize = 65_535 + 5;
 
+/// Octets for which there is room in any case: most messages are smaller.
+const SOME: usize = 16 << 10;
+
 /// Takes packets out of a stream.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PacketReader {
@@ -18,19 +21,19 @@ pub(super) struct PacketReader {
 }
 
 impl PacketReader {
-    /// Adds octets.
-    pub(super) fn feed(&mut self, octets: &[u8]) {
+    /// Where octets that come are appended. There is room for all of a packet that has begun, so that it comes with few
+    /// reads and is not moved as it grows, and for some more.
+    pub(super) fn room(&mut self) -> &mut Vec<u8> {
         if self.done > 0 {
             self.held.drain(..self.done);
             self.done = 0;
         }
-        self.held.extend_from_slice(octets);
-        // Room for all of a packet that has begun, so that it is not moved each time it grows.
-        if let Some(head) = self.held.first_chunk::<4>() {
-            let length = (u32::from_be_bytes(*head) as usize).saturating_add(4);
-            let left = length.min(USUAL).saturating_sub(self.held.len());
-            self.held.reserve(left);
-        }
+        let head = self.held.first_chunk::<4>();
+        let length = head.map_or(0, |head| u32::from_be_bytes(*head) as usize);
+        let whole = length.saturating_add(4).min(USUAL);
+        self.held
+            .reserve(whole.saturating_sub(self.held.len()).max(SOME));
+        &mut self.held
     }
 
     /// Whether nothing is held that was not handed out.
