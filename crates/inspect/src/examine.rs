@@ -388,6 +388,7 @@ pub fn fuzz(octets: &[u8]) {
         octets: 8 << 20,
         member_octets: 4 << 20,
         parts: 200,
+        members: 200,
         ..crate::Limits::default()
     };
     let profile = Profile {

@@ -8,8 +8,10 @@ use thiserror::Error;
 pub struct Limits {
     /// Parts within parts, messages within messages and archives within archives, one after another.
     pub depth: usize,
-    /// Parts and members of archives, by all readings together.
+    /// Parts, by all readings together.
     pub parts: usize,
+    /// Members of archives and pieces of documents.
+    pub members: usize,
     /// Octets that decoding and unpacking may bring forth, by all readings together.
     pub octets: u64,
     /// Octets one member may have unpacked.
@@ -28,6 +30,8 @@ impl Default for Limits {
         Self {
             depth: 20,
             parts: 1000,
+            // Two presentations have a third of that.
+            members: 5000,
             octets: 256 << 20,
             member_octets: 64 << 20,
             ratio: 200,
@@ -42,7 +46,7 @@ impl Default for Limits {
 pub enum Limit {
     /// [`Limits::depth`]
     Depth,
-    /// [`Limits::parts`]
+    /// [`Limits::parts`], [`Limits::members`]
     Parts,
     /// [`Limits::octets`]
     Octets,
@@ -78,6 +82,7 @@ pub struct LimitReached(pub Limit);
 pub struct Budget {
     limits: Limits,
     parts: usize,
+    members: usize,
     octets: u64,
     depth: usize,
     readings: usize,
@@ -95,6 +100,7 @@ impl Budget {
             unpacks: true,
             exhausted: false,
             parts: limits.parts,
+            members: limits.members,
             octets: limits.octets,
             depth: 0,
             readings: limits.readings,
@@ -108,6 +114,7 @@ impl Budget {
         let limits = Limits {
             depth: limits.depth,
             parts: limits.parts.min(40),
+            members: limits.members.min(40),
             octets: limits.octets.min(512 << 10),
             member_octets: limits.member_octets.min(512 << 10),
             ratio: limits.ratio,
@@ -158,13 +165,23 @@ impl Budget {
         self.octets
     }
 
-    /// Pays for a part or a member.
+    /// Pays for a part.
     ///
     /// # Errors
     /// None is left.
     pub fn part(&mut self) -> Result<(), LimitReached> {
         let left = self.parts.checked_sub(1);
         self.parts = left.ok_or_else(|| self.exhaust(Limit::Parts))?;
+        Ok(())
+    }
+
+    /// Pays for a member.
+    ///
+    /// # Errors
+    /// None is left.
+    pub fn member(&mut self) -> Result<(), LimitReached> {
+        let left = self.members.checked_sub(1);
+        self.members = left.ok_or_else(|| self.exhaust(Limit::Parts))?;
         Ok(())
     }
 

@@ -89,6 +89,7 @@ pub fn fuzz(message: &[u8]) {
         limits: Limits {
             octets: 4 << 20,
             parts: 200,
+            members: 200,
             ..Limits::default()
         },
         pieces: Pieces::All,

@@ -35,7 +35,7 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
     let mut unpacked: Option<(u16, Vec<u8>, Option<Unread>)> = None;
     let mut files: Vec<&File> = files
         .iter()
-        .take(sink.budget.limits().parts.saturating_add(1))
+        .take(sink.budget.limits().members.saturating_add(1))
         .collect();
     // So that none is unpacked twice.
     files.sort_by_key(|file| file.folder);

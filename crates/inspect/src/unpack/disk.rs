@@ -59,7 +59,7 @@ pub(super) fn iso(octets: &[u8], sink: &mut Sink<'_>) {
             joliet,
             seen: BTreeSet::new(),
             files: &mut files,
-            most: sink.budget.limits().parts.saturating_mul(2),
+            most: sink.budget.limits().members.saturating_mul(2),
             left: RECORDS_MAX,
         };
         walk.directory(root, "", 0);
@@ -101,7 +101,7 @@ fn bridge(
     files: &mut BTreeMap<(usize, usize, usize), Found>,
     sink: &mut Sink<'_>,
 ) -> bool {
-    let most = sink.budget.limits().parts.saturating_mul(2);
+    let most = sink.budget.limits().members.saturating_mul(2);
     let Some(found) = udf::files(image, most, RECORDS_MAX) else {
         sink.trouble(Trouble::NotUnpacked);
         return true;

@@ -150,6 +150,7 @@ fn read(octets: &[u8], kind: Kind) {
         octets: 8 << 20,
         member_octets: 4 << 20,
         parts: 200,
+        members: 200,
         ..Limits::default()
     };
     let mut budget = Budget::new(&limits);

@@ -218,7 +218,7 @@ impl Sink<'_> {
         if self.stopped {
             return false;
         }
-        if let Err(reached) = self.budget.part() {
+        if let Err(reached) = self.budget.member() {
             self.limit(reached);
             return false;
         }

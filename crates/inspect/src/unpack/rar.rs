@@ -61,7 +61,7 @@ impl Entry<'_> {
 }
 
 fn list4<'a>(octets: &'a [u8], mut at: usize, entries: &mut Entries<'a>, sink: &mut Sink<'_>) {
-    while entries.len() <= sink.budget.limits().parts
+    while entries.len() <= sink.budget.limits().members
         && let Some(head) = piece(octets, at, 7)
     {
         let block_type = head.get(2).copied().unwrap_or(0);
@@ -326,7 +326,7 @@ impl Write for Taker {
 impl Work<'_, '_, '_, '_> {
     /// Why what is left was not unpacked; none: it cannot be read at all.
     fn run(&mut self, archive: &[u8]) -> Option<Unread> {
-        let parts = u64::try_from(self.sink.budget.limits().parts).unwrap_or(u64::MAX);
+        let parts = u64::try_from(self.sink.budget.limits().members).unwrap_or(u64::MAX);
         // Directories and records beside the files have heads, too.
         let options = ArchiveReadOptions::new()
             .with_max_header_count(parts.saturating_mul(4))
@@ -436,7 +436,7 @@ pub(super) fn read5(octets: &[u8], sink: &mut Sink<'_>) {
 }
 
 fn list5<'a>(octets: &'a [u8], mut at: usize, entries: &mut Entries<'a>, sink: &mut Sink<'_>) {
-    while at.saturating_add(7) <= octets.len() && entries.len() <= sink.budget.limits().parts {
+    while at.saturating_add(7) <= octets.len() && entries.len() <= sink.budget.limits().members {
         let mut input = Input(rest(octets, at.saturating_add(4)));
         let before = input.0.len();
         let Some(size) = input

@@ -133,7 +133,7 @@ fn list(header: &[u8], octets: &[u8], sink: &mut Sink<'_>) -> Option<()> {
             }
             4 => found = streams(&mut input)?,
             5 => {
-                files = Files::read(&mut input, sink.budget.limits().parts)?;
+                files = Files::read(&mut input, sink.budget.limits().members)?;
                 break;
             }
             _ => return None,

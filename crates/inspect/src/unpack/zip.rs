@@ -84,7 +84,7 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
 
 /// How many entries of a directory are read: folders are no members, and pay nothing.
 fn entries_max(sink: &Sink<'_>) -> usize {
-    sink.budget.limits().parts.saturating_mul(4)
+    sink.budget.limits().members.saturating_mul(4)
 }
 
 /// Members that no directory lists: a program that reads from the front sees them.
@@ -112,7 +112,7 @@ fn unlisted(
             continue;
         }
         found += 1;
-        if found > sink.budget.limits().parts {
+        if found > sink.budget.limits().members {
             sink.limit(LimitReached(Limit::Parts));
             return;
         }
