@@ -159,7 +159,7 @@ fn by_name(content: &Content<'_>, kind: Kind, within: Within, said: &mut Said<'_
         let found = readings
             .iter()
             .find(|reading| reading.is_dangerous() && !excused(reading, kind, content));
-        match found {
+        match found.filter(|_| !is_directory(content, name)) {
             Some(reading) => dangerous.push((name, reading.clone())),
             None => others.extend(readings),
         }
@@ -236,6 +236,18 @@ fn by_name(content: &Content<'_>, kind: Kind, within: Within, said: &mut Said<'_
     }
 }
 
+/// Whether a member of an archive is a directory: a copy of a web site has one for each domain.
+fn is_directory(content: &Content<'_>, name: &str) -> bool {
+    content.origin == Origin::Member && content.octets.is_empty() && name.ends_with('/')
+}
+
+/// Whether a text has more lines than a program of DOS made of letters would: the settings of a site are called `www.example.com`.
+fn has_lines(octets: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', some(octets, 0, 4096))
+        .nth(2)
+        .is_some()
+}
+
 /// Names that end like a program's and are none: those of domains. A message or a page called `example.com` is honest.
 fn excused(reading: &names::Name, kind: Kind, content: &Content<'_>) -> bool {
     let harmless = matches!(
@@ -248,7 +260,9 @@ fn excused(reading: &names::Name, kind: Kind, content: &Content<'_>) -> bool {
             | Kind::Video
             | Kind::Calendar
             | Kind::Vcard
-    );
+    ) || (matches!(kind, Kind::Text | Kind::Xml)
+        && has_lines(&content.octets)
+        && !names::HARMLESS.contains(&reading.before.as_str()));
     if reading.extension == "url" {
         return kind == Kind::UrlShortcut && web_shortcut(&content.octets);
     }
@@ -397,6 +411,8 @@ fn by_kind(content: &Content<'_>, kind: Kind, said: &mut Said<'_>) {
         Class::Shortcut if kind == Kind::UrlShortcut && web_shortcut(&content.octets) => {
             said.say("web-shortcut", "is a shortcut to a page", kind.name());
         }
+        // What is shown as text opens nothing, whatever it quotes.
+        Class::Shortcut if kind != Kind::Shortcut && content.origin == Origin::Body => {}
         Class::Shortcut => {
             said.say(
                 "shortcut",
@@ -486,26 +502,9 @@ fn script(content: &Content<'_>, kind: Kind, said: &mut Said<'_>) {
         .types
         .iter()
         .any(|declared| declared.starts_with("text/"));
-    // A text editor opens these.
-    let shown_as_text = readings.iter().any(|reading| {
-        matches!(
-            reading.extension.as_str(),
-            "txt"
-                | "log"
-                | "md"
-                | "patch"
-                | "diff"
-                | "csv"
-                | "html"
-                | "htm"
-                | "xml"
-                | "json"
-                | "yml"
-                | "yaml"
-                | "conf"
-                | "cfg"
-        )
-    });
+    let shown_as_text = readings
+        .iter()
+        .any(|reading| names::SHOWN_AS_TEXT.contains(&reading.extension.as_str()));
     let unnamed = readings.iter().all(|reading| reading.extension.is_empty());
     let rule = match kind {
         // Unix does not run what it opens; people post such to each other. In disguise it is another rule's.

@@ -158,12 +158,26 @@ pub(super) fn mz(octets: &[u8]) -> Option<Kind> {
     if is_pe(octets) {
         return Some(Kind::Pe);
     }
-    // A word may begin with these letters; a program's header holds octets that no text has.
-    let head = some(octets, 0, 64);
-    let binary = head
-        .iter()
-        .any(|octet| *octet < 0x20 && !matches!(octet, b'\t' | b'\n' | b'\r' | 0x0c | 0x1b));
-    binary.then_some(Kind::Dos)
+    // What linkers write first: a damaged program most likely.
+    let usual = [&b"MZ\x90\0"[..], b"MZP\0", b"MZ\0\0"];
+    let is_usual = usual.iter().any(|begin| octets.starts_with(begin));
+    (is_usual || has_dos_header(octets)).then_some(Kind::Dos)
+}
+
+/// Whether numbers stand behind `MZ` that fit each other: by these two letters alone one of a hundred lists of
+/// hashes would be a program. Octets on the last page, pages, paragraphs of the header, least and most memory, where the table of relocations begins.
+fn has_dos_header(octets: &[u8]) -> bool {
+    let number = |at: usize| u16le(octets, at).map(usize::from);
+    let header = || -> Option<bool> {
+        let (last, pages, paragraphs) = (number(2)?, number(4)?, number(8)?);
+        let (fewest, most, table) = (number(10)?, number(12)?, number(24)?);
+        // DOS has room for no more than a megabyte.
+        let is_size = last < 512 && (1..=2048).contains(&pages);
+        let is_header = paragraphs >= 2 && paragraphs * 16 <= pages * 512;
+        let is_table = number(6)? == 0 || (28..=paragraphs * 16).contains(&table);
+        Some(is_size && is_header && is_table && fewest <= most)
+    };
+    header().unwrap_or(false)
 }
 
 /// Whether there is a PE header where the `MZ` header says.

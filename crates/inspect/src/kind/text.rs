@@ -104,7 +104,12 @@ fn settings(start: &[u8]) -> Option<Kind> {
     {
         return Some(Kind::UrlShortcut);
     }
-    if section(head, b"[shell]") && holds(head, b"command=") {
+    // A text that only mentions them is none: these begin with it.
+    let first = head
+        .split(|octet| *octet == b'\n')
+        .find(|line| !is_comment(line));
+    let first = first.unwrap_or_default();
+    if section(first, b"[shell]") && holds(head, b"command=") {
         return Some(Kind::ShellFile);
     }
     if head.starts_with(b"<") {
@@ -120,6 +125,12 @@ fn settings(start: &[u8]) -> Option<Kind> {
         }
     }
     None
+}
+
+/// Whether nothing stands in a line of settings, or what is left out.
+fn is_comment(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    line.is_empty() || line.starts_with(b";")
 }
 
 /// Whether a line consists of this section's name.
@@ -213,6 +224,33 @@ fn is_message(start: &[u8]) -> bool {
     parts || (odd == 0 && found >= 2)
 }
 
+/// The name of the first element, behind declarations and comments.
+fn root(text: &[u8]) -> &[u8] {
+    // Each is looked at once.
+    const MOST: usize = 16;
+    let mut rest = text;
+    for _ in 0..MOST {
+        let Some(open) = memchr::memchr(b'<', rest) else {
+            break;
+        };
+        rest = crate::octets::rest(rest, open + 1);
+        let end: &[u8] = match rest.first() {
+            Some(b'!') if rest.starts_with(b"!--") => b"-->",
+            Some(b'!' | b'?') => b">",
+            _ => {
+                let is_name = |octet: &u8| octet.is_ascii_alphanumeric() || b":_-.".contains(octet);
+                let end = rest.iter().position(|octet| !is_name(octet));
+                return some(rest, 0, end.unwrap_or(rest.len()));
+            }
+        };
+        let Some(behind) = find(rest, end) else {
+            break;
+        };
+        rest = crate::octets::rest(rest, behind + end.len());
+    }
+    &[]
+}
+
 /// Elements that only HTML has.
 static HTML_TAGS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
     any_of(&[
@@ -244,12 +282,10 @@ fn markup(start: &[u8]) -> Option<Kind> {
     if holds(start, b"<hta:application") {
         return Some(Kind::WindowsScript);
     }
-    let script = holds(start, b"<script");
-    if script
-        && (holds(start, b"<job")
-            || holds(start, b"<package")
-            || holds(start, b"<component")
-            || holds(start, b"<scriptlet"))
+    if matches!(
+        root(start),
+        b"job" | b"package" | b"component" | b"scriptlet"
+    ) && holds(start, b"<script")
         && !holds(start, b"<html")
     {
         return Some(Kind::WindowsScript);
@@ -273,7 +309,6 @@ fn markup(start: &[u8]) -> Option<Kind> {
 const HOST_WORDS: &[&[u8]] = &[
     b"wscript.shell",
     b"scripting.filesystemobject",
-    b"new activexobject(",
     b"wscript.createobject",
     b"adodb.stream",
     b"getobject(\"winmgmts",

@@ -379,6 +379,80 @@ fn two_names_of_which_one_is_a_programs_are_refused() {
 }
 
 #[test]
+fn what_only_mentions_or_resembles_a_danger_passes_and_its_neighbour_does_not() {
+    let check = |name: &str, octets: &[u8], passes: bool| {
+        let rules = refusing(name, BINARY, octets, Level::Default);
+        assert_eq!(rules.is_empty(), passes, "{name}: {rules:?}");
+    };
+    // Chance makes `MZ`; numbers of a DOS header behind it, it does not.
+    let chance = b"MZ\xc3\x17\x9f\x02\xfe\x11\x41\x07\x93\xb0\x0c\x55\x7a\x81\x03\xee\x19\xa4\x60\xd2\x3b\x08\xc7\x15";
+    check("MZ", chance, true);
+    let mut old = [0_u8; 64];
+    old[..26].copy_from_slice(
+        b"MZ\x20\0\x08\0\x02\0\x04\0\x10\0\xff\xff\x20\0\0\x02\0\0\x12\0\0\0\x1e\0",
+    );
+    check("setup", &old, false);
+    check("setup", b"MZ\x90\0\x03\0\0\0\x04", false);
+    // A site has a directory and a file of settings for each domain.
+    let site = build::zip(&[
+        Entry::new("www.example.com/", b""),
+        Entry::new("sites/www.example.com", b"server {\n  listen 80;\n}\n"),
+    ]);
+    check("site.zip", &site, true);
+    check("www.example.com", b"server {\n  listen 80;\n}\n", true);
+    check("invoice.pdf.com", b"server {\n  listen 80;\n}\n", false);
+    check("setup.com", b"XP5O!@#$%", false);
+    let program = build::zip(&[Entry::new("setup.exe/", b"x")]);
+    check("site.zip", &program, false);
+    // Texts and sources speak of scripts.
+    let script = b"Run `Start-Process` with `$env:PATH`, then Invoke-WebRequest.\n";
+    for name in ["howto.rst", "main.rs", "kurs.srt", "Untitled.ipynb"] {
+        check(name, script, true);
+    }
+    for name in ["invoice.ps1", "invoice.dat", "invoice"] {
+        check(name, script, false);
+    }
+    // Elements that only begin like those of Windows Script Host, and those that are.
+    check(
+        "App",
+        b"<template>\n<package-list/>\n</template>\n<script>\nexport default {}\n</script>\n",
+        true,
+    );
+    check("a", b"<?xml version=\"1.0\"?>\n<!-- x -->\n<job id=\"a\">\n<script language=\"VBScript\">\nx\n</script>\n</job>\n", false);
+    // What a library asks of an old browser.
+    check(
+        "pdf.txt",
+        b"try { axo = new ActiveXObject(\"AcroPDF.PDF\"); } catch (e) {}\n",
+        true,
+    );
+    // Settings of a terminal.
+    check(
+        "a",
+        b"# mine\n[font]\nsize=1\n[shell]\ncommand=bash\n",
+        true,
+    );
+    check(
+        "a",
+        b"; x\n\n[Shell]\nCommand=2\nIconFile=\\\\203.0.113.1\\a.ico\n",
+        false,
+    );
+}
+
+#[test]
+fn a_text_that_quotes_a_shortcut_is_none() {
+    let text =
+        "Put this into a file:\r\n\r\n[InternetShortcut]\r\nURL=file://server/share/a.exe\r\n";
+    let message = |kind: &str| format!("From: a@example.org\r\nContent-Type: {kind}\r\n\r\n{text}");
+    let verdict = |message: String| {
+        let profile = mailkeep_inspect::Profile::default();
+        mailkeep_inspect::judge(message.as_bytes(), &profile).verdict
+    };
+    assert_eq!(verdict(message("text/plain")), Verdict::Accept);
+    let attached = message("text/plain; name=a.url");
+    assert_eq!(verdict(attached), Verdict::Refuse);
+}
+
+#[test]
 fn what_looks_like_a_danger_passes() {
     let docx = ooxml(&[
         (
