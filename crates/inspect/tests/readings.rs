@@ -264,3 +264,19 @@ fn parts_within_parts_are_searched_within_a_limit() {
     );
     assert_eq!(rules_of(&message), Vec::<String>::new());
 }
+
+#[test]
+fn a_digest_of_many_messages_is_in_order() {
+    let one = "--b\r\n\r\nFrom: ada@example.org\r\nSubject: x\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nHello.\r\n";
+    let digest = |last: &str| {
+        format!(
+            "Content-Type: multipart/digest; boundary=b\r\n\r\n{}{last}--b--\r\n",
+            one.repeat(100)
+        )
+    };
+    let judgement = |message: String| judge(message.as_bytes(), &Profile::default());
+    assert_eq!(judgement(digest("")).reasons, []);
+    let attached = "--b\r\n\r\nContent-Type: application/octet-stream; name=a.exe\r\n\r\nx\r\n";
+    let judgement = judgement(digest(attached));
+    assert_eq!(judgement.deciding().unwrap().rule, "dangerous-name");
+}

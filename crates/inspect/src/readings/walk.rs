@@ -153,8 +153,11 @@ impl<'a> Walker<'a> {
         }
         let inner = budget.deeper(|budget| {
             let mut sets: Vec<(Set, &'static str)> = Vec::new();
+            // A message in a digest needs no headers of its part (RFC 2046 section 5.1.5): the empty line is in order.
+            let bare =
+                default == b"message/rfc822" && matches!(octets, [b'\n', ..] | [b'\r', b'\n', ..]);
             for (index, head) in heads(octets, at.is_message()).iter().enumerate() {
-                if index > 0 && !self.pays_reading(budget, at) {
+                if index > 0 && (bare || !self.pays_reading(budget, at)) {
                     break;
                 }
                 if let Some(why) = head.why {
