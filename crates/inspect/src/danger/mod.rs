@@ -241,10 +241,12 @@ fn is_directory(content: &Content<'_>, name: &str) -> bool {
     content.origin == Origin::Member && content.octets.is_empty() && name.ends_with('/')
 }
 
-/// Whether a text has more lines than a program of DOS made of letters would: the settings of a site are called `www.example.com`.
-fn has_lines(octets: &[u8]) -> bool {
+/// Whether a text has more lines than a program of DOS made of letters would: the settings of a site are called
+/// `www.example.com`, and then a second line will do.
+fn has_lines(octets: &[u8], reading: &names::Name) -> bool {
+    let least = if reading.before.is_empty() { 2 } else { 0 };
     memchr::memchr_iter(b'\n', some(octets, 0, 4096))
-        .nth(2)
+        .nth(least)
         .is_some()
 }
 
@@ -261,7 +263,7 @@ fn excused(reading: &names::Name, kind: Kind, content: &Content<'_>) -> bool {
             | Kind::Calendar
             | Kind::Vcard
     ) || (matches!(kind, Kind::Text | Kind::Xml)
-        && has_lines(&content.octets)
+        && has_lines(&content.octets, reading)
         && !names::HARMLESS.contains(&reading.before.as_str()));
     if reading.extension == "url" {
         return kind == Kind::UrlShortcut && web_shortcut(&content.octets);
@@ -506,6 +508,10 @@ fn script(content: &Content<'_>, kind: Kind, said: &mut Said<'_>) {
         .iter()
         .any(|reading| names::SHOWN_AS_TEXT.contains(&reading.extension.as_str()));
     let unnamed = readings.iter().all(|reading| reading.extension.is_empty());
+    let shown_as_text = shown_as_text
+        || readings
+            .iter()
+            .any(|reading| names::TEXTS.contains(&reading.base.to_lowercase().as_str()));
     let rule = match kind {
         // Unix does not run what it opens; people post such to each other. In disguise it is another rule's.
         Kind::UnixScript => "unix-script",

@@ -217,6 +217,21 @@ pub(crate) const SHOWN_AS_TEXT: &[&str] = &[
     "zig",
 ];
 
+/// Texts that have no ending by custom.
+pub(crate) const TEXTS: &[&str] = &[
+    "changelog",
+    "containerfile",
+    "dockerfile",
+    "jenkinsfile",
+    "license",
+    "makefile",
+    "news",
+    "rakefile",
+    "readme",
+    "todo",
+    "vagrantfile",
+];
+
 /// What may do harm, and what honest mail carries nonetheless.
 pub(crate) const RISKY: &[&str] = &[
     "accda", "accdb", "accde", "accdr", "ace", "app", "arj", "asx", "bas", "bash", "cab", "cer",

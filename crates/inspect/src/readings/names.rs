@@ -165,9 +165,15 @@ fn differ(one: &str, two: &str) -> bool {
             "jpeg" | "jpe" => "jpg".to_owned(),
             "mpeg" => "mpg".to_owned(),
             "text" => "txt".to_owned(),
+            "tgz" => "gz".to_owned(),
+            "txz" => "xz".to_owned(),
             other => other.to_owned(),
         })
     };
+    // A date at its end is no ending.
+    if one.starts_with(two) || two.starts_with(one) {
+        return false;
+    }
     match (ending(one), ending(two)) {
         (Some(one), Some(two)) => !one.starts_with(&two) && !two.starts_with(&one),
         _ => false,

@@ -400,13 +400,24 @@ fn what_only_mentions_or_resembles_a_danger_passes_and_its_neighbour_does_not() 
     ]);
     check("site.zip", &site, true);
     check("www.example.com", b"server {\n  listen 80;\n}\n", true);
+    check(
+        "db.example.com",
+        b"$TTL 3600\n@ IN SOA ns1.example.com.\n",
+        true,
+    );
     check("invoice.pdf.com", b"server {\n  listen 80;\n}\n", false);
     check("setup.com", b"XP5O!@#$%", false);
     let program = build::zip(&[Entry::new("setup.exe/", b"x")]);
     check("site.zip", &program, false);
     // Texts and sources speak of scripts.
     let script = b"Run `Start-Process` with `$env:PATH`, then Invoke-WebRequest.\n";
-    for name in ["howto.rst", "main.rs", "kurs.srt", "Untitled.ipynb"] {
+    for name in [
+        "howto.rst",
+        "main.rs",
+        "kurs.srt",
+        "Untitled.ipynb",
+        "Dockerfile",
+    ] {
         check(name, script, true);
     }
     for name in ["invoice.ps1", "invoice.dat", "invoice"] {
