@@ -948,6 +948,14 @@ fn names(payload: &Payload, made: &mut Made) {
         format!("attachment; filename*=utf-8'en'{stem}%2E{end}"),
         format!("attachment; filename*={name}"),
         "attachment; filename*=utf-16''%00a%00.%00e%00x%00e".to_owned(),
+        "attachment; filename*=UCS-2BE''%00a%00.%00e%00x%00e".to_owned(),
+        "attachment; filename*=utf-32be''%00%00%00a%00%00%00.%00%00%00v%00%00%00b%00%00%00s"
+            .to_owned(),
+        "attachment; filename=\"=?IBM037?Q?=81=4B=85=A7=85?=\"".to_owned(),
+        "attachment; filename*=unicode_escape''a%5Cx2eexe".to_owned(),
+        format!("attachment; filename=\"=?iso-2022-kr?B?{coded}?=\""),
+        format!("attachment; filename*=hz-gb-2312''{name}"),
+        format!("attachment; filename=\"=?UTF7?Q?{stem}+AC4-{end}?=\""),
     ] {
         for octets in [&payload.octets[..], b"no more than a text\r\n"] {
             let body = based(octets);

@@ -10,6 +10,7 @@
 //! Must not judge: that is [`crate::judge`].
 
 mod carve;
+mod charsets;
 mod encodings;
 mod ends;
 mod files;

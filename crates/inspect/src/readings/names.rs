@@ -1,9 +1,10 @@
 //! The names of a part, by every reading.
 
+use super::charsets::{decode, guess};
 use super::head::Field;
 use super::head::unfold;
 use super::params::{Parsed, parse, percent, texts};
-use super::words::{decode, decode_words};
+use super::words::decode_words;
 
 /// What readers may call a part.
 #[derive(Debug, Clone, Default)]
@@ -102,13 +103,20 @@ fn candidates(headers: &[Vec<Parsed>], name: &[u8], names: &mut Names) -> Vec<Ca
             let texts = texts(value, name);
             names.segments = names.segments.max(texts.segments);
             for text in texts.texts {
-                if let Some(charset) = &text.charset {
-                    add(decode(&text.octets, Some(charset)), text.rare);
-                } else if let Some(decoded) = decode_words(&text.octets) {
-                    add(decoded, text.rare);
-                    add(decode(&text.octets, None), true);
+                let decoded = match &text.charset {
+                    Some(charset) => Some(decode(&text.octets, charset)),
+                    None => decode_words(&text.octets),
+                };
+                if let Some(decoded) = decoded {
+                    add(decoded.usual, text.rare);
+                    if let Some(rare) = decoded.rare {
+                        add(rare, true);
+                    }
+                    if text.charset.is_none() {
+                        add(guess(&text.octets), true);
+                    }
                 } else {
-                    add(decode(&text.octets, None), text.rare);
+                    add(guess(&text.octets), text.rare);
                 }
                 let bare = text
                     .octets
@@ -118,17 +126,17 @@ fn candidates(headers: &[Vec<Parsed>], name: &[u8], names: &mut Names) -> Vec<Ca
                 let bare = bare.strip_suffix(b"'").unwrap_or(bare);
                 let bare = bare.strip_suffix(b"\\").unwrap_or(bare);
                 if bare != text.octets {
-                    add(decode(bare, None), true);
+                    add(guess(bare), true);
                 }
                 if text.octets.contains(&b'%') {
                     let octets = percent(&text.octets);
                     if octets != text.octets {
-                        add(decode(&octets, None), true);
+                        add(guess(&octets), true);
                     }
                 }
                 if let Some(end) = memchr::memchr(0, &text.octets) {
                     let before = text.octets.get(..end).unwrap_or_default();
-                    add(decode(before, None), false);
+                    add(guess(before), false);
                 }
             }
         }

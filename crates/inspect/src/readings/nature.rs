@@ -108,7 +108,7 @@ fn boundaries(value: &Value) -> Vec<Vec<u8>> {
     };
     for text in texts(value, b"boundary").texts {
         if let Some(decoded) = decode_words(&text.octets) {
-            add(decoded.into_bytes());
+            add(decoded.usual.into_bytes());
         }
         let trimmed = trim_end(&text.octets).to_vec();
         add(text.octets);

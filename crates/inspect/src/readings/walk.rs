@@ -513,7 +513,7 @@ impl<'a> Walker<'a> {
                 let significant = kind.is_none_or(|kind| is_file_of(kind, &decoded.octets));
                 let mut all_names = names.all.clone();
                 if let Some(name) = &decoded.name {
-                    all_names.push(super::words::decode(name, None));
+                    all_names.push(super::charsets::guess(name));
                 }
                 let many = *encoding == Encoding::Unix || *encoding == Encoding::Yenc;
                 let rare = At {
@@ -575,7 +575,7 @@ impl<'a> Walker<'a> {
                 self.limit(limit, &place);
                 return;
             }
-            let name = super::words::decode(&name, None);
+            let name = super::charsets::guess(&name);
             let place = format!("{place}/{name}");
             let at = At {
                 place: place.trim_start_matches('/'),

@@ -1,62 +1,17 @@
-//! Octets of headers to text: charsets, and the encoded words of RFC 2047.
+//! The encoded words of RFC 2047.
 
-use encoding_rs::{Encoding, WINDOWS_1252};
-
+use super::charsets::{Text, decode, guess};
 use super::encodings::{Base64, base64_as};
 use super::lines::{find, is_space};
 use super::params::hex;
 
-/// Text in a charset that a header names; an unknown one is taken for UTF-8 or Windows-1252.
-pub(super) fn decode(octets: &[u8], charset: Option<&[u8]>) -> String {
-    if let Some(charset) = charset {
-        let charset = charset
-            .split(|octet| *octet == b'*')
-            .next()
-            .unwrap_or(charset);
-        if charset.eq_ignore_ascii_case(b"utf-7")
-            || charset.eq_ignore_ascii_case(b"unicode-1-1-utf-7")
-        {
-            return utf7(octets);
-        }
-        if charset.eq_ignore_ascii_case(b"utf-32") || charset.eq_ignore_ascii_case(b"ucs-4") {
-            return octets
-                .chunks(4)
-                .filter_map(|four| {
-                    let four: [u8; 4] = four.try_into().ok()?;
-                    char::from_u32(u32::from_be_bytes(four))
-                        .or_else(|| char::from_u32(u32::from_le_bytes(four)))
-                })
-                .filter(|letter| *letter != '\u{feff}')
-                .collect();
-        }
-        if charset.eq_ignore_ascii_case(b"utf-16") && !octets.starts_with(&[0xff, 0xfe]) {
-            return encoding_rs::UTF_16BE.decode(octets).0.into_owned();
-        }
-        if let Some(encoding) = Encoding::for_label(charset) {
-            return encoding.decode(octets).0.into_owned();
-        }
-    }
-    guess(octets)
-}
-
-fn guess(octets: &[u8]) -> String {
-    match std::str::from_utf8(octets) {
-        Ok(text) => text.to_owned(),
-        Err(_) => WINDOWS_1252
-            .decode_without_bom_handling(octets)
-            .0
-            .into_owned(),
-    }
-}
-
 /// Text with its encoded words decoded; none, if it has none. Takes them wherever they stand, as most readers do.
-pub(super) fn decode_words(octets: &[u8]) -> Option<String> {
+pub(super) fn decode_words(octets: &[u8]) -> Option<Text> {
     find(octets, b"=?", 0)?;
     // No word begins behind the last end of one: without this, each beginning would be followed to the end.
     let last = memchr::memmem::rfind(octets, b"?=")?;
-    let mut out = String::new();
-    // What one charset has brought so far: letters may be cut between two words.
-    let mut pending: Option<(Vec<u8>, Vec<u8>)> = None;
+    let mut out = Out::default();
+    let mut pending: Option<Pending> = None;
     let mut rest = octets;
     let mut decoded = false;
     while let Some(begin) = find(rest, b"=?", 0)
@@ -64,37 +19,68 @@ pub(super) fn decode_words(octets: &[u8]) -> Option<String> {
     {
         let (before, word) = rest.split_at(begin);
         let Some((charset, letters, behind)) = word_at(word) else {
-            flush(&mut out, &mut pending);
+            out.flush(&mut pending);
             let two = begin + 2;
-            out.push_str(&guess(rest.get(..two).unwrap_or_default()));
+            out.push(&guess(rest.get(..two).unwrap_or_default()));
             rest = rest.get(two..).unwrap_or_default();
             continue;
         };
         decoded = true;
         let only_blanks = before.iter().copied().all(is_space);
         match &mut pending {
-            Some((same, octets)) if only_blanks && same.eq_ignore_ascii_case(charset) => {
-                octets.extend(letters);
+            Some(same) if only_blanks && same.charset.eq_ignore_ascii_case(charset) => {
+                same.octets.extend(letters);
             }
             other => {
                 let adjacent = other.is_some() && only_blanks;
-                flush(&mut out, other);
+                out.flush(other);
                 if !adjacent {
-                    out.push_str(&guess(before));
+                    out.push(&guess(before));
                 }
-                *other = Some((charset.to_vec(), letters));
+                *other = Some(Pending {
+                    charset: charset.to_vec(),
+                    octets: letters,
+                });
             }
         }
         rest = behind;
     }
-    flush(&mut out, &mut pending);
-    out.push_str(&guess(rest));
-    decoded.then_some(out)
+    out.flush(&mut pending);
+    out.push(&guess(rest));
+    decoded.then_some(out.0)
 }
 
-fn flush(out: &mut String, pending: &mut Option<(Vec<u8>, Vec<u8>)>) {
-    if let Some((charset, octets)) = pending.take() {
-        out.push_str(&decode(&octets, Some(&charset)));
+/// What one charset has brought so far: letters may be cut between two words.
+struct Pending {
+    charset: Vec<u8>,
+    octets: Vec<u8>,
+}
+
+/// Text as it grows.
+#[derive(Default)]
+struct Out(Text);
+
+impl Out {
+    fn push(&mut self, text: &str) {
+        self.0.usual.push_str(text);
+        if let Some(rare) = &mut self.0.rare {
+            rare.push_str(text);
+        }
+    }
+
+    fn flush(&mut self, pending: &mut Option<Pending>) {
+        let Some(pending) = pending.take() else {
+            return;
+        };
+        let text = decode(&pending.octets, &pending.charset);
+        if let Some(rare) = text.rare {
+            let before = &self.0.usual;
+            let all = self.0.rare.get_or_insert_with(|| before.clone());
+            all.push_str(&rare);
+            self.0.usual.push_str(&text.usual);
+        } else {
+            self.push(&text.usual);
+        }
     }
 }
 
@@ -144,38 +130,6 @@ fn quoted(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// UTF-7 (RFC 2152).
-fn utf7(octets: &[u8]) -> String {
-    let mut out = String::new();
-    let mut rest = octets;
-    while let Some((octet, behind)) = rest.split_first() {
-        rest = behind;
-        if *octet != b'+' {
-            out.push(char::from(*octet));
-            continue;
-        }
-        let length = behind
-            .iter()
-            .position(|octet| !(octet.is_ascii_alphanumeric() || b"+/".contains(octet)))
-            .unwrap_or(behind.len());
-        let (coded, after) = behind.split_at(length);
-        if coded.is_empty() {
-            out.push('+');
-        } else {
-            let wide: Vec<u16> = base64_as(coded, Base64::Skips)
-                .chunks_exact(2)
-                .map(|pair| {
-                    pair.iter()
-                        .fold(0, |unit, octet| unit << 8 | u16::from(*octet))
-                })
-                .collect();
-            out.push_str(&String::from_utf16_lossy(&wide));
-        }
-        rest = after.strip_prefix(b"-").unwrap_or(after);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,8 +138,8 @@ mod tests {
     fn words_are_decoded_wherever_they_stand() {
         let check = |octets: &str, expected: &str| {
             assert_eq!(
-                decode_words(octets.as_bytes()).as_deref(),
-                Some(expected),
+                decode_words(octets.as_bytes()).map(|text| text.usual),
+                Some(expected.to_owned()),
                 "{octets}"
             );
         };
@@ -199,5 +153,12 @@ mod tests {
         check("=?utf-7?Q?a+AC4-exe?=", "a.exe");
         check("=?utf-16?B?AGEALgBlAHgAZQ==?=", "a.exe");
         assert_eq!(decode_words(b"plain=?"), None);
+    }
+
+    #[test]
+    fn a_word_in_an_odd_charset_has_a_rare_reading() {
+        let text = decode_words(b"a =?us-ascii?Q?b?= =?IBM037?B?S5Gi?= =?us-ascii?Q?_c?=").unwrap();
+        assert_eq!(text.rare.as_deref(), Some("a b.js c"));
+        assert_ne!(text.usual, "a b.js c");
     }
 }
