@@ -360,64 +360,94 @@ pub(super) struct Texts {
     pub(super) segments: usize,
 }
 
+/// One of the pieces that a parameter comes in (RFC 2231 section 3).
+#[derive(Clone, Copy)]
+struct Piece<'v> {
+    number: u32,
+    /// Its number is written as the standard has it.
+    strict: bool,
+    coded: bool,
+    text: &'v [u8],
+}
+
 /// Every text that a parameter may have, by RFC 2231 and without it, in one reading.
 pub(super) fn texts(value: &Value, name: &[u8]) -> Texts {
     let mut texts: Vec<Text> = Vec::new();
-    let mut pieces: Vec<(u32, bool, &[u8])> = Vec::new();
-    let mut odd = false;
+    let mut pieces: Vec<Piece<'_>> = Vec::new();
     for (full, text) in &value.parameters {
         let Some(rest) = full.strip_prefix(name) else {
             continue;
         };
-        match rest {
-            b"" => add(&mut texts, text.clone(), None, value.searched),
-            b"*" => {
-                let (octets, charset) = extended(text);
-                add(&mut texts, octets, charset, value.searched);
-            }
-            _ => {
-                let Some(number) = rest.strip_prefix(b"*") else {
-                    continue;
-                };
-                let (number, coded) = match number.strip_suffix(b"*") {
-                    Some(number) => (number, true),
-                    None => (number, false),
-                };
-                odd |= number.len() > 1 && number.starts_with(b"0");
-                if let Some(number) = decimal(number) {
-                    pieces.push((number, coded, text));
-                }
-            }
+        if rest.is_empty() {
+            add(&mut texts, text.clone(), None, value.searched);
+            continue;
         }
-    }
-    let segments = pieces.len();
-    if segments > 0 {
-        let rare = value.searched;
-        let mut sorted = pieces.clone();
-        sorted.sort_by_key(|(number, ..)| *number);
-        let mut first = sorted.clone();
-        first.dedup_by_key(|(number, ..)| *number);
-        let mut last: Vec<_> = sorted.iter().rev().copied().collect();
-        last.dedup_by_key(|(number, ..)| *number);
-        last.reverse();
-        let in_order = pieces.windows(2).all(|pair| match pair {
-            [one, two] => one.0 + 1 == two.0,
-            _ => true,
-        }) && pieces.first().is_some_and(|piece| piece.0 == 0);
-        join(&mut texts, &first, rare);
-        if !in_order || odd {
-            // Some stop at the first gap, some take the pieces as they come.
-            let whole = first
-                .iter()
-                .zip(0_u32..)
-                .take_while(|((number, ..), count)| number == count)
-                .count();
-            join(&mut texts, first.get(..whole).unwrap_or_default(), rare);
-            join(&mut texts, &last, rare);
-            join(&mut texts, &pieces, rare);
+        // Some pass over blanks here.
+        let Some(number) = trim_start(rest).strip_prefix(b"*").map(trim) else {
+            continue;
+        };
+        if number.is_empty() {
+            let (octets, charset) = extended(text);
+            add(&mut texts, octets, charset, value.searched);
+            continue;
         }
+        let (number, coded) = match number.strip_suffix(b"*") {
+            Some(number) => (number, true),
+            None => (number, false),
+        };
+        pieces.push(Piece {
+            number: number_of(number).unwrap_or(u32::try_from(pieces.len()).unwrap_or(u32::MAX)),
+            strict: is_strict_number(number),
+            coded,
+            text,
+        });
     }
-    Texts { texts, segments }
+    let rare = value.searched;
+    let strict: Vec<Piece<'_>> = pieces
+        .iter()
+        .filter(|piece| piece.strict)
+        .copied()
+        .collect();
+    let odd = strict.len() < pieces.len();
+    // Who knows no number but those of the standard leaves the others out.
+    join_all(&mut texts, &strict, false, rare);
+    if odd {
+        join_all(&mut texts, &pieces, true, rare);
+    }
+    Texts {
+        texts,
+        segments: pieces.len(),
+    }
+}
+
+/// Pieces put together, by every reading of their order.
+fn join_all(texts: &mut Vec<Text>, pieces: &[Piece<'_>], odd: bool, rare: bool) {
+    if pieces.is_empty() {
+        return;
+    }
+    let mut sorted = pieces.to_vec();
+    sorted.sort_by_key(|piece| piece.number);
+    let mut first = sorted.clone();
+    first.dedup_by_key(|piece| piece.number);
+    let mut last: Vec<_> = sorted.iter().rev().copied().collect();
+    last.dedup_by_key(|piece| piece.number);
+    last.reverse();
+    let in_order = pieces
+        .iter()
+        .zip(0_u32..)
+        .all(|(piece, count)| piece.number == count);
+    join(texts, &first, rare);
+    if !in_order || odd {
+        // Some stop at the first gap, some take the pieces as they come.
+        let whole = first
+            .iter()
+            .zip(0_u32..)
+            .take_while(|(piece, count)| piece.number == *count)
+            .count();
+        join(texts, first.get(..whole).unwrap_or_default(), rare);
+        join(texts, &last, rare);
+        join(texts, pieces, rare);
+    }
 }
 
 fn add(texts: &mut Vec<Text>, octets: Vec<u8>, charset: Option<Vec<u8>>, rare: bool) {
@@ -431,31 +461,49 @@ fn add(texts: &mut Vec<Text>, octets: Vec<u8>, charset: Option<Vec<u8>>, rare: b
     }
 }
 
-fn join(texts: &mut Vec<Text>, pieces: &[(u32, bool, &[u8])], rare: bool) {
+fn join(texts: &mut Vec<Text>, pieces: &[Piece<'_>], rare: bool) {
     let mut octets = Vec::new();
     let mut charset = None;
-    for (index, (_, coded, text)) in pieces.iter().enumerate() {
-        if !coded {
-            octets.extend_from_slice(text);
+    for (index, piece) in pieces.iter().enumerate() {
+        if !piece.coded {
+            octets.extend_from_slice(piece.text);
         } else if index == 0 {
-            let (decoded, named) = extended(text);
+            let (decoded, named) = extended(piece.text);
             octets.extend(decoded);
             charset = named;
         } else {
-            octets.extend(percent(text));
+            octets.extend(percent(piece.text));
         }
     }
     add(texts, octets, charset, rare);
 }
 
-fn decimal(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() || digits.len() > 6 {
+/// RFC 2231 section 3: digits without a zero before them.
+fn is_strict_number(number: &[u8]) -> bool {
+    number == b"0"
+        || !number.is_empty() && !number.starts_with(b"0") && number.iter().all(u8::is_ascii_digit)
+}
+
+/// The number of a piece, as those read it who take more than the standard has.
+fn number_of(number: &[u8]) -> Option<u32> {
+    let number = trim(number);
+    let number = match number.split_first() {
+        Some((b'+' | b'-', number)) => number,
+        _ => number,
+    };
+    let number = match number {
+        [b'0', b'x' | b'X', number @ ..] => number,
+        _ => number,
+    };
+    if number.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0, |number: u32, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| number * 10 + u32::from(digit - b'0'))
+    number.iter().try_fold(0, |number: u32, digit| {
+        digit.is_ascii_digit().then(|| {
+            number
+                .saturating_mul(10)
+                .saturating_add(u32::from(digit - b'0'))
+        })
     })
 }
 
@@ -552,6 +600,36 @@ mod tests {
         check("multipart/mixed; boundary = a", &["a"]);
         check("multipart/mixed; boundary(c)=a; boundary=b", &["a", "b"]);
         check("multipart/mixed; boundary=\"a\0b\"", &["ab", "a"]);
+        check(
+            "multipart/mixed; boundary*0000000=a; boundary*0000001=b",
+            &["ab"],
+        );
+    }
+
+    #[test]
+    fn pieces_are_put_together_however_they_are_numbered() {
+        let check = |value: &str, expected: &[&str]| {
+            let found = boundaries(&format!("multipart/mixed; {value}"));
+            assert_eq!(found, expected, "{value}");
+        };
+        for numbers in [
+            ["00000000", "00000001"],
+            ["+0", "+1"],
+            ["-1", "0"],
+            ["0x0", "0x1"],
+            [" 0", " 1"],
+            ["x", "y"],
+            ["4294967296", "99999999999999999999999"],
+        ] {
+            let [one, two] = numbers;
+            let value = format!("boundary*{one}=a; boundary*{two}=b");
+            let found = boundaries(&format!("multipart/mixed; {value}"));
+            assert!(found.iter().any(|one| one == "ab"), "{value}: {found:?}");
+        }
+        check("boundary *0=a; boundary *1=b", &["ab"]);
+        check("boundary**=us-ascii''a%62", &["ab"]);
+        // Who does not know such a number leaves the piece out.
+        check("boundary*0=a; boundary*1=b; boundary*+2=c", &["ab", "abc"]);
     }
 
     #[test]
