@@ -916,6 +916,17 @@ fn names(payload: &Payload, made: &mut Made) {
         format!("attachment; filename==?utf-8?B?{coded}?="),
         format!("attachment; filename=\"=?utf-8?Q?{stem}=2E{end}?=\""),
         format!("attachment; filename=\"=?x-unknown?Q?{stem}=2E{end}?=\""),
+        format!("attachment; filename=\"=??Q?{stem}=2E{end}?=\""),
+        format!(
+            "attachment; filename=\"=?utf-8*{}?Q?{stem}=2E{end}?=\"",
+            "x".repeat(70)
+        ),
+        format!(
+            "attachment; filename=\"=?utf-8?B?{}?= =?utf-8?B?{}?=\"",
+            &coded[..6],
+            &coded[6..]
+        ),
+        format!("attachment; filename*=utf-8''%3D%3Futf-8%3FQ%3F{stem}%3D2E{end}%3F%3D"),
         format!("attachment; filename=\"=?utf-7?Q?{stem}+AC4-{end}?=\""),
         format!("attachment; filename=\"=?utf-16?B?{wide}?=\""),
         format!("attachment; filename=\"{stem}=?utf-8?Q?=2E?={end}\""),

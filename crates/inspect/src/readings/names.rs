@@ -108,6 +108,10 @@ fn candidates(headers: &[Vec<Parsed>], name: &[u8], names: &mut Names) -> Vec<Ca
                     None => decode_words(&text.octets),
                 };
                 if let Some(decoded) = decoded {
+                    // Where words stand in what is decoded, some decode them as well.
+                    if let Some(inner) = decode_words(decoded.usual.as_bytes()) {
+                        add(inner.usual, true);
+                    }
                     add(decoded.usual, text.rare);
                     if let Some(rare) = decoded.rare {
                         add(rare, true);
@@ -244,6 +248,21 @@ mod tests {
             "a long name.pdf",
         );
         check("attachment; filename=my file (1).pdf", "my file .pdf");
+    }
+
+    #[test]
+    fn words_within_what_is_decoded_are_decoded() {
+        for disposition in [
+            "attachment; filename=\"=?utf-8?Q?=3D=3Futf-8=3FQ=3Finvoice=3D2Ejs=3F=3D?=\"",
+            "attachment; filename*=utf-8''%3D%3Futf-8%3FQ%3Finvoice%3D2Ejs%3F%3D",
+        ] {
+            let names = of(disposition, "application/pdf");
+            assert!(
+                names.all.contains(&"invoice.js".to_owned()),
+                "{disposition}: {names:?}"
+            );
+            assert_eq!(names.ambiguous, None, "{disposition}");
+        }
     }
 
     #[test]

@@ -11,14 +11,14 @@ pub(super) fn decode_words(octets: &[u8]) -> Option<Text> {
     // No word begins behind the last end of one: without this, each beginning would be followed to the end.
     let last = memchr::memmem::rfind(octets, b"?=")?;
     let mut out = Out::default();
-    let mut pending: Option<Pending> = None;
+    let mut pending: Option<Pending<'_>> = None;
     let mut rest = octets;
     let mut decoded = false;
     while let Some(begin) = find(rest, b"=?", 0)
         && octets.len() - rest.len() + begin < last
     {
         let (before, word) = rest.split_at(begin);
-        let Some((charset, letters, behind)) = word_at(word) else {
+        let Some(word) = word_at(word) else {
             out.flush(&mut pending);
             let two = begin + 2;
             out.push(&guess(rest.get(..two).unwrap_or_default()));
@@ -28,8 +28,8 @@ pub(super) fn decode_words(octets: &[u8]) -> Option<Text> {
         decoded = true;
         let only_blanks = before.iter().copied().all(is_space);
         match &mut pending {
-            Some(same) if only_blanks && same.charset.eq_ignore_ascii_case(charset) => {
-                same.octets.extend(letters);
+            Some(same) if only_blanks && same.charset.eq_ignore_ascii_case(word.charset) => {
+                same.take(&word);
             }
             other => {
                 let adjacent = other.is_some() && only_blanks;
@@ -37,13 +37,16 @@ pub(super) fn decode_words(octets: &[u8]) -> Option<Text> {
                 if !adjacent {
                     out.push(&guess(before));
                 }
-                *other = Some(Pending {
-                    charset: charset.to_vec(),
-                    octets: letters,
-                });
+                let new = Pending {
+                    charset: word.charset,
+                    octets: Vec::new(),
+                    letters: Vec::new(),
+                    words: 0,
+                };
+                other.insert(new).take(&word);
             }
         }
-        rest = behind;
+        rest = word.behind;
     }
     out.flush(&mut pending);
     out.push(&guess(rest));
@@ -51,9 +54,36 @@ pub(super) fn decode_words(octets: &[u8]) -> Option<Text> {
 }
 
 /// What one charset has brought so far: letters may be cut between two words.
-struct Pending {
-    charset: Vec<u8>,
+struct Pending<'w> {
+    charset: &'w [u8],
     octets: Vec<u8>,
+    /// Of all words, if they are in base64: a group may be cut between two as well.
+    letters: Vec<u8>,
+    words: usize,
+}
+
+impl Pending<'_> {
+    fn take(&mut self, word: &Word<'_>) {
+        let is_first = self.words == 0;
+        self.words += 1;
+        if !word.is_base64 {
+            self.octets.extend(quoted(word.letters));
+            self.letters.clear();
+            return;
+        }
+        self.octets.extend(base64_as(word.letters, Base64::Resumes));
+        if is_first || !self.letters.is_empty() {
+            self.letters.extend_from_slice(word.letters);
+        }
+    }
+
+    /// The octets by groups that go on from word to word, if that makes a difference.
+    fn joined(&self) -> Option<Vec<u8>> {
+        if self.words < 2 || self.letters.is_empty() {
+            return None;
+        }
+        Some(base64_as(&self.letters, Base64::Resumes)).filter(|joined| *joined != self.octets)
+    }
 }
 
 /// Text as it grows.
@@ -68,11 +98,14 @@ impl Out {
         }
     }
 
-    fn flush(&mut self, pending: &mut Option<Pending>) {
+    fn flush(&mut self, pending: &mut Option<Pending<'_>>) {
         let Some(pending) = pending.take() else {
             return;
         };
-        let text = decode(&pending.octets, &pending.charset);
+        let mut text = decode(&pending.octets, pending.charset);
+        if let Some(joined) = pending.joined() {
+            text.rare = Some(decode(&joined, pending.charset).usual);
+        }
         if let Some(rare) = text.rare {
             let before = &self.0.usual;
             let all = self.0.rare.get_or_insert_with(|| before.clone());
@@ -84,26 +117,36 @@ impl Out {
     }
 }
 
-/// The word that begins here: its charset, its octets, and what stands behind it.
-fn word_at(word: &[u8]) -> Option<(&[u8], Vec<u8>, &[u8])> {
+/// An encoded word, and what stands behind it.
+struct Word<'w> {
+    charset: &'w [u8],
+    is_base64: bool,
+    letters: &'w [u8],
+    behind: &'w [u8],
+}
+
+/// The word that begins here. The standard has them no longer than 75 letters, and a charset in each; readers do not
+/// care.
+fn word_at(word: &[u8]) -> Option<Word<'_>> {
     let word = word.strip_prefix(b"=?")?;
     let end = memchr::memchr(b'?', word)?;
     let (charset, behind) = word.split_at(end);
     let [b'?', how, b'?', text @ ..] = behind else {
         return None;
     };
-    if charset.is_empty() || charset.len() > 60 {
-        return None;
-    }
-    let end = find(text, b"?=", 0)?;
-    let (letters, behind) = text.split_at(end);
-    let behind = behind.get(2..)?;
-    let octets = match how.to_ascii_lowercase() {
-        b'b' => base64_as(letters, Base64::Resumes),
-        b'q' => quoted(letters),
+    let is_base64 = match how {
+        b'b' | b'B' => true,
+        b'q' | b'Q' => false,
         _ => return None,
     };
-    Some((charset, octets, behind))
+    let end = find(text, b"?=", 0)?;
+    let (letters, behind) = text.split_at(end);
+    Some(Word {
+        charset,
+        is_base64,
+        letters,
+        behind: behind.get(2..)?,
+    })
 }
 
 /// The encoding Q (RFC 2047 section 4.2).
@@ -153,6 +196,26 @@ mod tests {
         check("=?utf-7?Q?a+AC4-exe?=", "a.exe");
         check("=?utf-16?B?AGEALgBlAHgAZQ==?=", "a.exe");
         assert_eq!(decode_words(b"plain=?"), None);
+    }
+
+    #[test]
+    fn a_word_is_read_however_its_charset_is_written() {
+        let long = format!("=?utf-8*{}?Q?a=2Eexe?=", "x".repeat(70));
+        for word in [&long, "=??Q?a=2Eexe?=", "=?*en?B?YS5leGU=?="] {
+            let text = decode_words(word.as_bytes()).unwrap();
+            assert_eq!(text.usual, "a.exe", "{word}");
+        }
+    }
+
+    #[test]
+    fn a_group_that_is_cut_between_two_words_is_put_together() {
+        let rare = |octets: &str| decode_words(octets.as_bytes()).unwrap().rare;
+        let cut = "=?utf-8?B?aW52b2?= =?utf-8?B?ljZS5qcw==?=";
+        assert_eq!(rare(cut).as_deref(), Some("invoice.js"));
+        let thrice = "=?utf-8?B?YS5le?=\r\n =?utf-8?B?G?= =?utf-8?B?U=?=.";
+        assert_eq!(rare(thrice).as_deref(), Some("a.exe."));
+        assert_eq!(rare("=?utf-8?B?w7w=?= =?utf-8?B?LnBkZg==?="), None);
+        assert_eq!(rare("=?utf-8?B?w7w=?= =?utf-8?Q?.pdf?="), None);
     }
 
     #[test]
