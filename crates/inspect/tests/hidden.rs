@@ -949,6 +949,8 @@ fn names(payload: &Payload, made: &mut Made) {
         format!("attachment; filename=\"{name}"),
         format!("attachment; filename='{name}'"),
         format!("attachment; x=\"; filename=a.txt\"; filename={name}"),
+        format!("attachment; x=\"; filename={name}; y=\"; filename=a.txt"),
+        format!("attachment; filename={stem}.{split}\\{rest}"),
         format!("attachment; name={name}"),
         format!("filename={name}"),
         format!("inline; filename={name}"),

@@ -138,6 +138,16 @@ fn candidates(headers: &[Vec<Parsed>], name: &[u8], names: &mut Names) -> Vec<Ca
                         add(guess(&octets), true);
                     }
                 }
+                // A backslash may be dropped without quotes, too.
+                if text.octets.contains(&b'\\') {
+                    let octets: Vec<u8> = text
+                        .octets
+                        .iter()
+                        .copied()
+                        .filter(|octet| *octet != b'\\')
+                        .collect();
+                    add(guess(&octets), true);
+                }
                 if let Some(end) = memchr::memchr(0, &text.octets) {
                     let before = text.octets.get(..end).unwrap_or_default();
                     add(guess(before), false);
@@ -279,6 +289,22 @@ mod tests {
         check("attachment; filename=a.txt; filename*=utf-8''a.exe");
         check("attachment; filename=a.txt; filename*0=a.e; filename*1=xe");
         check("attachment; filename*0=a; filename*1=.exe; filename*1=.txt");
+    }
+
+    #[test]
+    fn names_that_few_readers_find() {
+        for disposition in [
+            "attachment; x=\"; filename=invoice.js; y=\"; filename=report.txt",
+            "attachment; x=\"; filename=invoice.js; y=\"",
+            "attachment; filename=invoice.j\\s",
+            "attachment; filename=\"\" \"invoice.js\"",
+        ] {
+            let names = of(disposition, "application/octet-stream");
+            assert!(
+                names.all.iter().any(|name| name.ends_with("invoice.js")),
+                "{disposition}: {names:?}"
+            );
+        }
     }
 
     #[test]

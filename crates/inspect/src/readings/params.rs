@@ -121,6 +121,7 @@ fn strict(value: &[u8]) -> Option<Value> {
                     .get(..8)
                     .is_some_and(|name| name.eq_ignore_ascii_case(b"boundary"))
                     && (blank(text.first()) || blank(text.last()))
+                || has_parameter(text)
             {
                 return None;
             }
@@ -148,6 +149,25 @@ fn strict(value: &[u8]) -> Option<Value> {
         main: main.to_ascii_lowercase(),
         parameters,
         searched: false,
+    })
+}
+
+/// Whether a quoted text looks as if a parameter that matters stood in it: who searches for those finds it there.
+fn has_parameter(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'=', text).any(|equals| {
+        let before = text.get(..equals).unwrap_or_default();
+        let end = before
+            .iter()
+            .rposition(|octet| !(octet.is_ascii_digit() || b" \t*".contains(octet)))
+            .map_or(0, |last| last + 1);
+        let before = before.get(..end).unwrap_or_default();
+        SEARCHED.iter().any(|name| {
+            before
+                .len()
+                .checked_sub(name.len())
+                .and_then(|begin| before.get(begin..))
+                .is_some_and(|end| end.eq_ignore_ascii_case(name))
+        })
     })
 }
 
@@ -282,8 +302,18 @@ fn search(value: &[u8]) -> Value {
             }
             let rest = trim_start(rest);
             let rest = rest.get(..MAX_SEARCHED).unwrap_or(rest);
+            let mut full = name.to_vec();
+            full.extend_from_slice(stars);
             let text = if let Some((b'"', quoted)) = rest.split_first() {
                 let end = memchr::memchr(b'"', quoted).unwrap_or(quoted.len());
+                let behind = quoted.get(end + 1..).unwrap_or_default();
+                if trim_start(behind).starts_with(b"\"") {
+                    // From the first quote to the last, to some.
+                    let end = memchr::memchr(b';', quoted).unwrap_or(quoted.len());
+                    let all = trim_end(quoted.get(..end).unwrap_or_default());
+                    let all = all.strip_suffix(b"\"").unwrap_or(all);
+                    parameters.push((full.clone(), all.to_vec()));
+                }
                 quoted.get(..end)
             } else {
                 let end = rest
@@ -291,8 +321,6 @@ fn search(value: &[u8]) -> Value {
                     .position(|octet| is_space(*octet) || b";,\"".contains(octet));
                 rest.get(..end.unwrap_or(rest.len()))
             };
-            let mut full = name.to_vec();
-            full.extend_from_slice(stars);
             parameters.push((full, text.unwrap_or_default().to_vec()));
         }
     }
@@ -597,6 +625,7 @@ mod tests {
             "multipart/mixed; x=\"; boundary=a; \"; boundary=b",
             &["a", "b"],
         );
+        check("multipart/mixed; x=\"; boundary=a; y=\"", &["a"]);
         check("multipart/mixed; boundary = a", &["a"]);
         check("multipart/mixed; boundary(c)=a; boundary=b", &["a", "b"]);
         check("multipart/mixed; boundary=\"a\0b\"", &["ab", "a"]);
