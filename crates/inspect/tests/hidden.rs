@@ -414,6 +414,34 @@ fn boundaries(payload: &Payload, made: &mut Made) {
     }
 }
 
+fn boundaries_that_few_see(payload: &Payload, made: &mut Made) {
+    let part = plain_part(payload);
+    let long = format!("boundary=\"{}\"", "a".repeat(80));
+    let cut = "a".repeat(70);
+    for (parameters, used) in [
+        ("boundary*0000000=ab; boundary*0000001=c", "abc"),
+        ("boundary*=utf-16be''%00a%00b%00c", "abc"),
+        ("boundary*=IBM037''%81%82%83", "abc"),
+        ("boundary=\"=?iso-2022-kr?Q?abc?=\"", "abc"),
+        ("boundary=\"=?IBM037?B?gYKD?=\"", "abc"),
+        ("boundary=abc\u{b}", "abc"),
+        ("boundary=\"abc\u{c}\"", "abc"),
+        ("boundary=abc@x", "abc"),
+        ("boundary=abc/d", "abc"),
+        ("boundary=abc,d", "abc"),
+        ("boundary=<abc>", "abc"),
+        ("x=\"; boundary=abc; y=\"", "abc"),
+        (&long, &cut),
+    ] {
+        // Another header first, so that nothing else tells that parts begin there.
+        made.push((
+            format!("boundary that few see {parameters:?}"),
+            format!("{TOP}Content-Type: multipart/mixed; {parameters}\r\n\r\n--{used}\r\nX-A: b\r\n{TEXT}--{used}\r\nX-A: b\r\n{part}\r\n--{used}--\r\n")
+                .into_bytes(),
+        ));
+    }
+}
+
 fn boundary_lines(payload: &Payload, made: &mut Made) {
     let part = plain_part(payload);
     let top = format!("{TOP}Content-Type: multipart/mixed; boundary=\"abc\"\r\n\r\n");
@@ -1022,6 +1050,7 @@ fn made(payloads: &[Payload]) -> Made {
             encodings_by_header,
             base64_bodies,
             boundaries,
+            boundaries_that_few_see,
             boundary_lines,
             heads,
             types,

@@ -190,7 +190,10 @@ impl<'a> Walker<'a> {
         if names.cut_off {
             self.limit(LimitReached(Limit::Readings), at.place);
         }
-        let nature = nature(head, &types, default);
+        let mut nature = nature(head, &types, default);
+        if let Err(limit) = nature.admit(head.body, budget) {
+            self.limit(limit, at.place);
+        }
         for (list, what) in [
             (&head.types, "several Content-Type headers"),
             (&head.encodings, "several Content-Transfer-Encoding headers"),
