@@ -486,6 +486,114 @@ pub(crate) fn smime(entity: &[u8], how: &str) -> Vec<u8> {
     }
 }
 
+/// An element of BER: its length in as few octets as it takes, in so many, or marked by its end.
+fn element(tag: u8, content: &[u8], how: Length) -> Vec<u8> {
+    let length = u64::try_from(content.len()).unwrap().to_be_bytes();
+    match how {
+        Length::Short if content.len() < 128 => [&[tag, length[7]], content].concat(),
+        Length::Short => [&[tag, 0x82], &length[6..], content].concat(),
+        Length::Octets(count) => {
+            let zeros = vec![0; usize::from(count.saturating_sub(8))];
+            let length = &length[8 - usize::from(count.min(8))..];
+            [&[tag, 0x80 | count], zeros.as_slice(), length, content].concat()
+        }
+        Length::Marked => [&[tag, 0x80], content, &[0, 0]].concat(),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Length {
+    Short,
+    Octets(u8),
+    Marked,
+}
+
+/// Something signed, of a type that is given with its tag.
+pub(crate) fn signed_of(kind: &[u8], content: &[u8]) -> Vec<u8> {
+    let content = element(0x04, content, Length::Short);
+    let content = element(0xa0, &content, Length::Short);
+    signed_shape(&[kind, &content].concat(), b"", Length::Short)
+}
+
+fn signed_shape(inner: &[u8], parameters: &[u8], outer: Length) -> Vec<u8> {
+    let sha = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01";
+    let algorithm = element(0x30, &[sha, parameters].concat(), outer);
+    let data = [
+        b"\x02\x01\x01".to_vec(),
+        element(0x31, &algorithm, outer),
+        element(0x30, inner, outer),
+        element(0x31, b"", Length::Short),
+    ]
+    .concat();
+    let data = element(0xa0, &element(0x30, &data, outer), outer);
+    let signed = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
+    element(0x30, &[signed.as_slice(), &data].concat(), outer)
+}
+
+/// A signed message as X.690 lets one write it: each shape with its name.
+pub(crate) fn signed_shapes(entity: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    const DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
+    const LONG: &[u8] = b"\x06\x81\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
+    use Length::{Marked, Octets, Short};
+    let shape = |kind: &[u8], string: Vec<u8>, parameters: &[u8], how: Length| {
+        let content = element(0xa0, &string, how);
+        signed_shape(&[kind, &content].concat(), parameters, how)
+    };
+    let whole = element(0x04, entity, Short);
+    let pieces = |how: Length| {
+        let (head, tail) = entity.split_at(30);
+        let tail: Vec<u8> = tail
+            .chunks(40)
+            .flat_map(|piece| element(0x04, piece, Short))
+            .collect();
+        let nested = [
+            element(0x24, b"", how),
+            element(0x24, &element(0x04, head, Short), how),
+            element(0x24, &tail, how),
+        ];
+        element(0x24, &nested.concat(), how)
+    };
+    // What is searched for, where it says nothing.
+    let decoy = element(0x30, DATA, Short);
+    vec![
+        ("long number", shape(LONG, whole.clone(), b"", Short)),
+        ("number before", shape(DATA, whole.clone(), &decoy, Short)),
+        (
+            "number before, marked ends",
+            shape(DATA, whole.clone(), &decoy, Marked),
+        ),
+        (
+            "a tag of two octets before",
+            shape(DATA, whole.clone(), b"\xbf\x81\x01\x80\x05\x00\0\0", Marked),
+        ),
+        (
+            "six octets",
+            shape(DATA, element(0x04, entity, Octets(6)), b"", Octets(6)),
+        ),
+        (
+            "eight octets",
+            shape(DATA, element(0x04, entity, Octets(8)), b"", Octets(4)),
+        ),
+        (
+            "twenty octets",
+            shape(DATA, element(0x04, entity, Octets(20)), b"", Octets(2)),
+        ),
+        ("pieces of pieces", shape(DATA, pieces(Short), b"", Short)),
+        (
+            "pieces of pieces, marked ends",
+            shape(DATA, pieces(Marked), b"", Marked),
+        ),
+        (
+            "pieces of pieces, some marked ends",
+            shape(DATA, pieces(Marked), b"", Short),
+        ),
+        (
+            "of another type",
+            signed_of(b"\x06\x03\x2a\x03\x04", entity),
+        ),
+    ]
+}
+
 /// A PDF that embeds one file.
 pub(crate) fn pdf(name: &str, content: &[u8], packed: bool) -> Vec<u8> {
     let mut octets = b"%PDF-1.7\n1 0 obj\n<</Type/Catalog/Names<</EmbeddedFiles<</Names[(a) 2 0 R]>>>>>>\nendobj\n".to_vec();

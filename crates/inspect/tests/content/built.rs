@@ -158,6 +158,35 @@ fn a_message_within_a_signature_is_found() {
 }
 
 #[test]
+fn a_signed_message_is_found_however_its_lengths_are_written() {
+    let entity = format!("Content-Type: text/plain\r\n\r\n{}", "Hello. ".repeat(50));
+    let shapes = build::signed_shapes(entity.as_bytes());
+    for (shape, octets) in &shapes {
+        let (_, found) = one(octets);
+        assert_eq!(
+            String::from_utf8(found).unwrap(),
+            format!("MIME-Version: 1.0\r\n{entity}"),
+            "{shape}"
+        );
+    }
+    for (shape, octets) in shapes {
+        for cut in 0..octets.len() {
+            members(&octets[..cut]);
+        }
+        assert!(
+            !members(&octets[..octets.len() - 9]).0.is_empty(),
+            "{shape}"
+        );
+    }
+    // A time stamp is no message.
+    let stamp = build::signed_of(
+        b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x04",
+        b"\x30\x03\x02\x01\x01",
+    );
+    assert_eq!(members(&stamp), (vec![], vec![]));
+}
+
+#[test]
 fn what_old_encodings_hold_is_found() {
     let uu = b"Some text.\n\nbegin 644 a.txt\n&2&5L;&\\N\n`\nend\n";
     assert_eq!(
