@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::{Member, Sink, inflate};
+use crate::kind::{self, Class, Kind};
 use crate::octets::{find, some, u8_at};
 
 /// 1.2.840.113549.1.7.1 (data), with its tag.
@@ -41,10 +42,28 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
         (content, None)
     };
     // An entity is a message less the fields of one: with this it is known to be one.
-    let message = [b"MIME-Version: 1.0\r\n".as_slice(), &entity].concat();
-    sink.member(Member {
+    let mut message = [b"MIME-Version: 1.0\r\n".as_slice(), &entity].concat();
+    let kind = kind::of(&message);
+    if kind != Kind::Message && begins_with_field(&entity) {
+        // A head with a line that is no field. Within a message, all that it may mean is followed.
+        let wrapping = b"MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n\r\n";
+        message = [wrapping.as_slice(), &message].concat();
+    }
+    let more = sink.member(Member {
         types: vec!["message/rfc822".to_owned()],
         octets: Cow::Owned(message),
+        unread: unread.clone(),
+        inner: true,
+        ..Member::default()
+    });
+    // Whole files are signed as well, as invoices are.
+    let own = kind::of(&entity);
+    if !more || own == kind || matches!(own.class(), Class::Other | Class::Message) {
+        return;
+    }
+    sink.produced(&entity);
+    sink.member(Member {
+        octets: Cow::Owned(entity),
         unread,
         inner: true,
         ..Member::default()

@@ -187,6 +187,17 @@ fn a_signed_message_is_found_however_its_lengths_are_written() {
 }
 
 #[test]
+fn what_is_signed_is_a_message_though_a_line_of_its_head_is_no_field_and_a_file_where_it_is_one() {
+    let entity = b"Content-Type: text/plain\r\nno field\r\n\r\nHello";
+    let (_, found) = one(&build::smime(entity, "signed"));
+    assert_eq!(kind::of(&found), Kind::Message);
+    assert!(found.ends_with(entity));
+    let archive = build::gzip(HELLO);
+    let (found, _) = members(&build::smime(&archive, "signed"));
+    assert!(found.iter().any(|(_, octets, _)| *octets == archive));
+}
+
+#[test]
 fn what_old_encodings_hold_is_found() {
     let uu = b"Some text.\n\nbegin 644 a.txt\n&2&5L;&\\N\n`\nend\n";
     assert_eq!(
