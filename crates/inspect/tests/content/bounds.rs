@@ -251,14 +251,15 @@ fn packed_objects_of_a_pdf_beyond_a_limit_are_not_passed_over() {
         ..Limits::default()
     };
     assert_eq!(looked(&pdf, &limits).1, [Limit::MemberOctets]);
-    let lzw = b"%PDF-1.5\n1 0 obj <</Type/ObjStm/Filter/LZWDecode>> stream\nab\nendstream endobj\n";
+    let other =
+        b"%PDF-1.5\n1 0 obj <</Type/ObjStm/Filter/JPXDecode>> stream\nab\nendstream endobj\n";
     let profile = Profile {
         level: mailkeep_inspect::Level::Strict,
         ..Profile::default()
     };
     let mut budget = Budget::new(&profile.limits);
     let content = Content {
-        octets: Cow::Borrowed(lzw),
+        octets: Cow::Borrowed(other),
         names: vec!["a.pdf".to_owned()],
         types: Vec::new(),
         origin: Origin::Attachment,
@@ -385,6 +386,40 @@ fn what_a_pdf_names_behind_what_is_looked_at_is_a_limit() {
     for padding in ["/EF /F 1 ", "/EF/F 1 /F(/F(/F(/F(/F(/F(/F(/F("] {
         let (_, limits) = looked(&padded(&padding.as_bytes().repeat(5000)), &small());
         assert_eq!(limits, [Limit::Parts], "{padding}");
+    }
+}
+
+#[test]
+fn references_without_end_in_a_pdf_are_a_limit() {
+    let objects = b"9 0 obj<</F 9 0 R/UF 9 0 R/EF 9 0 R>>".repeat(4000);
+    let (_, limits) = looked(&[b"%PDF-1.4\n", &objects[..]].concat(), &small());
+    assert_eq!(limits, [Limit::Parts]);
+    let filters = b"/FlateDecode ".repeat(10_000);
+    let filtered = [
+        b"%PDF-1.4\n9 0 obj<</Type/EmbeddedFile/Filter[",
+        &filters[..],
+        b"]>>stream\n\nendstream",
+    ];
+    assert_eq!(looked(&filtered.concat(), &small()).1, []);
+    let heads = b"(obj".repeat(100_000);
+    looked(&[b"%PDF-1.4\n", &heads[..], b"stream"].concat(), &small());
+}
+
+#[test]
+fn what_filters_of_a_pdf_bring_forth_is_bounded() {
+    let runs = [0x81, b' '].repeat(3000);
+    for (name, body) in [
+        ("RunLengthDecode", runs),
+        ("LZWDecode", build::lzw(&b" ".repeat(300_000))),
+    ] {
+        let pdf = build::pdf_with(&format!("/Filter/{name}"), &body);
+        let limits = Limits {
+            member_octets: 100_000,
+            ..Limits::default()
+        };
+        let (found, reached) = looked(&pdf, &limits);
+        assert_eq!(reached, [Limit::MemberOctets], "{name}");
+        assert_eq!(found.first().map(Vec::len), Some(100_000));
     }
 }
 

@@ -618,6 +618,68 @@ pub(crate) fn pdf(name: &str, content: &[u8], packed: bool) -> Vec<u8> {
     octets
 }
 
+/// A PDF whose embedded file has these entries in its dictionary, and this body. Its object says nothing else.
+pub(crate) fn pdf_with(entries: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "%PDF-1.7\n2 0 obj\n<</Type/Filespec/F(a.txt)/EF<</F 3 0 R>>>>\nendobj\n\
+         3 0 obj\n<<{entries}>>\nstream\n"
+    );
+    [head.as_bytes(), body, b"\nendstream\nendobj\n"].concat()
+}
+
+/// LZW as PDF has it. Codes of strings are never used twice, which is poor but valid.
+pub(crate) fn lzw(octets: &[u8]) -> Vec<u8> {
+    let mut table = std::collections::HashMap::new();
+    let (mut packed, mut bits, mut held) = (Vec::new(), 0_u32, 0);
+    let mut put = |code: usize, width: u32| {
+        bits = bits << width | u32::try_from(code).unwrap();
+        held += width;
+        while held >= 8 {
+            held -= 8;
+            packed.push((bits >> held & 0xff) as u8);
+        }
+    };
+    let width = |next: usize| match next + 1 {
+        ..=511 => 9,
+        512..=1023 => 10,
+        1024..=2047 => 11,
+        _ => 12,
+    };
+    put(256, 9);
+    let mut next = 258;
+    let mut code = None;
+    let mut string = Vec::new();
+    for octet in octets {
+        string.push(*octet);
+        let known = if string.len() == 1 {
+            Some(usize::from(*octet))
+        } else {
+            table.get(&string).copied()
+        };
+        if known.is_some() {
+            code = known;
+            continue;
+        }
+        // The reader knows one string less.
+        put(code.unwrap(), width(next - usize::from(next > 258)));
+        if next < 4095 {
+            table.insert(string.clone(), next);
+            next += 1;
+        } else {
+            put(256, 12);
+            table.clear();
+            next = 258;
+        }
+        string = vec![*octet];
+        code = Some(usize::from(*octet));
+    }
+    let last = width(next - usize::from(next > 258));
+    put(code.unwrap_or(257), last);
+    put(257, last);
+    put(0, 7);
+    packed
+}
+
 /// A `OneNote` section that embeds one file.
 pub(crate) fn onenote(content: &[u8]) -> Vec<u8> {
     let mut octets = b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3".to_vec();

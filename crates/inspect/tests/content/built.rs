@@ -129,9 +129,107 @@ fn objects_in_documents_are_found() {
     );
     assert_eq!(
         one(&build::pdf("a.txt", HELLO, false)),
-        ("a.txt".into(), [HELLO, b"\n"].concat())
+        ("a.txt".into(), HELLO.to_vec())
     );
     assert_eq!(one(&build::onenote(HELLO)).1, HELLO);
+}
+
+#[test]
+fn embedded_files_of_a_pdf_are_unpacked_by_all_their_filters_in_order() {
+    let content = "Hello, hello, hello. ".repeat(200).into_bytes();
+    let flat = build::zlib(&content);
+    let digits = |octets: &[u8]| {
+        let digits: Vec<String> = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+        format!("{}>", digits.concat()).into_bytes()
+    };
+    let runs: Vec<u8> = content
+        .chunks(100)
+        .flat_map(|piece| [&[99], piece].concat())
+        .chain([128])
+        .collect();
+    // Each row less the one above, and the same less what stands before.
+    let rows = |kind: u8| -> Vec<u8> {
+        let before = |at: usize| match kind {
+            2 => at.checked_sub(60),
+            1 => (at % 60).checked_sub(1).map(|_| at - 1),
+            _ => None,
+        };
+        let row = |(nth, row): (usize, &[u8])| {
+            let octets = row.iter().enumerate().map(|(column, octet)| {
+                octet.wrapping_sub(before(nth * 60 + column).map_or(0, |at| content[at]))
+            });
+            [kind].into_iter().chain(octets).collect::<Vec<u8>>()
+        };
+        content.chunks(60).enumerate().flat_map(row).collect()
+    };
+    let without_kinds: Vec<u8> = rows(1)
+        .chunks(61)
+        .flat_map(|row| row[1..].to_vec())
+        .collect();
+    let parameters = "/Filter/FlateDecode/DecodeParms<</Predictor 12/Columns 60>>";
+    for (entries, body) in [
+        ("/Filter/#46late#44ecode".to_owned(), flat.clone()),
+        ("/Filter[/Fl\n]".to_owned(), flat.clone()),
+        ("/Filter %x\n/FlateDecode".to_owned(), flat.clone()),
+        ("/X(endobj 1 0 obj)/Filter/Fl".to_owned(), flat.clone()),
+        (format!("/X({})/Filter/Fl", " ".repeat(9000)), flat.clone()),
+        ("/Filter[/FlateDecode/FlateDecode]".to_owned(), build::zlib(&flat)),
+        ("/Filter[/FlateDecode/ASCIIHexDecode]".to_owned(), build::zlib(&digits(&content))),
+        ("/Filter[/ASCIIHexDecode/FlateDecode]".to_owned(), digits(&flat)),
+        ("/Filter[/AHx/AHx/FlateDecode]".to_owned(), digits(&digits(&flat))),
+        ("/Filter/RunLengthDecode".to_owned(), runs.clone()),
+        ("/Filter[/Fl/RL]".to_owned(), build::zlib(&runs)),
+        ("/Filter/LZWDecode".to_owned(), build::lzw(&content)),
+        (parameters.to_owned(), build::zlib(&rows(2))),
+        (parameters.to_owned(), build::zlib(&rows(1))),
+        (parameters.to_owned(), build::zlib(&rows(0))),
+        (parameters.replace("12", "2"), build::zlib(&without_kinds)),
+        ("/Filter 6 0 R>>stream\nendstream endobj 6 0 obj/FlateDecode endobj 3 0 obj<</Filter 6 0 R".to_owned(), flat.clone()),
+        ("/Length 7 0 R/Filter[6 0 R]>>endobj 7 0 obj 9 endobj 6 0 obj/FlateDecode endobj 3 0 obj<</Filter[6 0 R]".to_owned(), flat.clone()),
+    ] {
+        let (found, _) = members(&build::pdf_with(&entries, &body));
+        let found: Vec<_> = found.iter().map(|(name, octets, _)| (&**name, octets)).collect();
+        assert!(found.contains(&("a.txt", &content)), "{entries}: {found:?}");
+    }
+    // The word that ends a stream in the middle of it.
+    let packed = [b"endstream".as_slice(), &content].concat();
+    let entries = format!("/Length {}", packed.len());
+    assert_eq!(one(&build::pdf_with(&entries, &packed)).1, packed);
+}
+
+#[test]
+fn of_two_filters_that_readers_may_take_both_are_tried() {
+    let flat = build::zlib(HELLO);
+    for entries in [
+        "/Filter/FlateDecode/Filter/ASCIIHexDecode",
+        "/Filter/ASCIIHexDecode/Filter/FlateDecode",
+        "/Filter 6 0 R>>endobj 6 0 obj/Fl endobj 6 0 obj/AHx endobj 3 0 obj<</Filter 6 0 R",
+    ] {
+        let (found, _) = members(&build::pdf_with(entries, &flat));
+        assert!(
+            found.iter().any(|(_, octets, _)| octets == HELLO),
+            "{entries}"
+        );
+    }
+}
+
+#[test]
+fn files_of_a_pdf_have_their_names_wherever_those_are_written() {
+    let spec = b"7 0 <</Type/Filespec/UF(b\\056js)/EF<</UF 3 0 R>>>>";
+    for pdf in [
+        [
+            b"%PDF-1.7\n3 0 obj<<>>stream\nHello.\nendstream endobj\n1 0 obj<</Type/ObjStm/Filter/Fl>>stream\n",
+            &build::zlib(spec)[..],
+            b"\nendstream endobj",
+        ]
+        .concat(),
+        b"%PDF-1.7\n1 0 obj<</F 8 0 R/#45F 9 0 R>>endobj 9 0 obj<</F\n3 0 R>>endobj 8 0\nobj(b.js)endobj\n3 0\nobj<<>>stream\nHello.\nendstream endobj".to_vec(),
+        b"%PDF-1.7\n1 0 obj<</#46(b.js)/#45#46<</F\n3 0 R>>>>endobj 3 0 obj<<>>stream\nHello.\nendstream endobj".to_vec(),
+    ] {
+        let (found, _) = members(&pdf);
+        let shown = String::from_utf8_lossy(&pdf);
+        assert!(found.iter().any(|(name, octets, _)| name == "b.js" && octets.starts_with(HELLO)), "{shown}: {found:?}");
+    }
 }
 
 #[test]
