@@ -6,7 +6,7 @@ use memchr::memmem;
 
 use super::{Said, Within, shown};
 use crate::kind::{Class, Kind};
-use crate::octets::{begins, holds, rest, some};
+use crate::octets::{begins, find, find_last, holds, rest, some};
 use crate::unpack::{PDF_OBJECTS, REMINDER};
 use crate::{Content, Origin};
 
@@ -45,6 +45,7 @@ pub(super) fn judge(content: &Content<'_>, kind: Kind, within: Within, said: &mu
     if within.inner
         && matches!(within.parent, Some(Kind::Html | Kind::Svg))
         && matches!(kind.class(), Class::Archive | Class::Disk | Class::Shortcut)
+        && !is_packed_data(kind)
     {
         said.say(
             "html-smuggling",
@@ -60,6 +61,14 @@ pub(super) fn judge(content: &Content<'_>, kind: Kind, within: Within, said: &mu
     {
         links(octets, said);
     }
+}
+
+/// One packed file and no archive: links carry their data so, and what it holds is judged by itself.
+const fn is_packed_data(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Gzip | Kind::Xz | Kind::Zstd | Kind::Bzip2 | Kind::Lz4 | Kind::Compress
+    )
 }
 
 /// Links that lead Windows to a server.
@@ -89,7 +98,7 @@ fn links(octets: &[u8], said: &mut Said<'_>) {
                 .is_some_and(|octet| matches!(octet, b':' | b'|'));
         let on_server =
             slashes >= 2 && !local && (slashes != 3 || holds(some(path, 0, slashes), b"\\"));
-        if on_server && holds(path, b"!") {
+        if on_server && has_moniker(path) {
             said.say(
                 "moniker-link",
                 "has a link to a file on a server with `!` behind it",
@@ -125,6 +134,14 @@ fn links(octets: &[u8], said: &mut Said<'_>) {
             "wpa:",
         );
     }
+}
+
+/// Whether `!` stands behind the name of a file; people begin names of folders with it, to have them first.
+fn has_moniker(path: &[u8]) -> bool {
+    memchr::memchr_iter(b'!', path).any(|at| {
+        let before = at.checked_sub(1).and_then(|before| path.get(before));
+        !before.is_none_or(|before| matches!(before, b'/' | b'\\' | b'!'))
+    })
 }
 
 /// Percent signs and entities taken out, so far as links have them.
@@ -173,7 +190,7 @@ fn pdf(octets: &[u8], said: &mut Said<'_>) {
     let launches = memmem::find_iter(&plain, b"/Launch").any(|at| {
         // As an action's type, not as a name of somebody's own.
         let before = some(&plain, at.saturating_sub(16), at.min(16)).trim_ascii_end();
-        before.ends_with(b"/S")
+        before.ends_with(b"/S") && !opens_document(&plain, at)
     });
     if launches {
         said.say("pdf-launch", "starts a program", "/Launch");
@@ -181,6 +198,45 @@ fn pdf(octets: &[u8], said: &mut Said<'_>) {
     if follows(b"/JavaScript") || follows(b"/JS") {
         said.say("pdf-script", "has a script", "/JavaScript");
     }
+}
+
+/// Whether an action that launches opens a table, a text or a film that lies beside the PDF, as links to such do (ISO
+/// 32000-1 section 12.6.4.5): each of its texts names one, none of them on a server, and no program is given.
+fn opens_document(plain: &[u8], at: usize) -> bool {
+    const ENDS: [&[u8]; 14] = [
+        b".xlsx", b".docx", b".pptx", b".odt", b".ods", b".odp", b".pdf", b".csv", b".mp4",
+        b".avi", b".mov", b".mp3", b".wav", b".txt",
+    ];
+    const AROUND: usize = 1024;
+    let begin = at.saturating_sub(AROUND);
+    let head = some(plain, begin, at - begin);
+    let head = find_last(head, b" obj").map_or(head, |begin| rest(head, begin));
+    let tail = some(plain, at, AROUND);
+    let tail = find(tail, b"endobj").map_or(tail, |end| some(tail, 0, end));
+    let object = [head, tail].concat();
+    let gives_program = [&b"/Win"[..], b"/Mac", b"/Unix", b"<"]
+        .iter()
+        .any(|word| match *word {
+            // Texts in hexadecimal digits are not read here; `<<` begins a dictionary.
+            b"<" => object
+                .split(|octet| *octet == b'<')
+                .any(|piece| piece.first().is_some_and(u8::is_ascii_hexdigit)),
+            word => holds(&object, word),
+        });
+    let texts = object.split(|octet| *octet == b'(').skip(1);
+    let mut names = 0;
+    let all = texts.into_iter().all(|text| {
+        names += 1;
+        let end = memchr::memchr(b')', text).unwrap_or(0);
+        let name: Vec<u8> = some(text, 0, end)
+            .iter()
+            .copied()
+            .filter(|octet| *octet != 0)
+            .collect();
+        let lower = name.to_ascii_lowercase();
+        ENDS.iter().any(|end| lower.ends_with(end)) && !server(&lower) && !lower.contains(&b'\\')
+    });
+    all && names > 0 && !gives_program
 }
 
 fn names_decoded(octets: &[u8]) -> Cow<'_, [u8]> {

@@ -31,10 +31,26 @@ pub(crate) fn escapes(name: &str) -> Option<Escape> {
     (name.starts_with(['/', '\\']) || drive).then_some(Escape::Root)
 }
 
-/// Whether a shell would take a name for a command. A single backtick is an honest letter in some languages.
+/// Whether a shell would take a name for a command. A single backtick is an honest letter in some languages; a line end
+/// behind all else comes of a title that was pasted (macOS keeps icons of folders in `Icon\r`); in `$(EUR)` and
+/// `${artifactId}` stands no command.
 pub(crate) fn shell(name: &str) -> bool {
-    name.contains("$(")
-        || name.contains("${")
+    let name = name.trim_end_matches(['\n', '\r']);
+    let inner = |from: &'static str, to: char| {
+        let pieces = name.split(from).skip(1);
+        pieces.map(move |piece| piece.split(to).next().unwrap_or_default())
+    };
+    let is_amount = |text: &str| {
+        let is_part = |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit();
+        text.chars()
+            .all(|letter| is_part(letter) || " .,-".contains(letter))
+    };
+    let is_variable = |text: &str| {
+        let is_part = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
+        text.chars().all(is_part) && !text.eq_ignore_ascii_case("ifs")
+    };
+    inner("$(", ')').any(|text| !is_amount(text))
+        || inner("${", '}').any(|text| !is_variable(text))
         || name.contains(['\n', '\r'])
         || name.matches('`').count() > 1
 }

@@ -340,10 +340,7 @@ fn reading(name: &str) -> Name {
 
 /// What a name hides, if anything.
 pub(crate) fn hides(name: &str) -> Option<Hides> {
-    if name
-        .chars()
-        .any(|letter| matches!(letter, '\u{202d}' | '\u{202e}'))
-    {
+    if name.contains('\u{202e}') || name.split('\u{202d}').skip(1).any(|rest| !is_number(rest)) {
         return Some(Hides::Order);
     }
     if let Some((before, after)) = name.split_once('\0')
@@ -362,17 +359,26 @@ pub(crate) fn hides(name: &str) -> Option<Hides> {
     {
         return Some(Hides::Class);
     }
-    if let Some((before, _)) = base.rsplit_once('.') {
+    if let Some((before, after)) = base.rsplit_once('.') {
         let blanks = before
             .chars()
             .rev()
             .take_while(|letter| is_blank(*letter))
             .count();
-        if blanks >= BLANKS && before.chars().any(|letter| !is_blank(letter)) {
+        // Programs with fields of a fixed width fill them with blanks.
+        let plain = !before.contains('.') && HARMLESS.contains(&after.to_lowercase().as_str());
+        if blanks >= BLANKS && !plain && before.chars().any(|letter| !is_blank(letter)) {
             return Some(Hides::Blanks);
         }
     }
     None
+}
+
+/// Whether what is shown from left to right is a telephone number: so address books copy them.
+fn is_number(after: &str) -> bool {
+    let shown = after.split('\u{202c}').next().unwrap_or_default();
+    let is_part = |letter: char| letter.is_ascii_digit() || " +-()/\u{a0}".contains(letter);
+    shown.chars().all(is_part)
 }
 
 /// Letters that show as nothing and take room.

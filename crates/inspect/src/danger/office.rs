@@ -272,13 +272,22 @@ fn fields(xml: &[u8], said: &mut Said<'_>) {
         instructions.extend_from_slice(some(from, 0, end));
     }
     let lower = instructions.to_ascii_lowercase();
-    let by_name = holds(&lower, b"dde ")
+    let by_name = has_word(&lower, b"dde")
         && PROGRAMS
             .iter()
-            .any(|program| holds(&lower, program.as_bytes()));
+            .any(|program| has_word(&lower, program.as_bytes()));
     if holds(&lower, b"ddeauto") || by_name {
         said.say("office-dde", "starts a program by DDE", "a field");
     }
+}
+
+/// Whether a word stands there, and is no piece of another.
+fn has_word(text: &[u8], word: &[u8]) -> bool {
+    let is_letter = |octet: Option<&u8>| octet.is_some_and(u8::is_ascii_alphabetic);
+    memchr::memmem::find_iter(text, word).any(|at| {
+        let before = at.checked_sub(1).and_then(|before| text.get(before));
+        !is_letter(before) && !is_letter(text.get(at.saturating_add(word.len())))
+    })
 }
 
 /// Relations of a part to what lies elsewhere. Links and pictures are honest.
@@ -311,7 +320,9 @@ fn relations(xml: &[u8], said: &mut Said<'_>) {
             || holds(target, b"!x-usc:")
             || holds(target, b"ms-msdt:");
         if script
-            || (holds(element, b"/oleobject\"") && target.starts_with(b"http"))
+            || (holds(element, b"/oleobject\"")
+                && target.starts_with(b"http")
+                && !is_shared_document(target))
             || (holds(element, b"/frame\"") && target.starts_with(b"http"))
         {
             said.say(
@@ -327,6 +338,30 @@ fn relations(xml: &[u8], said: &mut Said<'_>) {
             );
         }
     }
+}
+
+/// Whether a link leads to a document where Microsoft keeps those that people share: tables and charts are linked so.
+fn is_shared_document(target: &[u8]) -> bool {
+    const HOSTS: [&str; 4] = [
+        ".sharepoint.com",
+        ".docs.live.net",
+        ".onedrive.live.com",
+        ".1drv.ms",
+    ];
+    let target = crate::octets::name(target);
+    let Some((host, path)) = target
+        .strip_prefix("https://")
+        .and_then(|rest| rest.split_once('/'))
+    else {
+        return false;
+    };
+    let path = path.split(['!', '?', '#']).next().unwrap_or_default();
+    HOSTS
+        .iter()
+        .any(|known| format!(".{host}").ends_with(known))
+        && [".xlsx", ".docx", ".pptx"]
+            .iter()
+            .any(|end| path.ends_with(end))
 }
 
 /// Number formats, one a line: between brackets stands a colour, a language, or a comparison with a number.

@@ -586,3 +586,124 @@ fn a_sender_is_told_what_was_wrong_in_a_sentence() {
     );
     assert_eq!(reasons[0].place, "2/invoice.zip/a.exe");
 }
+
+#[test]
+fn what_leads_to_documents_passes_and_what_leads_to_programs_does_not() {
+    let check = |name: &str, octets: &[u8], passes: bool| {
+        let rules = refusing(name, BINARY, octets, Level::Default);
+        assert_eq!(rules.is_empty(), passes, "{name}: {rules:?}");
+    };
+    let launch = |action: &str| {
+        format!("%PDF-1.7\n1 0 obj\n<< /Type /Action /S /Launch {action} >>\nendobj\n").into_bytes()
+    };
+    check("a.pdf", &launch("/F (budget.xlsx)"), true);
+    check(
+        "a.pdf",
+        &launch("/F << /Type /Filespec /F (film.mp4) >>"),
+        true,
+    );
+    for action in [
+        "/F (cmd.exe)",
+        "/F (budget.xlsx) /Win << /F (cmd.exe) >>",
+        "/F (//203.0.113.1/share/budget.xlsx)",
+        "/F (calc.exe\\000.xlsx)",
+        "/F (budget.xlsx) /F <636d642e657865>",
+        "/F 7 0 R",
+        "",
+    ] {
+        check("a.pdf", &launch(action), false);
+    }
+    let linked = |target: &str| {
+        ooxml(&[(
+            "word/_rels/document.xml.rels",
+            &relation("oleObject", target),
+        )])
+    };
+    check(
+        "a.docx",
+        &linked("https://acme.sharepoint.com/sites/a/Plan.xlsx!Sheet1!R1C1"),
+        true,
+    );
+    check(
+        "a.docx",
+        &linked("https://example.org/Plan.xlsx!Sheet1!R1C1"),
+        false,
+    );
+    check(
+        "a.docx",
+        &linked("https://acme.sharepoint.com/sites/a/Plan.html!"),
+        false,
+    );
+    check(
+        "a.docx",
+        &linked("https://sharepoint.com.example.org/a.xlsx"),
+        false,
+    );
+    let link = |path: &str| format!("<html><a href=\"file:///{path}\">a</a>").into_bytes();
+    check(
+        "a.html",
+        &link(r"\\srv01\Projekte\!Aktuell\Plan.docx"),
+        true,
+    );
+    check("a.html", &link(r"\\srv01\Projekte\Plan.docx!x"), false);
+    check(
+        "a.html",
+        &link(r"\\srv01\Projekte\!Aktuell\Plan.docx!x"),
+        false,
+    );
+    let field = |text: &str| {
+        let document = format!("<w:instrText>{text}</w:instrText>");
+        ooxml(&[("word/document.xml", document.as_bytes())])
+    };
+    check(
+        "a.docx",
+        &field("XE &quot;Adde &quot; XE &quot;cmdlet&quot;"),
+        true,
+    );
+    check("a.docx", &field(r"DDE cmd &quot;/c calc&quot;"), false);
+}
+
+#[test]
+fn names_with_a_price_a_number_or_a_variable_pass_and_commands_do_not() {
+    let refused = |name: &str| {
+        let zip = build::zip(&[Entry::new(name, b"Hello.\n")]);
+        !refusing("a.zip", "application/zip", &zip, Level::Default).is_empty()
+    };
+    for name in [
+        "Preisliste $(EUR).pdf",
+        "Umsatz $(000).xlsx",
+        "${artifactId}/pom.xml",
+        "Fotos/Icon\r",
+        "Rechnung.pdf\r\n",
+        "\u{202d}+49 171 2345678\u{202c}.vcf",
+        "KONTOAUSZUG            .PDF",
+    ] {
+        assert!(!refused(name), "{name:?}");
+    }
+    for name in [
+        "$(reboot).pdf",
+        "$(id)",
+        "$(A;b)",
+        "a${IFS}b",
+        "${x:-reboot}",
+        "`id`.tar",
+        "a\nb.pdf",
+        "\u{202d}fdp.exe",
+        "\u{202e}fdp.scr",
+        "invoice.pdf            .docm",
+    ] {
+        assert!(refused(name), "{name:?}");
+    }
+}
+
+#[test]
+fn packed_data_in_a_page_is_judged_by_what_it_holds() {
+    let zipped = build::zip(&[Entry::new("a.txt", b"Hello.")]);
+    let check = |content: &[u8], passes: bool| {
+        let rules = refusing("a.html", "text/html", &smuggled(content), Level::Default);
+        assert_eq!(rules.is_empty(), passes, "{rules:?}");
+    };
+    check(&build::gzip(&b"{\"alert\":1}".repeat(20)), true);
+    check(&build::gzip(&build::program()), false);
+    check(&zipped, false);
+}
