@@ -22,6 +22,8 @@ pub(super) struct Nature {
     guessed: Vec<Vec<u8>>,
     /// It may be a message.
     pub(super) message: bool,
+    /// Few readers take it for a message: those that go by what stands before the slash.
+    pub(super) rare_message: bool,
     /// It may be anything else, of these types.
     pub(super) leaf: bool,
     pub(super) types: Vec<String>,
@@ -121,6 +123,7 @@ pub(super) fn nature(head: &Head<'_>, types: &[Vec<Parsed>], default: &[u8]) -> 
         } else {
             // An odd way to write a multipart is no other part beside it.
             nature.leaf = true;
+            nature.rare_message |= main.starts_with("message");
         }
         if !nature.types.contains(&main) && nature.types.len() < 8 {
             nature.types.push(main);

@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::encodings::{Decoded, Encoding, decode, encodings};
 use super::ends::{Shape, carriage_returns_as_ends, line_feeds_as_blanks};
 use super::head::{Head, heads};
-use super::lines::{Lines, trim_end};
+use super::lines::{Lines, find, trim_end};
 use super::multipart::{Split, inferred, splits};
 use super::names::{Names, names, readings_of};
 use super::nature::{Nature, nature};
@@ -531,6 +531,12 @@ impl<'a> Walker<'a> {
                 if textual || text || *encoding == Encoding::Identity {
                     self.text_files(budget, &decoded.octets, at);
                 }
+                // An attachment that looks like a message is read as one whatever its type is.
+                if nature.rare_message
+                    && (origin == Origin::Body || kind::of(&decoded.octets) != Kind::Message)
+                {
+                    self.rare_message(budget, &decoded.octets, at);
+                }
                 let Some(octets) = self.keep(budget, decoded.octets, at) else {
                     break;
                 };
@@ -557,11 +563,24 @@ impl<'a> Walker<'a> {
         self.agreed(sets, at)
     }
 
+    /// Follows what few readers take for a message.
+    fn rare_message(&mut self, budget: &mut Budget, octets: &[u8], at: At<'_>) {
+        if find(octets, b"content-", 0).is_none() || !self.pays_reading(budget, at) {
+            return;
+        }
+        let place = format!("{}.message", at.place);
+        let here = At {
+            place: place.trim_start_matches('.'),
+            rare: true,
+        };
+        self.entity(budget, octets, b"text/plain", here);
+    }
+
     /// Files that stand in a text, as mail had them before MIME.
     pub(super) fn text_files(&mut self, budget: &mut Budget, text: &[u8], at: impl Into<Place>) {
         let place = at.into().0;
         let mut files = Vec::new();
-        if super::lines::find(text, b"begin", 0).is_some() {
+        if find(text, b"begin", 0).is_some() {
             files = super::files::unix_files(text);
         }
         if memchr::memmem::find(text, b"=ybegin ").is_some() {
