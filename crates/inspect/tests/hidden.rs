@@ -208,6 +208,33 @@ fn encodings_by_value(payload: &Payload, made: &mut Made) {
     }
 }
 
+/// Base64 with a line that looks like a boundary and with blanks, which hide it from who looks for it without a header.
+fn spaced(octets: &[u8]) -> String {
+    let letters: String = base64(octets)
+        .as_bytes()
+        .chunks(20)
+        .map(|letters| format!("{} ", String::from_utf8_lossy(letters)))
+        .collect();
+    format!("--\r\n{letters}\r\n")
+}
+
+fn encodings_that_few_see(payload: &Payload, made: &mut Made) {
+    for header in [
+        "X-Content-Transfer-Encoding",
+        ">Content-Transfer-Encoding",
+        "Content-Transfer-Encoding-",
+    ] {
+        made.push((
+            format!("encoding that few see {header}"),
+            with_part(&part(
+                payload,
+                &format!("{header}: base64\r\n"),
+                &spaced(&payload.octets),
+            )),
+        ));
+    }
+}
+
 fn encodings_by_header(payload: &Payload, made: &mut Made) {
     let body = based(&payload.octets);
     for headers in [
@@ -755,16 +782,10 @@ fn types(payload: &Payload, made: &mut Made) {
         "a message within".into(),
         with_part(&format!("Content-Type: message/rfc822\r\n\r\n{whole}")),
     ));
-    // A line that looks like a boundary and blanks within hide base64 from who looks for it without a header.
-    let spaced: String = base64(&payload.octets)
-        .as_bytes()
-        .chunks(20)
-        .map(|letters| format!("{} ", String::from_utf8_lossy(letters)))
-        .collect();
     let spaced = self::part(
         payload,
         "Content-Transfer-Encoding: base64\r\n",
-        &format!("--\r\n{spaced}"),
+        &spaced(&payload.octets),
     );
     for kind in [
         "message/foo",
@@ -1072,6 +1093,7 @@ fn made(payloads: &[Payload]) -> Made {
         for family in [
             encodings_by_value,
             encodings_by_header,
+            encodings_that_few_see,
             base64_bodies,
             boundaries,
             boundaries_that_few_see,
@@ -1123,7 +1145,8 @@ fn hidden_attachments_are_refused() {
 }
 
 /// How what is not refused begins, where nothing in it is dangerous, and why.
-const ALIKE: [(&str, &str); 15] = [
+const ALIKE: [(&str, &str); 16] = [
+    ("no more than a text to most", "encoding that few see"),
     // The names of headers and encodings have no case; blanks around them and folds mean nothing.
     (
         "in order",

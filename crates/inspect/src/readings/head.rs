@@ -23,6 +23,8 @@ pub(super) struct Head<'m> {
     pub(super) types: Vec<Field<'m>>,
     /// `Content-Transfer-Encoding`
     pub(super) encodings: Vec<Field<'m>>,
+    /// `X-Content-Transfer-Encoding` and the like, which few readers take for the former.
+    pub(super) rare_encodings: Vec<Field<'m>>,
     /// `Content-Disposition`
     pub(super) dispositions: Vec<Field<'m>>,
     /// Their octets.
@@ -40,6 +42,7 @@ pub(super) struct Head<'m> {
 enum Named {
     Type,
     Encoding,
+    RareEncoding,
     Disposition,
     Other,
 }
@@ -238,6 +241,7 @@ fn head<'m>(
         let list = match field.named {
             Named::Type => &mut head.types,
             Named::Encoding => &mut head.encodings,
+            Named::RareEncoding => &mut head.rare_encodings,
             Named::Disposition => &mut head.dispositions,
             Named::Other => continue,
         };
@@ -276,6 +280,9 @@ fn role(text: &[u8], first: bool) -> Role<'_> {
     if name.is_empty() || name.starts_with(b"--") {
         return Role::Foreign;
     }
+    if is_rare_encoding(name) {
+        return Role::Field(Named::RareEncoding, value, true);
+    }
     if !matches!(name.first(), Some(b'c' | b'C')) && name.iter().all(u8::is_ascii_graphic) {
         return Role::Field(Named::Other, value, true);
     }
@@ -311,6 +318,17 @@ fn named(name: &[u8]) -> Named {
     }
 }
 
+/// The name with a sign or two before or behind it.
+fn is_rare_encoding(name: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-transfer-encoding";
+    let odd = name.len().checked_sub(NAME.len());
+    matches!(odd, Some(1 | 2))
+        && (name.get(..NAME.len()).into_iter())
+            .chain(name.get(odd.unwrap_or_default()..))
+            .any(|name| name.eq_ignore_ascii_case(NAME))
+        && name.iter().all(u8::is_ascii_graphic)
+}
+
 /// Whether a value says something, so that a continuation line may be taken for a field.
 fn speaks(named: Named, value: &[u8]) -> bool {
     let value = trim(value).to_ascii_lowercase();
@@ -330,7 +348,7 @@ fn speaks(named: Named, value: &[u8]) -> bool {
             .iter()
             .any(|kind| value.starts_with(kind)),
         Named::Disposition => value.starts_with(b"attachment") || value.starts_with(b"inline"),
-        Named::Other => false,
+        Named::RareEncoding | Named::Other => false,
     }
 }
 

@@ -560,7 +560,47 @@ impl<'a> Walker<'a> {
             }
             sets.extend(usual.map(|set| (set, "octets that do not belong in its encoding")));
         }
+        if !head.rare_encodings.is_empty() {
+            self.rare_encodings(budget, head, nature, names, encodings, origin, at);
+        }
         self.agreed(sets, at)
+    }
+
+    /// Follows encodings that few readers see.
+    #[expect(clippy::too_many_arguments, reason = "all that is known of one part")]
+    fn rare_encodings(
+        &mut self,
+        budget: &mut Budget,
+        head: &Head<'_>,
+        nature: &Nature,
+        names: &Names,
+        usual: &[Encoding],
+        origin: Origin,
+        at: At<'_>,
+    ) {
+        let mut rare = vec![Encoding::Identity];
+        for field in &head.rare_encodings {
+            for encoding in encodings(field.value, head.body).0 {
+                if usual.contains(&encoding) || rare.contains(&encoding) {
+                    continue;
+                }
+                rare.push(encoding);
+                if !self.pays_reading(budget, at) {
+                    return;
+                }
+                for decoded in decode(head.body, encoding, budget.octets_left()) {
+                    if let Err(limit) = pay(budget, &decoded) {
+                        self.limit(limit, at.place);
+                        return;
+                    }
+                    let Some(octets) = self.keep(budget, decoded.octets, at) else {
+                        return;
+                    };
+                    let here = At { rare: true, ..at };
+                    self.add(octets, &names.all, &nature.types, origin, here, false);
+                }
+            }
+        }
     }
 
     /// Follows what few readers take for a message.
