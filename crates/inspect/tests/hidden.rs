@@ -920,6 +920,19 @@ fn other_encodings(payload: &Payload, made: &mut Made) {
             "in a text with a mode of four",
             file.replacen("644", "0644", 1),
         ),
+        (
+            "in a text with a mode of seven",
+            file.replacen("644", "0100644", 1),
+        ),
+        ("in a text with no mode", file.replacen("644", "rw-", 1)),
+        (
+            "in a text without a name",
+            file.replacen(&format!(" {name}"), "", 1),
+        ),
+        (
+            "in a text with words between",
+            file.replacen("\r\nM", "\r\nwords between\r\nM", 2),
+        ),
     ] {
         made.push((
             format!("uuencode {what}"),
