@@ -52,7 +52,14 @@ pub(super) fn of(octets: &[u8]) -> Kind {
     if let Some(kind) = markup(start) {
         return kind;
     }
-    script(start).unwrap_or(Kind::Text)
+    script(start).unwrap_or_else(|| {
+        // Nothing stands before it, or words that no standard knows, or much else.
+        if crate::unpack::binhex_at(octets, 0).is_some() {
+            Kind::BinHex
+        } else {
+            Kind::Text
+        }
+    })
 }
 
 /// The head of a text as one octet a character; none where it is no text.

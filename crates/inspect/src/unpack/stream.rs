@@ -121,35 +121,70 @@ pub(super) fn szdd(octets: &[u8], sink: &mut Sink<'_>) {
     give(sink, Vec::new(), unpacked, unread);
 }
 
-/// `BinHex` 4.0 (RFC 1741): six bits a character, runs, then a name and two forks.
-pub(super) fn binhex(octets: &[u8], sink: &mut Sink<'_>) {
+/// Letters of a line of `BinHex` that no other text has: honest lines have 64.
+const BINHEX_LINE_MIN: usize = 32;
+
+/// Octets of `BinHex` that hold its head: a name of 63 octets, the rest, and runs that are none.
+const BINHEX_HEAD: usize = 256;
+
+/// Where the letters of the next file in `BinHex` begin: behind the first colon that begins a line of them, if a head
+/// comes of it. Readers look at nothing before that.
+pub(crate) fn binhex_at(octets: &[u8], from: usize) -> Option<usize> {
+    let text = rest(octets, from);
+    let first = (from == 0 && text.starts_with(b":")).then_some(1);
+    let others = memchr::memmem::find_iter(text, b"\n:").map(|at| at.saturating_add(2));
+    first.into_iter().chain(others).find_map(|start| {
+        let start = from.saturating_add(start);
+        let line = some(octets, start, BINHEX_LINE_MIN);
+        let letters = line.iter().filter(|octet| binhex_value(**octet).is_some());
+        if letters.count() < BINHEX_LINE_MIN {
+            return None;
+        }
+        let (packed, _) = binhex_letters(some(octets, start, BINHEX_HEAD * 2));
+        let plain = binhex_runs(&packed, BINHEX_HEAD);
+        let length = usize::from(u8_at(&plain, 0)?);
+        let name = some(&plain, 1, length);
+        // Behind the name a zero, and forks that no mail is as large as.
+        let is_head = (1..=63).contains(&length)
+            && name.len() == length
+            && !name.iter().any(u8::is_ascii_control)
+            && u8_at(&plain, length + 1) == Some(0)
+            && u8_at(&plain, length + 12).is_none_or(|high| high < 0x10)
+            && u8_at(&plain, length + 16).is_none_or(|high| high < 0x10);
+        is_head.then_some(start)
+    })
+}
+
+fn binhex_value(letter: u8) -> Option<u8> {
     const ALPHABET: &[u8; 64] =
         b"!\"#$%&'()*+,-012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr";
-    let Some(start) = crate::octets::find(&octets.to_ascii_lowercase(), b"binhex") else {
-        return;
-    };
-    let Some(colon) = memchr::memchr(b':', rest(octets, start)) else {
-        sink.trouble(Trouble::Damaged("it has no content"));
-        return;
-    };
+    let at = memchr::memchr(letter, ALPHABET)?;
+    u8::try_from(at).ok()
+}
+
+/// Six bits a letter, up to the next colon; and how much that was.
+fn binhex_letters(text: &[u8]) -> (Vec<u8>, usize) {
     let mut packed = Vec::new();
     let (mut bits, mut held) = (0_u32, 0_u32);
-    for octet in rest(octets, start + colon + 1) {
+    for (at, octet) in text.iter().enumerate() {
         if octet.is_ascii_whitespace() {
             continue;
         }
-        let Some(value) = ALPHABET.iter().position(|letter| letter == octet) else {
-            break;
+        let Some(value) = binhex_value(*octet) else {
+            return (packed, at);
         };
-        bits = (bits << 6) | u32::try_from(value).unwrap_or(0);
+        bits = (bits << 6) | u32::from(value);
         held += 6;
         if held >= 8 {
             held -= 8;
             packed.push(u8::try_from((bits >> held) & 0xff).unwrap_or(0));
         }
     }
-    let (most, limit) = sink.allowance();
-    let most = place(u32::try_from(most).unwrap_or(u32::MAX));
+    (packed, text.len())
+}
+
+/// Runs of an octet written out, up to about so many octets.
+fn binhex_runs(packed: &[u8], most: usize) -> Vec<u8> {
     let mut plain: Vec<u8> = Vec::new();
     let mut input = packed.iter().copied();
     while let Some(octet) = input.next() {
@@ -169,6 +204,37 @@ pub(super) fn binhex(octets: &[u8], sink: &mut Sink<'_>) {
             None => break,
         }
     }
+    plain
+}
+
+/// `BinHex` 4.0 (RFC 1741): six bits a character, runs, then a name and two forks; of any number of files.
+pub(super) fn binhex(octets: &[u8], sink: &mut Sink<'_>) {
+    let mut next = binhex_at(octets, 0);
+    if next.is_none() {
+        // None that looks like one: behind the words that stand before one.
+        let Some(mark) = crate::octets::find(&octets.to_ascii_lowercase(), b"binhex") else {
+            return;
+        };
+        let colon = memchr::memchr(b':', rest(octets, mark));
+        next = colon.map(|colon| mark + colon + 1);
+        if next.is_none() {
+            sink.trouble(Trouble::Damaged("it has no content"));
+        }
+    }
+    while let Some(start) = next {
+        let (packed, length) = binhex_letters(rest(octets, start));
+        binhex_file(&packed, sink);
+        if sink.stopped {
+            return;
+        }
+        next = binhex_at(octets, start.saturating_add(length).saturating_add(1));
+    }
+}
+
+fn binhex_file(packed: &[u8], sink: &mut Sink<'_>) {
+    let (most, limit) = sink.allowance();
+    let most = place(u32::try_from(most).unwrap_or(u32::MAX));
+    let mut plain = binhex_runs(packed, most);
     let over = plain.len() >= most;
     plain.truncate(most);
     sink.produced(&plain);

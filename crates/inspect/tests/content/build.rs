@@ -680,6 +680,42 @@ pub(crate) fn lzw(octets: &[u8]) -> Vec<u8> {
     packed
 }
 
+/// A file in `BinHex` 4.0, without the words before it. Sums are left out: no reader minds.
+pub(crate) fn binhex(name: &str, content: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] =
+        b"!\"#$%&'()*+,-012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr";
+    let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+    let plain = [
+        &[u8::try_from(name.len()).unwrap()],
+        name.as_bytes(),
+        b"\0TEXTttxt\0\0",
+        &length,
+        b"\0\0\0\0??",
+        content,
+        b"??\0\0",
+    ]
+    .concat();
+    let mut packed = Vec::new();
+    for octet in plain {
+        packed.push(octet);
+        if octet == 0x90 {
+            packed.push(0);
+        }
+    }
+    let mut text = ":".to_owned();
+    for group in packed.chunks(3) {
+        let at = |place: usize| u32::from(group.get(place).copied().unwrap_or(0));
+        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        for shift in [18, 12, 6, 0] {
+            text.push(char::from(ALPHABET[(bits >> shift & 63) as usize]));
+            if text.len() % 66 == 64 {
+                text.push_str("\r\n");
+            }
+        }
+    }
+    text + ":\r\n"
+}
+
 /// A `OneNote` section that embeds one file.
 pub(crate) fn onenote(content: &[u8]) -> Vec<u8> {
     let mut octets = b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3".to_vec();

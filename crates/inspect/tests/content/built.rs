@@ -296,6 +296,46 @@ fn what_is_signed_is_a_message_though_a_line_of_its_head_is_no_field_and_a_file_
 }
 
 #[test]
+fn a_file_in_binhex_is_found_wherever_it_stands_in_a_text() {
+    const MARK: &str = "(This file must be converted with BinHex 4.0)";
+    let file = build::binhex("a.txt", HELLO);
+    let other = build::binhex("b.txt", b"\x90\x90 others");
+    let words = "Words and words.\r\n";
+    for text in [
+        format!("{MARK}\r\n\r\n{file}"),
+        format!("{MARK}\r\nNote: this is nice\r\n{file}"),
+        format!("{MARK}\r\n: this is nice, and is a line that begins so\r\n{file}"),
+        format!("About BinHex: see below.\r\n{MARK}\r\n{file}"),
+        format!("{}{MARK}\r\n{file}", words.repeat(10_000)),
+        format!("(This file\r\nmust be converted with BinHex)\r\n{file}"),
+        format!("{words}{file}{words}"),
+        file.replace("\r\n", "\n"),
+    ] {
+        let start: String = text.chars().take(100).collect();
+        assert_eq!(kind::of(text.as_bytes()), Kind::BinHex, "{start}");
+        assert_eq!(
+            one(text.as_bytes()),
+            ("a.txt".into(), HELLO.to_vec()),
+            "{start}"
+        );
+    }
+    let both = format!("{MARK}\r\n{file}\r\n{MARK}\r\n{other}");
+    let names: Vec<_> = members(both.as_bytes())
+        .0
+        .into_iter()
+        .map(|found| found.0)
+        .collect();
+    assert_eq!(names, ["a.txt", "b.txt"]);
+    for text in [
+        format!("{words}:-)\r\n: a\r\n:\r\n"),
+        format!(":{}\r\n", "-".repeat(70)),
+        format!("Hello\n:{}\n", "(AbC\"8de".repeat(9)),
+    ] {
+        assert_eq!(kind::of(text.as_bytes()), Kind::Text, "{text}");
+    }
+}
+
+#[test]
 fn what_old_encodings_hold_is_found() {
     let uu = b"Some text.\n\nbegin 644 a.txt\n&2&5L;&\\N\n`\nend\n";
     assert_eq!(
