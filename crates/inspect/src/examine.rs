@@ -88,6 +88,11 @@ fn piece(
                     );
                     extend(reasons, said.reasons);
                 }
+                if other == Kind::Iso {
+                    let mut said = Said::new(content, profile);
+                    said.say("disk-image", "is a CD image as well", other.name());
+                    extend(reasons, said.reasons);
+                }
                 // A zip is read from its end, and knows what was put before it.
                 let from = if other == Kind::Zip { 0 } else { hidden.at };
                 let octets = crate::octets::rest(&content.octets, from);

@@ -11,7 +11,9 @@
 
 mod mail;
 
-use mail::{TEXT, TOP, base64, based, lines, program, quoted, script, test_virus, unix, yenc, zip};
+use mail::{
+    TEXT, TOP, base64, based, lines, program, quoted, script, tar, test_virus, unix, yenc, zip,
+};
 use mailkeep_inspect::{Profile, Verdict, judge};
 
 struct Payload {
@@ -46,6 +48,12 @@ fn payloads() -> Vec<Payload> {
             name: "invoice.vbs",
             kind: "application/octet-stream",
             octets: script(),
+        },
+        // What it begins with is the name of its first member.
+        Payload {
+            name: "files.tar",
+            kind: "application/x-tar",
+            octets: tar(&[("GIF89a", b"Hello."), ("setup.exe", &program())]),
         },
     ]
 }

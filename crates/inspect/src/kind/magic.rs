@@ -306,7 +306,7 @@ fn numbered(octets: &[u8]) -> Option<Kind> {
     if matches!(octets, [0xc7, 0x71, ..] | [0x71, 0xc7, ..]) && binary_cpio(octets) {
         return Some(Kind::Cpio);
     }
-    if matches!(piece(octets, 257, 5), Some(b"ustar")) || old_tar(octets) {
+    if matches!(piece(octets, 257, 5), Some(b"ustar")) || summed_tar(octets) {
         return Some(Kind::Tar);
     }
     if octets.starts_with(b"\x60\xea")
@@ -373,8 +373,8 @@ fn numbered(octets: &[u8]) -> Option<Kind> {
     None
 }
 
-/// A tar of before POSIX: no signature, but a sum over its header (tar(5)).
-fn old_tar(octets: &[u8]) -> bool {
+/// A tar by the sum over its header (tar(5)), which is all that one of before POSIX has.
+pub(super) fn summed_tar(octets: &[u8]) -> bool {
     let Some(header) = piece(octets, 0, 512) else {
         return false;
     };
@@ -407,16 +407,20 @@ fn lzma(octets: &[u8]) -> bool {
         && crate::octets::u64le(octets, 5).is_some_and(|size| size == u64::MAX || size < 1 << 40)
 }
 
-/// Images of disks: their signatures lie far inside.
-fn disk(octets: &[u8]) -> Option<Kind> {
-    // ISO 9660 from sector 16 on; images of raw CDs have sectors of 2352 octets, with 16 or 24 of a head.
-    for at in [0x8001, 0x9311, 0x9319] {
-        if matches!(
+/// ISO 9660 from sector 16 on; images of raw CDs have sectors of 2352 octets, with 16 or 24 of a head.
+pub(super) fn is_cd(octets: &[u8]) -> bool {
+    [0x8001, 0x9311, 0x9319].into_iter().any(|at| {
+        matches!(
             piece(octets, at, 5),
             Some(b"CD001" | b"BEA01" | b"NSR02" | b"NSR03")
-        ) {
-            return Some(Kind::Iso);
-        }
+        )
+    })
+}
+
+/// Images of disks: their signatures lie far inside.
+fn disk(octets: &[u8]) -> Option<Kind> {
+    if is_cd(octets) {
+        return Some(Kind::Iso);
     }
     if matches!(piece(octets, 1024, 4), Some(b"H+\0\x04" | b"HX\0\x05"))
         || piece(octets, 512, 8) == Some(b"EFI PART")

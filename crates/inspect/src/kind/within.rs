@@ -35,6 +35,7 @@ const BEHIND: [(&[u8], Kind); 4] = [
 /// What begins within content of the given kind. Reads all of it once.
 pub fn hidden(octets: &[u8], kind: Kind) -> Vec<Hidden> {
     let mut found = Vec::new();
+    found.extend(as_well(octets, kind));
     if !is_zip(kind)
         && let Some(at) = magic::zip_end(octets)
     {
@@ -58,6 +59,19 @@ pub fn hidden(octets: &[u8], kind: Kind) -> Vec<Hidden> {
     }
     found.truncate(MOST);
     found
+}
+
+/// What octets are besides what they begin like: the name of a tar's first member, and the first sectors of a CD, may hold the
+/// signature of anything.
+fn as_well(octets: &[u8], kind: Kind) -> Option<Hidden> {
+    let found = if kind != Kind::Tar && magic::summed_tar(octets) {
+        Kind::Tar
+    } else if kind != Kind::Iso && magic::is_cd(octets) {
+        Kind::Iso
+    } else {
+        return None;
+    };
+    Some(Hidden { at: 0, kind: found })
 }
 
 /// Where each of [`BEHIND`] stands first, but not at the very beginning.

@@ -178,7 +178,7 @@ fn files_of_udf_are_found_beside_others_and_alone() {
 }
 
 /// What one packed file holds.
-fn unpacked(name: &str) -> Vec<u8> {
+pub(crate) fn unpacked(name: &str) -> Vec<u8> {
     let octets = fixture(name);
     let mut budget = Budget::new(&Limits::default());
     let mut inner = Vec::new();

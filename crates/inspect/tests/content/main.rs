@@ -15,6 +15,7 @@ mod properties;
 mod quick;
 #[path = "../../../../fuzz/replay.rs"]
 mod replay;
+mod twofold;
 mod udf;
 mod worst;
 

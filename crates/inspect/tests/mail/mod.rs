@@ -78,6 +78,27 @@ pub fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
     out
 }
 
+/// A tar.
+pub fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, octets) in members {
+        let mut head = [0_u8; 512];
+        head[..name.len()].copy_from_slice(name.as_bytes());
+        head[100..107].copy_from_slice(b"0000644");
+        head[124..135].copy_from_slice(format!("{:011o}", octets.len()).as_bytes());
+        head[148..156].fill(b' ');
+        head[156] = b'0';
+        head[257..265].copy_from_slice(b"ustar\x0000");
+        let sum: u32 = head.iter().copied().map(u32::from).sum();
+        head[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        out.extend(head);
+        out.extend(*octets);
+        out.resize(out.len().next_multiple_of(512), 0);
+    }
+    out.resize(out.len() + 1024, 0);
+    out
+}
+
 /// CRC-32 as archives have it.
 pub fn crc32(octets: &[u8]) -> u32 {
     !octets.iter().fold(u32::MAX, |mut crc, octet| {
