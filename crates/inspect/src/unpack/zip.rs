@@ -53,7 +53,12 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
             }
             continue;
         };
-        taken.insert(start, start.saturating_add(place64(entry.packed)));
+        let second = other_reading(octets, start, &entry, &local);
+        // What follows the shorter one is a head for those who go by it.
+        let shorter = second
+            .as_ref()
+            .map_or(entry.packed, |(second, _)| second.packed.min(entry.packed));
+        taken.insert(start, start.saturating_add(place64(shorter)));
         if !same_name(&entry.name, &local.name) {
             sink.trouble(Trouble::Ambiguous(format!(
                 "its directory says {}, the head before the member {}",
@@ -61,16 +66,14 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
                 crate::danger::shown(&name(&local.name))
             )));
         }
-        // Where the two say different ways of packing, both are tried.
-        let otherwise = local.method != entry.method && local.flags & 8 == 0;
         if !one(octets, start, &entry, &[&entry, &local], sink) {
             return;
         }
-        if otherwise {
-            sink.trouble(Trouble::Ambiguous(
-                "its directory and a head differ in how a member is packed".into(),
-            ));
-            if !one(octets, start, &local, &[&local, &entry], sink) {
+        if let Some((second, differs)) = second {
+            if let Some(differs) = differs {
+                sink.trouble(Trouble::Ambiguous(differs.into()));
+            }
+            if !one(octets, start, &second, &[&local, &entry], sink) {
                 return;
             }
         }
@@ -80,6 +83,46 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
         return;
     }
     unlisted(octets, has_directory, &heads, &taken, sink);
+}
+
+/// The member as the head before it says, where that is not what the directory says, and how the two contradict each other.
+/// A head that was written before the member was packed (bit 3 of its flags) need not know anything.
+fn other_reading(
+    octets: &[u8],
+    start: usize,
+    entry: &Entry,
+    local: &Entry,
+) -> Option<(Entry, Option<&'static str>)> {
+    let early = local.flags & 8 != 0;
+    let stated = local.packed != 0 && local.packed != 0xffff_ffff;
+    let opened = entry.flags & !local.flags & 1 != 0;
+    let method = entry.method != local.method;
+    let size = stated && entry.packed != local.packed;
+    // Neither says how long it is: those who read from the front find its end, if it is not right there.
+    let endless =
+        early && !stated && entry.packed == 0 && !some(octets, start, 2).starts_with(b"PK");
+    if !(opened || method || size || endless) {
+        return None;
+    }
+    let packed = match local.packed {
+        _ if stated => local.packed,
+        _ if entry.packed != 0 => entry.packed,
+        _ => length(octets, start, local),
+    };
+    let differs = if opened {
+        Some("its directory says that a member is encrypted, the head before it that it is not")
+    } else if method && !early {
+        Some("its directory and a head differ in how a member is packed")
+    } else if size && !early {
+        Some("its directory and a head differ in how long a member is")
+    } else {
+        None
+    };
+    let second = Entry {
+        packed,
+        ..local.clone()
+    };
+    Some((second, differs))
 }
 
 /// How many entries of a directory are read: folders are no members, and pay nothing.

@@ -3,7 +3,7 @@
 use mailkeep_inspect::Level;
 use mailkeep_inspect::kind::{self, Kind};
 
-use crate::build;
+use crate::build::{self, Entry};
 use crate::refusing;
 
 /// The rules that refuse something by default.
@@ -66,5 +66,84 @@ fn a_cd_whose_first_sector_is_something_else_is_read_as_a_cd_too() {
             names.push(hidden.kind);
         }
         assert_eq!(names, [Kind::Iso]);
+    }
+}
+
+/// Writes a number into every head of a member, or into every entry of the directory, of a zip.
+fn patched(zip: &[u8], mark: &[u8], at: usize, number: &[u8]) -> Vec<u8> {
+    let mut zip = zip.to_vec();
+    for found in 0..zip.len() - at - number.len() {
+        if zip[found..].starts_with(mark) {
+            zip[found + at..found + at + number.len()].copy_from_slice(number);
+        }
+    }
+    zip
+}
+
+const HEAD: &[u8] = b"PK\x03\x04";
+const LISTED: &[u8] = b"PK\x01\x02";
+
+#[test]
+fn a_member_is_read_as_its_head_says_where_the_directory_says_otherwise() {
+    let program = build::program();
+    let plain = build::zip(&[Entry {
+        deflated: true,
+        ..Entry::new("a.txt", &program)
+    }]);
+    let early = patched(&plain, HEAD, 6, &[8, 0]);
+    for (what, zip) in [
+        ("encrypted", patched(&plain, LISTED, 8, &[1, 0])),
+        ("encrypted strongly", patched(&plain, LISTED, 8, &[0x41, 0])),
+        ("encrypted, early", patched(&early, LISTED, 8, &[9, 0])),
+        ("stored", patched(&plain, LISTED, 10, &[0, 0])),
+        ("stored, early", patched(&early, LISTED, 10, &[0, 0])),
+        ("by AES, early", patched(&early, LISTED, 10, &[99, 0])),
+        ("imploded, early", patched(&early, LISTED, 10, &[6, 0])),
+        ("short", patched(&plain, LISTED, 20, &[10, 0, 0, 0])),
+        ("empty", patched(&plain, LISTED, 20, &[0; 4])),
+        ("short, early", patched(&early, LISTED, 20, &[10, 0, 0, 0])),
+        ("empty, early", patched(&early, LISTED, 20, &[0; 4])),
+        (
+            "endless",
+            patched(&patched(&early, LISTED, 20, &[0; 4]), HEAD, 18, &[0; 4]),
+        ),
+    ] {
+        assert!(
+            refused("a.zip", &zip).contains(&"executable".to_owned()),
+            "{what}: {:?}",
+            refused("a.zip", &zip)
+        );
+    }
+}
+
+#[test]
+fn a_member_behind_one_that_the_directory_makes_longer_is_found() {
+    let two = build::zip(&[
+        Entry::new("a.txt", b"Hello."),
+        Entry {
+            hidden: true,
+            ..Entry::new("b.txt", &build::program())
+        },
+    ]);
+    let longer = patched(&two, LISTED, 20, &[0, 1, 0, 0]);
+    assert!(refused("a.zip", &longer).contains(&"executable".to_owned()));
+}
+
+#[test]
+fn a_head_that_was_written_before_its_member_was_packed_contradicts_nothing() {
+    let honest = build::zip(&[
+        Entry {
+            deflated: true,
+            ..Entry::new("a.txt", b"Hello.")
+        },
+        Entry::new("empty.txt", b""),
+        Entry::new("folder/", b""),
+    ]);
+    let early = patched(&honest, HEAD, 6, &[8, 0]);
+    let early = patched(&early, LISTED, 8, &[8, 0]);
+    let early = patched(&early, HEAD, 14, &[0; 12]);
+    for zip in [&honest, &early] {
+        let strict = refusing("a.zip", "application/zip", zip, Level::Strict);
+        assert_eq!(strict, [""; 0]);
     }
 }
