@@ -232,10 +232,18 @@ pub(super) fn zip_end(octets: &[u8]) -> Option<usize> {
     let at = from.checked_add(find_last(some(octets, from, usize::MAX), b"PK\x05\x06")?)?;
     let size = crate::octets::place(u32le(octets, at.checked_add(12)?)?);
     let entries = u16le(octets, at.checked_add(10)?)?;
-    if entries == 0 || (size > at && size != crate::octets::place(u32::MAX)) {
+    if size > at && size != crate::octets::place(u32::MAX) {
         return None;
     }
-    Some(at)
+    // Most programs read the directory and do not mind its number.
+    (entries > 0 || lists_something(octets, at)).then_some(at)
+}
+
+/// Whether an entry of a directory stands where the end of it, at `end`, says.
+pub(super) fn lists_something(octets: &[u8], end: usize) -> bool {
+    u32le(octets, end.saturating_add(12))
+        .and_then(|size| end.checked_sub(crate::octets::place(size)))
+        .is_some_and(|start| piece(octets, start, 4) == Some(b"PK\x01\x02"))
 }
 
 /// What a zip is, by the names in its directory.

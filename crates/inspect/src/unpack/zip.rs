@@ -195,10 +195,7 @@ fn length(octets: &[u8], start: usize, entry: &Entry) -> u64 {
 
 /// Whether a head is one, and not four octets that happen to look so.
 fn plausible(entry: &Entry) -> bool {
-    !entry.name.is_empty()
-        && entry.name.len() <= 1024
-        && matches!(entry.method, 0..=20 | 93..=99)
-        && !entry.name.iter().any(|octet| *octet < 0x20)
+    !entry.name.is_empty() && entry.name.len() <= 1024 && matches!(entry.method, 0..=20 | 93..=99)
 }
 
 /// Unpacks one member and hands it on.

@@ -130,6 +130,23 @@ fn a_member_behind_one_that_the_directory_makes_longer_is_found() {
 }
 
 #[test]
+fn a_zip_that_says_to_list_nothing_is_read_behind_something_else() {
+    let zip = build::zip(&[Entry::new("a.txt", &build::program())]);
+    let none = patched(&zip, b"PK\x05\x06", 8, &[0; 4]);
+    for before in [&b"junk ".repeat(20)[..], b"GIF89a\0\0"] {
+        let behind = [before, &none].concat();
+        assert!(refused("a.zip", &behind).contains(&"executable".to_owned()));
+    }
+}
+
+#[test]
+fn a_member_without_a_directory_is_found_whatever_its_name_is() {
+    let zip = build::zip(&[Entry::new("\u{1}a.txt", &build::program())]);
+    let end = zip.windows(4).position(|four| four == LISTED).unwrap();
+    assert!(refused("a.zip", &zip[..end]).contains(&"executable".to_owned()));
+}
+
+#[test]
 fn a_head_that_was_written_before_its_member_was_packed_contradicts_nothing() {
     let honest = build::zip(&[
         Entry {
