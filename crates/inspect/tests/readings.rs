@@ -160,6 +160,17 @@ fn messages_in_attachments_are_followed_no_deeper_than_any() {
 }
 
 #[test]
+fn messages_of_types_that_few_know_are_read_once_on_each_level() {
+    for header in [
+        "Content-Type: message/foo\r\n\r\n",
+        "Content-Type: message/foo\r\nSubject: x\r\nFrom: a@example.org\r\n\r\n",
+    ] {
+        let message = format!("{}plain words\r\n", header.repeat(18));
+        assert_eq!(rules_of(&message), [""; 0], "{header}");
+    }
+}
+
+#[test]
 fn what_is_harmless_drowns_no_other_note() {
     let odd = "--b\r\nContent-Disposition: inline\r\nContent-Disposition: attachment\r\n\r\n";
     let message = format!(
