@@ -17,6 +17,24 @@ const REASONS_MAX: usize = 64;
 /// Among so many files of an archive, source code is nothing strange.
 const SOURCES_FROM: usize = 12;
 
+/// Files that say of an archive what it is: a web site, a package of source code, a course, a worksheet.
+const PROJECTS: [&str; 14] = [
+    "build.gradle",
+    "conf.py",
+    "geogebra.xml",
+    "h5p.json",
+    "imsmanifest.xml",
+    "index.htm",
+    "index.html",
+    "makefile",
+    "manifest.json",
+    "package.json",
+    "pom.xml",
+    "settings.gradle",
+    "style.css",
+    "tsconfig.json",
+];
+
 /// Is told of each piece of content and its kind, and may have more to say of it.
 pub type Each<'e> = dyn FnMut(&Content<'_>, Kind, &mut Budget) -> Vec<Reason> + 'e;
 
@@ -118,6 +136,8 @@ fn holdings(
         links: BTreeSet::new(),
         members: 0,
         sources: Vec::new(),
+        project: false,
+        page: false,
         reasons: Vec::new(),
     };
     let allowed = if unpack::is_light(as_kind) {
@@ -186,6 +206,9 @@ struct State<'a, 'o> {
     members: usize,
     /// What was said of scripts, until it is known how many other files there are.
     sources: Vec<Vec<Reason>>,
+    /// One of [`PROJECTS`] is among the members, or a page.
+    project: bool,
+    page: bool,
     reasons: Vec<Reason>,
 }
 
@@ -221,6 +244,12 @@ impl State<'_, '_> {
             origin: Origin::Member,
             place,
         };
+        for name in &content.names {
+            let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
+            let base = base.to_lowercase();
+            self.project |= PROJECTS.contains(&base.as_str());
+            self.page |= matches!(base.rsplit_once('.'), Some((_, "html" | "htm")));
+        }
         let mut reasons = Vec::new();
         if matches!(
             self.kind.class(),
@@ -326,6 +355,12 @@ impl State<'_, '_> {
         let few =
             self.members < SOURCES_FROM || self.sources.len().saturating_mul(2) > self.members;
         for waiting in self.sources {
+            // A page keeps its scripts in folders. What is a script by more than its name is none of these.
+            let is_kept = |reason: &Reason| {
+                let in_folder = reason.evidence.contains('/');
+                reason.rule == "dangerous-name" && (self.project || (self.page && in_folder))
+            };
+            let few = few && !waiting.iter().all(is_kept);
             for mut reason in waiting {
                 if !few && reason.verdict > Verdict::Accept {
                     let rule = danger::rule("script-in-archive");

@@ -116,7 +116,8 @@ fn settings(start: &[u8]) -> Option<Kind> {
         .split(|octet| *octet == b'\n')
         .find(|line| !is_comment(line));
     let first = first.unwrap_or_default();
-    if section(first, b"[shell]") && holds(head, b"command=") {
+    let is_command = || holds(head, b"iconfile=") || holds(head, b"[taskbar]");
+    if section(first, b"[shell]") && holds(head, b"command=") && is_command() {
         return Some(Kind::ShellFile);
     }
     if head.starts_with(b"<") {

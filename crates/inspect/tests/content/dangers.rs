@@ -436,7 +436,52 @@ fn what_only_mentions_or_resembles_a_danger_passes_and_its_neighbour_does_not() 
         b"try { axo = new ActiveXObject(\"AcroPDF.PDF\"); } catch (e) {}\n",
         true,
     );
+    // Sites, courses and sheets hold scripts; a script by more than its name is none of them.
+    let archive = |members: &[(&str, &[u8])]| {
+        let entries: Vec<_> = members
+            .iter()
+            .map(|(name, octets)| Entry::new(name, octets))
+            .collect();
+        build::zip(&entries)
+    };
+    let code = b"export const a = 1;\n";
+    check(
+        "a.zip",
+        &archive(&[("index.html", b"<html>"), ("app.js", code)]),
+        true,
+    );
+    check(
+        "a.ggb",
+        &archive(&[
+            ("geogebra.xml", b"<geogebra/>"),
+            ("geogebra_javascript.js", code),
+        ]),
+        true,
+    );
+    check(
+        "a.zip",
+        &archive(&[("Seite.html", b"<html>"), ("Seite-Dateien/a.js", code)]),
+        true,
+    );
+    check(
+        "a.zip",
+        &archive(&[("Seite.html", b"<html>"), ("invoice.js", code)]),
+        false,
+    );
+    check("a.zip", &archive(&[("invoice.js", code)]), false);
+    let host = b"new ActiveXObject(\"WScript.Shell\").Run(\"calc\");\n";
+    check(
+        "a.zip",
+        &archive(&[("index.html", b"<html>"), ("app.js", host)]),
+        false,
+    );
+    check(
+        "a.zip",
+        &archive(&[("index.html", b"<html>"), ("app.vbs", code)]),
+        false,
+    );
     // Settings of a terminal.
+    check("a", b"[shell]\ncommand=bash\n", true);
     check(
         "a",
         b"# mine\n[font]\nsize=1\n[shell]\ncommand=bash\n",
