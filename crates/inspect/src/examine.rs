@@ -97,7 +97,11 @@ fn piece(
                 extend(reasons, said.reasons);
             }
             other => {
-                if matches!(kind.class(), Class::Media | Class::Document) && other != Kind::Uuencode
+                // These keep files as they are.
+                let keeps = matches!(kind, Kind::Ole2 | Kind::Tnef | Kind::OneNote);
+                if matches!(kind.class(), Class::Media | Class::Document)
+                    && other != Kind::Uuencode
+                    && (!keeps || other == Kind::Zip)
                 {
                     said.say(
                         "polyglot",

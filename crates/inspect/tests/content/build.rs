@@ -138,7 +138,9 @@ pub(crate) fn tar(members: &[(&str, &[u8], Option<&str>)]) -> Vec<u8> {
 /// A RAR of before version 5; the method is that of all members.
 pub(crate) fn rar4(members: &[(&str, &[u8])], method: u8, encrypted: bool) -> Vec<u8> {
     let mut octets = b"Rar!\x1a\x07\0".to_vec();
-    octets.extend([0, 0, 0x73, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0]);
+    let head = [0x73, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0];
+    octets.extend(&crc32(&head).to_le_bytes()[..2]);
+    octets.extend(head);
     for (name, content) in members {
         let size = u32::try_from(content.len()).unwrap().to_le_bytes();
         let flags = if encrypted { 0x8004_u16 } else { 0x8000 };
@@ -173,7 +175,8 @@ pub(crate) fn rar5(members: &[(&str, &[u8], Option<&str>)]) -> Vec<u8> {
             ]
         }
     };
-    octets.extend([0, 0, 0, 0, 3, 1, 0, 0]);
+    octets.extend(crc32(&[3, 1, 0, 0]).to_le_bytes());
+    octets.extend([3, 1, 0, 0]);
     for (name, content, link) in members {
         let mut extra = Vec::new();
         if let Some(link) = link {
@@ -232,6 +235,62 @@ pub(crate) fn cabinet(name: &str, content: &[u8]) -> Vec<u8> {
         octets.extend(b"CK");
         octets.extend(packed);
     }
+    let size = u32::try_from(octets.len()).unwrap();
+    octets[8..12].copy_from_slice(&size.to_le_bytes());
+    octets
+}
+
+pub(crate) fn crc32(octets: &[u8]) -> u32 {
+    let mut sum = flate2::Crc::new();
+    sum.update(octets);
+    sum.sum()
+}
+
+/// An ARJ archive of one file, stored.
+pub(crate) fn arj(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let size = u32::try_from(content.len()).unwrap().to_le_bytes();
+    for (name, file_type, size) in [("a.arj", 2, [0; 4]), (name, 0, size)] {
+        let mut head = vec![30, 11, 1, 0, 0, 0, file_type, 0, 0, 0, 0, 0];
+        head.extend([size, size].concat());
+        head.resize(30, 0);
+        head.extend(name.as_bytes());
+        head.extend([0, 0]);
+        octets.extend(b"\x60\xea");
+        octets.extend(u16::try_from(head.len()).unwrap().to_le_bytes());
+        octets.extend(&head);
+        octets.extend(crc32(&head).to_le_bytes());
+        octets.extend([0, 0]);
+    }
+    octets.extend(content);
+    octets.extend(b"\x60\xea\0\0");
+    octets
+}
+
+/// An LHA archive of one file, stored, with a head of the first level or the third.
+pub(crate) fn lzh(name: &str, content: &[u8], level: u8) -> Vec<u8> {
+    let mut head = b"-lh0-".to_vec();
+    let size = u32::try_from(content.len()).unwrap().to_le_bytes();
+    head.extend([size, size, [0, 0, 0x21, 0x5a]].concat());
+    head.extend([0x20, level]);
+    let mut octets = Vec::new();
+    if level == 0 {
+        head.push(u8::try_from(name.len()).unwrap());
+        head.extend(name.as_bytes());
+        head.extend([0, 0]);
+        octets.push(u8::try_from(head.len()).unwrap());
+        octets.push(head.iter().fold(0, |sum, octet| sum.wrapping_add(*octet)));
+    } else {
+        head.extend([0, 0, b'U']);
+        head.extend(u16::try_from(name.len() + 3).unwrap().to_le_bytes());
+        head.push(1);
+        head.extend(name.as_bytes());
+        head.extend([0, 0]);
+        octets.extend(u16::try_from(head.len() + 2).unwrap().to_le_bytes());
+    }
+    octets.extend(head);
+    octets.extend(content);
+    octets.push(0);
     octets
 }
 

@@ -164,3 +164,100 @@ fn a_head_that_was_written_before_its_member_was_packed_contradicts_nothing() {
         assert_eq!(strict, [""; 0]);
     }
 }
+
+#[test]
+fn an_archive_behind_anything_is_read() {
+    let program = build::program();
+    let archives = [
+        (
+            "a.rar",
+            Kind::Rar4,
+            build::rar4(&[("a.txt", &program)], 0x30, false),
+        ),
+        (
+            "a.rar",
+            Kind::Rar5,
+            build::rar5(&[("a.txt", &program, None)]),
+        ),
+        ("a.cab", Kind::Cab, build::cabinet("a.txt", &program)),
+        ("a.arj", Kind::Arj, build::arj("a.txt", &program)),
+        ("a.lzh", Kind::Lzh, build::lzh("a.txt", &program, 0)),
+        ("a.lzh", Kind::Lzh, build::lzh("a.txt", &program, 2)),
+    ];
+    let message = [
+        b"From: a@b\r\nTo: c@d\r\nSubject: x\r\n\r\n".to_vec(),
+        b"words ".repeat(800),
+    ]
+    .concat();
+    let compound = [b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec(), vec![0; 600]].concat();
+    let calendar = [
+        b"BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n".to_vec(),
+        b"words ".repeat(800),
+    ]
+    .concat();
+    for (name, kind, archive) in &archives {
+        assert_eq!(kind::of(archive), *kind);
+        assert!(
+            refused(name, archive).contains(&"executable".to_owned()),
+            "{name}"
+        );
+        for before in [
+            b"{\\rtf1 x}".to_vec(),
+            build::gzip(b"Hello."),
+            message.clone(),
+            compound.clone(),
+            calendar.clone(),
+            b"GIF89a\0\0\0".to_vec(),
+            b"Hello. ".repeat(20),
+            b"7z\xbc\xaf\x27\x1c".to_vec(),
+            b"xar!\0\0\0\0".to_vec(),
+            b"[InternetShortcut]\r\nURL=http://example.org/\r\n".to_vec(),
+            b"%PDF-1.4\n".to_vec(),
+            b"PK\x03\x04".to_vec(),
+            // Signatures with nothing behind.
+            b"GIF89aRar!\x1a\x07\0Rar!\x1a\x07\x01\0MSCF\0\0\0\0\x60\xea\x20\0-lh0--lh5-".to_vec(),
+        ] {
+            let behind = [&before, &archive[..]].concat();
+            assert!(
+                refused(name, &behind).contains(&"executable".to_owned()),
+                "{name} behind {}",
+                String::from_utf8_lossy(&before[..8.min(before.len())])
+            );
+        }
+    }
+}
+
+#[test]
+fn a_zip_far_before_the_end_is_read() {
+    let zip = build::zip(&[Entry::new("a.txt", &build::program())]);
+    for before in [&b"junk ".repeat(20)[..], b"GIF89a\0\0"] {
+        let between = [before, &zip, &b"x".repeat(70_000)].concat();
+        assert!(refused("a.zip", &between).contains(&"executable".to_owned()));
+    }
+}
+
+#[test]
+fn signatures_alone_are_no_archives() {
+    let signatures =
+        b"MSCF MSCF\0\0\0\0 \x60\xea\x20\0 -lh5- -lz4- -pm0- PK\x05\x06 1-lhd-2 \x60\xea "
+            .repeat(300);
+    for before in [
+        &b"Words. "[..],
+        b"GIF89a",
+        b"{\\rtf1 ",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+    ] {
+        let octets = [before, &signatures].concat();
+        assert_eq!(kind::hidden(&octets, kind::of(&octets)), []);
+    }
+}
+
+#[test]
+fn heads_that_lie_over_each_other_are_not_summed_up_again_and_again() {
+    // Each says that it is as large as may be.
+    let mut octets = b"GIF89a".to_vec();
+    octets.extend(b"\x60\xea\x28\x0a".repeat(1 << 20));
+    let started = std::time::Instant::now();
+    assert!(kind::hidden(&octets, Kind::Image).len() <= 8);
+    assert!(started.elapsed().as_secs() < 5);
+}
