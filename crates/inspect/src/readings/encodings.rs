@@ -498,22 +498,55 @@ pub(super) fn base64_as(body: &[u8], how: Base64) -> Vec<u8> {
 }
 
 fn quoted_printable(body: &[u8]) -> Vec<Decoded<'_>> {
-    let (octets, invalid) = quoted_as(body, true);
+    let (octets, escapes) = quoted_as(body, true);
     let mut found = vec![Decoded::usual(octets)];
-    if invalid {
-        let (octets, _) = quoted_as(body, false);
+    let mut rare = |octets: Vec<u8>| {
         found.push(Decoded {
             rare: true,
             ..Decoded::usual(octets)
         });
+    };
+    if escapes >= Escapes::Invalid {
+        rare(quoted_as(body, false).0);
+    }
+    if escapes == Escapes::Split {
+        rare(quoted_as(&joined(body), true).0);
     }
     found
 }
 
-/// Decodes quoted-printable; `keeps`: an `=` that begins no escape stays. Tells whether there was one.
-fn quoted_as(body: &[u8], keeps: bool) -> (Vec<u8>, bool) {
+/// Whether all that begins an escape is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Escapes {
+    Valid,
+    /// Some are none.
+    Invalid,
+    /// Some are, for who puts lines together before looking for escapes.
+    Split,
+}
+
+/// Lines put together where a soft break (RFC 2045 section 6.7) parts them.
+fn joined(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len());
-    let mut invalid = false;
+    for line in Lines::new(body) {
+        let mut text = line.text;
+        while let Some((last, before)) = text.split_last()
+            && is_blank(*last)
+        {
+            text = before;
+        }
+        match text.strip_suffix(b"=") {
+            Some(text) => out.extend_from_slice(text),
+            None => out.extend_from_slice(body.get(line.start..line.next).unwrap_or_default()),
+        }
+    }
+    out
+}
+
+/// Decodes quoted-printable; `keeps`: an `=` that begins no escape stays. Tells whether there was one.
+fn quoted_as(body: &[u8], keeps: bool) -> (Vec<u8>, Escapes) {
+    let mut out = Vec::with_capacity(body.len());
+    let mut escapes = Escapes::Valid;
     for line in Lines::new(body) {
         let mut text = line.text;
         while let Some((last, before)) = text.split_last()
@@ -535,7 +568,12 @@ fn quoted_as(body: &[u8], keeps: bool) -> (Vec<u8>, bool) {
                     text = behind;
                 }
                 [_, behind @ ..] => {
-                    invalid = true;
+                    let split = matches!(behind, b"=" | [_, b'=']);
+                    escapes = escapes.max(if split {
+                        Escapes::Split
+                    } else {
+                        Escapes::Invalid
+                    });
                     if keeps {
                         out.push(b'=');
                     }
@@ -550,7 +588,7 @@ fn quoted_as(body: &[u8], keeps: bool) -> (Vec<u8>, bool) {
             out.extend_from_slice(body.get(end..line.next).unwrap_or_default());
         }
     }
-    (out, invalid)
+    (out, escapes)
 }
 
 #[cfg(test)]
@@ -656,6 +694,20 @@ mod tests {
             .map(|decoded| decoded.octets.to_vec())
             .collect();
         assert_eq!(found, [b"MZ=ZZ xy\r\n".to_vec(), b"MZZZ xy\r\n".to_vec()]);
+    }
+
+    #[test]
+    fn an_escape_over_a_soft_break_is_read_as_one() {
+        for body in [
+            "=4D=\r\n=5A=\r\n x\r\n",
+            "=4D=5=\r\nA x\r\n",
+            "=4=  \r\nD==\r\n5A x\r\n",
+        ] {
+            let mut found = quoted_printable(body.as_bytes());
+            let last = found.pop().unwrap();
+            assert_eq!(last.octets, &b"MZ x\r\n"[..], "{body}");
+            assert_eq!(last.rare, !found.is_empty(), "{body}");
+        }
     }
 
     #[test]
