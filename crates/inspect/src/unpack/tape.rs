@@ -36,7 +36,7 @@ pub(crate) fn sum_holds(header: &[u8]) -> bool {
     stated == unsigned || i64::try_from(stated) == Ok(signed)
 }
 
-/// A number as tar keeps it: octal with blanks and zeros around, or in base 256.
+/// A number as tar keeps it: octal behind blanks and up to anything else, or in base 256.
 fn octal(field: &[u8]) -> Option<u64> {
     if let Some((first, low)) = field.split_first()
         && first & 0x80 != 0
@@ -45,14 +45,21 @@ fn octal(field: &[u8]) -> Option<u64> {
             number.saturating_mul(256).saturating_add(u64::from(*octet))
         }));
     }
+    // GNU tar passes over one zero, which an old tar left behind.
+    let field = field.strip_prefix(b"\0").unwrap_or(field);
     let digits = until_zero(field).trim_ascii();
-    if digits.is_empty() {
-        return Some(0);
+    let count = digits
+        .iter()
+        .take_while(|digit| matches!(digit, b'0'..=b'7'))
+        .count();
+    if count == 0 && !digits.is_empty() {
+        return None;
     }
-    digits.iter().try_fold(0_u64, |number, digit| {
-        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 8)?;
-        number.checked_mul(8)?.checked_add(u64::from(digit))
-    })
+    some(digits, 0, count)
+        .iter()
+        .try_fold(0_u64, |number, digit| {
+            number.checked_mul(8)?.checked_add(u64::from(digit - b'0'))
+        })
 }
 
 /// What a header before a member says of it.
@@ -68,6 +75,8 @@ pub(super) fn tar(octets: &[u8], sink: &mut Sink<'_>) {
     let mut at = 0;
     let mut gnu = Said::default();
     let mut pax = Said::default();
+    // What is said of all that follow; GNU tar alone goes by more than a comment.
+    let mut all = Said::default();
     while let Some(header) = piece(octets, at, BLOCK) {
         at = at.saturating_add(BLOCK);
         if header.iter().all(|octet| *octet == 0) {
@@ -85,20 +94,44 @@ pub(super) fn tar(octets: &[u8], sink: &mut Sink<'_>) {
             (b'x' | b'g' | b'L' | b'K', _) | (_, None) => stated,
             (_, Some(size)) => size,
         };
-        // Links and directories have no content, whatever their size says.
-        let length = match file_type {
-            b'1'..=b'6' => 0,
-            _ => place64(size),
+        let other = match file_type {
+            b'x' | b'g' | b'L' | b'K' => None,
+            _ if pax.size.is_some() => None,
+            _ => all.size,
         };
-        let content = some(octets, at, length);
-        let whole = content.len() == length;
+        // Links, devices and directories have no content, whatever their size says; to some programs they have.
+        let (length, most) = match file_type {
+            b'3' | b'4' | b'6' => (0, size),
+            b'1' if piece(octets, at, BLOCK).is_some_and(begins_content) => (0, size),
+            b'1'..=b'6' => (0, 0),
+            _ => (
+                size.min(other.unwrap_or(size)),
+                size.max(other.unwrap_or(size)),
+            ),
+        };
+        if let Some(other) = other
+            && other != size
+        {
+            sink.trouble(Trouble::Ambiguous(
+                "a head before all says how long its members are".into(),
+            ));
+        }
+        // What is not passed over is looked through for heads.
+        let length = place64(length);
+        let most = place64(most);
+        let content = some(octets, at, most);
+        let whole = content.len() == most;
         match file_type {
             b'L' => gnu.name = Some(until_zero(content).to_vec()),
             b'K' => gnu.link = Some(until_zero(content).to_vec()),
             b'x' => pax = pax_records(content),
-            b'g' => {}
+            b'g' => {
+                let said = pax_records(content);
+                all.name = said.name.or(all.name);
+                all.size = said.size.or(all.size);
+            }
             _ => {
-                let one = tar_member(header, content, whole, &gnu, &pax, sink);
+                let one = tar_member(header, content, whole, [&gnu, &pax, &all], sink);
                 gnu = Said::default();
                 pax = Said::default();
                 // Directories of names are not members.
@@ -124,12 +157,16 @@ pub(super) fn tar(octets: &[u8], sink: &mut Sink<'_>) {
     }
 }
 
+/// Whether a block is neither a head nor the end of all: a link may say how long the file is that it leads to.
+fn begins_content(block: &[u8]) -> bool {
+    !sum_holds(block) && block.iter().any(|octet| *octet != 0)
+}
+
 fn tar_member<'a>(
     header: &[u8],
     content: &'a [u8],
     whole: bool,
-    gnu: &Said,
-    pax: &Said,
+    [gnu, pax, all]: [&Said; 3],
     sink: &mut Sink<'_>,
 ) -> Option<Member<'a>> {
     let file_type = header.get(156).copied().unwrap_or(b'0');
@@ -150,6 +187,7 @@ fn tar_member<'a>(
     // The short name may be cut off anywhere, and programs of today pass it over.
     if names.is_empty() {
         names.push(plain);
+        names.extend(all.name.as_ref().map(|found| name(found)));
     }
     let link = match file_type {
         b'1' | b'2' => Some(match pax.link.as_ref().or(gnu.link.as_ref()) {

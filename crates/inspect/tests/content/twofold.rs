@@ -261,3 +261,120 @@ fn heads_that_lie_over_each_other_are_not_summed_up_again_and_again() {
     assert!(kind::hidden(&octets, Kind::Image).len() <= 8);
     assert!(started.elapsed().as_secs() < 5);
 }
+
+/// The head of a member of a tar.
+fn head(name: &str, size: &str, file_type: u8) -> Vec<u8> {
+    let mut head = build::tar(&[(name, b"", None)])[..512].to_vec();
+    head[124..136].fill(0);
+    head[124..124 + size.len()].copy_from_slice(size.as_bytes());
+    head[156] = file_type;
+    head[148..156].fill(b' ');
+    let sum: u32 = head.iter().copied().map(u32::from).sum();
+    head[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    head
+}
+
+fn padded(octets: &[u8]) -> Vec<u8> {
+    let mut octets = octets.to_vec();
+    octets.resize(octets.len().next_multiple_of(512), 0);
+    octets
+}
+
+/// A record of pax for all members.
+fn for_all(record: &str) -> Vec<u8> {
+    let length = record.len() + 4;
+    let record = format!("{length} {record}\n");
+    assert_eq!(record.len(), length);
+    [
+        head("g", &format!("{length:o}"), b'g'),
+        padded(record.as_bytes()),
+    ]
+    .concat()
+}
+
+#[test]
+fn a_device_or_a_link_with_content_is_read() {
+    let program = build::gzip(&build::program());
+    for file_type in *b"1346" {
+        let tar = [
+            head("a.txt", "5", b'0'),
+            padded(b"Hello"),
+            head("b.gz", &format!("{:o}", program.len()), file_type),
+            padded(&program),
+            head("c.txt", "5", b'0'),
+            padded(b"Hello"),
+            vec![0; 1024],
+        ]
+        .concat();
+        assert!(
+            refused("a.tar", &tar).contains(&"executable".to_owned()),
+            "{}",
+            char::from(file_type)
+        );
+    }
+    // A link says how long the other is, and the next head follows.
+    let honest = [
+        head("a.txt", "5", b'0'),
+        padded(b"Hello"),
+        head("b.txt", "5", b'1'),
+        head("c.txt", "5", b'0'),
+        padded(b"Hello"),
+        head("d.txt", "5", b'1'),
+        vec![0; 1024],
+    ]
+    .concat();
+    assert_eq!(
+        refusing("a.tar", "application/x-tar", &honest, Level::Strict),
+        [""; 0]
+    );
+}
+
+#[test]
+fn what_a_tar_says_of_all_its_members_is_taken_for_one_reading() {
+    let tar = [
+        for_all("path=invoice.js"),
+        head("a.txt", "5", b'0'),
+        padded(b"Hello"),
+    ]
+    .concat();
+    assert!(refused("a.tar", &tar).contains(&"dangerous-name".to_owned()));
+    let program = build::gzip(&build::program());
+    let tar = [
+        for_all(&format!("size={}", program.len())),
+        head("a.gz", "0", b'0'),
+        padded(&program),
+    ]
+    .concat();
+    let rules = refused("a.tar", &tar);
+    assert!(rules.contains(&"executable".to_owned()), "{rules:?}");
+    assert!(rules.contains(&"archive-ambiguous".to_owned()), "{rules:?}");
+    // What `git archive` writes.
+    let honest = [
+        for_all("comment=0123456789abcdef"),
+        head("a.txt", "5", b'0'),
+        padded(b"Hello"),
+        vec![0; 1024],
+    ]
+    .concat();
+    assert_eq!(
+        refusing("a.tar", "application/x-tar", &honest, Level::Strict),
+        [""; 0]
+    );
+}
+
+#[test]
+fn a_size_in_a_tar_ends_where_its_digits_do() {
+    let program = build::gzip(&build::program());
+    for size in [
+        format!("{:o} x", program.len()),
+        format!("  {:o} 999", program.len()),
+        format!("{:o}x", program.len()),
+        format!("\0{:o}", program.len()),
+    ] {
+        let tar = [head("a.gz", &size, b'0'), padded(&program)].concat();
+        assert!(
+            refused("a.tar", &tar).contains(&"executable".to_owned()),
+            "{size:?}"
+        );
+    }
+}
