@@ -297,6 +297,76 @@ fn refused_when_strict() -> Vec<Case> {
 }
 
 #[test]
+fn a_program_in_a_page_is_found_however_its_letters_are_parted() {
+    use base64::Engine;
+    let program = build::program();
+    let letters = base64::engine::general_purpose::STANDARD.encode(&program);
+    let parted = |by: &str, length: usize| -> String {
+        let pieces: Vec<&str> = letters
+            .as_bytes()
+            .chunks(length)
+            .map(|piece| std::str::from_utf8(piece).unwrap())
+            .collect();
+        pieces.join(by)
+    };
+    let link = |data: String| format!("<html><body><a href=\"{data}\">x</a></body></html>");
+    let based = |letters: String| link(format!("data:application/octet-stream;base64,{letters}"));
+    let digits: Vec<String> = program
+        .iter()
+        .map(|octet| format!("%{octet:02X}"))
+        .collect();
+    let calendar = format!(
+        "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nATTACH;ENCODING=BASE64;VALUE=BINARY:\r\n {}\r\nEND:VEVENT\r\n",
+        parted("\r\n ", 9)
+    );
+    let wide: Vec<u8> = [0xfeff]
+        .into_iter()
+        .chain(based(parted("", 99)).encode_utf16())
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let mut pages: Vec<Vec<u8>> = [" ", "\t", "\r\n", "%0A", "%0d%0a", "&#10;", "&NewLine;"]
+        .into_iter()
+        .flat_map(|by| [based(parted(by, 20)), based(parted(by, 2))])
+        .chain([
+            link(format!("data:,{}", digits.concat())),
+            link(format!("DATA:application/octet-stream,{}", digits.concat())),
+            format!(
+                "<html><script>save(atob('{}'))</script>",
+                parted("' +\r\n    '", 20)
+            ),
+            format!(
+                "<html><script>save([\"{}\"].join(''))</script>",
+                parted("\",\"", 30)
+            ),
+            format!(
+                "<html><script>a=['{}', '{}']</script>",
+                "iVBOR".repeat(20),
+                parted("", 99)
+            ),
+            calendar,
+        ])
+        .map(String::into_bytes)
+        .collect();
+    pages.push(wide);
+    for page in pages {
+        let shown = String::from_utf8_lossy(&page)
+            .chars()
+            .take(160)
+            .collect::<String>();
+        let said = refusing("a.html", "text/html", &page, Level::Default);
+        assert!(said.contains(&"executable".to_owned()), "{shown}: {said:?}");
+    }
+    for page in [
+        based("iVBORw0KGgo AAAANSUhEUgAAAAE".to_owned()),
+        link("data:,Hello%20World%21%20Hello".to_owned()),
+        "<p>TVproductionsabcdef TVproductionsabcdef TVproductionsabcdef and so on and so on and so on".to_owned(),
+        "<p>data: a, b and more than this</p>".to_owned(),
+    ] {
+        assert_eq!(refusing("a.html", "text/html", page.as_bytes(), Level::Default), Vec::<String>::new(), "{page}");
+    }
+}
+
+#[test]
 fn what_a_rule_is_there_for_is_refused_by_default() {
     for case in refused_by_default() {
         let rules = refusing(case.name, case.declared, &case.octets, Level::Default);
