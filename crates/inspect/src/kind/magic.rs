@@ -25,7 +25,9 @@ const HEADS: &[(&[u8], Kind)] = &[
     (b"\xfd7zXZ\0", Kind::Xz),
     (b"\x28\xb5\x2f\xfd", Kind::Zstd),
     (b"LZIP\x01", Kind::Lzip),
+    (b"LZIP\0", Kind::Lzip),
     (b"\x04\x22\x4d\x18", Kind::Lz4),
+    (b"\x02\x21\x4c\x18", Kind::Lz4),
     (b"\x1f\x9d", Kind::Compress),
     (b"\x1f\xa0", Kind::Compress),
     (b"MSCF\0\0\0\0", Kind::Cab),
@@ -38,6 +40,11 @@ const HEADS: &[(&[u8], Kind)] = &[
     (b"ALZ\x01", Kind::Alz),
     (b"EGGA", Kind::Egg),
     (b"xar!", Kind::Xar),
+    (b"WARC/0.", Kind::Warc),
+    (b"WARC/1.", Kind::Warc),
+    // AppleSingle, of both versions (RFC 1740, appendix A).
+    (b"\0\x05\x16\0\0\x01\0\0", Kind::MacFile),
+    (b"\0\x05\x16\0\0\x02\0\0", Kind::MacFile),
     (b"SZDD\x88\xf0\x27\x33", Kind::Szdd),
     (b"SZ \x88\xf0\x27\x33\xd1", Kind::Szdd),
     (b"KWAJ\x88\xf0\x27\xd1", Kind::Szdd),
@@ -130,7 +137,11 @@ pub(super) fn of(octets: &[u8]) -> Option<Kind> {
     if zip_end(octets).is_some() {
         return Some(zip(octets));
     }
-    None
+    if mac_binary(octets) {
+        return Some(Kind::MacFile);
+    }
+    // So little tells it that all else is asked before.
+    any_lzma(octets).then_some(Kind::Lzma)
 }
 
 /// `MZ` and what follows; Java; Symbian.
@@ -425,6 +436,88 @@ pub(super) fn is_cd(octets: &[u8]) -> bool {
     })
 }
 
+/// LZMA alone as every program opens it: other properties than the usual ones, and a dictionary of any size that is. How long
+/// it is unpacked must be unknown, or be at least what is packed.
+fn any_lzma(octets: &[u8]) -> bool {
+    let (Some(properties), Some(dictionary), Some(size)) = (
+        u8_at(octets, 0),
+        u32le(octets, 1),
+        crate::octets::u64le(octets, 5),
+    ) else {
+        return false;
+    };
+    let usual = dictionary == u32::MAX
+        || dictionary >= 4096
+            && (dictionary.is_power_of_two()
+                || dictionary % 3 == 0 && (dictionary / 3).is_power_of_two());
+    // What cannot be packed becomes a little longer.
+    let packed = crate::octets::count(octets).saturating_sub(13);
+    let possible =
+        size == u64::MAX || size < 1 << 38 && size.saturating_add(size / 16 + 64) >= packed;
+    // Five places for the octet, five for the bits before it, nine for those of the octet before; the latter share four bits.
+    properties < 225
+        && properties % 9 + properties / 9 % 5 <= 4
+        && usual
+        && u8_at(octets, 13) == Some(0)
+        && size > 0
+        && possible
+}
+
+/// `MacBinary`: a head of 128 octets with zeros at known places, a name, and since its second version a sum.
+fn mac_binary(octets: &[u8]) -> bool {
+    let Some(head) = piece(octets, 0, 128) else {
+        return false;
+    };
+    let zero = |at: usize| u8_at(head, at) == Some(0);
+    let length = u8_at(head, 1).map_or(0, usize::from);
+    if !(zero(0) && zero(74) && (1..=63).contains(&length)) {
+        return false;
+    }
+    if u16be(head, 124).is_some_and(|sum| sum != 0 && sum == crc16(some(head, 0, 124))) {
+        return true;
+    }
+    // The first version has none: its forks must fill it.
+    let fork = |at: usize| {
+        let length = u32be(head, at).map_or(usize::MAX, crate::octets::place);
+        length.checked_next_multiple_of(128)
+    };
+    let whole = fork(83)
+        .zip(fork(87))
+        .and_then(|(data, resource)| data.checked_add(resource).filter(|forks| *forks > 0));
+    let name = some(head, 2, length);
+    zero(82)
+        && some(head, 101, 25).iter().all(|octet| *octet == 0)
+        && name.iter().all(|octet| *octet >= 0x20)
+        && whole
+            .is_some_and(|forks| octets.len().next_multiple_of(128) == forks.saturating_add(128))
+}
+
+/// The sum of `MacBinary` and `BinHex`.
+fn crc16(octets: &[u8]) -> u16 {
+    octets.iter().fold(0_u16, |sum, octet| {
+        (0..8).fold(sum ^ u16::from(*octet) << 8, |sum, _| {
+            sum << 1 ^ if sum & 0x8000 == 0 { 0 } else { 0x1021 }
+        })
+    })
+}
+
+/// A file system of Linux: squashfs of the version in use, or the numbers of ext2 and later.
+fn linux_disk(octets: &[u8]) -> bool {
+    let squashed = match piece(octets, 0, 4) {
+        Some(b"hsqs") => u16le(octets, 28),
+        Some(b"sqsh") => u16be(octets, 28),
+        _ => None,
+    };
+    if squashed.is_some_and(|version| (1..=4).contains(&version)) {
+        return true;
+    }
+    u16le(octets, 1024 + 56) == Some(0xef53)
+        && u32le(octets, 1024).is_some_and(|inodes| inodes > 0)
+        && u32le(octets, 1024 + 20).is_some_and(|first| first <= 1)
+        && u32le(octets, 1024 + 24).is_some_and(|size| size <= 6)
+        && u32le(octets, 1024 + 76).is_some_and(|version| version <= 1)
+}
+
 /// Images of disks: their signatures lie far inside.
 fn disk(octets: &[u8]) -> Option<Kind> {
     if is_cd(octets) {
@@ -438,6 +531,9 @@ fn disk(octets: &[u8]) -> Option<Kind> {
     }
     if some(octets, octets.len().saturating_sub(512), 8) == b"conectix" {
         return Some(Kind::VirtualDisk);
+    }
+    if linux_disk(octets) {
+        return Some(Kind::LinuxDisk);
     }
     // A disk or a floppy of DOS: a jump, and the mark at the end of its first sector.
     if matches!(octets, [0xeb, _, 0x90, ..] | [0xe9, ..])

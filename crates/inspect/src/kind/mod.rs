@@ -138,6 +138,10 @@ pub enum Kind {
     BinHex,
     /// uuencode.
     Uuencode,
+    /// `MacBinary` and `AppleSingle` of the Macintosh.
+    MacFile,
+    /// WARC, which holds what was fetched from the web.
+    Warc,
 
     /// An image of a CD or DVD (ISO 9660, UDF).
     Iso,
@@ -145,6 +149,8 @@ pub enum Kind {
     VirtualDisk,
     /// A disk image of macOS (DMG, HFS+).
     Dmg,
+    /// A file system of Linux (ext2 and later, squashfs).
+    LinuxDisk,
 
     /// HTML.
     Html,
@@ -258,9 +264,12 @@ impl Kind {
             Self::Szdd => "szdd",
             Self::BinHex => "binhex",
             Self::Uuencode => "uuencode",
+            Self::MacFile => "mac-file",
+            Self::Warc => "warc",
             Self::Iso => "iso",
             Self::VirtualDisk => "virtual-disk",
             Self::Dmg => "dmg",
+            Self::LinuxDisk => "linux-disk",
             Self::Html => "html",
             Self::Svg => "svg",
             Self::Xml => "xml",
@@ -333,9 +342,12 @@ impl Kind {
             Self::Szdd => "a file compressed by COMPRESS.EXE",
             Self::BinHex => "a BinHex file",
             Self::Uuencode => "a uuencoded file",
+            Self::MacFile => "a file of the Macintosh",
+            Self::Warc => "a web archive",
             Self::Iso => "a CD image",
             Self::VirtualDisk => "a virtual disk",
             Self::Dmg => "a macOS disk image",
+            Self::LinuxDisk => "an image of a Linux disk",
             Self::Html => "an HTML page",
             Self::Svg => "an SVG drawing",
             Self::Xml => "an XML file",
@@ -396,8 +408,10 @@ impl Kind {
             | Self::Zoo
             | Self::Szdd
             | Self::BinHex
-            | Self::Uuencode => Class::Archive,
-            Self::Iso | Self::VirtualDisk | Self::Dmg => Class::Disk,
+            | Self::Uuencode
+            | Self::MacFile
+            | Self::Warc => Class::Archive,
+            Self::Iso | Self::VirtualDisk | Self::Dmg | Self::LinuxDisk => Class::Disk,
             Self::Ole2
             | Self::Ooxml
             | Self::OoxmlMacro

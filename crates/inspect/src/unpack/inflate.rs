@@ -149,6 +149,14 @@ pub(super) fn lzip(packed: Packed<'_>) -> Decoder<'_> {
     })
 }
 
+/// The first member of lzip of any version: a mark, a version, the size of the dictionary, and LZMA that marks its end.
+pub(super) fn lzip_member(packed: Packed<'_>, most: u64) -> io::Result<Decoder<'_>> {
+    let coded = u8_at(packed.octets(), 5).ok_or(io::ErrorKind::UnexpectedEof)?;
+    let whole = 1_u32 << (coded & 0x1f);
+    let dictionary = whole - whole / 16 * u32::from(coded >> 5);
+    lzma(packed.skip(6), 0x5d, dictionary, u64::MAX, most)
+}
+
 /// Zstandard, of several frames.
 pub(super) fn zstd<'a>(packed: impl Read + 'a) -> Decoder<'a> {
     Box::new(Frames {

@@ -148,6 +148,7 @@ pub fn members(
         Kind::Szdd => stream::szdd(octets, &mut sink),
         Kind::BinHex => stream::binhex(octets, &mut sink),
         Kind::Uuencode => stream::uuencode(octets, &mut sink),
+        Kind::MacFile => stream::mac_file(octets, &mut sink),
         Kind::Cab => cab::read(octets, &mut sink),
         Kind::Iso => disk::iso(octets, &mut sink),
         Kind::Ole2 | Kind::Msi => ole::read(octets, &mut sink),
@@ -167,7 +168,9 @@ pub fn members(
         | Kind::Egg
         | Kind::Xar
         | Kind::Zoo
+        | Kind::Warc
         | Kind::VirtualDisk
+        | Kind::LinuxDisk
         | Kind::Dmg => sink.trouble(Trouble::NotUnpacked),
         Kind::Empty
         | Kind::Unknown

@@ -1,7 +1,7 @@
 //! 7z: a list of files at the end, packed itself as a rule, and folders of coders before it (7zFormat.txt).
 
 use std::borrow::Cow;
-use std::io::{BufReader, ErrorKind};
+use std::io::{self, BufReader, ErrorKind, Read};
 
 use lzma_rust2::filter::bcj::BcjReader;
 use lzma_rust2::filter::bcj2::Bcj2Reader;
@@ -593,7 +593,10 @@ impl<'a> Source<'a, '_> {
 impl Coder {
     /// It is more than a filter, which gives an octet for each.
     fn packs(&self) -> bool {
-        !matches!(self.method.as_slice(), [0 | 0x03..=0x0a] | [0x03, 0x03, ..])
+        !matches!(
+            self.method.as_slice(),
+            [0 | 0x03..=0x0b] | [0x03, 0x03, ..] | [0x02, 0x03, ..]
+        )
     }
 }
 
@@ -642,6 +645,9 @@ fn code<'a>(
         [0x08] | [0x03, 0x03, 0x07, 0x01] => Box::new(BcjReader::new_arm_thumb(input, 0)),
         [0x09] | [0x03, 0x03, 0x08, 0x05] => Box::new(BcjReader::new_sparc(input, 0)),
         [0x0a] => Box::new(BcjReader::new_arm64(input, 0)),
+        [0x0b] => Box::new(BcjReader::new_riscv(input, 0)),
+        [0x02, 0x03, 0x02] => Box::new(Swapped::<_, 2>::new(BufReader::new(input))),
+        [0x02, 0x03, 0x04] => Box::new(Swapped::<_, 4>::new(BufReader::new(input))),
         [0x04, 0x01, 0x08] => inflate::deflate(BufReader::new(input)),
         [0x04, 0x01, 0x09] => inflate::deflate64(BufReader::new(input)),
         [0x04, 0x02, 0x02] => inflate::bzip2(BufReader::new(input)),
@@ -664,4 +670,59 @@ fn code<'a>(
             return Err(Fail::Method(format!("{number:x}")));
         }
     })
+}
+
+/// Octets in words of so many, each the other way round. What is left at the end stays as it is.
+struct Swapped<R, const N: usize> {
+    input: R,
+    word: [u8; N],
+    /// What of the word is still to be given: from here, up to there.
+    given: usize,
+    held: usize,
+}
+
+impl<R, const N: usize> Swapped<R, N> {
+    fn new(input: R) -> Self {
+        Self {
+            input,
+            word: [0; N],
+            given: 0,
+            held: 0,
+        }
+    }
+}
+
+impl<R: Read, const N: usize> Read for Swapped<R, N> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut count = 0;
+        for slot in buffer {
+            if self.given == self.held {
+                (self.given, self.held) = (0, 0);
+                while let Some(room) = self
+                    .word
+                    .get_mut(self.held..)
+                    .filter(|room| !room.is_empty())
+                {
+                    match self.input.read(room) {
+                        Ok(0) => break,
+                        Ok(read) => self.held += read,
+                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                        // It says so again when it is asked again.
+                        Err(_) if count > 0 => return Ok(count),
+                        Err(error) => return Err(error),
+                    }
+                }
+                if self.held == N {
+                    self.word.reverse();
+                }
+            }
+            let Some(octet) = self.word.get(self.given).filter(|_| self.given < self.held) else {
+                break;
+            };
+            *slot = *octet;
+            self.given += 1;
+            count += 1;
+        }
+        Ok(count)
+    }
 }

@@ -7,6 +7,9 @@ use super::{Member, Sink, Trouble, Unread};
 use crate::kind::{self, Kind};
 use crate::octets::{name, place, rest, some, u8_at, u16be, u16le, u32be, u32le, until_zero};
 
+/// More members than any program writes.
+const LZIP_MEMBERS_MAX: usize = 64;
+
 /// gzip: the head of its first member may name the file (RFC 1952). Further members go on where it ends.
 pub(super) fn gzip(octets: &[u8], sink: &mut Sink<'_>) {
     let names = gzip_name(octets).into_iter().collect();
@@ -31,6 +34,10 @@ fn gzip_name(octets: &[u8]) -> Option<String> {
 
 /// The others.
 pub(super) fn squeezed(octets: &[u8], kind: Kind, sink: &mut Sink<'_>) {
+    if kind == Kind::Lzip && crate::octets::holds(octets, b"LZIP\0") {
+        lzip_members(octets, sink);
+        return;
+    }
     let meter = sink.meter();
     let packed = Packed::new(octets, &meter);
     let (most, _) = sink.allowance();
@@ -49,6 +56,84 @@ pub(super) fn squeezed(octets: &[u8], kind: Kind, sink: &mut Sink<'_>) {
     // What lies in it may be packed again, and a dictionary takes up to 128 MiB.
     drop(decoder);
     give(sink, Vec::new(), unpacked, unread);
+}
+
+/// Members of lzip in a file that has one of the version before the first, each read by itself.
+fn lzip_members(octets: &[u8], sink: &mut Sink<'_>) {
+    let mut whole = Vec::new();
+    let mut unread = None;
+    for (count, at) in memchr::memmem::find_iter(octets, b"LZIP").enumerate() {
+        if count >= LZIP_MEMBERS_MAX {
+            sink.trouble(Trouble::NotUnpacked);
+            break;
+        }
+        if !matches!(u8_at(octets, at + 4), Some(0 | 1)) {
+            continue;
+        }
+        let (most, _) = sink.allowance();
+        let meter = sink.meter();
+        let packed = Packed::new(rest(octets, at), &meter);
+        let Ok(mut decoder) = inflate::lzip_member(packed, most) else {
+            continue;
+        };
+        let (unpacked, why) = sink.unpack_metered(&mut decoder, None, &meter);
+        drop(decoder);
+        whole.extend(unpacked);
+        unread = unread.or(why);
+        if sink.stopped {
+            break;
+        }
+    }
+    give(sink, Vec::new(), whole, unread);
+}
+
+/// `MacBinary`, and `AppleSingle` (RFC 1740, appendix A): a name and two forks.
+pub(super) fn mac_file(octets: &[u8], sink: &mut Sink<'_>) {
+    let (title, forks) = if octets.first_chunk() == Some(b"\0\x05\x16\0") {
+        let entry = |number: u32| {
+            let count = usize::from(u16be(octets, 24).unwrap_or(0));
+            (0..count)
+                .map(|nth| some(octets, 26 + 12 * nth, 12))
+                .find(|entry| u32be(entry, 0) == Some(number))
+                .map(|entry| {
+                    (
+                        u32be(entry, 4).map_or(0, place),
+                        u32be(entry, 8).map_or(0, place),
+                    )
+                })
+        };
+        let (at, length) = entry(3).unwrap_or_default();
+        (some(octets, at, length), [entry(1), entry(2)])
+    } else {
+        let length = |at: usize| u32be(octets, at).map_or(0, place);
+        let padded = |length: usize| length.div_ceil(128).saturating_mul(128);
+        // The second version may put a head of its own between.
+        let more = usize::from(u16be(octets, 120).unwrap_or(0));
+        let data = padded(more).saturating_add(128);
+        let resource = data.saturating_add(padded(length(83)));
+        let title = some(octets, 2, usize::from(u8_at(octets, 1).unwrap_or(0)));
+        (
+            title,
+            [Some((data, length(83))), Some((resource, length(87)))],
+        )
+    };
+    // Some readers make no file of an empty fork; its name is judged all the same.
+    for (nth, fork) in forks.into_iter().enumerate() {
+        let Some((at, length)) = fork.filter(|(_, length)| nth == 0 || *length > 0) else {
+            continue;
+        };
+        let content = some(octets, at, length);
+        let (kept, limited) = sink.stored(content);
+        let more = sink.member(Member {
+            names: vec![name(title)],
+            octets: kept,
+            unread: limited.or((content.len() < length).then_some(Unread::Damaged)),
+            ..Member::default()
+        });
+        if !more {
+            return;
+        }
+    }
 }
 
 fn give(sink: &mut Sink<'_>, names: Vec<String>, octets: Vec<u8>, unread: Option<Unread>) {

@@ -785,3 +785,89 @@ pub(crate) fn onenote(content: &[u8]) -> Vec<u8> {
     octets.extend(content);
     octets
 }
+
+/// A 7z archive of one file that went through a filter and was stored.
+pub(crate) fn seven_zip(name: &str, filter: &[u8], content: &[u8]) -> Vec<u8> {
+    let number = |value: usize| {
+        let value = u32::try_from(value).unwrap().to_le_bytes();
+        [&[0xf0][..], &value].concat()
+    };
+    let size = number(content.len());
+    let name: Vec<u8> = name
+        .encode_utf16()
+        .chain([0])
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let header = [
+        &[1, 4, 6, 0, 1, 9][..],
+        &size,
+        &[0, 7, 0x0b, 1, 0, 2, u8::try_from(filter.len()).unwrap()],
+        filter,
+        &[1, 0, 0, 1, 0x0c],
+        &size,
+        &size,
+        &[0, 0, 5, 1, 0x11, u8::try_from(name.len() + 1).unwrap(), 0],
+        &name,
+        &[0, 0],
+    ]
+    .concat();
+    let place = [
+        u64::try_from(content.len()).unwrap().to_le_bytes(),
+        u64::try_from(header.len()).unwrap().to_le_bytes(),
+    ]
+    .concat();
+    let place = [&place[..], &crc32(&header).to_le_bytes()].concat();
+    [
+        b"7z\xbc\xaf\x27\x1c\0\x04",
+        &crc32(&place).to_le_bytes()[..],
+        &place,
+        content,
+        &header,
+    ]
+    .concat()
+}
+
+/// The program, packed as LZMA with no properties at all and in a dictionary of 64 KiB, up to its end mark.
+pub(crate) const LZMA: &[u8] = b"\x00\x00\x00\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff\x00\x26\x97\xdf\x81\x6b\x11\x1e\x24\xfe\x44\xde\x02\x7a\x86\x05\x3e\x67\x10\xb3\x4f\x36\xff\xff\xf4\xcc\xc0\x00";
+
+/// The same with the usual properties, and without what says them.
+pub(crate) const USUAL_LZMA: &[u8] = b"\x00\x26\x96\x7c\x1b\x8c\xbb\x18\x1b\x8c\x36\xce\xda\xba\x3f\x17\x4d\xe0\x0a\x9e\x44\xd5\xff\xff\xf8\xf3\xd0\x00";
+
+/// `MacBinary` of its first version or its second, with a data fork alone.
+pub(crate) fn mac_binary(name: &str, content: &[u8], summed: bool) -> Vec<u8> {
+    let mut octets = vec![0; 128];
+    octets[1] = u8::try_from(name.len()).unwrap();
+    octets[2..2 + name.len()].copy_from_slice(name.as_bytes());
+    octets[83..87].copy_from_slice(&u32::try_from(content.len()).unwrap().to_be_bytes());
+    if summed {
+        octets[122..124].copy_from_slice(&[0x81, 0x81]);
+        let mut sum = 0_u16;
+        for octet in &octets[..124] {
+            sum ^= u16::from(*octet) << 8;
+            for _ in 0..8 {
+                sum = sum << 1 ^ if sum & 0x8000 == 0 { 0 } else { 0x1021 };
+            }
+        }
+        octets[124..126].copy_from_slice(&sum.to_be_bytes());
+    }
+    octets.extend(content);
+    octets.resize(octets.len().next_multiple_of(128), 0);
+    octets
+}
+
+/// `AppleSingle`: a name and a data fork.
+pub(crate) fn apple_single(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut octets = b"\0\x05\x16\0\0\x02\0\0".to_vec();
+    octets.extend([0; 16]);
+    octets.extend([0, 2]);
+    let mut at = 50;
+    for (number, part) in [(3_u32, name.as_bytes()), (1, content)] {
+        octets.extend(number.to_be_bytes());
+        octets.extend(u32::try_from(at).unwrap().to_be_bytes());
+        octets.extend(u32::try_from(part.len()).unwrap().to_be_bytes());
+        at += part.len();
+    }
+    octets.extend(name.as_bytes());
+    octets.extend(content);
+    octets
+}

@@ -1,4 +1,5 @@
-//! Archives that are something else as well, lie behind something else, or say two things of one member.
+//! Archives that are something else as well, lie behind something else, or say two things of one member; and such as few
+//! programs make and many unpack.
 
 use mailkeep_inspect::Level;
 use mailkeep_inspect::kind::{self, Kind};
@@ -376,5 +377,100 @@ fn a_size_in_a_tar_ends_where_its_digits_do() {
             refused("a.tar", &tar).contains(&"executable".to_owned()),
             "{size:?}"
         );
+    }
+}
+
+#[test]
+fn lzma_of_any_properties_is_unpacked() {
+    let mut largest = build::LZMA.to_vec();
+    largest[1..5].fill(0xff);
+    for octets in [build::LZMA, &largest] {
+        assert_eq!(kind::of(octets), Kind::Lzma);
+        assert_eq!(refused("a.lzma", octets), ["executable"]);
+    }
+    for other in [
+        &b"\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0"[..],
+        &[0; 64],
+        &[&b"\0\0\0\x01\0\x10\0\0\0\0\0\0\0\0"[..], &[7; 500]].concat(),
+    ] {
+        assert_ne!(kind::of(other), Kind::Lzma);
+    }
+}
+
+#[test]
+fn lzip_of_before_its_first_version_is_unpacked() {
+    let head = &b"LZIP\0\x10"[..];
+    let sums = &[0; 12][..];
+    let one = [head, build::USUAL_LZMA, sums].concat();
+    assert_eq!(refused("a.lz", &one), ["executable"]);
+    // One that is none before it.
+    let second = [b"LZIP\0\x10\0", &[0; 30][..], &one].concat();
+    assert_eq!(refused("a.lz", &second), ["executable"]);
+}
+
+#[test]
+fn filters_of_7z_that_turn_words_round_are_undone() {
+    let program = [build::program(), b"end".to_vec()].concat();
+    for (method, width) in [(&[2, 3, 2][..], 2), (&[2, 3, 4], 4), (&[0x0b], 1)] {
+        let mut turned = program.clone();
+        for word in turned.chunks_exact_mut(width) {
+            word.reverse();
+        }
+        let archive = build::seven_zip("a.dat", method, &turned);
+        assert_eq!(refused("a.7z", &archive), ["executable"], "{method:?}");
+    }
+}
+
+#[test]
+fn files_of_the_macintosh_are_judged_by_name_and_content() {
+    for octets in [
+        build::mac_binary("invoice.js", b"Hello.", true),
+        build::mac_binary("invoice.js", b"Hello.", false),
+        build::apple_single("invoice.js", b"Hello."),
+    ] {
+        assert_eq!(kind::of(&octets), Kind::MacFile);
+        assert_eq!(refused("a.bin", &octets), ["dangerous-name"]);
+    }
+    let octets = build::mac_binary("a", &build::program(), true);
+    assert!(refused("a.bin", &octets).contains(&"executable".to_owned()));
+    let octets = build::apple_single("a", &build::program());
+    assert!(refused("a.bin", &octets).contains(&"executable".to_owned()));
+    assert_eq!(
+        refusing(
+            "a.bin",
+            "",
+            &build::apple_single("a.txt", b"Hello."),
+            Level::Strict
+        ),
+        [""; 0]
+    );
+}
+
+#[test]
+fn archives_and_disks_that_are_not_read_are_told() {
+    let mut squashed = vec![0; 96];
+    squashed[..4].copy_from_slice(b"hsqs");
+    squashed[28] = 4;
+    let mut extended = vec![0; 2048];
+    extended[1024] = 16;
+    extended[1024 + 20] = 1;
+    extended[1024 + 56..1024 + 58].copy_from_slice(&[0x53, 0xef]);
+    for (octets, kind, rule) in [
+        (
+            &b"WARC/1.0\r\nWARC-Type: warcinfo\r\n\r\n"[..],
+            Kind::Warc,
+            "archive-not-unpacked",
+        ),
+        (&squashed, Kind::LinuxDisk, "disk-image"),
+        (&extended, Kind::LinuxDisk, "disk-image"),
+        (
+            b"\x02\x21\x4c\x18\0\0\0\0",
+            Kind::Lz4,
+            "archive-not-unpacked",
+        ),
+    ] {
+        assert_eq!(kind::of(octets), kind);
+        let rules = refusing("a", "", octets, Level::Strict);
+        assert!(rules.contains(&rule.to_owned()), "{rules:?}");
     }
 }
