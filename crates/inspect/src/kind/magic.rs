@@ -346,7 +346,7 @@ fn numbered(octets: &[u8]) -> Option<Kind> {
     if lzma(octets) {
         return Some(Kind::Lzma);
     }
-    if pkcs7(octets) {
+    if pkcs7(octets) || octets.first() >= Some(&0x80) && crate::unpack::is_openpgp(octets) {
         return Some(Kind::Pkcs7);
     }
     if let Some(b"ftyp") = piece(octets, 4, 4) {

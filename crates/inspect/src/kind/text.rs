@@ -43,6 +43,9 @@ pub(super) fn of(octets: &[u8]) -> Kind {
     if BINHEX.find(some(start, 0, 8192)).is_some() {
         return Kind::BinHex;
     }
+    if start.starts_with(b"-----begin pgp message") && crate::unpack::is_openpgp(octets) {
+        return Kind::Pkcs7;
+    }
     if is_uuencode_head(start) {
         return Kind::Uuencode;
     }

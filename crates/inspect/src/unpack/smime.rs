@@ -1,8 +1,11 @@
 //! Opaque S/MIME: a message within a signature, or compressed (RFC 8551 sections 3.5.2 and 3.6). What is encrypted
-//! stays so. Neither signature nor certificate is looked at.
+//! stays so. Neither signature nor certificate is looked at. The same of `OpenPGP` lies in a module of its own.
+
+mod openpgp;
 
 use std::borrow::Cow;
 
+pub(crate) use self::openpgp::is_openpgp;
 use super::{Member, Sink, inflate};
 use crate::kind::{self, Class, Kind};
 use crate::octets::{find, some, u8_at};
@@ -20,6 +23,10 @@ pub(crate) const SIGNED: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
 const DATA_NUMBER: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
 
 pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
+    if is_openpgp(octets) {
+        openpgp::read(octets, sink);
+        return;
+    }
     // What is no proper structure may be one for somebody more lenient.
     let Some(Held {
         content,

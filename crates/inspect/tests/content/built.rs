@@ -256,6 +256,61 @@ fn a_message_within_a_signature_is_found() {
 }
 
 #[test]
+fn a_file_in_openpgp_that_is_not_encrypted_is_found() {
+    use base64::Engine;
+    let literal = [b"\xcb\x11b\x05a.txt\0\0\0\0", HELLO].concat();
+    let flat = build::zlib(&literal);
+    let deflated = &flat[2..flat.len() - 4];
+    let signed = build::zlib(
+        &[
+            b"\x90\x0d\x03\0\x08\x01\0\0\0\0\0\0\0\0\x01",
+            &literal[..],
+            b"\x88\x01x",
+        ]
+        .concat(),
+    );
+    let parts = [
+        b"\xc8\xe2\x02",
+        &flat[..3],
+        &[u8::try_from(flat.len() - 3).unwrap()],
+        &flat[3..],
+    ]
+    .concat();
+    let armored =
+        base64::engine::general_purpose::STANDARD.encode([b"\xa3\x02", &flat[..]].concat());
+    let armored = format!(
+        "-----BEGIN PGP MESSAGE-----\r\nComment: x\r\n\r\n{armored}\r\n=abcd\r\n-----END PGP MESSAGE-----\r\n"
+    );
+    for octets in [
+        [b"\xa3\x02", &flat[..]].concat(),
+        [b"\xa3\x01", deflated].concat(),
+        [b"\xa3\x02", &signed[..]].concat(),
+        [
+            b"\xa3\x02",
+            &build::zlib(&[b"\xa3\x01", deflated].concat())[..],
+        ]
+        .concat(),
+        parts,
+        literal.clone(),
+        armored.into_bytes(),
+    ] {
+        assert_eq!(kind::of(&octets), Kind::Pkcs7, "{octets:?}");
+        assert_eq!(one(&octets), ("a.txt".into(), HELLO.to_vec()));
+        for cut in 0..octets.len() {
+            members(&octets[..cut]);
+        }
+    }
+    for other in [
+        "-----BEGIN PGP MESSAGE-----\n\nhQEMA1234567890ABCDEF\n-----END PGP MESSAGE-----\n".as_bytes(),
+        "\u{2c8}brief words in letters of phonetics, and so on, for as long as it takes to be a name".as_bytes(),
+        "\u{c8}\u{10c}\u{10d}".as_bytes(),
+        b"\xa3\x02 and no file",
+    ] {
+        assert_ne!(kind::of(other), Kind::Pkcs7, "{other:?}");
+    }
+}
+
+#[test]
 fn a_signed_message_is_found_however_its_lengths_are_written() {
     let entity = format!("Content-Type: text/plain\r\n\r\n{}", "Hello. ".repeat(50));
     let shapes = build::signed_shapes(entity.as_bytes());
