@@ -108,7 +108,8 @@ fn addresses(text: &[u8], sink: &mut Sink<'_>) -> Vec<Range<usize>> {
             }
             escaped_data(data, HEAD)
         };
-        if !interesting(kind::of(&head)) {
+        // As short as a run that holds no file.
+        if head.len() < RUN_MIN / 4 * 3 || !interesting(kind::of(&head)) {
             continue;
         }
         let (allowed, limit) = sink.allowance();

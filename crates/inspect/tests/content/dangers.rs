@@ -358,6 +358,7 @@ fn a_program_in_a_page_is_found_however_its_letters_are_parted() {
     }
     for page in [
         based("iVBORw0KGgo AAAANSUhEUgAAAAE".to_owned()),
+        based("H4sIAJ59A2sC/6tWSlSyMqytHqVGqVFqlBqlRqlRapTCRwEAKsVlLDQIAAA=".to_owned()),
         link("data:,Hello%20World%21%20Hello".to_owned()),
         "<p>TVproductionsabcdef TVproductionsabcdef TVproductionsabcdef and so on and so on and so on".to_owned(),
         "<p>data: a, b and more than this</p>".to_owned(),
