@@ -595,7 +595,7 @@ impl Coder {
     fn packs(&self) -> bool {
         !matches!(
             self.method.as_slice(),
-            [0 | 0x03..=0x0b] | [0x03, 0x03, ..] | [0x02, 0x03, ..]
+            [0 | 0x03..=0x0b] | [0x03 | 0x02, 0x03, ..]
         )
     }
 }
