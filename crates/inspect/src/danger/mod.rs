@@ -371,6 +371,7 @@ fn by_type(content: &Content<'_>, kind: Kind, said: &mut Said<'_>) {
     }
     if let Some(declared) = media
         && matches!(class, Class::Archive | Class::Disk | Class::Document)
+        && kind != Kind::MacFile
     {
         said.say(
             "type-differs",
@@ -380,11 +381,12 @@ fn by_type(content: &Content<'_>, kind: Kind, said: &mut Said<'_>) {
     }
 }
 
-/// Whether an ending and a kind contradict each other, where programs go by the kind.
+/// Whether an ending and a kind contradict each other, where programs go by the kind. What the Macintosh wraps keeps its name and
+/// its type.
 fn differs(extension: &str, kind: Kind) -> bool {
     let known = !matches!(
         kind,
-        Kind::Unknown | Kind::Empty | Kind::Text | Kind::Xml | Kind::Message
+        Kind::Unknown | Kind::Empty | Kind::Text | Kind::Xml | Kind::Message | Kind::MacFile
     );
     known
         && match extension {

@@ -435,15 +435,15 @@ fn files_of_the_macintosh_are_judged_by_name_and_content() {
     assert!(refused("a.bin", &octets).contains(&"executable".to_owned()));
     let octets = build::apple_single("a", &build::program());
     assert!(refused("a.bin", &octets).contains(&"executable".to_owned()));
-    assert_eq!(
-        refusing(
-            "a.bin",
-            "",
-            &build::apple_single("a.txt", b"Hello."),
-            Level::Strict
-        ),
-        [""; 0]
-    );
+    // It keeps the name of what it holds.
+    for (name, declared) in [
+        ("a.bin", ""),
+        ("a.pdf", "application/pdf"),
+        ("a.png", "image/png"),
+    ] {
+        let octets = build::apple_single(name, b"Hello.");
+        assert_eq!(refusing(name, declared, &octets, Level::Strict), [""; 0]);
+    }
 }
 
 #[test]
