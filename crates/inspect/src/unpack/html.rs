@@ -25,8 +25,11 @@ const PARAMETERS_MAX: usize = 256;
 /// How much of a file is looked at to tell what it is.
 const HEAD: usize = 1024;
 
-/// What looking at an address is charged: a page may be made of nothing else.
-const ADDRESS_COST: usize = 16 << 10;
+/// What looking at an address or a piece is charged: a page may be made of nothing else.
+const LOOK_COST: usize = 256 << 10;
+
+/// What each letter is charged that is put behind a piece: another piece may begin among them.
+const JOIN_COST: usize = 64;
 
 pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
     let text = plain(octets);
@@ -99,10 +102,12 @@ fn addresses(text: &[u8], sink: &mut Sink<'_>) -> Vec<Range<usize>> {
         let (head, _) = if based {
             based_data(data, HEAD)
         } else {
-            if memchr::memchr_iter(b'%', some(data, 0, PIECE_MIN)).count() < 2 {
+            let begin = some(data, 0, PIECE_MIN);
+            // Text, or a drawing.
+            if memchr::memchr_iter(b'%', begin).count() < 2 || begins(begin, b"%3c") {
                 continue;
             }
-            if let Err(reached) = sink.budget.search(ADDRESS_COST) {
+            if let Err(reached) = sink.budget.search(LOOK_COST) {
                 sink.limit(reached);
                 break;
             }
@@ -220,7 +225,7 @@ fn runs(text: &[u8], found: &[Range<usize>], sink: &mut Sink<'_>) {
         }
         let kind = if is_piece {
             // Each piece is looked at with what comes behind it.
-            if let Err(reached) = sink.budget.search(ADDRESS_COST) {
+            if let Err(reached) = sink.budget.search(LOOK_COST) {
                 sink.limit(reached);
                 return;
             }
@@ -237,7 +242,15 @@ fn runs(text: &[u8], found: &[Range<usize>], sink: &mut Sink<'_>) {
         if !interesting(kind) {
             continue;
         }
-        let content = base64(&joined(text, start..at, usize::MAX));
+        let run = joined(text, start..at, usize::MAX);
+        if let Err(reached) = sink
+            .budget
+            .search((run.len() + start - at).saturating_mul(JOIN_COST))
+        {
+            sink.limit(reached);
+            return;
+        }
+        let content = base64(&run);
         let (allowed, limit) = sink.allowance();
         if !give(content, allowed, limit, sink) {
             return;
@@ -254,7 +267,7 @@ fn begins_like_file(letters: &[u8]) -> bool {
     HEADS.iter().any(|head| letters.starts_with(head))
 }
 
-/// A piece of base64 and those that come behind it, up to about so many letters.
+/// A piece of base64 and those that come behind it, up to about so many letters, and to where another file begins.
 fn joined(text: &[u8], first: Range<usize>, most: usize) -> Cow<'_, [u8]> {
     let mut at = first.end;
     let mut run = Cow::Borrowed(some(text, first.start, first.len()));
@@ -262,6 +275,9 @@ fn joined(text: &[u8], first: Range<usize>, most: usize) -> Cow<'_, [u8]> {
         && let Some((between, length)) = next_piece(rest(text, at))
     {
         let piece = some(text, at + between, length);
+        if length >= PIECE_MIN && begins_like_file(piece) {
+            break;
+        }
         run.to_mut().extend_from_slice(piece);
         at += between + length;
     }

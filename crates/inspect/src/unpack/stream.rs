@@ -210,7 +210,7 @@ pub(super) fn szdd(octets: &[u8], sink: &mut Sink<'_>) {
 const BINHEX_LINE_MIN: usize = 32;
 
 /// Octets of `BinHex` that hold its head: a name of 63 octets, the rest, and runs that are none.
-const BINHEX_HEAD: usize = 256;
+const BINHEX_HEAD: usize = 96;
 
 /// Where the letters of the next file in `BinHex` begin: behind the first colon that begins a line of them, if a head
 /// comes of it. Readers look at nothing before that.
