@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::danger::{self, Said, Within};
 use crate::kind::{self, Class, Kind};
+use crate::octets::some;
 use crate::unpack::{self, Member, Trouble, Unread};
 use crate::{Budget, Content, Origin, Profile, Reason, Verdict};
 
@@ -17,22 +18,13 @@ const REASONS_MAX: usize = 64;
 /// Among so many files of an archive, source code is nothing strange.
 const SOURCES_FROM: usize = 12;
 
-/// Files that say of an archive what it is: a web site, a package of source code, a course, a worksheet.
-const PROJECTS: [&str; 14] = [
-    "build.gradle",
-    "conf.py",
+/// Files that say of an archive what it is: a package of source code, a course, a worksheet, an addition to a browser.
+const PROJECTS: [&str; 5] = [
     "geogebra.xml",
     "h5p.json",
     "imsmanifest.xml",
-    "index.htm",
-    "index.html",
-    "makefile",
     "manifest.json",
     "package.json",
-    "pom.xml",
-    "settings.gradle",
-    "style.css",
-    "tsconfig.json",
 ];
 
 /// Is told of each piece of content and its kind, and may have more to say of it.
@@ -210,7 +202,7 @@ struct State<'a, 'o> {
     members: usize,
     /// What was said of scripts, until it is known how many other files there are.
     sources: Vec<Vec<Reason>>,
-    /// One of [`PROJECTS`] is among the members, or a page.
+    /// One of [`PROJECTS`] is among the members; a page is.
     project: bool,
     page: bool,
     reasons: Vec<Reason>,
@@ -250,9 +242,10 @@ impl State<'_, '_> {
         };
         for name in &content.names {
             let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
-            let base = base.to_lowercase();
-            self.project |= PROJECTS.contains(&base.as_str());
-            self.page |= matches!(base.rsplit_once('.'), Some((_, "html" | "htm")));
+            let begin = some(&content.octets, 0, 64).trim_ascii_start();
+            // It must be one, as well.
+            self.project |= matches!(begin, [b'{' | b'<', _, ..])
+                && PROJECTS.contains(&base.to_lowercase().as_str());
         }
         let mut reasons = Vec::new();
         if matches!(
@@ -277,6 +270,7 @@ impl State<'_, '_> {
             inner: member.inner,
         };
         let kind = kind::of(&content.octets);
+        self.page |= kind == Kind::Html;
         piece(&content, kind, within, profile, budget, each, &mut reasons);
         // Scripts among many files are source code; the verdict waits until all have been seen.
         let script_only = reasons
@@ -362,7 +356,10 @@ impl State<'_, '_> {
             // A page keeps its scripts in folders. What is a script by more than its name is none of these.
             let is_kept = |reason: &Reason| {
                 let in_folder = reason.evidence.contains('/');
-                reason.rule == "dangerous-name" && (self.project || (self.page && in_folder))
+                let for_pages = matches!(reason.evidence.rsplit_once('.'), Some((_, "js" | "mjs")));
+                reason.rule == "dangerous-name"
+                    && for_pages
+                    && (self.project || (self.page && in_folder))
             };
             let few = few && !waiting.iter().all(is_kept);
             for mut reason in waiting {

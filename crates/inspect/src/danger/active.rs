@@ -187,10 +187,15 @@ fn pdf(octets: &[u8], said: &mut Said<'_>) {
             next.is_none_or(|next| !next.is_ascii_alphanumeric())
         })
     };
+    // More links to files than these are not looked at.
+    let mut left = 16_usize;
     let launches = memmem::find_iter(&plain, b"/Launch").any(|at| {
         // As an action's type, not as a name of somebody's own.
         let before = some(&plain, at.saturating_sub(16), at.min(16)).trim_ascii_end();
-        before.ends_with(b"/S") && !opens_document(&plain, at)
+        before.ends_with(b"/S") && {
+            left = left.saturating_sub(1);
+            left == 0 || !opens_document(&plain, at)
+        }
     });
     if launches {
         said.say("pdf-launch", "starts a program", "/Launch");
@@ -210,19 +215,33 @@ fn opens_document(plain: &[u8], at: usize) -> bool {
     const AROUND: usize = 1024;
     let begin = at.saturating_sub(AROUND);
     let head = some(plain, begin, at - begin);
-    let head = find_last(head, b" obj").map_or(head, |begin| rest(head, begin));
     let tail = some(plain, at, AROUND);
-    let tail = find(tail, b"endobj").map_or(tail, |end| some(tail, 0, end));
-    let object = [head, tail].concat();
-    let gives_program = [&b"/Win"[..], b"/Mac", b"/Unix", b"<"]
+    let (Some(from), Some(to)) = (find_last(head, b" obj"), find(tail, b"endobj")) else {
+        return false;
+    };
+    let object = [rest(head, from), some(tail, 0, to)].concat();
+    // Texts in hexadecimal digits are not read here; `<<` begins a dictionary.
+    let has_digits = memchr::memchr_iter(b'<', &object).any(|at| {
+        let before = at.checked_sub(1).and_then(|before| object.get(before));
+        before != Some(&b'<') && object.get(at + 1) != Some(&b'<')
+    });
+    // What is opened must stand there itself.
+    let mut files = memmem::find_iter(&object, b"/F")
+        .chain(memmem::find_iter(&object, b"/UF").map(|at| at + 1))
+        .map(|at| rest(&object, at + 2))
+        .filter(|value| !value.first().is_some_and(u8::is_ascii_alphanumeric))
+        .peekable();
+    let is_named = files.peek().is_some();
+    let is_elsewhere = files.any(|value| {
+        let value = value.trim_ascii_start();
+        !value.starts_with(b"(") && !value.starts_with(b"<<")
+    });
+    let gives_program = [&b"/Win"[..], b"/Mac", b"/Unix"]
         .iter()
-        .any(|word| match *word {
-            // Texts in hexadecimal digits are not read here; `<<` begins a dictionary.
-            b"<" => object
-                .split(|octet| *octet == b'<')
-                .any(|piece| piece.first().is_some_and(u8::is_ascii_hexdigit)),
-            word => holds(&object, word),
-        });
+        .any(|word| holds(&object, word));
+    if has_digits || is_elsewhere || !is_named || gives_program {
+        return false;
+    }
     let texts = object.split(|octet| *octet == b'(').skip(1);
     let mut names = 0;
     let all = texts.into_iter().all(|text| {
@@ -236,7 +255,7 @@ fn opens_document(plain: &[u8], at: usize) -> bool {
         let lower = name.to_ascii_lowercase();
         ENDS.iter().any(|end| lower.ends_with(end)) && !server(&lower) && !lower.contains(&b'\\')
     });
-    all && names > 0 && !gives_program
+    all && names > 0
 }
 
 fn names_decoded(octets: &[u8]) -> Cow<'_, [u8]> {

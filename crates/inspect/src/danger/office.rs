@@ -250,12 +250,18 @@ const PROGRAMS: &[&str] = &[
 /// Fields of a document: their instructions may be cut in pieces anywhere.
 fn fields(xml: &[u8], said: &mut Said<'_>) {
     let mut instructions = Vec::new();
+    let mut before = 0;
     for at in memchr::memmem::find_iter(xml, b"<w:instrText").take(ELEMENTS_MAX) {
         let from = some(xml, at, 4096);
         let (Some(begin), Some(end)) = (memchr::memchr(b'>', from), find(from, b"</w:instrText>"))
         else {
             continue;
         };
+        // Another field has begun.
+        if holds(some(xml, before, at.saturating_sub(before)), b"\"begin\"") {
+            instructions.push(b'\n');
+        }
+        before = at;
         instructions.extend_from_slice(some(
             from,
             begin.saturating_add(1),
@@ -355,6 +361,13 @@ fn is_shared_document(target: &[u8]) -> bool {
     else {
         return false;
     };
+    // Browsers see the end of a host in other signs, too.
+    if !host
+        .bytes()
+        .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-'))
+    {
+        return false;
+    }
     let path = path.split(['!', '?', '#']).next().unwrap_or_default();
     HOSTS
         .iter()

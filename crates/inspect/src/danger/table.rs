@@ -119,7 +119,10 @@ pub const RULES: &[ContentRule] = &[
         "polyglot",
         "An archive behind something else: a picture or a document that is an archive as well.",
     ),
-    strict("disk-image", "An image of a CD, a DVD, or a disk of macOS or Linux."),
+    strict(
+        "disk-image",
+        "An image of a CD, a DVD, or a disk of macOS or Linux.",
+    ),
     refused(
         "virtual-disk",
         "A disk of a virtual machine, which Windows opens and no filter looks into (.vhd, .vhdx, .wim).",

@@ -543,7 +543,7 @@ fn joined(body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Decodes quoted-printable; `keeps`: an `=` that begins no escape stays. Tells whether there was one.
+/// Decodes quoted-printable; `keeps`: an `=` that begins no escape stays. Tells which there were.
 fn quoted_as(body: &[u8], keeps: bool) -> (Vec<u8>, Escapes) {
     let mut out = Vec::with_capacity(body.len());
     let mut escapes = Escapes::Valid;

@@ -42,7 +42,9 @@ struct Same {
     /// The first stands for all in sets.
     first: usize,
     others: Vec<usize>,
-    /// Of all their octets, once others came that begin and end alike.
+    /// How many octets that are, without blanks behind them.
+    length: usize,
+    /// Of all of them, once others came that begin and end alike.
     hash: Option<u64>,
 }
 
@@ -697,7 +699,7 @@ impl<'a> Walker<'a> {
         let own = (!alike.is_empty()).then(|| hash(trimmed));
         let same = alike.iter_mut().find_map(|same| {
             let found = contents.get(same.first)?;
-            let other = trim_end(&found.content.octets);
+            let other = found.content.octets.get(..same.length)?;
             let is_same = found.message == message
                 && Some(*same.hash.get_or_insert_with(|| hash(other))) == own
                 && other == trimmed;
@@ -723,6 +725,7 @@ impl<'a> Walker<'a> {
             alike.push(Same {
                 first: new,
                 others: Vec::new(),
+                length: trimmed.len(),
                 hash: own,
             });
             new

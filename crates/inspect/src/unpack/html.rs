@@ -132,6 +132,9 @@ fn addresses(text: &[u8], sink: &mut Sink<'_>) -> Vec<Range<usize>> {
     found
 }
 
+/// For each octet that is wanted of an address so many are looked at: blanks count for nothing.
+const LOOSE: usize = 8;
+
 /// Base64 of an address, up to what does not belong there, and how much of the text that was. Blanks, and what stands for
 /// them in an address or a page, are passed over.
 fn based_data(text: &[u8], most: usize) -> (Vec<u8>, usize) {
@@ -139,6 +142,7 @@ fn based_data(text: &[u8], most: usize) -> (Vec<u8>, usize) {
     let mut at = 0;
     while let Some(octet) = u8_at(text, at)
         && letters.len() < most.saturating_mul(2)
+        && at < most.saturating_mul(LOOSE)
     {
         match octet {
             octet if is_base64(octet) || matches!(octet, b'-' | b'_') => letters.push(octet),
@@ -170,6 +174,7 @@ fn escaped_data(text: &[u8], most: usize) -> (Vec<u8>, usize) {
     let mut at = 0;
     while let Some(octet) = u8_at(text, at)
         && octets.len() < most
+        && at < most.saturating_mul(LOOSE)
         && !matches!(octet, b'"' | b'\'' | b'<' | b'>')
     {
         if octet == b'%'
@@ -272,7 +277,7 @@ fn joined(text: &[u8], first: Range<usize>, most: usize) -> Cow<'_, [u8]> {
     let mut at = first.end;
     let mut run = Cow::Borrowed(some(text, first.start, first.len()));
     while run.len() < most
-        && let Some((between, length)) = next_piece(rest(text, at))
+        && let Some((between, length)) = next_piece(rest(text, at), most - run.len())
     {
         let piece = some(text, at + between, length);
         if length >= PIECE_MIN && begins_like_file(piece) {
@@ -284,9 +289,9 @@ fn joined(text: &[u8], first: Range<usize>, most: usize) -> Cow<'_, [u8]> {
     run
 }
 
-/// Where behind a piece of base64 the next one begins, and how long it is: there is nothing between but blanks, ends of
+/// Where behind a piece of base64 the next one begins, and how long it is, up to `most`: there is nothing between but blanks, ends of
 /// lines, and what parts strings in a script.
-fn next_piece(text: &[u8]) -> Option<(usize, usize)> {
+fn next_piece(text: &[u8], most: usize) -> Option<(usize, usize)> {
     let head = some(text, 0, BETWEEN_MAX);
     let is_quote = |octet: &u8| matches!(octet, b'"' | b'\'' | b'`');
     let is_blank = |octet: &u8| matches!(octet, b' ' | b'\t' | b'\r' | b'\n' | b'\\' | b',');
@@ -304,7 +309,7 @@ fn next_piece(text: &[u8]) -> Option<(usize, usize)> {
         }
         between += 1;
     }
-    let piece = rest(text, between).iter();
+    let piece = rest(text, between).iter().take(most);
     let length = piece.take_while(|octet| is_base64(**octet)).count();
     (between > 0 && length > 0).then_some((between, length))
 }

@@ -115,7 +115,7 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
             embedded,
         };
         if objects || embedded {
-            at = start.saturating_add(find(stream.body, b"endstream").unwrap_or_default());
+            at = start.saturating_add(find(stream.body, b"endstream").unwrap_or(stream.body.len()));
         }
         if objects && !embedded {
             if !pdf.objects(&stream, sink) {
@@ -229,6 +229,8 @@ impl<'o> Pdf<'o> {
                     continue;
                 }
                 if objects.len() >= OBJECTS_MAX {
+                    // Nor is it of any use to look again.
+                    self.lookups_left = 0;
                     return None;
                 }
                 objects.extend(object_number(head).map(|number| (number, at.saturating_add(3))));
@@ -297,6 +299,10 @@ impl<'o> Pdf<'o> {
             });
         let end = length.or_else(|| find(stream.body, b"endstream"));
         let raw = some(stream.body, 0, end.unwrap_or(stream.body.len()));
+        // Bodies may lie over each other.
+        if !sink.read(crate::octets::count(raw)) {
+            return Vec::new();
+        }
         let filters = self.entry(&dictionary, [b"Filter", b"F"]);
         let parameters = self.entry(&dictionary, [b"DecodeParms", b"DP"]);
         let ways = filters.len().max(parameters.len()).clamp(1, SAME_MAX);

@@ -123,15 +123,19 @@ fn begins_with_field(content: &[u8]) -> bool {
 
 /// What stands behind the first number of data that anything stands behind.
 fn searched(octets: &[u8]) -> Option<Held> {
-    let contents = memchr::memmem::find_iter(octets, DATA).map(|at| {
-        // The sequence around it holds nothing else.
-        if at >= 2 && some(octets, at - 2, 2) == b"\x30\x0b" {
-            return Vec::new();
-        }
-        let wrapping = Element::at(octets, at.saturating_add(DATA.len()));
-        let wrapping = wrapping.filter(|wrapping| wrapping.tag == 0xa0);
-        wrapping.map_or_else(Vec::new, |wrapping| strings(octets, wrapping.start))
-    });
+    // Each may lead through all that follows.
+    const MOST: usize = 16;
+    let contents = memchr::memmem::find_iter(octets, DATA)
+        .take(MOST)
+        .map(|at| {
+            // The sequence around it holds nothing else.
+            if at >= 2 && some(octets, at - 2, 2) == b"\x30\x0b" {
+                return Vec::new();
+            }
+            let wrapping = Element::at(octets, at.saturating_add(DATA.len()));
+            let wrapping = wrapping.filter(|wrapping| wrapping.tag == 0xa0);
+            wrapping.map_or_else(Vec::new, |wrapping| strings(octets, wrapping.start))
+        });
     Some(Held {
         content: { contents }.find(|content| !content.is_empty())?,
         compressed: find(some(octets, 0, 64), COMPRESSED).is_some(),

@@ -183,6 +183,8 @@ fn unlisted(
 /// not known ends at the mark behind it.
 fn length(octets: &[u8], start: usize, entry: &Entry) -> u64 {
     match (entry.packed, entry.method, entry.flags & 8) {
+        // What is encrypted is not read, however long it is.
+        (0, _, _) if entry.flags & 1 != 0 => 0,
         (0, 0, 0) => 0,
         (0, 0, _) => {
             let end = memmem::find(rest(octets, start), b"PK\x07\x08");

@@ -518,9 +518,24 @@ fn what_only_mentions_or_resembles_a_danger_passes_and_its_neighbour_does_not() 
     let code = b"export const a = 1;\n";
     check(
         "a.zip",
-        &archive(&[("index.html", b"<html>"), ("app.js", code)]),
+        &archive(&[("index.html", b"<html>"), ("js/app.js", code)]),
         true,
     );
+    for (marker, octets, script) in [
+        ("index.html", &b""[..], "Invoice.js"),
+        ("index.html", b"", "js/Invoice.js"),
+        ("index.html", b"<html>", "Invoice.js"),
+        ("package.json", b"", "Invoice.js"),
+        ("package.json", b"{}", "Invoice.bat"),
+        ("package.json", b"{}", "Invoice.ps1"),
+        ("makefile", b"all:", "Invoice.bat"),
+    ] {
+        check(
+            "a.zip",
+            &archive(&[(script, code), (marker, octets)]),
+            false,
+        );
+    }
     check(
         "a.ggb",
         &archive(&[
@@ -726,9 +741,14 @@ fn what_leads_to_documents_passes_and_what_leads_to_programs_does_not() {
         "/F (budget.xlsx) /F <636d642e657865>",
         "/F 7 0 R",
         "",
+        "/T (a.pdf) /F 12 0 R",
+        "/T (a.pdf) /F < 636d642e657865>",
+        "/T (a.pdf)",
     ] {
         check("a.pdf", &launch(action), false);
     }
+    let far = format!("/T (a.pdf) {} /F (cmd.exe)", " ".repeat(1100));
+    check("a.pdf", &launch(&far), false);
     let linked = |target: &str| {
         ooxml(&[(
             "word/_rels/document.xml.rels",
@@ -755,6 +775,13 @@ fn what_leads_to_documents_passes_and_what_leads_to_programs_does_not() {
         &linked("https://sharepoint.com.example.org/a.xlsx"),
         false,
     );
+    for host in [
+        r"evil.example\.sharepoint.com",
+        "evil.example?.sharepoint.com",
+        "evil.example#.sharepoint.com",
+    ] {
+        check("a.docx", &linked(&format!("https://{host}/a.docx")), false);
+    }
     let link = |path: &str| format!("<html><a href=\"file:///{path}\">a</a>").into_bytes();
     check(
         "a.html",
