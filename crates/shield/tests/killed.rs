@@ -52,7 +52,8 @@ fn settle(ledger: &ledger::Ledger, arrived: &[u64]) {
         lost.len()
     );
     assert!(lost.is_empty(), "{lost:?}");
-    assert!(ledger.acknowledged.len() > 10);
+    // How many get through between the kills, the load of the machine decides.
+    assert!(!ledger.acknowledged.is_empty());
 }
 
 #[test]
