@@ -6,7 +6,7 @@ use memchr::memmem;
 
 use super::{Said, Within, shown};
 use crate::kind::{Class, Kind};
-use crate::octets::{begins, find, find_last, holds, rest, some};
+use crate::octets::{begins, holds, rest, some};
 use crate::unpack::{PDF_OBJECTS, REMINDER};
 use crate::{Content, Origin};
 
@@ -33,7 +33,7 @@ pub(super) fn judge(content: &Content<'_>, kind: Kind, within: Within, said: &mu
         if kind == Kind::Svg
             && (holds(&lower, b"<script")
                 || holds(&lower, b"javascript:")
-                || handler(&lower).is_some())
+                || handler(&lower, false).is_some())
         {
             said.say("svg-script", "is a drawing with a script", "");
         }
@@ -206,29 +206,25 @@ fn pdf(octets: &[u8], said: &mut Said<'_>) {
 }
 
 /// Whether an action that launches opens a table, a text or a film that lies beside the PDF, as links to such do (ISO
-/// 32000-1 section 12.6.4.5): each of its texts names one, none of them on a server, and no program is given.
+/// 32000-1 section 12.6.4.5): each of its texts names one, none of them on a server, and nothing else says what is
+/// opened. What is not written as plainly as programs write it is no such link.
 fn opens_document(plain: &[u8], at: usize) -> bool {
     const ENDS: [&[u8]; 14] = [
         b".xlsx", b".docx", b".pptx", b".odt", b".ods", b".odp", b".pdf", b".csv", b".mp4",
         b".avi", b".mov", b".mp3", b".wav", b".txt",
     ];
-    const AROUND: usize = 1024;
-    let begin = at.saturating_sub(AROUND);
-    let head = some(plain, begin, at - begin);
-    let tail = some(plain, at, AROUND);
-    let (Some(from), Some(to)) = (find_last(head, b" obj"), find(tail, b"endobj")) else {
+    let Some(action) = dictionary(plain, at) else {
         return false;
     };
-    let object = [rest(head, from), some(tail, 0, to)].concat();
-    // Texts in hexadecimal digits are not read here; `<<` begins a dictionary.
-    let has_digits = memchr::memchr_iter(b'<', &object).any(|at| {
-        let before = at.checked_sub(1).and_then(|before| object.get(before));
-        before != Some(&b'<') && object.get(at + 1) != Some(&b'<')
-    });
+    // A comment, an escape: what stands where is not known without reading them.
+    let is_plain = !action.iter().any(|octet| matches!(octet, b'%' | b'\\'));
+    let gives_program = [&b"/Win"[..], b"/Mac", b"/Unix", b"/DOS"]
+        .iter()
+        .any(|word| holds(action, word));
     // What is opened must stand there itself.
-    let mut files = memmem::find_iter(&object, b"/F")
-        .chain(memmem::find_iter(&object, b"/UF").map(|at| at + 1))
-        .map(|at| rest(&object, at + 2))
+    let mut files = memmem::find_iter(action, b"/F")
+        .chain(memmem::find_iter(action, b"/UF").map(|at| at + 1))
+        .map(|at| rest(action, at + 2))
         .filter(|value| !value.first().is_some_and(u8::is_ascii_alphanumeric))
         .peekable();
     let is_named = files.peek().is_some();
@@ -236,26 +232,65 @@ fn opens_document(plain: &[u8], at: usize) -> bool {
         let value = value.trim_ascii_start();
         !value.starts_with(b"(") && !value.starts_with(b"<<")
     });
-    let gives_program = [&b"/Win"[..], b"/Mac", b"/Unix"]
-        .iter()
-        .any(|word| holds(&object, word));
-    if has_digits || is_elsewhere || !is_named || gives_program {
+    if !is_plain || gives_program || !is_named || is_elsewhere {
         return false;
     }
-    let texts = object.split(|octet| *octet == b'(').skip(1);
+    let mut texts = action.split(|octet| *octet == b'(');
     let mut names = 0;
-    let all = texts.into_iter().all(|text| {
+    let closed = texts.next().is_some_and(|head| !holds(head, b")"));
+    let all = texts.all(|text| {
         names += 1;
-        let end = memchr::memchr(b')', text).unwrap_or(0);
+        let Some(end) = memchr::memchr(b')', text) else {
+            return false;
+        };
         let name: Vec<u8> = some(text, 0, end)
             .iter()
             .copied()
             .filter(|octet| *octet != 0)
             .collect();
         let lower = name.to_ascii_lowercase();
-        ENDS.iter().any(|end| lower.ends_with(end)) && !server(&lower) && !lower.contains(&b'\\')
+        ENDS.iter().any(|end| lower.ends_with(end))
+            && !server(&lower)
+            && !lower.contains(&b':')
+            && !holds(rest(text, end.saturating_add(1)), b")")
     });
-    all && names > 0
+    closed && all && names > 0
+}
+
+/// The dictionary around a place, if it is short and has no texts in hexadecimal digits.
+fn dictionary(plain: &[u8], at: usize) -> Option<&[u8]> {
+    const AROUND: usize = 1024;
+    let begin = at.saturating_sub(AROUND);
+    let head = some(plain, begin, at.saturating_sub(begin));
+    let tail = some(plain, at, AROUND);
+    let mut open = 0_usize;
+    let mut end = head.len();
+    let begin = loop {
+        let found = memchr::memrchr2(b'<', b'>', some(head, 0, end))?;
+        end = found.checked_sub(1)?;
+        match some(head, end, 2) {
+            b">>" => open = open.saturating_add(1),
+            b"<<" if open == 0 => break begin.saturating_add(end),
+            b"<<" => open = open.saturating_sub(1),
+            _ => return None,
+        }
+    };
+    let mut open = 0_usize;
+    let mut from = 0;
+    loop {
+        let found = memchr::memchr2(b'<', b'>', rest(tail, from))?;
+        let found = from.saturating_add(found);
+        from = found.saturating_add(2);
+        match some(tail, found, 2) {
+            b"<<" => open = open.saturating_add(1),
+            b">>" if open == 0 => {
+                let end = at.saturating_add(from);
+                return Some(some(plain, begin, end.saturating_sub(begin)));
+            }
+            b">>" => open = open.saturating_sub(1),
+            _ => return None,
+        }
+    }
 }
 
 fn names_decoded(octets: &[u8]) -> Cow<'_, [u8]> {
@@ -284,7 +319,14 @@ fn names_decoded(octets: &[u8]) -> Cow<'_, [u8]> {
 /// Appointments.
 fn calendar(octets: &[u8], said: &mut Said<'_>) {
     let mut properties = 0;
+    let mut in_alarm = false;
     for line in unfolded(octets) {
+        if begins(&line, b"begin:valarm") {
+            in_alarm = true;
+        } else if begins(&line, b"end:valarm") {
+            in_alarm = false;
+        }
+        // Each of two events may have it once, and so came the attack: a short list, and a long one in the next event.
         if begins(&line, b"x-microsoft-cdo-modprops") {
             properties += 1;
         }
@@ -298,13 +340,14 @@ fn calendar(octets: &[u8], said: &mut Said<'_>) {
         if begins(&line, b"attach")
             && let Some(colon) = memchr::memchr(b':', &line)
             && server(rest(&line, colon + 1))
+            && (in_alarm || !is_document(rest(&line, colon + 1)))
         {
             said.say("reminder-unc", "plays a sound from a server", "ATTACH");
         }
         let lower = line.to_ascii_lowercase();
-        if holds(&lower, b"<script") {
+        if has_script(&lower) {
             said.say("calendar-active", "has a script in its text", "<script");
-        } else if let Some(handler) = handler(&lower) {
+        } else if let Some(handler) = handler(&lower, !is_page(&lower)) {
             said.say("calendar-active", "has a script in its text", handler);
         }
     }
@@ -315,6 +358,37 @@ fn calendar(octets: &[u8], said: &mut Said<'_>) {
             "",
         );
     }
+}
+
+/// Whether a file is one that people attach to an appointment and read.
+fn is_document(path: &[u8]) -> bool {
+    const ENDS: [&[u8]; 12] = [
+        b".csv", b".doc", b".docx", b".odp", b".ods", b".odt", b".pdf", b".ppt", b".pptx", b".txt",
+        b".xls", b".xlsx",
+    ];
+    let lower = path.trim_ascii().to_ascii_lowercase();
+    ENDS.iter().any(|end| lower.ends_with(end))
+}
+
+/// Whether a property says that it is a page; in small letters.
+fn is_page(line: &[u8]) -> bool {
+    let head = some(line, 0, memchr::memchr(b':', line).unwrap_or(line.len()));
+    line.starts_with(b"x-alt-desc") || holds(head, b"fmttype")
+}
+
+/// Whether a property, in small letters, has a script. Some clients show any of them as a page (CVE-2026-8496): only
+/// the bare word, and words without any that a script could consist of, are a text about scripts.
+fn has_script(line: &[u8]) -> bool {
+    let word = |octet: &u8| {
+        octet.is_ascii_alphanumeric() || !octet.is_ascii() || b" .,:!?-'\"\\".contains(octet)
+    };
+    memmem::find_iter(line, b"<script").any(|at| {
+        let behind = rest(line, at.saturating_add(7));
+        is_page(line)
+            || !behind
+                .strip_prefix(b">")
+                .is_some_and(|text| text.iter().all(word))
+    })
 }
 
 /// Lines, with those that were folded joined (RFC 5545 section 3.1).
@@ -331,7 +405,8 @@ fn unfolded(octets: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// An attribute of a tag that runs a script (`onload=`), in small letters; or that there are more tags than are looked into.
-fn handler(lower: &[u8]) -> Option<String> {
+/// In a text, sources that only name a function (`<Button onClick={save}>`) are none.
+fn handler(lower: &[u8], in_text: bool) -> Option<String> {
     // Tags may begin within tags. No page has so many that this is not enough; what lies behind them is not known.
     let mut left = lower.len().saturating_mul(8).saturating_add(1 << 20);
     for at in memchr::memchr_iter(b'<', lower) {
@@ -339,8 +414,9 @@ fn handler(lower: &[u8]) -> Option<String> {
         if !tag.first().is_some_and(u8::is_ascii_alphabetic) {
             continue;
         }
-        let end = memchr::memchr(b'>', tag).unwrap_or(tag.len());
-        let tag = some(tag, 0, end);
+        let end = memchr::memchr(b'>', tag);
+        let whole = end.is_some();
+        let tag = some(tag, 0, end.unwrap_or(tag.len()));
         left = match left.checked_sub(tag.len()) {
             Some(left) => left,
             None => return Some("more tags within tags than are looked into".to_owned()),
@@ -358,12 +434,31 @@ fn handler(lower: &[u8]) -> Option<String> {
                 .position(|octet| !octet.is_ascii_alphabetic())
                 .unwrap_or(name.len());
             let value = rest(name, length).trim_ascii_start();
-            if (4..=24).contains(&length) && value.starts_with(b"=") {
+            if (4..=24).contains(&length)
+                && value.starts_with(b"=")
+                && !(in_text && whole && is_named(rest(value, 1)))
+            {
                 return Some(String::from_utf8_lossy(some(name, 0, length)).into_owned());
             }
         }
     }
     None
+}
+
+/// Whether a value is a name in braces and nothing else, up to a blank or the end of its tag: as a script, it does nothing.
+fn is_named(value: &[u8]) -> bool {
+    let Some(name) = value.strip_prefix(b"{") else {
+        return false;
+    };
+    let length = name
+        .iter()
+        .take_while(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'_'))
+        .count();
+    let behind = rest(name, length).strip_prefix(b"}");
+    length > 0
+        && behind.is_some_and(|behind| {
+            matches!(behind, [] | b"/") || behind.first().is_some_and(u8::is_ascii_whitespace)
+        })
 }
 
 #[cfg(test)]
@@ -373,24 +468,27 @@ mod tests {
     #[test]
     fn handlers_are_told_from_words() {
         assert_eq!(
-            handler(b"<img src=x onerror=alert(1)>").as_deref(),
+            handler(b"<img src=x onerror=alert(1)>", false).as_deref(),
             Some("onerror")
         );
-        assert_eq!(handler(b"<svg/onload=alert(1)>").as_deref(), Some("onload"));
+        assert_eq!(
+            handler(b"<svg/onload=alert(1)>", true).as_deref(),
+            Some("onload")
+        );
         for honest in [
             &b"<p>once = twice</p>"[..],
             b"<a href=\"?on=1\">",
             b"a < b on x = 1",
             b"<td version=1>",
         ] {
-            assert_eq!(handler(honest), None);
+            assert_eq!(handler(honest, false), None);
         }
     }
 
     #[test]
     fn what_stands_behind_more_tags_than_are_looked_into_does_not_pass_for_plain() {
         let padded = format!("{}<svg onload=a()>", "<a ".repeat(40_000));
-        assert!(handler(padded.as_bytes()).is_some());
+        assert!(handler(padded.as_bytes(), true).is_some());
     }
 
     #[test]

@@ -380,7 +380,15 @@ pub(crate) fn hides(name: &str) -> Option<Hides> {
             .take_while(|letter| is_blank(*letter))
             .count();
         // Programs with fields of a fixed width fill them with blanks.
-        let plain = !before.contains('.') && HARMLESS.contains(&after.to_lowercase().as_str());
+        let is_ending = |text: &str| {
+            let text = text.trim_matches(is_blank).to_lowercase();
+            let text = text.as_str();
+            DANGEROUS.contains(&text) || RISKY.contains(&text) || HARMLESS.contains(&text)
+        };
+        let plain = HARMLESS.contains(&after.to_lowercase().as_str())
+            && !before
+                .rsplit_once('.')
+                .is_some_and(|(_, ending)| is_ending(ending));
         if blanks >= BLANKS && !plain && before.chars().any(|letter| !is_blank(letter)) {
             return Some(Hides::Blanks);
         }

@@ -218,18 +218,58 @@ fn part(content: &Content<'_>, said: &mut Said<'_>) {
         }
     } else if name.starts_with("xl/externallinks/") {
         let lower = octets.to_ascii_lowercase();
-        if let Some(at) = find(&lower, b"ddeservice=\"") {
-            let value = some(&lower, at.saturating_add(12), 64);
-            if PROGRAMS
+        let xml = lower.as_slice();
+        let values = |name: &'static [u8]| {
+            let found = memchr::memmem::find_iter(xml, name).take(ELEMENTS_MAX);
+            found.map(|at| attribute(xml, at.saturating_add(name.len())))
+        };
+        // One link has one topic; where there are more, it is not known whose they are.
+        let mut topics = values(b"ddetopic");
+        let of_workbook = topics.next().is_some_and(is_workbook) && topics.next().is_none();
+        let starts = values(b"ddeservice").any(|service| {
+            PROGRAMS
                 .iter()
-                .any(|program| begins(value, program.as_bytes()))
-            {
-                said.say("office-dde", "starts a program by DDE", "ddeService");
-            }
+                .any(|program| begins(service, program.as_bytes()))
+                && !(service == b"msexcel" && of_workbook)
+        });
+        if starts {
+            said.say("office-dde", "starts a program by DDE", "ddeService");
         }
     } else if name.starts_with("word/") && name.ends_with(".xml") {
         fields(octets, said);
     }
+}
+
+/// The value of an attribute whose name ends here.
+fn attribute(xml: &[u8], at: usize) -> &[u8] {
+    let value = some(xml, at, 4096).trim_ascii_start();
+    let value = value.strip_prefix(b"=").unwrap_or_default();
+    let Some((quote, value)) = value.trim_ascii_start().split_first() else {
+        return b"";
+    };
+    let end = memchr::memchr(*quote, value).unwrap_or(value.len());
+    some(value, 0, end)
+}
+
+/// Whether Excel is asked for one of its own files (`Book2.xlsx`, `C:\\a\\[Book2.xlsx]Sheet1`), by no path that leads up
+/// and out to a program.
+fn is_workbook(topic: &[u8]) -> bool {
+    let plain = |octet: &u8| {
+        octet.is_ascii_alphanumeric() || !octet.is_ascii() || b" ._-:\\[]()+".contains(octet)
+    };
+    let file = match memchr::memchr(b'[', topic) {
+        Some(open) => {
+            let inner = rest(topic, open.saturating_add(1));
+            some(inner, 0, memchr::memchr(b']', inner).unwrap_or(0))
+        }
+        None => topic,
+    };
+    topic.iter().all(plain)
+        && !holds(topic, b"..")
+        && !topic.starts_with(b"\\")
+        && [&b".xls"[..], b".xlsb", b".xlsm", b".xlsx"]
+            .iter()
+            .any(|end| file.ends_with(end))
 }
 
 /// Programs that no document has cause to talk to.
@@ -278,13 +318,84 @@ fn fields(xml: &[u8], said: &mut Said<'_>) {
         instructions.extend_from_slice(some(from, 0, end));
     }
     let lower = instructions.to_ascii_lowercase();
-    let by_name = has_word(&lower, b"dde")
-        && PROGRAMS
-            .iter()
-            .any(|program| has_word(&lower, program.as_bytes()));
+    // Pieces of neighbours run into one another here: whether a word is whole does not show.
+    let by_name = PROGRAMS
+        .iter()
+        .any(|program| holds(&lower, program.as_bytes()))
+        && has_dde_field(xml);
     if holds(&lower, b"ddeauto") || by_name {
         said.say("office-dde", "starts a program by DDE", "a field");
     }
+}
+
+/// Whether a field is one of DDE: its instruction begins so (ECMA-376-1 section 17.16.1). Indexes name it in quotes.
+fn has_dde_field(xml: &[u8]) -> bool {
+    let begins_so = |instruction: &[u8]| {
+        let begin = instruction
+            .iter()
+            .position(u8::is_ascii_alphanumeric)
+            .unwrap_or(instruction.len());
+        let word = some(instruction, begin, 4);
+        begins(word, b"dde") && !word.get(3).is_some_and(u8::is_ascii_alphabetic)
+    };
+    let simple = memchr::memmem::find_iter(xml, b"w:instr=\"")
+        .take(ELEMENTS_MAX)
+        .any(|at| begins_so(some(xml, at.saturating_add(9), 64)));
+    if simple {
+        return true;
+    }
+    let texts = memchr::memmem::find_iter(xml, b"<w:instrText").take(ELEMENTS_MAX);
+    let marks = memchr::memmem::find_iter(xml, b"<w:fldChar").map(|at| (at, true));
+    let mut pieces: Vec<(usize, bool)> = texts.map(|at| (at, false)).chain(marks).collect();
+    pieces.sort_unstable();
+    // Fields stand within fields. Each text that stands in none is taken for an instruction of its own.
+    let mut open: Vec<Vec<u8>> = Vec::new();
+    let mut outside = Vec::new();
+    for (at, is_mark) in pieces {
+        let from = some(xml, at, 4096);
+        let Some(begin) = memchr::memchr(b'>', from) else {
+            // Nothing that any program writes; what it begins or ends is not known.
+            return true;
+        };
+        if is_mark {
+            let mark = some(from, 0, begin);
+            let kind = find(mark, b"fldCharType").map(|at| attribute(mark, at.saturating_add(11)));
+            match kind {
+                Some(b"begin") => open.push(Vec::new()),
+                Some(b"separate") => {}
+                Some(b"end") => {
+                    if open
+                        .pop()
+                        .is_some_and(|instruction| begins_so(&instruction))
+                    {
+                        return true;
+                    }
+                }
+                _ => return true,
+            }
+            continue;
+        }
+        let Some(end) = find(from, b"</w:instrText>") else {
+            continue;
+        };
+        let begin = begin.saturating_add(1);
+        let text = some(from, begin, end.saturating_sub(begin));
+        match open.last_mut() {
+            Some(instruction) => instruction.extend_from_slice(text),
+            None if begins_so(text) => return true,
+            None => outside.extend_from_slice(text),
+        }
+    }
+    // Marks that another name of the namespace hides: where a field begins is not known.
+    let hidden = || {
+        memchr::memmem::find_iter(xml, b"fldChar").any(|at| {
+            let before = some(xml, at.saturating_sub(3), at.min(3));
+            !matches!(before, b"<w:" | b"/w:")
+                && !rest(xml, at.saturating_add(7)).starts_with(b"Type")
+        })
+    };
+    open.iter().any(|instruction| begins_so(instruction))
+        || (has_word(&outside.to_ascii_lowercase(), b"dde") && hidden())
 }
 
 /// Whether a word stands there, and is no piece of another.

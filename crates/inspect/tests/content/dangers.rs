@@ -733,7 +733,20 @@ fn what_leads_to_documents_passes_and_what_leads_to_programs_does_not() {
         &launch("/F << /Type /Filespec /F (film.mp4) >>"),
         true,
     );
+    check(
+        "a.pdf",
+        b"%PDF-1.7\n5 0 obj\n<< /A << /F (Anlage 1.xlsx) /S /Launch /Type /Action >> /F 4 /P 3 0 R /Subtype /Link >>\nendobj\n",
+        true,
+    );
     for action in [
+        "/F 7 0 R /T (a.pdf)",
+        "/UF 7 0 R /F (a.pdf)",
+        "/F < 636d642e657865> /T (a.pdf)",
+        "/T (a.pdf) % endobj\n/F (cmd.exe)",
+        "/T (a.pdf >>) /F (cmd.exe)",
+        "/T (a.pdf) /F ((cmd.exe) (a.pdf))",
+        "/F (http://203.0.113.1/a.pdf)",
+        "/F (a.pdf:cmd.exe)",
         "/F (cmd.exe)",
         "/F (budget.xlsx) /Win << /F (cmd.exe) >>",
         "/F (//203.0.113.1/share/budget.xlsx)",
@@ -749,6 +762,16 @@ fn what_leads_to_documents_passes_and_what_leads_to_programs_does_not() {
     }
     let far = format!("/T (a.pdf) {} /F (cmd.exe)", " ".repeat(1100));
     check("a.pdf", &launch(&far), false);
+    let far = format!("/T (a.pdf) /X [{}] /F (cmd.exe)", "0 ".repeat(1024));
+    check("a.pdf", &launch(&far), false);
+    for before in [
+        "/F (cmd.exe) /X ( 1 0 obj) /T (a.pdf)",
+        "/F (cmd.exe) /X (<<) /T (a.pdf)",
+        "/F (cmd.exe) /X (<< (a.pdf))",
+    ] {
+        let action = format!("%PDF-1.7\n1 0 obj\n<< {before} /S /Launch >>\nendobj\n");
+        check("a.pdf", action.as_bytes(), false);
+    }
     let linked = |target: &str| {
         ooxml(&[(
             "word/_rels/document.xml.rels",
@@ -779,6 +802,7 @@ fn what_leads_to_documents_passes_and_what_leads_to_programs_does_not() {
         r"evil.example\.sharepoint.com",
         "evil.example?.sharepoint.com",
         "evil.example#.sharepoint.com",
+        "a@.sharepoint.com",
     ] {
         check("a.docx", &linked(&format!("https://{host}/a.docx")), false);
     }
@@ -820,6 +844,7 @@ fn names_with_a_price_a_number_or_a_variable_pass_and_commands_do_not() {
         "Rechnung.pdf\r\n",
         "\u{202d}+49 171 2345678\u{202c}.vcf",
         "KONTOAUSZUG            .PDF",
+        "Kontoauszug Nr. 5            .PDF",
     ] {
         assert!(!refused(name), "{name:?}");
     }
@@ -834,6 +859,7 @@ fn names_with_a_price_a_number_or_a_variable_pass_and_commands_do_not() {
         "\u{202d}fdp.exe",
         "\u{202e}fdp.scr",
         "invoice.pdf            .docm",
+        "invoice.exe            .pdf",
     ] {
         assert!(refused(name), "{name:?}");
     }
@@ -849,4 +875,108 @@ fn packed_data_in_a_page_is_judged_by_what_it_holds() {
     check(&build::gzip(&b"{\"alert\":1}".repeat(20)), true);
     check(&build::gzip(&build::program()), false);
     check(&zipped, false);
+}
+
+#[test]
+fn a_field_of_dde_is_told_from_an_index_that_names_it() {
+    let check = |document: &str, passes: bool| {
+        let octets = ooxml(&[("word/document.xml", document.as_bytes())]);
+        let rules = refusing("a.docx", BINARY, &octets, Level::Default);
+        assert_eq!(rules.is_empty(), passes, "{document}: {rules:?}");
+    };
+    let mark = |kind: &str| format!("<w:fldChar w:fldCharType=\"{kind}\"/>");
+    let text = |text: &str| format!("<w:instrText xml:space=\"preserve\">{text}</w:instrText>");
+    let field = |inner: &str| format!("{}{inner}{}", mark("begin"), mark("end"));
+    let index = [" XE \"dde overview\" ", " XE \"PowerShell: cmd\" "];
+    let index: String = index.iter().map(|entry| field(&text(entry))).collect();
+    check(&index, true);
+    check(
+        &format!("{index}{}", field(&text(" DDE cmd \"/c calc\" "))),
+        false,
+    );
+    // In pieces, behind a field before or within, and without a mark.
+    check(&field(&(text(" D") + &text("dE cmd \"/c calc\""))), false);
+    check(
+        &(field(&text("SET a b")) + &field(&text("DDE cmd a"))),
+        false,
+    );
+    check(
+        &field(&(text("D") + &field(&text("SET a b")) + &text("DE cmd a"))),
+        false,
+    );
+    check(&field(&(text("DDE ") + &field(&text("QUOTE cmd")))), false);
+    check(&(text("XE \"dde\"") + &text("XE \"cmd\"")), true);
+    check(&text("DDE cmd \"/c calc\""), false);
+    let other = "<a:fldChar a:fldCharType=\"begin\"/>";
+    check(
+        &format!("{other}{}{}", text("XE "), text("DDE cmd a")),
+        false,
+    );
+    check(&format!("{other}{}{}", text("D"), text("DE cmd a")), false);
+    check(&(mark("begin") + &text("DDE cmd a")), false);
+    check("<w:fldSimple w:instr=\" DDE cmd a\"/>", false);
+}
+
+#[test]
+fn a_workbook_may_ask_another_and_no_program_behind_it() {
+    let check = |service: &str, topic: &str, passes: bool| {
+        let link = format!(
+            "<externalLink><ddeLink ddeService=\"{service}\" ddeTopic=\"{topic}\"><ddeItems/></ddeLink></externalLink>"
+        );
+        let octets = ooxml(&[("xl/externalLinks/externalLink1.xml", link.as_bytes())]);
+        let rules = refusing("a.xlsx", BINARY, &octets, Level::Default);
+        assert_eq!(rules.is_empty(), passes, "{service} {topic}: {rules:?}");
+    };
+    check("MSExcel", "Book2.xlsx", true);
+    check("MSExcel", r"C:\Kurse\[Book2.xls]Tabelle 1", true);
+    check("Excel", "Book2.xlsx", true);
+    check(
+        "MSExcel",
+        r"\..\..\..\Windows\System32\cmd.exe /c calc",
+        false,
+    );
+    check("MSExcel", r"..\..\cmd.exe /c calc.xlsx", false);
+    check("MSExcel", r"\\203.0.113.1\a\Book2.xlsx", false);
+    check("MSExcel", r"C:\a\cmd.exe [a.exe]b.xlsx", false);
+    check("MSExcel", "System", false);
+    check("cmd", "Book2.xlsx", false);
+    check("cmd.exe", "/c calc", false);
+}
+
+#[test]
+fn an_appointment_may_speak_of_scripts_and_name_a_document_on_a_server() {
+    let check = |lines: &str, passes: bool| {
+        let octets = calendar(lines);
+        let rules = refusing("a.ics", "text/calendar", &octets, Level::Default);
+        assert_eq!(rules.is_empty(), passes, "{lines}: {rules:?}");
+    };
+    for honest in [
+        "SUMMARY:Pentest-Ergebnis: <script> im Suchfeld\\, neu\r\n",
+        "SUMMARY:Why does <Button onClick={save}> fire twice?\r\n",
+        "DESCRIPTION:<Button onClick={this.save} /> or <b onClick={save}/>\r\n",
+        "ATTACH:file://srv01/agenda/Agenda.docx\r\n",
+        "BEGIN:VALARM\r\nACTION:DISPLAY\r\nEND:VALARM\r\nATTACH:\\\\srv01\\a\\Agenda.PDF\r\n",
+    ] {
+        check(honest, true);
+    }
+    for attack in [
+        "SUMMARY:<script>alert(1)</script>\r\n",
+        "SUMMARY:<script>alert(1)//\r\n",
+        "SUMMARY:<script> <script src=//203.0.113.1/a>\r\n",
+        "SUMMARY:<script>alert`1`\r\n",
+        "DESCRIPTION:<svg><animate onrepeat=alert(1)>\r\n",
+        "DESCRIPTION:<b onclick={save}alert(1)>\r\n",
+        "DESCRIPTION:<b onclick={alert(1)}>\r\n",
+        "DESCRIPTION:<b onclick={save} onload=alert(1)>\r\n",
+        "X-ALT-DESC;FMTTYPE=text/html:<script> im Suchfeld\r\n",
+        "X-ALT-DESC;FMTTYPE=text/html:<b onclick={save}>\r\n",
+        "STYLED-DESCRIPTION;FMTTYPE=text/html:<script>a\r\n",
+        "ATTACH:file://203.0.113.1/a/b.wav\r\n",
+        "ATTACH:file://srv01/a/b.exe\r\n",
+        "BEGIN:VALARM\r\nACTION:AUDIO\r\nATTACH:\\\\203.0.113.1\\a.pdf\r\nEND:VALARM\r\n",
+        // As CVE-2007-0039 was exploited: the second list, longer than the first, in an event of its own.
+        "X-MICROSOFT-CDO-MODPROPS:A\r\nEND:VEVENT\r\nBEGIN:VEVENT\r\nX-MICROSOFT-CDO-MODPROPS:A,B,C\r\n",
+    ] {
+        check(attack, false);
+    }
 }
