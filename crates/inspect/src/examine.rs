@@ -10,7 +10,7 @@ use crate::danger::{self, Said, Within};
 use crate::kind::{self, Class, Kind};
 use crate::octets::some;
 use crate::unpack::{self, Member, Trouble, Unread};
-use crate::{Budget, Content, Origin, Profile, Reason, Verdict};
+use crate::{Budget, Content, Limit, LimitReached, Origin, Profile, Reason, Verdict};
 
 /// Reasons of one piece of content that are kept: more say nothing new.
 const REASONS_MAX: usize = 64;
@@ -66,16 +66,21 @@ fn piece(
 ) {
     extend(reasons, danger::of_member(content, kind, within, profile));
     extend(reasons, each(content, kind, budget));
-    holdings(
-        content,
+    let read = Reading {
         kind,
-        &content.octets,
-        profile,
-        budget,
-        each,
-        reasons,
-    );
-    for hidden in kind::hidden(&content.octets, kind) {
+        octets: &content.octets,
+        within,
+    };
+    holdings(content, &read, profile, budget, each, reasons);
+    let hidden = kind::hidden(&content.octets, kind);
+    if hidden.more {
+        let reached = LimitReached(Limit::Parts);
+        extend(
+            reasons,
+            vec![danger::limit_reason(reached, &content.place, profile)],
+        );
+    }
+    for hidden in hidden.found {
         let mut said = Said::new(content, profile);
         match hidden.kind {
             // Its members have been judged, and said it better.
@@ -110,25 +115,40 @@ fn piece(
                 // A zip is read from its end, and knows what was put before it.
                 let from = if other == Kind::Zip { 0 } else { hidden.at };
                 let octets = crate::octets::rest(&content.octets, from);
-                holdings(content, other, octets, profile, budget, each, reasons);
+                let read = Reading {
+                    kind: other,
+                    octets,
+                    within,
+                };
+                holdings(content, &read, profile, budget, each, reasons);
             }
         }
     }
 }
 
-/// What lies in content of a kind, judged. `octets` are read as being `as_kind`.
+/// Octets that are read as being of a kind.
+struct Reading<'o> {
+    kind: Kind,
+    octets: &'o [u8],
+    /// What they lie in.
+    within: Within,
+}
+
+/// What lies in content, judged.
 fn holdings(
     content: &Content<'_>,
-    as_kind: Kind,
-    octets: &[u8],
+    read: &Reading<'_>,
     profile: &Profile,
     budget: &mut Budget,
     each: &mut Each<'_>,
     reasons: &mut Vec<Reason>,
 ) {
+    let as_kind = read.kind;
     let mut state = State {
         outer: content,
         kind: as_kind,
+        // Whoever hands a packed file out hands out what it holds.
+        handed_out: read.within.handed_out && as_kind.is_packed_data(),
         links: BTreeSet::new(),
         members: 0,
         sources: Vec::new(),
@@ -143,7 +163,7 @@ fn holdings(
     };
     let troubles = allowed.and_then(|()| {
         budget.deeper(|budget| {
-            unpack::members(octets, as_kind, budget, &mut |member, budget| {
+            unpack::members(read.octets, as_kind, budget, &mut |member, budget| {
                 state.member(member, profile, budget, each);
             })
         })
@@ -197,6 +217,8 @@ fn holds_something(kind: Kind) -> bool {
 struct State<'a, 'o> {
     outer: &'a Content<'o>,
     kind: Kind,
+    /// A page hands out what it lies in.
+    handed_out: bool,
     /// Names of links among the members.
     links: BTreeSet<String>,
     members: usize,
@@ -268,6 +290,8 @@ impl State<'_, '_> {
         let within = Within {
             parent: Some(self.kind),
             inner: member.inner,
+            handed_out: self.handed_out
+                || member.inner && matches!(self.kind, Kind::Html | Kind::Svg),
         };
         let kind = kind::of(&content.octets);
         self.page |= kind == Kind::Html;

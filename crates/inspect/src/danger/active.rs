@@ -41,11 +41,10 @@ pub(super) fn judge(content: &Content<'_>, kind: Kind, within: Within, said: &mu
             said.say("html-attachment-script", "is a page with a script", "");
         }
     }
-    // What a page made of base64 hands out as a download.
-    if within.inner
-        && matches!(within.parent, Some(Kind::Html | Kind::Svg))
+    // Links carry their data packed: what one packed file holds is judged by itself.
+    if within.handed_out
         && matches!(kind.class(), Class::Archive | Class::Disk | Class::Shortcut)
-        && !is_packed_data(kind)
+        && !kind.is_packed_data()
     {
         said.say(
             "html-smuggling",
@@ -61,14 +60,6 @@ pub(super) fn judge(content: &Content<'_>, kind: Kind, within: Within, said: &mu
     {
         links(octets, said);
     }
-}
-
-/// One packed file and no archive: links carry their data so, and what it holds is judged by itself.
-const fn is_packed_data(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Gzip | Kind::Xz | Kind::Zstd | Kind::Bzip2 | Kind::Lz4 | Kind::Compress
-    )
 }
 
 /// Links that lead Windows to a server.

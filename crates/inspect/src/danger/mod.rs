@@ -25,6 +25,8 @@ pub(crate) struct Within {
     pub(crate) parent: Option<Kind>,
     /// It is no file of its own: a stream of a document.
     pub(crate) inner: bool,
+    /// A page made of base64 hands it out as a download.
+    pub(crate) handed_out: bool,
 }
 
 /// What is dangerous in one piece of content, by itself; what lies in it is not looked at.

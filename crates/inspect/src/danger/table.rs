@@ -150,7 +150,7 @@ pub const RULES: &[ContentRule] = &[
     ),
     refused(
         "office-dde",
-        "A document or table that starts a program by DDE.",
+        "A document or table that starts a program by DDE; a workbook may ask another for its figures.",
     ),
     refused(
         "office-code-format",
@@ -194,7 +194,7 @@ pub const RULES: &[ContentRule] = &[
     ),
     refused(
         "calendar-active",
-        "An appointment with a script in its text (CVE-2025-27915).",
+        "An appointment with a script in its text (CVE-2025-27915); the bare word `<script>` in a sentence is none.",
     ),
     refused(
         "limit-depth",

@@ -9,7 +9,7 @@ mod text;
 mod within;
 
 pub(crate) use text::uuencode_begin;
-pub use within::{Hidden, hidden};
+pub use within::{AllHidden, Hidden, hidden};
 
 use serde::Serialize;
 
@@ -203,6 +203,11 @@ pub enum Class {
 }
 
 impl Kind {
+    /// One packed file and no archive, of a kind that is unpacked here: what it holds is judged by itself.
+    pub(crate) const fn is_packed_data(self) -> bool {
+        matches!(self, Self::Gzip | Self::Xz | Self::Zstd | Self::Bzip2)
+    }
+
     /// The stable name.
     pub const fn name(self) -> &'static str {
         match self {
@@ -442,7 +447,7 @@ pub fn of(octets: &[u8]) -> Kind {
 pub fn fuzz(octets: &[u8]) {
     let kind = of(octets);
     let _unused = (kind.name(), kind.title(), kind.class());
-    for found in hidden(octets, kind) {
+    for found in hidden(octets, kind).found {
         assert!(found.at < octets.len(), "it lies within");
     }
 }

@@ -68,14 +68,14 @@ fn a_program_is_found_wherever_it_begins() {
     assert_eq!(of(&program), Kind::Pe);
     for before in [&b"\xef\xbb\xbf"[..], b"\r\n\r\n", b"GIF89a", b"some text"] {
         let octets = [before, &program].concat();
-        let found = hidden(&octets, of(&octets));
+        let found = hidden(&octets, of(&octets)).found;
         assert_eq!(
             found.first().map(|found| (found.at, found.kind)),
             Some((before.len(), Kind::Pe))
         );
     }
     assert_eq!(
-        hidden(&[b"MZ".as_slice(), &[b'x'; 300]].concat(), Kind::Text),
+        hidden(&[b"MZ".as_slice(), &[b'x'; 300]].concat(), Kind::Text).found,
         []
     );
 }

@@ -18,11 +18,17 @@ pub struct Hidden {
     pub kind: Kind,
 }
 
-/// At most so many are given back: the first is reason enough.
-const MOST: usize = 24;
+/// What begins within something else.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AllHidden {
+    /// What was found.
+    pub found: Vec<Hidden>,
+    /// There is more of one kind than is looked into.
+    pub more: bool,
+}
 
 /// At most so many of one kind, of which the first may be no archive at all.
-const OF_ONE_KIND: usize = 4;
+const OF_ONE_KIND: usize = 8;
 
 /// A program's second header lies near its first one, in any program that a linker made.
 const PE_HEADER_WITHIN: usize = 0x1000;
@@ -41,8 +47,9 @@ const BEHIND: [(&[u8], usize, Kind); 8] = [
 ];
 
 /// What begins within content of the given kind. Reads all of it once.
-pub fn hidden(octets: &[u8], kind: Kind) -> Vec<Hidden> {
-    let mut found = Vec::new();
+pub fn hidden(octets: &[u8], kind: Kind) -> AllHidden {
+    let mut all = AllHidden::default();
+    let found = &mut all.found;
     found.extend(as_well(octets, kind));
     if !is_zip(kind)
         && let Some(at) = magic::zip_end(octets)
@@ -53,16 +60,17 @@ pub fn hidden(octets: &[u8], kind: Kind) -> Vec<Hidden> {
         });
     }
     if !stores(octets, kind) {
-        behind(octets, kind, &mut found);
+        let more = behind(octets, kind, found);
+        // Archives that an archive holds unpacked are its members.
+        all.more = more && kind.class() != Class::Archive;
     }
     if kind.class() != Class::Program && octets.len() > 128 {
-        programs(octets, &mut found);
+        programs(octets, found);
     }
     if matches!(kind, Kind::Text | Kind::Html) {
-        uuencoded(octets, &mut found);
+        uuencoded(octets, found);
     }
-    found.truncate(MOST);
-    found
+    all
 }
 
 /// What octets are besides what they begin like: the name of a tar's first member, and the first sectors of a CD, may hold the
@@ -86,12 +94,12 @@ fn stores(octets: &[u8], kind: Kind) -> bool {
 }
 
 /// Archives that begin behind the very beginning. In what may hold such signatures by chance, or holds archives as they are,
-/// their heads must be right.
-fn behind(octets: &[u8], kind: Kind, found: &mut Vec<Hidden>) {
+/// their heads must be right. Gives whether there are more than were taken.
+fn behind(octets: &[u8], kind: Kind, found: &mut Vec<Hidden>) -> bool {
     static SEARCH: LazyLock<Option<AhoCorasick>> =
         LazyLock::new(|| any_of(&BEHIND.map(|(signature, ..)| signature)));
     let Some(search) = SEARCH.as_ref() else {
-        return;
+        return false;
     };
     let mut heads = Heads {
         octets,
@@ -101,6 +109,7 @@ fn behind(octets: &[u8], kind: Kind, found: &mut Vec<Hidden>) {
         ) || kind == Kind::Pdf),
         left: octets.len().saturating_add(1 << 16),
         found: Vec::new(),
+        more: false,
     };
     let mut zip_end = None;
     for one in search.find_iter(octets) {
@@ -128,6 +137,7 @@ fn behind(octets: &[u8], kind: Kind, found: &mut Vec<Hidden>) {
         let kind = Kind::Zip;
         found.push(Hidden { at, kind });
     }
+    heads.more
 }
 
 /// Archives found by their heads.
@@ -138,12 +148,15 @@ struct Heads<'o> {
     /// Octets that may still be summed up: each head says how many it has.
     left: usize,
     found: Vec<Hidden>,
+    /// There was one more of a kind of which enough had been found.
+    more: bool,
 }
 
 impl Heads<'_> {
     fn take(&mut self, at: usize, kind: Kind) {
         let of_kind = self.found.iter().filter(|found| found.kind == kind).count();
-        if at == 0 || of_kind >= OF_ONE_KIND {
+        let enough = of_kind >= OF_ONE_KIND;
+        if at == 0 || enough && (self.more || matches!(kind, Kind::Arj | Kind::Lzh)) {
             return;
         }
         let from = rest(self.octets, at);
@@ -158,7 +171,10 @@ impl Heads<'_> {
             Kind::Arj => self.arj(from),
             _ => self.lzh(from),
         };
-        if loose || is_one.is_some() {
+        if is_one.is_some() && enough {
+            // Each member of these begins like an archive.
+            self.more |= !matches!(kind, Kind::Arj | Kind::Lzh);
+        } else if loose || is_one.is_some() {
             self.found.push(Hidden { at, kind });
         }
     }

@@ -81,6 +81,7 @@ pub(super) fn nature(head: &Head<'_>, types: &[Vec<Parsed>], default: &[u8]) -> 
             for value in &parsed.readings {
                 plain |= value.parameters.iter().any(|(name, _)| name == b"boundary");
                 let boundaries = boundaries(value, &mut nature.guessed);
+                nature.cut_off |= nature.guessed.len() > MAX_BOUNDARIES;
                 nature.multipart_uncertain |= boundaries.iter().any(Vec::is_empty)
                     || told.as_ref().is_some_and(|told| *told != boundaries)
                     || !value.searched && boundaries.len() > 1;
@@ -180,7 +181,7 @@ fn boundaries(value: &Value, guessed: &mut Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 /// One of no letters would be found in texts.
 fn guess(boundary: Vec<u8>, guessed: &mut Vec<Vec<u8>>) {
     if boundary.iter().any(u8::is_ascii_alphanumeric)
-        && guessed.len() < MAX_BOUNDARIES
+        && guessed.len() <= MAX_BOUNDARIES
         && !guessed.contains(&boundary)
     {
         guessed.push(boundary);

@@ -400,6 +400,7 @@ fn what_old_encodings_hold_is_found() {
     assert_eq!(one(&uu[12..]), ("a.txt".into(), HELLO.to_vec()));
     assert!(
         kind::hidden(uu, Kind::Text)
+            .found
             .iter()
             .any(|found| found.kind == Kind::Uuencode)
     );

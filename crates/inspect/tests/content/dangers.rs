@@ -875,6 +875,13 @@ fn packed_data_in_a_page_is_judged_by_what_it_holds() {
     check(&build::gzip(&b"{\"alert\":1}".repeat(20)), true);
     check(&build::gzip(&build::program()), false);
     check(&zipped, false);
+    check(&build::gzip(&zipped), false);
+    check(&build::gzip(&build::gzip(&zipped)), false);
+    // Nobody looks into this one here.
+    check(
+        b"\x04\x22\x4d\x18 and the rest of a frame of LZ4, which is no text \0\x01\x02\x03",
+        false,
+    );
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn a_cd_whose_first_sector_is_something_else_is_read_as_a_cd_too() {
             .collect();
         assert!(strict.iter().any(|rule| rule == "disk-image"), "{strict:?}");
         let mut names = Vec::new();
-        for hidden in kind::hidden(&image, kind::of(&image)) {
+        for hidden in kind::hidden(&image, kind::of(&image)).found {
             names.push(hidden.kind);
         }
         assert_eq!(names, [Kind::Iso]);
@@ -238,6 +238,29 @@ fn a_zip_far_before_the_end_is_read() {
 }
 
 #[test]
+fn more_archives_behind_something_than_are_looked_into_are_a_limit() {
+    let rules = |archive: &[u8], count: usize| {
+        let octets = [b"junk ".repeat(20), archive.repeat(count)].concat();
+        refused("a.bin", &octets)
+    };
+    let member = b"Hello.";
+    for archive in [
+        build::rar4(&[("a.txt", member)], 0x30, false),
+        build::rar5(&[("a.txt", member, None)]),
+        build::cabinet("a.txt", member),
+    ] {
+        assert_eq!(rules(&archive, 8), [""; 0]);
+        assert_eq!(rules(&archive, 9), ["limit-parts"]);
+    }
+    // Each member begins as the archive does.
+    for archive in [build::arj("a.txt", member), build::lzh("a.txt", member, 0)] {
+        assert_eq!(rules(&archive, 20), [""; 0]);
+    }
+    let many = build::rar4(&[("a.txt", member)], 0x30, false).repeat(20);
+    assert_eq!(refused("a.rar", &many), [""; 0]);
+}
+
+#[test]
 fn signatures_alone_are_no_archives() {
     let signatures =
         b"MSCF MSCF\0\0\0\0 \x60\xea\x20\0 -lh5- -lz4- -pm0- PK\x05\x06 1-lhd-2 \x60\xea "
@@ -249,7 +272,7 @@ fn signatures_alone_are_no_archives() {
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
     ] {
         let octets = [before, &signatures].concat();
-        assert_eq!(kind::hidden(&octets, kind::of(&octets)), []);
+        assert_eq!(kind::hidden(&octets, kind::of(&octets)).found, []);
     }
 }
 
@@ -259,7 +282,7 @@ fn heads_that_lie_over_each_other_are_not_summed_up_again_and_again() {
     let mut octets = b"GIF89a".to_vec();
     octets.extend(b"\x60\xea\x28\x0a".repeat(1 << 20));
     let started = std::time::Instant::now();
-    assert!(kind::hidden(&octets, Kind::Image).len() <= 8);
+    assert!(kind::hidden(&octets, Kind::Image).found.len() <= 16);
     assert!(started.elapsed().as_secs() < 5);
 }
 

@@ -137,6 +137,7 @@ fn one(file: &Compound<'_>, stream: &Stream, macros: &mut Vec<u8>, sink: &mut Si
             | Kind::WindowsScript
             | Kind::EncodedScript
     ) || kind::hidden(&content, Kind::Ole2)
+        .found
         .iter()
         .any(|found| found.kind == Kind::Pe)
     {
