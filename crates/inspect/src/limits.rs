@@ -16,7 +16,7 @@ pub struct Limits {
     pub octets: u64,
     /// Octets one member may have unpacked.
     pub member_octets: u64,
-    /// How many times its packed size an archive may have unpacked, beyond its first MiB.
+    /// How many times its packed size an archive may have unpacked, beyond its first 8 MiB.
     pub ratio: u64,
     /// Readings of one message.
     pub readings: usize,

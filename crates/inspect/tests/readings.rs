@@ -129,6 +129,38 @@ fn more_boundaries_than_are_followed_are_a_limit() {
 }
 
 #[test]
+fn a_draft_that_is_fetched_from_a_server_by_hand_may_be_announced() {
+    let refused = |parameters: &str, kind: &str| {
+        let message =
+            format!("Content-Type: message/external-body; {parameters}\r\n\r\n{kind}\r\n\r\n");
+        rules_of(&message).contains(&"message-external-body".to_owned())
+    };
+    let text = "Content-Type: text/plain\r\nContent-ID: <1@example.org>";
+    let draft = "name=\"draft-a.txt\"; site=\"ftp.example.org\"; access-type=\"anon-ftp\"; directory=\"drafts\"";
+    assert!(!refused(draft, text));
+    assert!(!refused(
+        "access-type=\"mail-server\"; server=\"a@example.org\"",
+        text
+    ));
+    for (parameters, kind) in [
+        (draft, "Content-Type: application/octet-stream"),
+        (draft, "Content-ID: <1@example.org>"),
+        (draft, "Content-Type: text/plain\r\nContent-Type: text/html"),
+        ("name=\"a.exe\"; access-type=\"anon-ftp\"", text),
+        (
+            "name=\"a.txt\"; name=\"a.exe\"; access-type=\"anon-ftp\"",
+            text,
+        ),
+        ("access-type=\"anon-ftp\"; access-type=\"local-file\"", text),
+        ("access-type=URL; URL=\"http://example.org/a.txt\"", text),
+        ("access-type=local-file; name=\"a.txt\"", text),
+        ("name=\"a.txt\"", text),
+    ] {
+        assert!(refused(parameters, kind), "{parameters} {kind}");
+    }
+}
+
+#[test]
 fn a_file_is_told_of_however_many_texts_come_first() {
     let texts = "--b\r\n\r\ntext\r\n".repeat(70);
     let message = format!(

@@ -208,7 +208,7 @@ impl<'a> Walker<'a> {
         for kind in &nature.types {
             if kind == "message/partial" {
                 self.note(&rules::MESSAGE_PARTIAL, kind, at);
-            } else if kind == "message/external-body" {
+            } else if kind == "message/external-body" && !fetched_by_hand(&types, head.body) {
                 self.note(&rules::MESSAGE_EXTERNAL_BODY, kind, at);
             }
         }
@@ -942,4 +942,33 @@ pub(super) fn is_textual(octets: &[u8]) -> bool {
         .filter(|octet| **octet < b' ' && !matches!(octet, b'\t' | b'\r' | b'\n' | 0x0c | 0x1b))
         .count();
     odd * 50 <= sample.len() && !sample.contains(&0)
+}
+/// Whether what lies elsewhere is a text that is fetched by a program for it, as the IETF's announcements of drafts say
+/// (RFC 2046 section 5.2.3): nothing of it comes by mail, and none opens it by itself.
+fn fetched_by_hand(types: &[Vec<Parsed>], body: &[u8]) -> bool {
+    let values = types.iter().flatten().flat_map(|parsed| &parsed.readings);
+    let mut said = values.filter(|value| value.main == b"message/external-body");
+    let by_hand = said.all(|value| {
+        let mut how = value
+            .parameters
+            .iter()
+            .filter(|(name, _)| name == b"access-type");
+        let names = value.parameters.iter().filter(|(name, _)| name == b"name");
+        let programs = [&b"anon-ftp"[..], b"ftp", b"mail-server"];
+        how.next()
+            .is_some_and(|(_, how)| programs.contains(&&*how.to_ascii_lowercase()))
+            && how.next().is_none()
+            && names
+                .into_iter()
+                .all(|(_, name)| name.to_ascii_lowercase().ends_with(b".txt"))
+    });
+    let is_text = |head: &Head<'_>| {
+        let mut values = head
+            .types
+            .iter()
+            .flat_map(readings_of)
+            .flat_map(|one| one.readings);
+        !head.types.is_empty() && values.all(|value| value.main == b"text/plain")
+    };
+    by_hand && heads(body, false).iter().all(is_text)
 }

@@ -216,6 +216,10 @@ struct Sink<'s> {
     give: &'s mut dyn FnMut(Member<'_>, &mut Budget),
 }
 
+/// Octets that an archive may have unpacked however few it has packed: white pages and tables of noughts pack by more than any
+/// ratio, and so few exhaust nobody.
+const RATIO_FREE: u64 = 8 << 20;
+
 impl Sink<'_> {
     /// Hands a member on, if one may still be. False: there is no sense in going on.
     fn member(&mut self, mut member: Member<'_>) -> bool {
@@ -261,7 +265,7 @@ impl Sink<'_> {
     /// The same beside so many octets that are not paid yet.
     fn allowance_beside(&self, pending: u64) -> (u64, Limit) {
         let limits = self.budget.limits();
-        let by_ratio = (1_u64 << 20)
+        let by_ratio = RATIO_FREE
             .saturating_add(self.packed.saturating_mul(limits.ratio))
             .saturating_sub(self.produced)
             .saturating_sub(pending);
