@@ -109,8 +109,8 @@ pub struct ExplainRuleArgs {
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "A file that begins with `From ` is a mailbox (mbox); its messages are told apart by their number. Of a \
-    Maildir, `cur` and `new` are read, and its folders; of any other directory every file, and its directories. With \
-    --format jsonl each message is one object: `file`, `index` in a mailbox, `verdict` (accept, quarantine, tempfail, \
+    Maildir, `cur` and `new` are read, and its folders; of any other directory every file, and its directories. `-` is the standard \
+    input. With --format jsonl each message is one object: `file`, `index` in a mailbox, `verdict` (accept, quarantine, tempfail, \
     refuse), `reasons` (`rule`, `verdict`, `text`, `evidence`, `place`; those with the verdict accept were only \
     noticed).\n\nThe exit status is 1 if any message is not accepted, and 2 if a file could not be read; the others \
     are judged all the same."
@@ -140,7 +140,7 @@ pub struct ScanMessagesArgs {
 /// `mailkeep shield replay`.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Files are found as by `shield scan`; one that is a capture (pcap, pcapng; as by `tcpdump -w FILE -s 0 port 25`) \
+    after_long_help = "Files are found as by `shield scan`, `-` being the standard input; one that is a capture (pcap, pcapng; as by `tcpdump -w FILE -s 0 port 25`) \
     has its SMTP sessions followed. Of a message in a file, the envelope is what Return-Path, Delivered-To, X-Original-To \
     and Envelope-To tell. What a rule does is as it ships, or as --config says: `refuse`; `monitor` (it tells, until you \
     enforce it); `notice` (it only tells, or not at this level). Of a message in a file nobody knows the client: an \

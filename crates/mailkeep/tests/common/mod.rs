@@ -128,6 +128,20 @@ impl Bench {
         Ran::of(&self.command(args).output().unwrap())
     }
 
+    /// The same with these octets on standard input, by a pipe.
+    pub(crate) fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
+        let mut command = self.command(args);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // More than a pipe holds would wait for its reader.
+        assert!(input.len() < 32 << 10);
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        Ran::of(&child.wait_with_output().unwrap())
+    }
+
     /// `feeds import --source KIND PATH`.
     pub(crate) fn import(&self, kind: &str, path: &str) -> Ran {
         self.run(&["feeds", "import", "--source", kind, path])

@@ -299,6 +299,19 @@ fn sessions_of_a_capture_are_judged_whatever_its_format() {
 }
 
 #[test]
+fn mail_and_captures_that_come_by_a_pipe_are_judged() {
+    let bench = Bench::new();
+    let mut capture = Capture::new(Link::Ethernet);
+    let mut talk = capture.talk(false, 0);
+    talk.greeted().sends(ENVELOPE, HIDDEN).quits();
+    for input in [HIDDEN.as_bytes(), &capture.pcap(true), &capture.pcapng()] {
+        let args = ["shield", "replay", "--format", "jsonl", "-"];
+        let ran = bench.run_with(&args, input).exits(1);
+        assert_eq!(objects(&ran, "total")[0]["refused"], 1, "{}", ran.out);
+    }
+}
+
+#[test]
 fn commands_are_judged_and_the_session_goes_on_as_it_did() {
     let bench = Bench::new();
     let mut capture = Capture::new(Link::Ethernet);

@@ -107,6 +107,24 @@ fn accepted_mail_ends_well_and_is_not_listed() {
 }
 
 #[test]
+fn what_comes_by_a_pipe_is_judged_whole() {
+    let bench = Bench::new();
+    let mailbox =
+        format!("From a@b Sat Nov 21 10:00:00\n{HONEST}\nFrom c@d Sat Nov 21 10:00:00\n{HIDDEN}\n");
+    for path in ["-", "/dev/stdin"] {
+        let scan = ["shield", "scan", "--format", "jsonl", path];
+        let ran = bench.run_with(&scan, HIDDEN.as_bytes()).exits(1);
+        assert_eq!(objects(&ran.out)[0]["verdict"], "refuse");
+        bench.run_with(&scan, HONEST.as_bytes()).exits(0);
+        let ran = bench.run_with(&scan, mailbox.as_bytes()).exits(1);
+        let all = objects(&ran.out);
+        assert_eq!(all.len(), 2);
+        assert_eq!(all[1]["verdict"], "refuse");
+        assert_eq!(all[1]["file"], path);
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_named_and_the_rest_is_judged() {
     let bench = Bench::new();
     let hidden = bench.write("hidden.eml", HIDDEN);

@@ -29,8 +29,15 @@ impl Message {
     pub(super) fn octets(&mut self) -> Result<Vec<u8>, String> {
         match self.read.take() {
             Some(octets) => Ok(octets),
-            None => whole(&self.source.path).map_err(|error| problem(&self.source.path, &error)),
+            None => File::open(&self.source.path)
+                .and_then(whole)
+                .map_err(|error| problem(&self.source.path, &error)),
         }
+    }
+
+    /// Its octets, where they cannot be read a second time.
+    pub(super) fn held(&self) -> Option<&[u8]> {
+        self.read.as_deref()
     }
 }
 
@@ -45,11 +52,9 @@ fn too_large() -> io::Error {
     )
 }
 
-fn whole(path: &Path) -> io::Result<Vec<u8>> {
+fn whole(reader: impl Read) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
-    File::open(path)?
-        .take(LARGEST + 1)
-        .read_to_end(&mut octets)?;
+    reader.take(LARGEST + 1).read_to_end(&mut octets)?;
     if octets.len() as u64 > LARGEST {
         return Err(too_large());
     }
@@ -59,8 +64,11 @@ fn whole(path: &Path) -> io::Result<Vec<u8>> {
 /// Takes what was found; `false`: nobody wants more.
 type Take<'t> = dyn FnMut(Result<Message, String>) -> bool + 't;
 
-/// Finds all messages below a path that somebody named. Whether more is wanted.
+/// Finds all messages below a path that somebody named; `-` is the standard input. Whether more is wanted.
 pub(super) fn find(path: &Path, take: &mut Take<'_>) -> bool {
+    if path == Path::new("-") {
+        return once(path, Ok(io::stdin().lock()), take);
+    }
     match fs::metadata(path) {
         Ok(meta) if meta.is_dir() => directory(path, take),
         Ok(_) => file(path, take),
@@ -117,13 +125,39 @@ fn directory(path: &Path, take: &mut Take<'_>) -> bool {
     true
 }
 
+/// Whether it is a mailbox.
+fn begun<R: Read>(reader: R) -> io::Result<(BufReader<R>, bool)> {
+    let mut reader = BufReader::with_capacity(64 << 10, reader);
+    let mailbox = reader.fill_buf()?.starts_with(b"From ");
+    Ok((reader, mailbox))
+}
+
+/// Reads what can be read only once: a pipe, a terminal.
+fn once(path: &Path, opened: io::Result<impl Read>, take: &mut Take<'_>) -> bool {
+    let read = match opened.and_then(begun) {
+        Ok((reader, true)) => return mailbox(path, reader, take),
+        Ok((reader, false)) => whole(reader),
+        Err(error) => Err(error),
+    };
+    let source = Source {
+        path: path.to_owned(),
+        index: None,
+    };
+    take(match read {
+        Ok(octets) => Ok(Message {
+            source,
+            read: Some(octets),
+        }),
+        Err(error) => Err(problem(path, &error)),
+    })
+}
+
 fn file(path: &Path, take: &mut Take<'_>) -> bool {
-    let opened = File::open(path).and_then(|file| {
-        let mut reader = BufReader::with_capacity(64 << 10, file);
-        let mailbox = reader.fill_buf()?.starts_with(b"From ");
-        Ok((reader, mailbox))
-    });
-    match opened {
+    let is_kept = fs::metadata(path).is_ok_and(|meta| meta.is_file());
+    if !is_kept {
+        return once(path, File::open(path), take);
+    }
+    match File::open(path).and_then(begun) {
         Ok((reader, true)) => mailbox(path, reader, take),
         Ok((_, false)) => take(Ok(Message {
             source: Source {

@@ -163,8 +163,16 @@ impl std::fmt::Display for Place {
 fn below(path: &Path, rules: &Rules, found: &mut dyn FnMut(Found) -> bool) -> bool {
     find(path, &mut |message| match message {
         Err(problem) => found(Found::Problem(problem)),
-        Ok(message) if message.source.index.is_none() => {
+        Ok(mut message) if message.source.index.is_none() => {
             let path = message.source.path.clone();
+            match message.held().map(is_capture) {
+                Some(false) => return found(Found::Message(message)),
+                Some(true) => {
+                    let octets = message.octets().unwrap_or_default();
+                    return capture(&path, io::Cursor::new(octets), rules, found);
+                }
+                None => {}
+            }
             match opened(&path) {
                 Ok(Some(file)) => capture(&path, file, rules, found),
                 Ok(None) => found(Found::Message(message)),
