@@ -64,7 +64,10 @@ fn piece(
     each: &mut Each<'_>,
     reasons: &mut Vec<Reason>,
 ) {
-    extend(reasons, danger::of_member(content, kind, within, profile));
+    extend(
+        reasons,
+        danger::of_member(content, kind, within, profile, budget),
+    );
     extend(reasons, each(content, kind, budget));
     let read = Reading {
         kind,

@@ -20,6 +20,7 @@ pub mod readings;
 pub mod rules;
 pub mod unpack;
 mod verdict;
+mod xml;
 
 pub use judge::{Scanner, judge, judge_by, judge_quickly, judge_with, rules as message_rules};
 pub use limits::{Budget, Limit, LimitReached, Limits};

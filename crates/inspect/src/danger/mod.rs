@@ -16,7 +16,7 @@ pub use table::{RULES, rule};
 
 use crate::kind::{Class, Kind};
 use crate::octets::some;
-use crate::{Content, LimitReached, Origin, Profile, Reason};
+use crate::{Budget, Content, LimitReached, Origin, Profile, Reason};
 
 /// Where a member was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,7 +31,8 @@ pub(crate) struct Within {
 
 /// What is dangerous in one piece of content, by itself; what lies in it is not looked at.
 pub fn of_content(content: &Content<'_>, kind: Kind, profile: &Profile) -> Vec<Reason> {
-    of_member(content, kind, Within::default(), profile)
+    let mut budget = Budget::new(&profile.limits);
+    of_member(content, kind, Within::default(), profile, &mut budget)
 }
 
 /// The same for what was found within something.
@@ -40,6 +41,7 @@ pub(crate) fn of_member(
     kind: Kind,
     within: Within,
     profile: &Profile,
+    budget: &mut Budget,
 ) -> Vec<Reason> {
     let mut said = Said::new(content, profile);
     test_virus(content, &mut said);
@@ -48,7 +50,7 @@ pub(crate) fn of_member(
         by_type(content, kind, &mut said);
     }
     by_kind(content, kind, &mut said);
-    office::judge(content, kind, within, &mut said);
+    office::judge(content, kind, within, budget, &mut said);
     active::judge(content, kind, within, &mut said);
     said.reasons
 }
@@ -88,6 +90,12 @@ impl<'a> Said<'a> {
             content,
             profile,
         }
+    }
+
+    /// Adds the reason that a limit was reached while it was looked at.
+    pub(crate) fn limit(&mut self, reached: LimitReached) {
+        let reason = limit_reason(reached, &self.content.place, self.profile);
+        self.reasons.push(reason);
     }
 
     /// Adds a reason: what content it is, and what it does.

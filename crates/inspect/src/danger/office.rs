@@ -1,10 +1,14 @@
 //! What documents of Office do when they are opened: macros, objects and templates from elsewhere, DDE.
 
+mod fields;
+mod loose;
+mod parts;
+
 use super::{Said, Within, names, shown};
-use crate::Content;
 use crate::kind::Kind;
-use crate::octets::{begins, find, holds, rest, some};
+use crate::octets::{begins, holds, rest, some};
 use crate::unpack::ole;
+use crate::{Budget, Content};
 
 /// Procedures that Office calls by itself.
 const RUNS: &[&str] = &[
@@ -68,13 +72,19 @@ const ACTS: &[&str] = &[
     "executeexcel4macro",
 ];
 
-/// Elements of one part that are looked at.
-const ELEMENTS_MAX: usize = 20_000;
+/// So often a part says a thing of one kind.
+const SAID_MAX: usize = 4;
 
 /// How many characters by number hide what a macro does.
 const CHARACTERS: usize = 40;
 
-pub(super) fn judge(content: &Content<'_>, kind: Kind, within: Within, said: &mut Said<'_>) {
+pub(super) fn judge(
+    content: &Content<'_>,
+    kind: Kind,
+    within: Within,
+    budget: &mut Budget,
+    said: &mut Said<'_>,
+) {
     for declared in &content.types {
         match declared.as_str() {
             ole::VBA => macros(&content.octets, said),
@@ -108,9 +118,9 @@ pub(super) fn judge(content: &Content<'_>, kind: Kind, within: Within, said: &mu
     }
     if matches!(
         within.parent,
-        Some(Kind::Ooxml | Kind::OoxmlMacro | Kind::Zip)
+        Some(Kind::Ooxml | Kind::OoxmlMacro | Kind::Odf | Kind::Zip)
     ) {
-        part(content, said);
+        part(content, budget, said);
     }
     if within.parent == Some(Kind::Rtf)
         && content
@@ -188,67 +198,15 @@ fn is_argument(after: &[u8]) -> bool {
 }
 
 /// A part of a document of today.
-#[expect(
-    clippy::case_sensitive_file_extension_comparisons,
-    reason = "the name is in small letters"
-)]
-fn part(content: &Content<'_>, said: &mut Said<'_>) {
-    let Some(name) = content
-        .names
-        .first()
-        .map(|name| name.to_ascii_lowercase().replace('\\', "/"))
-    else {
-        return;
-    };
-    let octets = &content.octets;
-    if name.starts_with("xl/macrosheets/") && !name.contains("_rels") {
+fn part(content: &Content<'_>, budget: &mut Budget, said: &mut Said<'_>) {
+    let is_sheet = content.names.iter().any(|name| {
+        let name = name.to_ascii_lowercase().replace('\\', "/");
+        name.starts_with("xl/macrosheets/") && !name.contains("_rels")
+    });
+    if is_sheet {
         sheet(said);
     }
-    if name.ends_with(".rels") {
-        relations(octets, said);
-    } else if name.ends_with("xl/styles.xml") {
-        let lower = octets.to_ascii_lowercase();
-        for at in memchr::memmem::find_iter(&lower, b"formatcode=\"") {
-            let value = some(octets, at.saturating_add(12), 512);
-            let end = memchr::memchr(b'"', value).unwrap_or(value.len());
-            let value = String::from_utf8_lossy(some(value, 0, end))
-                .replace("&gt;", ">")
-                .replace("&lt;", "<");
-            code_format(value.as_bytes(), said);
-        }
-    } else if name.starts_with("xl/externallinks/") {
-        let lower = octets.to_ascii_lowercase();
-        let xml = lower.as_slice();
-        let values = |name: &'static [u8]| {
-            let found = memchr::memmem::find_iter(xml, name).take(ELEMENTS_MAX);
-            found.map(|at| attribute(xml, at.saturating_add(name.len())))
-        };
-        // One link has one topic; where there are more, it is not known whose they are.
-        let mut topics = values(b"ddetopic");
-        let of_workbook = topics.next().is_some_and(is_workbook) && topics.next().is_none();
-        let starts = values(b"ddeservice").any(|service| {
-            PROGRAMS
-                .iter()
-                .any(|program| begins(service, program.as_bytes()))
-                && !(service == b"msexcel" && of_workbook)
-        });
-        if starts {
-            said.say("office-dde", "starts a program by DDE", "ddeService");
-        }
-    } else if name.starts_with("word/") && name.ends_with(".xml") {
-        fields(octets, said);
-    }
-}
-
-/// The value of an attribute whose name ends here.
-fn attribute(xml: &[u8], at: usize) -> &[u8] {
-    let value = some(xml, at, 4096).trim_ascii_start();
-    let value = value.strip_prefix(b"=").unwrap_or_default();
-    let Some((quote, value)) = value.trim_ascii_start().split_first() else {
-        return b"";
-    };
-    let end = memchr::memchr(*quote, value).unwrap_or(value.len());
-    some(value, 0, end)
+    parts::judge(&content.octets, budget, said);
 }
 
 /// Whether Excel is asked for one of its own files (`Book2.xlsx`, `C:\\a\\[Book2.xlsx]Sheet1`), by no path that leads up
@@ -285,118 +243,15 @@ const PROGRAMS: &[&str] = &[
     "certutil",
     "msexcel",
     "bitsadmin",
+    "wmic",
+    "forfiles",
+    "pcalua",
+    "schtasks",
+    "msbuild",
+    "installutil",
+    "odbcconf",
+    "cmstp",
 ];
-
-/// Fields of a document: their instructions may be cut in pieces anywhere.
-fn fields(xml: &[u8], said: &mut Said<'_>) {
-    let mut instructions = Vec::new();
-    let mut before = 0;
-    for at in memchr::memmem::find_iter(xml, b"<w:instrText").take(ELEMENTS_MAX) {
-        let from = some(xml, at, 4096);
-        let (Some(begin), Some(end)) = (memchr::memchr(b'>', from), find(from, b"</w:instrText>"))
-        else {
-            continue;
-        };
-        // Another field has begun.
-        if holds(some(xml, before, at.saturating_sub(before)), b"\"begin\"") {
-            instructions.push(b'\n');
-        }
-        before = at;
-        instructions.extend_from_slice(some(
-            from,
-            begin.saturating_add(1),
-            end.saturating_sub(begin).saturating_sub(1),
-        ));
-        if instructions.len() > 1 << 20 {
-            break;
-        }
-    }
-    for at in memchr::memmem::find_iter(xml, b"w:instr=\"").take(ELEMENTS_MAX) {
-        let from = some(xml, at.saturating_add(9), 4096);
-        let end = memchr::memchr(b'"', from).unwrap_or(0);
-        instructions.push(b'\n');
-        instructions.extend_from_slice(some(from, 0, end));
-    }
-    let lower = instructions.to_ascii_lowercase();
-    // Pieces of neighbours run into one another here: whether a word is whole does not show.
-    let by_name = PROGRAMS
-        .iter()
-        .any(|program| holds(&lower, program.as_bytes()))
-        && has_dde_field(xml);
-    if holds(&lower, b"ddeauto") || by_name {
-        said.say("office-dde", "starts a program by DDE", "a field");
-    }
-}
-
-/// Whether a field is one of DDE: its instruction begins so (ECMA-376-1 section 17.16.1). Indexes name it in quotes.
-fn has_dde_field(xml: &[u8]) -> bool {
-    let begins_so = |instruction: &[u8]| {
-        let begin = instruction
-            .iter()
-            .position(u8::is_ascii_alphanumeric)
-            .unwrap_or(instruction.len());
-        let word = some(instruction, begin, 4);
-        begins(word, b"dde") && !word.get(3).is_some_and(u8::is_ascii_alphabetic)
-    };
-    let simple = memchr::memmem::find_iter(xml, b"w:instr=\"")
-        .take(ELEMENTS_MAX)
-        .any(|at| begins_so(some(xml, at.saturating_add(9), 64)));
-    if simple {
-        return true;
-    }
-    let texts = memchr::memmem::find_iter(xml, b"<w:instrText").take(ELEMENTS_MAX);
-    let marks = memchr::memmem::find_iter(xml, b"<w:fldChar").map(|at| (at, true));
-    let mut pieces: Vec<(usize, bool)> = texts.map(|at| (at, false)).chain(marks).collect();
-    pieces.sort_unstable();
-    // Fields stand within fields. Each text that stands in none is taken for an instruction of its own.
-    let mut open: Vec<Vec<u8>> = Vec::new();
-    let mut outside = Vec::new();
-    for (at, is_mark) in pieces {
-        let from = some(xml, at, 4096);
-        let Some(begin) = memchr::memchr(b'>', from) else {
-            // Nothing that any program writes; what it begins or ends is not known.
-            return true;
-        };
-        if is_mark {
-            let mark = some(from, 0, begin);
-            let kind = find(mark, b"fldCharType").map(|at| attribute(mark, at.saturating_add(11)));
-            match kind {
-                Some(b"begin") => open.push(Vec::new()),
-                Some(b"separate") => {}
-                Some(b"end") => {
-                    if open
-                        .pop()
-                        .is_some_and(|instruction| begins_so(&instruction))
-                    {
-                        return true;
-                    }
-                }
-                _ => return true,
-            }
-            continue;
-        }
-        let Some(end) = find(from, b"</w:instrText>") else {
-            continue;
-        };
-        let begin = begin.saturating_add(1);
-        let text = some(from, begin, end.saturating_sub(begin));
-        match open.last_mut() {
-            Some(instruction) => instruction.extend_from_slice(text),
-            None if begins_so(text) => return true,
-            None => outside.extend_from_slice(text),
-        }
-    }
-    // Marks that another name of the namespace hides: where a field begins is not known.
-    let hidden = || {
-        memchr::memmem::find_iter(xml, b"fldChar").any(|at| {
-            let before = some(xml, at.saturating_sub(3), at.min(3));
-            !matches!(before, b"<w:" | b"/w:")
-                && !rest(xml, at.saturating_add(7)).starts_with(b"Type")
-        })
-    };
-    open.iter().any(|instruction| begins_so(instruction))
-        || (has_word(&outside.to_ascii_lowercase(), b"dde") && hidden())
-}
 
 /// Whether a word stands there, and is no piece of another.
 fn has_word(text: &[u8], word: &[u8]) -> bool {
@@ -405,56 +260,6 @@ fn has_word(text: &[u8], word: &[u8]) -> bool {
         let before = at.checked_sub(1).and_then(|before| text.get(before));
         !is_letter(before) && !is_letter(text.get(at.saturating_add(word.len())))
     })
-}
-
-/// Relations of a part to what lies elsewhere. Links and pictures are honest.
-fn relations(xml: &[u8], said: &mut Said<'_>) {
-    let lower = xml.to_ascii_lowercase();
-    for at in memchr::memmem::find_iter(&lower, b"<relationship ").take(ELEMENTS_MAX) {
-        let element = some(&lower, at, 4096);
-        let end = memchr::memchr(b'>', element).unwrap_or(element.len());
-        let element = some(element, 0, end);
-        if !holds(element, b"targetmode=\"external\"") && !holds(element, b"targetmode='external'")
-        {
-            continue;
-        }
-        let target = find(element, b"target=")
-            .map(|at| some(element, at.saturating_add(8), 512))
-            .map(|value| {
-                let end = value
-                    .iter()
-                    .position(|octet| matches!(octet, b'"' | b'\''))
-                    .unwrap_or(value.len());
-                some(value, 0, end)
-            })
-            .unwrap_or_default();
-        let shown_target = shown(&crate::octets::name(target));
-        let web = target.starts_with(b"http")
-            || target.starts_with(b"\\\\")
-            || target.starts_with(b"file://");
-        let script = begins(target, b"mhtml:")
-            || begins(target, b"script:")
-            || holds(target, b"!x-usc:")
-            || holds(target, b"ms-msdt:");
-        if script
-            || (holds(element, b"/oleobject\"")
-                && target.starts_with(b"http")
-                && !is_shared_document(target))
-            || (holds(element, b"/frame\"") && target.starts_with(b"http"))
-        {
-            said.say(
-                "office-object-external",
-                "loads an object from elsewhere",
-                shown_target,
-            );
-        } else if web && holds(element, b"/attachedtemplate\"") && target.starts_with(b"http") {
-            said.say(
-                "office-template-external",
-                "loads its template from elsewhere",
-                shown_target,
-            );
-        }
-    }
 }
 
 /// Whether a link leads to a document where Microsoft keeps those that people share: tables and charts are linked so.

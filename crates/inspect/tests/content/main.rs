@@ -11,6 +11,7 @@ mod build;
 mod built;
 mod dangers;
 mod docs;
+mod office;
 mod properties;
 mod quick;
 #[path = "../../../../fuzz/replay.rs"]

@@ -1,0 +1,292 @@
+//! The parts of documents of today that are XML. Which part it is, its elements tell: names of parts are the sender's, and
+//! relations lead to them by any name (ECMA-376-2 section 6.5).
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
+use super::fields::Fields;
+use super::{
+    PROGRAMS, SAID_MAX, code_format, is_shared_document, is_workbook, loose, sheet, table,
+};
+use crate::Budget;
+use crate::danger::{Said, shown};
+use crate::octets::{any_of, count, holds};
+use crate::xml::{self, Element, Piece};
+
+/// Names in XML have no references: where none of these stands, there is nothing to look for.
+static NAMES: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    any_of(&[
+        b"Relationship",
+        b"instrText",
+        b"fldSimple",
+        b"ddeLink",
+        b"numFmt",
+        b"acrosheet",
+        b"ormula",
+        b"dde-application",
+        b"event-listener",
+        b"floating-frame",
+    ])
+});
+
+/// Judges a part, if it is XML.
+pub(super) fn judge(octets: &[u8], budget: &mut Budget, said: &mut Said<'_>) {
+    if !xml::may_be(octets) {
+        return;
+    }
+    let text = xml::decoded(octets);
+    if let Cow::Owned(text) = &text
+        && let Err(reached) = budget.octets(count(text.as_bytes()))
+    {
+        said.limit(reached);
+        return;
+    }
+    if NAMES.as_ref().is_some_and(|names| !names.is_match(&*text)) {
+        return;
+    }
+    if let Err(reached) = budget.search(text.len()) {
+        said.limit(reached);
+        return;
+    }
+    let mut part = Part {
+        said,
+        fields: Fields::default(),
+        told: 0,
+    };
+    let is_whole = xml::read(&text, &mut |piece| part.see(&piece));
+    let Part { said, fields, .. } = part;
+    if fields.starts_program() {
+        said.say("office-dde", "starts a program by DDE", "a field");
+    }
+    // What lies behind a mistake no program should read; by its letters it is looked at all the same.
+    if !is_whole {
+        loose::judge(text.as_bytes(), said);
+    }
+}
+
+struct Part<'s, 'c> {
+    said: &'s mut Said<'c>,
+    fields: Fields,
+    told: usize,
+}
+
+impl Part<'_, '_> {
+    fn see(&mut self, piece: &Piece<'_>) {
+        self.fields.see(piece);
+        let Piece::Begin(element) = piece else {
+            return;
+        };
+        match element.name() {
+            "Relationship" => self.relation(element),
+            "numFmt" => {
+                for format in element.values("formatCode") {
+                    code_format(format.as_bytes(), self.said);
+                }
+            }
+            "ddeLink" => self.link(element, "ddeService", "ddeTopic"),
+            "macrosheet" => self.say("office-macro-sheet", "has a sheet of Excel 4 macros", ""),
+            "floating-frame" => {
+                for target in element.values("href") {
+                    if is_web(&plain(&target)) {
+                        self.external("loads a page from elsewhere", &target);
+                    }
+                }
+            }
+            _ => {}
+        }
+        let raw = element.raw();
+        if raw.contains("dde-application") {
+            self.link(element, "dde-application", "dde-topic");
+        }
+        if raw.contains("ormula") {
+            for name in ["Formula", "formula"] {
+                for formula in element.values(name) {
+                    self.formula(&formula);
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, rule: &'static str, does: &str, evidence: impl Into<String>) {
+        self.told += 1;
+        if self.told <= SAID_MAX {
+            self.said.say(rule, does, evidence);
+        }
+    }
+
+    fn external(&mut self, does: &str, target: &str) {
+        self.say("office-object-external", does, shown(target));
+    }
+
+    /// A formula of a workbook that stands in one file, or of `OpenDocument`: `=cmd|'/C calc'!A0`, `of:=DDE("cmd";"/C calc")`.
+    fn formula(&mut self, formula: &str) {
+        table(formula.as_bytes(), self.said);
+        let lower = formula.to_ascii_lowercase();
+        for call in lower.split("dde(").skip(1).take(SAID_MAX) {
+            let mut words = call.split('"');
+            let (service, topic) = (words.nth(1), words.nth(1));
+            if is_program(service.unwrap_or_default(), topic.as_slice()) {
+                self.say("office-dde", "starts a program by DDE", "DDE()");
+            }
+        }
+    }
+
+    /// A link of DDE.
+    fn link(&mut self, element: &Element<'_>, service: &'static str, topic: &'static str) {
+        let topics = element.values(topic);
+        let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+        let services = element.values(service);
+        if services.iter().any(|service| is_program(service, &topics)) {
+            self.say("office-dde", "starts a program by DDE", service);
+        }
+    }
+
+    /// A relation of a part to what lies elsewhere. Links and pictures are honest.
+    fn relation(&mut self, element: &Element<'_>) {
+        let kinds: Vec<String> = element
+            .values("Type")
+            .iter()
+            .map(|kind| last(kind))
+            .collect();
+        let is = |kind: &str| kinds.iter().any(|found| found == kind);
+        if is("xlmacrosheet") || is("xlintlmacrosheet") {
+            sheet(self.said);
+        }
+        let is_external = element
+            .values("TargetMode")
+            .iter()
+            .any(|mode| mode.trim().eq_ignore_ascii_case("external"));
+        for target in element.values("Target") {
+            let target = plain(&target);
+            // A name of a part has no scheme, whatever is said of its mode.
+            if !is_external && !is_web(&target) && !is_script(&target) {
+                continue;
+            }
+            if is_script(&target)
+                || (is("oleobject") && is_web(&target) && !is_shared(&target))
+                || (is("frame") && is_web(&target))
+            {
+                self.external("loads an object from elsewhere", &target);
+            } else if is("attachedtemplate") && is_web(&target) {
+                self.say(
+                    "office-template-external",
+                    "loads its template from elsewhere",
+                    shown(&target),
+                );
+            }
+        }
+    }
+}
+
+/// The last piece of a relation's type, in small letters; what stands before it depends on the form of the standard.
+fn last(kind: &str) -> String {
+    let last = kind.trim().trim_end_matches('/').rsplit('/').next();
+    last.unwrap_or_default().to_ascii_lowercase()
+}
+
+/// A target as programs take it: in small letters, without blanks around and ends of lines within, percent signs resolved.
+fn plain(target: &str) -> String {
+    let letters: Vec<u8> = target
+        .trim_matches(|letter: char| letter <= ' ')
+        .bytes()
+        .filter(|octet| !matches!(octet, b'\t' | b'\r' | b'\n'))
+        .collect();
+    let mut octets = Vec::with_capacity(letters.len());
+    let mut at = 0;
+    while let Some(octet) = letters.get(at) {
+        let digit = |at: usize| char::from(*letters.get(at)?).to_digit(16);
+        let pair = (*octet == b'%')
+            .then(|| Some(digit(at + 1)? << 4 | digit(at + 2)?))
+            .flatten()
+            .and_then(|value| u8::try_from(value).ok())
+            // What would end a host or a path is left as it is written.
+            .filter(|value| value.is_ascii_alphanumeric() || b":!-._".contains(value));
+        octets.push(pair.unwrap_or(*octet).to_ascii_lowercase());
+        at += if pair.is_some() { 3 } else { 1 };
+    }
+    crate::octets::name(&octets)
+}
+
+/// Whether a target leads to the web: also by way of a share that is a folder there (`\\host@SSL\DavWWWRoot`).
+fn is_web(target: &str) -> bool {
+    let slashed = target.replace('\\', "/");
+    let share = slashed.strip_prefix("file:").unwrap_or(&slashed);
+    let host = share
+        .starts_with("//")
+        .then(|| share.trim_start_matches('/').split('/').next())
+        .flatten()
+        .unwrap_or_default();
+    let port = host.split_once('@').map_or("", |(_, port)| port);
+    let by_port = !port.is_empty() && port.bytes().all(|octet| octet.is_ascii_digit());
+    ["http:", "https:", "ftp:"]
+        .iter()
+        .any(|scheme| slashed.starts_with(scheme))
+        || port.starts_with("ssl")
+        || by_port
+        || (!host.is_empty() && slashed.contains("/davwwwroot"))
+}
+
+/// Whether a document of those that people share lies there, also by way of a share (`\\\\host@SSL\\DavWWWRoot\\sites`).
+fn is_shared(target: &str) -> bool {
+    let slashed = target.replace('\\', "/");
+    let share = slashed.strip_prefix("file:").unwrap_or(&slashed);
+    let share = share.trim_start_matches('/').split_once("@ssl/");
+    let by_share = share.is_some_and(|(host, path)| {
+        let path = path.strip_prefix("davwwwroot/").unwrap_or(path);
+        is_shared_document(format!("https://{host}/{path}").as_bytes())
+    });
+    by_share || is_shared_document(target.as_bytes())
+}
+
+/// Whether a target is run by what loads it.
+fn is_script(target: &str) -> bool {
+    let target = target.as_bytes();
+    target.starts_with(b"mhtml:")
+        || target.starts_with(b"script:")
+        || holds(target, b"!x-usc:")
+        || holds(target, b"ms-msdt:")
+}
+
+/// Whether one of [`PROGRAMS`] is asked by DDE, by its name or its path; of Excel a workbook may be asked for.
+fn is_program(service: &str, topics: &[&str]) -> bool {
+    let service = service.to_ascii_lowercase().replace('\\', "/");
+    let name = service.rsplit('/').next().unwrap_or_default();
+    let name = name.trim_matches(|letter: char| !letter.is_ascii_alphanumeric());
+    // One link has one topic; where there are more, it is not known whose they are.
+    let of_workbook = || match topics {
+        [topic] => is_workbook(topic.to_ascii_lowercase().as_bytes()),
+        _ => false,
+    };
+    PROGRAMS.iter().any(|program| name.starts_with(program))
+        && !(name == "msexcel" && of_workbook())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_leads_to_the_web_in_any_spelling() {
+        for target in [
+            "http://a.example/b",
+            " HTTPS:\\\\a.example\\b",
+            "h%74tp://a.example",
+            "ht\ntp:/a.example",
+            "\\\\a.example@SSL\\b",
+            "file://a.example@80/b",
+            "file:///\\\\a.example\\DavWWWRoot\\b",
+        ] {
+            assert!(is_web(&plain(target)), "{target}");
+        }
+        for target in [
+            "file:///C:\\http\\a.dotx",
+            "\\\\srv01\\a\\b.dotx",
+            "media/http.png",
+            "file:///C:/a@80/b",
+        ] {
+            assert!(!is_web(&plain(target)), "{target}");
+        }
+    }
+}

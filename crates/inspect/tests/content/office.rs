@@ -1,0 +1,268 @@
+//! Documents of Office whose parts are spelt as no program spells them, and as every program reads them.
+
+use mailkeep_inspect::Level;
+
+use crate::build::{self, Entry};
+use crate::refusing;
+
+const BINARY: &str = "application/octet-stream";
+const TEMPLATE: &str = "office-template-external";
+const OBJECT: &str = "office-object-external";
+const DDE: &str = "office-dde";
+const WORD: &str = "xmlns:w=\"http://schemas.openxmlformats.org/wordprocessingml/2006/main\"";
+
+/// Types of relations in the usual form of the standard, and in its strict one.
+const BASE: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
+const STRICT: &str = "http://purl.oclc.org/ooxml/officeDocument/relationships";
+
+fn ooxml(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut entries = vec![
+        Entry::new("[Content_Types].xml", b"<Types/>"),
+        Entry::new("_rels/.rels", b"<Relationships/>"),
+    ];
+    entries.extend(
+        parts
+            .iter()
+            .map(|(name, content)| Entry::new(name, content)),
+    );
+    build::zip(&entries)
+}
+
+fn refused(name: &str, octets: &[u8]) -> Vec<String> {
+    refusing(name, BINARY, octets, Level::Strict)
+}
+
+/// What refuses a document with this part; none: it passes.
+fn of_part(part: &str, xml: &[u8]) -> Vec<String> {
+    refused("a.docx", &ooxml(&[(part, xml)]))
+}
+
+fn wide(text: &str, high_first: bool, mark: bool) -> Vec<u8> {
+    let mark = mark.then_some(0xfeff);
+    let units = mark.into_iter().chain(text.encode_utf16());
+    units
+        .flat_map(|unit| {
+            if high_first {
+                unit.to_be_bytes()
+            } else {
+                unit.to_le_bytes()
+            }
+        })
+        .collect()
+}
+
+/// The same text in every encoding that a part may have.
+fn encodings(text: &str) -> Vec<Vec<u8>> {
+    let declared = format!("<?xml version=\"1.0\" encoding=\"UTF-16\"?>{text}");
+    let mut all = vec![
+        text.as_bytes().to_vec(),
+        [b"\xef\xbb\xbf", text.as_bytes()].concat(),
+        [
+            b"<?xml version='1.0' encoding='windows-1252'?><!--\xe4-->",
+            text.as_bytes(),
+        ]
+        .concat(),
+    ];
+    for high_first in [false, true] {
+        for mark in [false, true] {
+            all.push(wide(&declared, high_first, mark));
+            all.push(wide(text, high_first, mark));
+        }
+    }
+    all
+}
+
+#[test]
+fn a_relation_is_read_in_any_spelling() {
+    let check = |relation: &str, rule: &str| {
+        for octets in encodings(&format!("<Relationships>{relation}</Relationships>")) {
+            let rules = of_part("word/_rels/settings.xml.rels", &octets);
+            assert_eq!(rules, [rule], "{relation}: {:?}", octets.get(..40));
+        }
+    };
+    for template in [
+        format!(
+            "<Relationship Type=\"{STRICT}/attachedTemplate\" Target=\"https://a.example/b.dotm\" TargetMode=\"External\"/>"
+        ),
+        format!(
+            "<r:Relationship xmlns:r='x' Type='{BASE}/attachedTemplate' Target='http://a.example/b' TargetMode='External'></r:Relationship>"
+        ),
+        format!(
+            "<Relationship\n\tTargetMode = \"External\"\r\nTarget\t=\n'HTTP://A.example/b'\nType =\"{BASE}/attachedTemplate\"\n/>"
+        ),
+        format!(
+            "<Relationship Type=\"{BASE}/attached&#84;emplate\" Target=\"&#x68;ttp&#58;//a.example\" TargetMode=\"&#69;xternal\"/>"
+        ),
+        format!(
+            "<Relationship x:Target='a' y:TargetMode=\"Internal\" Type=\"{BASE}/attachedTemplate\" Target=\" ht&#9;tp://a.example\" TargetMode=\"External\"/>"
+        ),
+        format!("<Relationship Type=\"{BASE}/attachedTemplate\" Target=\"h%74tp://a.example\"/>"),
+        format!(
+            "<Relationship Type=\"{BASE}/attachedTemplate\" Target=\"\\\\a.example@SSL\\DavWWWRoot\\b.dotm\" TargetMode=\"External\"/>"
+        ),
+        format!(
+            "<Relationship Type=\"{BASE}/attachedTemplate\" Target=\"file://a.example@8080/b.dotm\" TargetMode=\"External\"/>"
+        ),
+        format!(
+            "<!-- <Relationship> --><?a <?><Relationship Id=\"a>b\" Type=\"{BASE}/attachedTemplate\" Target=\"https:\\\\a.example\\b\" TargetMode=\"External\"/>"
+        ),
+    ] {
+        check(&template, TEMPLATE);
+    }
+    for object in [
+        format!(
+            "<r:Relationship Type='{BASE}/oleObject' Target='MHTML&#58;http://a.example/b!x-usc:http://a.example' TargetMode='External'/>"
+        ),
+        format!(
+            "<Relationship Type=\"{BASE}/hyperlink\" TargetMode=\"External\" Target=\"script&#x3a;http://a.example\"/>"
+        ),
+        format!(
+            "<Relationship Type=\"{BASE}/oleObject\" TargetMode=\"External\" Target=\"http://a.example/b.html%21x-usc%3ahttp://a.example\"/>"
+        ),
+        format!(
+            "<Relationship Type=\"{STRICT}/frame\" TargetMode=\"External\" Target=\"http://a.example/b.html\"/>"
+        ),
+        format!(
+            "<Relationship Type=\"{BASE}/oleObject\" TargetMode=\"External\" Target=\"\\\\a.example@SSL@443\\b.html\"/>"
+        ),
+    ] {
+        check(&object, OBJECT);
+    }
+    for honest in [
+        format!(
+            "<Relationship Type=\"{BASE}/hyperlink\" Target=\"https://example.org/\" TargetMode=\"External\"/>"
+        ),
+        format!(
+            "<Relationship Type=\"{BASE}/attachedTemplate\" Target=\"file:///C:\\a@80\\b.dotx\" TargetMode=\"External\"/>"
+        ),
+        format!("<Relationship Type=\"{BASE}/oleObject\" Target=\"embeddings/http.bin\"/>"),
+        format!(
+            "<Relationship Type=\"{BASE}/oleObject\" TargetMode=\"External\" Target=\"\\\\acme.sharepoint.com@SSL\\DavWWWRoot\\sites\\a\\Plan.xlsx!Sheet1!R1C1\"/>"
+        ),
+    ] {
+        assert!(
+            of_part("word/_rels/document.xml.rels", honest.as_bytes()).is_empty(),
+            "{honest}"
+        );
+    }
+}
+
+#[test]
+fn a_relation_behind_any_number_of_others_is_read() {
+    let honest = "<Relationship Target=\"a\"/>".repeat(30_000);
+    let last =
+        "<Relationship Type=\"a/oleObject\" Target=\"http://a.example\" TargetMode=\"External\"/>";
+    let relations = format!("<Relationships>{honest}{last}</Relationships>");
+    assert_eq!(of_part("word/_rels/a.rels", relations.as_bytes()), [OBJECT]);
+    // And where nothing is well-formed, that not all was looked at is said.
+    let broken = format!("<Relationships>{honest}</Relationships><a <");
+    let rules = of_part("word/_rels/a.rels", broken.as_bytes());
+    assert_eq!(rules, ["limit-readings"]);
+    let broken = format!("<Relationships><![CDATA[ {last}");
+    assert_eq!(of_part("word/_rels/a.rels", broken.as_bytes()), [OBJECT]);
+}
+
+#[test]
+fn a_field_of_dde_is_read_in_any_spelling() {
+    let mark = |kind: &str| format!("<w:fldChar w:fldCharType=\"{kind}\"/>");
+    let (begin, separate, end) = (mark("begin"), mark("separate"), mark("end"));
+    let text = |text: &str| format!("<w:instrText>{text}</w:instrText>");
+    let field = |inner: &str| format!("{begin}{inner}{end}");
+    let foreign = "xmlns:y=\"http://example.org/\"";
+    for body in [
+        field(&text("DDEAUTO c:\\\\windows\\\\system32\\\\a")),
+        field(&text("&#68;D<![CDATA[EA]]>U<!-- -->T<?a b?>O c")),
+        field(&(text(" D") + &text("d") + "<w:t>E</w:t>" + &text("auto a"))),
+        "<q:fldChar q:fldCharType='begin'/><q:instrText xml:space = 'preserve'\n>DDEAUTO a</q:instrText\n>".replace("<q:fldChar", &format!("<q:fldChar {}", WORD.replace(":w=", ":q="))),
+        format!("<instrText {}>DDEAUTO a</instrText>", WORD.replace(":w=", "=")),
+        format!("<fldSimple {} instr = '&#x44;DEAUTO a'/>", WORD.replace(":w=", "=")),
+        "<w:fldSimple\r\n\tw:instr\t=\n' DDE \"C:\\\\a\\\\b.exe\"'/>".to_owned(),
+        // A program that another field names, a word that another one gives.
+        field(&(text("DDE ") + &field(&text("REF a")) + &text(" a"))),
+        field(&(field(&(text("QUOTE 68 68 69") + &separate + "<w:t></w:t>")) + &text("AUTO a"))),
+        field(&(field(&(text("REF a") + &separate + "<w:t>DDEAUTO</w:t>")) + &text(" a"))),
+        // Marks and words of another namespace, which Word does not see.
+        format!("<y:a {foreign}/>{begin}<y:instrText>XE \"</y:instrText>{}{end}", text("DDEAUTO a")),
+        format!("<a {foreign}>{begin}<y:fldChar y:fldCharType=\"separate\"/>{}{end}</a>", text("DDEAUTO a")),
+        // One of alternatives, and which is not known.
+        format!("{begin}<m:Choice>{}</m:Choice><m:Fallback/>{}{end}", text("XE \""), text("DDEAUTO a")),
+        format!("{begin}<w:del><w:delInstrText>XE \"</w:delInstrText></w:del>{}{end}", text("DDEAUTO a")),
+        format!("{begin}<w:del><w:instrText>XE \"</w:instrText></w:del>{}<w:fldChar w:fldCharType=\"x\"/>", text("DDEAUTO a")),
+        format!("{}</w:document><w", field(&text("DDEAUTO a"))),
+        format!("</w:document><w <{}", text("DDEAUTO a")),
+    ] {
+        let document = format!("<w:document {WORD}>{body}</w:document>");
+        let shown: String = body.chars().take(200).collect();
+        for octets in encodings(&document) {
+            let rules = of_part("word/document2.xml", &octets);
+            assert_eq!(rules, [DDE], "{shown}: {:?}", octets.get(..40));
+        }
+        assert_eq!(of_part("a/b/c", document.as_bytes()), [DDE], "{shown}");
+    }
+    let many = field(&text("x")).repeat(10_000) + &field(&text("DDEAUTO a"));
+    assert_eq!(of_part("word/document.xml", many.as_bytes()), [DDE]);
+    let alternatives = format!(
+        "<m:Choice>{}</m:Choice><m:Fallback>{0}</m:Fallback>",
+        field(&text("XE \"DDEAUTO: cmd\""))
+    );
+    for honest in [
+        field(&text("XE \"DDEAUTO field\"")) + &field(&text("XE \"cmd\"")),
+        field(&text(
+            " DDE Excel.Sheet.8 \"C:\\\\a\\\\b.xls\" \"R1C1\" \\a \\r ",
+        )),
+        alternatives,
+        format!("<w:t>DDEAUTO cmd</w:t>{}", field(&text("PAGE"))),
+        field(&(text("TOC") + &separate + "<w:t>DDEAUTO</w:t>" + &field(&text("PAGEREF a")))),
+    ] {
+        let document = format!("<w:document {WORD}>{honest}</w:document>");
+        assert!(
+            of_part("word/document.xml", document.as_bytes()).is_empty(),
+            "{honest}"
+        );
+    }
+}
+
+#[test]
+fn a_link_and_a_format_of_a_workbook_are_read_in_any_spelling() {
+    for (link, rule) in [
+        (
+            "<x:ddeLink xmlns:x='a' ddeService = '&#99;md'\nddeTopic='/c calc'/>",
+            DDE,
+        ),
+        (
+            "<ddeLink ddeTopic=\"/c calc\" ddeService=\" C:\\Windows\\System32\\CMD.exe\"/>",
+            DDE,
+        ),
+        (
+            "<ddeLink ddeService=\"MSEXCEL\" ddeTopic=\"&#x5c;..\\..\\cmd.exe /c calc.xlsx\"/>",
+            DDE,
+        ),
+        (
+            "<ddeLink a:ddeTopic=\"a.xlsx\" ddeService=\"msexcel\" ddeTopic=\"\\..\\cmd.exe\"/>",
+            DDE,
+        ),
+        (
+            "<x:numFmt formatCode = '[&#62;system(1)]0'/>",
+            "office-code-format",
+        ),
+        (
+            "<numFmt numFmtId=\"1\"\n\tformatCode='[&gt;&#115;ystem(1)]0'></numFmt>",
+            "office-code-format",
+        ),
+        (
+            "<Relationship Type=\"http://schemas.microsoft.com/office/2006/relationships/xlMacrosheet\" Target=\"a.xml\"/>",
+            "office-macro-sheet",
+        ),
+        (
+            "<xm:macrosheet xmlns:xm=\"http://schemas.microsoft.com/office/excel/2006/main\"/>",
+            "office-macro-sheet",
+        ),
+    ] {
+        for octets in encodings(link) {
+            let xlsx = ooxml(&[("xl/a/b.xml", &octets)]);
+            assert_eq!(refused("a.xlsx", &xlsx), [rule], "{link}");
+        }
+    }
+    let honest = "<numFmt formatCode='[Red][&gt;=100]0;[$-409]0'/><ddeLink ddeService=\"MSExcel\" ddeTopic=\"Book2.xlsx\"/>";
+    assert!(of_part("xl/a.xml", honest.as_bytes()).is_empty());
+}
