@@ -206,3 +206,26 @@ fn resolved(value: &str) -> Cow<'_, str> {
     }
     Cow::Owned(plain)
 }
+
+/// Whether a text may be a document in one file, though a page may begin so, too: it says that it is XML, or its first element
+/// is one of such.
+pub(crate) fn is_document(octets: &[u8]) -> bool {
+    const ROOTS: [&str; 6] = [
+        "document",
+        "document-content",
+        "package",
+        "wordDocument",
+        "workbook",
+        "worksheet",
+    ];
+    if !may_be(octets) {
+        return false;
+    }
+    let head = decoded(some(octets, 0, 8192));
+    let head = head.trim_start();
+    let root = String::from_utf8_lossy(crate::kind::root(head.as_bytes())).into_owned();
+    let root = root.rsplit(':').next().unwrap_or_default();
+    head.starts_with("<?xml")
+        || head.starts_with("<?mso")
+        || ROOTS.iter().any(|known| root.eq_ignore_ascii_case(known))
+}

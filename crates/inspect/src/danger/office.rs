@@ -8,7 +8,7 @@ use super::{Said, Within, names, shown};
 use crate::kind::Kind;
 use crate::octets::{begins, holds, rest, some};
 use crate::unpack::ole;
-use crate::{Budget, Content};
+use crate::{Budget, Content, Origin, xml};
 
 /// Procedures that Office calls by itself.
 const RUNS: &[&str] = &[
@@ -70,6 +70,13 @@ const ACTS: &[&str] = &[
     "callbyname(",
     "execute4macro",
     "executeexcel4macro",
+    // In Python, and in what LibreOffice brings along (CVE-2018-16858, CVE-2019-9848).
+    "os.popen(",
+    "os.startfile(",
+    "os.system(",
+    "subprocess.",
+    "librelogo",
+    "vnd.sun.star.script:..",
 ];
 
 /// So often a part says a thing of one kind.
@@ -121,6 +128,13 @@ pub(super) fn judge(
         Some(Kind::Ooxml | Kind::OoxmlMacro | Kind::Odf | Kind::Zip)
     ) {
         part(content, budget, said);
+    } else if kind == Kind::Xml
+        || (matches!(kind, Kind::Html | Kind::Svg | Kind::Text)
+            && content.origin != Origin::Body
+            && xml::is_document(&content.octets))
+    {
+        // A document may be one file, too.
+        parts::judge(&content.octets, budget, said);
     }
     if within.parent == Some(Kind::Rtf)
         && content

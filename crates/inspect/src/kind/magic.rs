@@ -48,6 +48,7 @@ const HEADS: &[(&[u8], Kind)] = &[
     (b"SZDD\x88\xf0\x27\x33", Kind::Szdd),
     (b"SZ \x88\xf0\x27\x33\xd1", Kind::Szdd),
     (b"KWAJ\x88\xf0\x27\xd1", Kind::Szdd),
+    (b"ActiveMime", Kind::ActiveMime),
     (b"{\\rtf", Kind::Rtf),
     (b"{\\rt", Kind::Rtf),
     (b"ITSF", Kind::Chm),
@@ -274,32 +275,35 @@ fn zip(octets: &[u8]) -> Kind {
         })
         .unwrap_or(octets);
     let has = |name: &[u8]| find(directory, name).is_some();
-    let has_any_case = |name: &[u8]| {
-        has(name)
-            || find(
-                &some(directory, 0, 1 << 20).to_ascii_lowercase(),
-                &name.to_ascii_lowercase(),
-            )
-            .is_some()
-    };
     if has(b"AndroidManifest.xml") && has(b"classes.dex") {
         return Kind::Apk;
     }
-    if has(b"[Content_Types].xml") {
+    // Names of parts are the same in letters of either case (ECMA-376-2 section 6.2.2.3), and Office reads both slashes.
+    let mut lower = some(directory, 0, 1 << 20).to_ascii_lowercase();
+    for octet in &mut lower {
+        if *octet == b'\\' {
+            *octet = b'/';
+        }
+    }
+    let has_part = |name: &[u8]| has(name) || find(&lower, &name.to_ascii_lowercase()).is_some();
+    if has_part(b"[Content_Types].xml") {
         if has(b"AppxManifest.xml") || has(b"AppxBundleManifest.xml") {
             return Kind::Appx;
         }
-        if has_any_case(b"vbaProject.bin") || has(b"xl/macrosheets/") {
+        if has_part(b"vbaProject.bin") || has_part(b"xl/macrosheets/") {
             return Kind::OoxmlMacro;
         }
-        if has(b"word/") || has(b"xl/") || has(b"ppt/") || has(b"_rels/.rels") {
+        if [&b"word/"[..], b"xl/", b"ppt/", b"_rels/.rels"]
+            .iter()
+            .any(|name| has_part(name))
+        {
             return Kind::Ooxml;
         }
     }
     if has(b"META-INF/MANIFEST.MF") && has(b".class") {
         return Kind::Jar;
     }
-    if has(b"mimetype") && has(b"META-INF/manifest.xml") {
+    if has(b"META-INF/manifest.xml") && (has(b"mimetype") || has(b"content.xml")) {
         return Kind::Odf;
     }
     Kind::Zip

@@ -8,7 +8,7 @@ mod magic;
 mod text;
 mod within;
 
-pub(crate) use text::uuencode_begin;
+pub(crate) use text::{root, uuencode_begin};
 pub use within::{AllHidden, Hidden, hidden};
 
 use serde::Serialize;
@@ -73,6 +73,8 @@ pub enum Kind {
     OoxmlMacro,
     /// An `OpenDocument`, or an EPUB book.
     Odf,
+    /// What Word keeps of macros and objects in a file of XML or a saved page.
+    ActiveMime,
     /// Rich text.
     Rtf,
     /// PDF.
@@ -237,6 +239,7 @@ impl Kind {
             Self::Ooxml => "ooxml",
             Self::OoxmlMacro => "ooxml-macro",
             Self::Odf => "odf",
+            Self::ActiveMime => "active-mime",
             Self::Rtf => "rtf",
             Self::Pdf => "pdf",
             Self::OneNote => "one-note",
@@ -316,6 +319,7 @@ impl Kind {
             Self::Ooxml => "an Office document",
             Self::OoxmlMacro => "an Office document with macros",
             Self::Odf => "an OpenDocument",
+            Self::ActiveMime => "what Office packs macros in (ActiveMime)",
             Self::Rtf => "a rich text document",
             Self::Pdf => "a PDF document",
             Self::OneNote => "a OneNote section",
@@ -421,6 +425,7 @@ impl Kind {
             | Self::Ooxml
             | Self::OoxmlMacro
             | Self::Odf
+            | Self::ActiveMime
             | Self::Rtf
             | Self::Pdf
             | Self::OneNote

@@ -82,6 +82,8 @@ pub(super) fn readable(octets: &[u8]) -> Option<Cow<'_, [u8]>> {
         [first, 0, second, 0, ..] if first.is_ascii_graphic() && second.is_ascii_graphic() => {
             return Some(wide(0, 0));
         }
+        // XML is told by its first letter (XML 1.0, appendix F).
+        [0, b'<', 0, second, ..] if second.is_ascii_graphic() => return Some(wide(0, 1)),
         _ => {}
     }
     let sample = some(plain, 0, SAMPLE);
@@ -236,7 +238,7 @@ fn is_message(start: &[u8]) -> bool {
 }
 
 /// The name of the first element, behind declarations and comments.
-fn root(text: &[u8]) -> &[u8] {
+pub(crate) fn root(text: &[u8]) -> &[u8] {
     // Each is looked at once.
     const MOST: usize = 16;
     let mut rest = text;

@@ -7,11 +7,13 @@
 
 mod cab;
 mod disk;
+mod flat;
 mod fuzz;
 mod html;
 mod inflate;
 mod lha;
 mod listed;
+mod odf;
 mod onenote;
 mod pdf;
 mod rar;
@@ -40,7 +42,7 @@ use std::io::{ErrorKind, Read};
 use self::inflate::Meter;
 use crate::kind::{Class, Kind};
 use crate::octets::count;
-use crate::{Budget, Limit, LimitReached};
+use crate::{Budget, Limit, LimitReached, xml};
 
 /// Names are kept up to this length: longer than any file system has them.
 const NAME_MAX: usize = 4096;
@@ -127,13 +129,12 @@ pub fn members(
         give,
     };
     match kind {
-        Kind::Zip
-        | Kind::Jar
-        | Kind::Apk
-        | Kind::Appx
-        | Kind::Ooxml
-        | Kind::OoxmlMacro
-        | Kind::Odf => zip::read(octets, &mut sink),
+        Kind::Zip | Kind::Jar | Kind::Apk | Kind::Appx | Kind::Ooxml | Kind::OoxmlMacro => {
+            zip::read(octets, &mut sink);
+        }
+        Kind::Odf => odf::read(octets, &mut sink),
+        Kind::ActiveMime => flat::active_mime(octets, &mut sink),
+        Kind::Xml => flat::read(octets, &mut sink),
         Kind::SevenZip => sevenz::read(octets, &mut sink),
         Kind::Rar4 => rar::read4(octets, &mut sink),
         Kind::Rar5 => rar::read5(octets, &mut sink),
@@ -157,7 +158,13 @@ pub fn members(
         Kind::Rtf => rtf::read(octets, &mut sink),
         Kind::Pdf => pdf::read(octets, &mut sink),
         Kind::OneNote => onenote::read(octets, &mut sink),
-        Kind::Html | Kind::Svg | Kind::Calendar => html::read(octets, &mut sink),
+        Kind::Html | Kind::Svg | Kind::Calendar => {
+            html::read(octets, &mut sink);
+            if xml::is_document(octets) && !sink.stopped {
+                flat::read(octets, &mut sink);
+            }
+        }
+        Kind::Text if xml::is_document(octets) => flat::read(octets, &mut sink),
         Kind::Arj => lha::arj(octets, &mut sink),
         Kind::Lzh => lha::lzh(octets, &mut sink),
         Kind::Chm => listed::chm(octets, &mut sink),
@@ -190,7 +197,6 @@ pub fn members(
         | Kind::Shortcut
         | Kind::UrlShortcut
         | Kind::ShellFile
-        | Kind::Xml
         | Kind::Message
         | Kind::Vcard
         | Kind::Image

@@ -266,3 +266,249 @@ fn a_link_and_a_format_of_a_workbook_are_read_in_any_spelling() {
     let honest = "<numFmt formatCode='[Red][&gt;=100]0;[$-409]0'/><ddeLink ddeService=\"MSExcel\" ddeTopic=\"Book2.xlsx\"/>";
     assert!(of_part("xl/a.xml", honest.as_bytes()).is_empty());
 }
+
+const AUTO: &str = "Sub AutoOpen()\r\nShell \"calc\"\r\nEnd Sub\r\n";
+
+fn base64(octets: &[u8]) -> String {
+    use base64::Engine;
+    let letters = base64::engine::general_purpose::STANDARD.encode(octets);
+    let lines: Vec<&str> = letters
+        .as_bytes()
+        .chunks(76)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
+    lines.join("\r\n")
+}
+
+/// What Office packs an OLE2 file in for a file of XML.
+fn active_mime(content: &[u8], head: usize) -> Vec<u8> {
+    let mut octets = b"ActiveMime\0\0\x01\xf0\x04\0\0\0\xff\xff\xff\xff\0\0\x07\xf0".to_vec();
+    octets.resize(0x1e, 0);
+    octets.extend(u16::try_from(head - 0x2e).unwrap().to_le_bytes());
+    octets.resize(head, 0);
+    octets.extend(build::zlib(content));
+    octets
+}
+
+#[test]
+fn macros_in_a_document_of_one_file_are_found_as_in_a_packed_one() {
+    let project = build::compound(&[("VBA/Module1", &build::module(AUTO))]);
+    let letters = base64(&project);
+    let packed = base64(&active_mime(&project, 0x32));
+    let far = base64(&active_mime(&project, 0x1f0));
+    let package = "xmlns:pkg=\"http://schemas.microsoft.com/office/2006/xmlPackage\"";
+    let word = "xmlns:w=\"http://schemas.microsoft.com/office/word/2003/wordml\"";
+    let decoy = "<!-- <html><head> <svg> -->";
+    let cut: Vec<&str> = letters.split("\r\n").collect();
+    let cut = cut.join("<!-- x -->&#10;<?a b?>");
+    let mut documents = vec![
+        format!(
+            "<?mso-application progid=\"Word.Document\"?><pkg:package {package}><pkg:part pkg:name=\"/word/vbaProject.bin\" pkg:contentType=\"application/vnd.ms-office.vbaProject\"><pkg:binaryData>{letters}</pkg:binaryData></pkg:part></pkg:package>"
+        ),
+        format!(
+            "<package {}><part name='/a/b.c'><binaryData>{cut}</binaryData></part></package>",
+            package.replace(":pkg", "")
+        ),
+        format!(
+            "{decoy}<q:package {}><q:part><q:binaryData><![CDATA[{letters}]]></q:binaryData></q:part></q:package>",
+            package.replace(":pkg", ":q")
+        ),
+        format!(
+            "{decoy}<w:wordDocument {word}><w:docSuppData><w:binData w:name=\"editdata.mso\">{packed}</w:binData></w:docSuppData></w:wordDocument>"
+        ),
+        format!(
+            "<wordDocument {}><docSuppData><binData name='editdata.mso'\n>{far}</binData></docSuppData></wordDocument>",
+            word.replace(":w", "")
+        ),
+        format!(
+            "<office:document xmlns:office=\"a\"><office:script><ooo:source-code>{AUTO}</ooo:source-code></office:script></office:document>"
+        ),
+    ];
+    for document in documents.clone() {
+        documents.push(format!("<?xml version=\"1.0\"?>{decoy}{document}"));
+    }
+    for document in documents {
+        for octets in encodings(&document) {
+            let shown: String = document.chars().take(80).collect();
+            for name in ["a.doc", "a.xml"] {
+                let rules = refused(name, &octets);
+                let found = rules.contains(&"office-macro-runs".to_owned());
+                assert!(found, "{shown}: {rules:?}, {:?}", octets.get(..20));
+            }
+        }
+    }
+    // And by itself, as a saved page has it beside.
+    let rules = refused("editdata.mso", &active_mime(&project, 0x32));
+    assert!(rules.contains(&"office-macro-runs".to_owned()), "{rules:?}");
+    let program = base64(&build::program());
+    let flat = format!(
+        "<office:document><office:binary-data>{program}</office:binary-data></office:document>"
+    );
+    assert_eq!(refused("a.fodt", flat.as_bytes()), ["executable"]);
+    let picture = base64(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR0000000000000");
+    let honest = format!(
+        "<?xml version=\"1.0\"?><w:wordDocument {word}><w:binData w:name=\"wordml://1.png\">{picture}</w:binData><w:p/></w:wordDocument>"
+    );
+    assert!(refused("a.xml", honest.as_bytes()).is_empty());
+}
+
+#[test]
+fn what_a_document_of_one_file_does_is_read_as_in_a_packed_one() {
+    let word = "xmlns:w=\"http://schemas.microsoft.com/office/word/2003/wordml\"";
+    for (document, rule) in [
+        (format!("<w:wordDocument {word}><w:fldSimple w:instr=\"DDEAUTO a\"/></w:wordDocument>"), DDE),
+        (format!("<pkg:package><pkg:xmlData><Relationship Type=\"{BASE}/attachedTemplate\" Target=\"http://a.example\" TargetMode=\"External\"/></pkg:xmlData></pkg:package>"), TEMPLATE),
+        ("<Workbook xmlns:ss=\"urn:schemas-microsoft-com:office:spreadsheet\"><Cell ss:Formula=\"=cmd|&apos;/C calc&apos;!A0\"/></Workbook>".to_owned(), DDE),
+        ("<office:document><table:table-cell table:formula=\"of:=DDE(&quot;c&#109;d&quot;;&quot;/C calc&quot;;&quot;a&quot;)\"/></office:document>".to_owned(), DDE),
+    ] {
+        for document in [document.clone(), format!("<?xml version='1.0'?><!-- <body> -->{document}")] {
+            for octets in encodings(&document) {
+                assert_eq!(refused("a.doc", &octets), [rule], "{document}");
+            }
+        }
+    }
+}
+
+fn odf(members: &[(&str, &str)]) -> Vec<u8> {
+    let kind = "application/vnd.oasis.opendocument.text";
+    let mut entries = vec![
+        Entry::new("mimetype", kind.as_bytes()),
+        Entry::new("META-INF/manifest.xml", b"<manifest/>"),
+    ];
+    entries.extend(
+        members
+            .iter()
+            .map(|(name, text)| Entry::new(name, text.as_bytes())),
+    );
+    build::zip(&entries)
+}
+
+#[test]
+fn macros_of_an_open_document_are_judged_with_what_calls_them() {
+    let event = |name: &str, macros: &str| {
+        format!(
+            "<office:document-content><script:event-listener script:event-name=\"{name}\" xlink:href=\"{macros}\"/></office:document-content>"
+        )
+    };
+    let module =
+        |code: &str| format!("<script:module script:name=\"Module1\">{code}</script:module>");
+    let load = event(
+        "dom:load",
+        "vnd.sun.star.script:Standard.Module1.Main?language=Basic&amp;location=document",
+    );
+    let click = event(
+        "dom:click",
+        "vnd.sun.star.script:Standard.Module1.Main?language=Basic&amp;location=document",
+    );
+    let runs = module("Sub Main\nShell(&quot;calc&quot;)\nEnd Sub");
+    let sums = module("Sub Main\nx = 1\nEnd Sub");
+    let basic = "Basic/Standard/Module1.xml";
+    let check = |members: &[(&str, &str)], level: Level, rule: Option<&str>| {
+        let rules = refusing("a.odt", BINARY, &odf(members), level);
+        let is_so = rule.map_or(rules.is_empty(), |rule| {
+            rules.iter().any(|found| found == rule)
+        });
+        assert!(is_so, "{members:?}: {rules:?}");
+    };
+    let runs_itself = Some("office-macro-runs");
+    check(
+        &[("content.xml", &load), (basic, &runs)],
+        Level::Default,
+        runs_itself,
+    );
+    check(
+        &[(basic, &runs), ("content.xml", &load)],
+        Level::Default,
+        runs_itself,
+    );
+    check(
+        &[
+            ("Scripts/python/a.py", "import os\nos.system('calc')"),
+            ("content.xml", &load),
+        ],
+        Level::Default,
+        runs_itself,
+    );
+    for reaches in [
+        "vnd.sun.star.script:../../../program/python-core-3.5/lib/pydoc.py$tempfilepager(1, calc.exe )?language=Python&amp;location=share",
+        "vnd.sun.star.script:LibreLogo|LibreLogo.py$run?language=Python&amp;location=share",
+    ] {
+        check(
+            &[("content.xml", &event("dom:mouseover", reaches))],
+            Level::Default,
+            runs_itself,
+        );
+    }
+    let macros = Some("office-macro");
+    for members in [
+        [("content.xml", click.as_str()), (basic, &runs)],
+        [("content.xml", load.as_str()), (basic, &sums)],
+    ] {
+        check(&members, Level::Default, None);
+        check(&members, Level::Strict, macros);
+    }
+    check(
+        &[
+            ("content.xml", "<office:document-content/>"),
+            ("Basic/script-lc.xml", "<library:libraries/>"),
+        ],
+        Level::Strict,
+        None,
+    );
+}
+
+#[test]
+fn links_of_an_open_document_that_start_programs_are_refused() {
+    for (content, rule) in [
+        (
+            "<text:dde-connection-decl office:dde-application='cmd' office:dde-topic='/C calc'/>",
+            DDE,
+        ),
+        (
+            "<office:dde-source xmlns:o='a' office:dde-application = \"C:\\Windows\\System32\\cmd.exe\" office:dde-topic=\"/c\"/>",
+            DDE,
+        ),
+        (
+            "<table:table-cell table:formula='of:=DDE(\"cmd\";\"/C calc\";\"a\")'/>",
+            DDE,
+        ),
+        (
+            "<draw:floating-frame xlink:href=\"https://a.example/\"/>",
+            OBJECT,
+        ),
+    ] {
+        let content = format!("<office:document-content>{content}</office:document-content>");
+        let rules = refused("a.odt", &odf(&[("content.xml", &content)]));
+        assert_eq!(rules, [rule], "{content}");
+    }
+    let honest = "<a><text:dde-connection-decl office:dde-application=\"soffice\" office:dde-topic=\"b.ods\"/><b table:formula=\"of:=SUM([.A1:.A2])\"/></a>";
+    assert!(refused("a.ods", &odf(&[("content.xml", honest)])).is_empty());
+}
+
+#[test]
+fn a_document_is_one_however_the_names_of_its_parts_are_written() {
+    let link =
+        b"<Relationship Type=\"a/oleObject\" Target=\"http://a.example\" TargetMode=\"External\"/>";
+    for names in [
+        ["[CONTENT_TYPES].XML", "_RELS/.RELS", "a/_rels/b.rels"],
+        ["[content_types].xml", "_rels\\.rels", "WORD\\_rels\\b.rels"],
+    ] {
+        let octets = build::zip(&[
+            Entry::new(names[0], b"<Types/>"),
+            Entry::new(names[1], b"<Relationships/>"),
+            Entry::new(names[2], link),
+        ]);
+        assert_eq!(
+            mailkeep_inspect::kind::of(&octets),
+            mailkeep_inspect::kind::Kind::Ooxml
+        );
+        let rules = refusing("a.docx", BINARY, &octets, Level::Default);
+        assert_eq!(rules, [OBJECT], "{names:?}");
+    }
+    // Behind the first member of another kind of document.
+    let octets = odf(&[
+        ("[Content_Types].xml", "<Types/>"),
+        ("word/a.rels", std::str::from_utf8(link).unwrap()),
+    ]);
+    assert_eq!(refused("a.docx", &octets), [OBJECT]);
+}
