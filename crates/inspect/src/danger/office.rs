@@ -3,6 +3,7 @@
 mod fields;
 mod loose;
 mod parts;
+mod rich;
 
 use super::{Said, Within, names, shown};
 use crate::kind::Kind;
@@ -97,6 +98,7 @@ pub(super) fn judge(
             ole::VBA => macros(&content.octets, said),
             ole::MACRO_SHEET => sheet(said),
             ole::FORMATS => code_format(&content.octets, said),
+            ole::LINK => parts::link(&crate::octets::name(&content.octets), said),
             _ => {}
         }
     }
@@ -136,17 +138,26 @@ pub(super) fn judge(
         // A document may be one file, too.
         parts::judge(&content.octets, budget, said);
     }
-    if within.parent == Some(Kind::Rtf)
-        && content
-            .names
-            .iter()
-            .any(|name| begins(name.as_bytes(), b"equation.") && name.ends_with(" object"))
-    {
+    if within.parent == Some(Kind::Rtf) && is_equation(content, kind) {
         said.say("rtf-object", "is an object of the Equation Editor", "");
+    }
+    if kind == Kind::Rtf {
+        rich::judge(&content.octets, said);
     }
     if matches!(kind, Kind::Text | Kind::Html) && !within.inner {
         table(&content.octets, said);
     }
+}
+
+/// Whether an object in rich text is the Equation Editor's: by its name, or as a file by its class, which Word goes by there.
+/// Objects of `MathType` are called so, too.
+fn is_equation(content: &Content<'_>, kind: Kind) -> bool {
+    let is_named = |name: &String| {
+        let name = name.as_bytes();
+        begins(name, b"equation.") && !begins(name, b"equation.dsmt") && name.ends_with(b" object")
+    };
+    content.names.iter().any(is_named)
+        || (kind == Kind::Ole2 && holds(&content.octets, ole::EQUATION))
 }
 
 fn sheet(said: &mut Said<'_>) {

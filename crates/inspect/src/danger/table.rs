@@ -105,7 +105,7 @@ pub const RULES: &[ContentRule] = &[
     ),
     refused(
         "archive-ambiguous",
-        "An archive in which two programs would find different files.",
+        "An archive, or an object in rich text, in which two programs would find different files.",
     ),
     strict(
         "archive-damaged",

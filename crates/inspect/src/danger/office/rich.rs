@@ -1,0 +1,217 @@
+//! What rich text does when it is opened: fields of DDE, a template from elsewhere.
+
+use memchr::memmem;
+
+use super::{SAID_MAX, fields, parts};
+use crate::danger::Said;
+use crate::octets::{holds, rest, some};
+
+pub(super) fn judge(octets: &[u8], said: &mut Said<'_>) {
+    let mut told = 0;
+    groups(octets, b"\\template", &mut |group| {
+        if told < SAID_MAX {
+            told += 1;
+            parts::template(&group.text, said);
+        }
+    });
+    let mut starts = false;
+    groups(octets, b"\\fldinst", &mut |group| {
+        starts |= fields::starts(&group.text, group.is_computed);
+    });
+    if starts {
+        said.say("office-dde", "starts a program by DDE", "a field");
+    }
+}
+
+/// The text of a group.
+#[derive(Default)]
+struct Group {
+    text: String,
+    /// Another of its kind lies in it.
+    is_computed: bool,
+    /// How many groups are open in it.
+    depth: usize,
+}
+
+/// The text of all groups that a control word begins, by each number of characters that may stand for one that is given by
+/// its own.
+fn groups(octets: &[u8], word: &[u8], see: &mut dyn FnMut(&Group)) {
+    let mut beyond = 0;
+    for at in memmem::find_iter(octets, word) {
+        let from = at.saturating_add(word.len());
+        if at < beyond || octets.get(from).is_some_and(u8::is_ascii_alphabetic) {
+            continue;
+        }
+        let text = rest(octets, from);
+        let mut end = read(text, word, 1, see);
+        if holds(some(text, 0, end), b"\\u") {
+            let before = some(octets, at.saturating_sub(NEAR), at.min(NEAR));
+            let stated = memmem::rfind(before, b"\\uc")
+                .and_then(|at| number(before, at.saturating_add(3)).0)
+                .and_then(|number| usize::try_from(number).ok());
+            let stated = stated.filter(|stated| *stated > 1);
+            for instead in [0].into_iter().chain(stated) {
+                end = end.max(read(text, word, instead, see));
+            }
+        }
+        beyond = from.saturating_add(end);
+    }
+}
+
+/// How far back it is looked for how many characters stand for one.
+const NEAR: usize = 512;
+
+/// Groups of one kind within one another that are told apart.
+const DEPTH_MAX: usize = 100;
+
+/// Reads a group to its end, and gives back where that is.
+fn read(text: &[u8], word: &[u8], instead: usize, see: &mut dyn FnMut(&Group)) -> usize {
+    let mut open = vec![Group::default()];
+    let mut instead = instead;
+    // Characters that still stand for one by number; groups that are none of the text.
+    let (mut skipped, mut hidden) = (0_usize, 0_usize);
+    // The first half of a character beyond 16 bits.
+    let mut high = None;
+    let mut at = 0;
+    while let Some(octet) = text.get(at) {
+        at = at.saturating_add(1);
+        let letter = match octet {
+            b'{' => {
+                skipped = 0;
+                if hidden > 0 || is_hidden(rest(text, at), word) {
+                    hidden += 1;
+                } else if let Some(group) = open.last_mut() {
+                    group.depth += 1;
+                }
+                continue;
+            }
+            b'}' if hidden > 0 => {
+                hidden -= 1;
+                continue;
+            }
+            b'}' => {
+                skipped = 0;
+                let is_over = open.last_mut().is_none_or(|group| {
+                    let is_over = group.depth == 0;
+                    group.depth = group.depth.saturating_sub(1);
+                    is_over
+                });
+                if is_over {
+                    open.pop().iter().for_each(&mut *see);
+                    match open.last_mut() {
+                        // It began within a group of its own.
+                        Some(outer) => outer.depth = outer.depth.saturating_sub(1),
+                        None => return at,
+                    }
+                }
+                continue;
+            }
+            b'\r' | b'\n' => continue,
+            b'\\' => {
+                let letters = rest(text, at)
+                    .iter()
+                    .take_while(|letter| letter.is_ascii_alphabetic())
+                    .count();
+                let found = some(text, at, letters);
+                if letters == 0 {
+                    let symbol = text.get(at).copied().unwrap_or(b'\\');
+                    at = at.saturating_add(1);
+                    match symbol {
+                        b'\'' => {
+                            let digits = some(text, at, 2);
+                            at = at.saturating_add(2);
+                            let value = std::str::from_utf8(digits).ok();
+                            let value = value.and_then(|text| u8::from_str_radix(text, 16).ok());
+                            char::from(value.unwrap_or(b'?'))
+                        }
+                        b'{' | b'}' | b'\\' => char::from(symbol),
+                        b'~' | b'\r' | b'\n' | b'\t' => ' ',
+                        _ => continue,
+                    }
+                } else {
+                    let (value, end) = number(text, at.saturating_add(letters));
+                    at = end;
+                    if text.get(at) == Some(&b' ') {
+                        at = at.saturating_add(1);
+                    }
+                    let positive = value.and_then(|value| usize::try_from(value).ok());
+                    match found {
+                        b"bin" => {
+                            at = at.saturating_add(positive.unwrap_or(0));
+                            continue;
+                        }
+                        b"uc" => {
+                            instead = positive.unwrap_or(1);
+                            continue;
+                        }
+                        b"u" => {
+                            skipped = instead;
+                            let unit = value.unwrap_or(0).rem_euclid(1 << 16);
+                            let unit = u16::try_from(unit).unwrap_or(0);
+                            let letter = wide(&mut high, unit);
+                            if let (Some(letter), 0, Some(group)) =
+                                (letter, hidden, open.last_mut())
+                            {
+                                group.text.push(letter);
+                            }
+                            continue;
+                        }
+                        b"par" | b"line" | b"tab" => ' ',
+                        found if hidden == 0 && rest(word, 1) == found => {
+                            if let Some(outer) = open.last_mut() {
+                                outer.is_computed = true;
+                            }
+                            if open.len() < DEPTH_MAX {
+                                open.push(Group::default());
+                            }
+                            continue;
+                        }
+                        _ => continue,
+                    }
+                }
+            }
+            letter => char::from(*letter),
+        };
+        if skipped > 0 {
+            skipped -= 1;
+        } else if let (0, Some(group)) = (hidden, open.last_mut()) {
+            group.text.push(letter);
+        }
+    }
+    open.iter().for_each(see);
+    at
+}
+
+/// Whether a group is one that readers pass over that do not know it, and not another field's.
+fn is_hidden(text: &[u8], word: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    text.strip_prefix(b"\\*")
+        .is_some_and(|text| !text.trim_ascii_start().starts_with(word))
+}
+
+/// The character that 16 bits make, by themselves or with those before.
+fn wide(high: &mut Option<u16>, unit: u16) -> Option<char> {
+    let before = high.take();
+    let units = before.into_iter().chain([unit]);
+    if (0xd800..0xdc00).contains(&unit) {
+        *high = Some(unit);
+        return None;
+    }
+    char::decode_utf16(units).last()?.ok()
+}
+
+/// The number of a control word, and where it ends.
+fn number(text: &[u8], at: usize) -> (Option<i64>, usize) {
+    let sign = usize::from(text.get(at) == Some(&b'-'));
+    let digits = rest(text, at.saturating_add(sign))
+        .iter()
+        .take_while(|digit| digit.is_ascii_digit())
+        .count();
+    if digits == 0 {
+        return (None, at);
+    }
+    let length = sign.saturating_add(digits);
+    let number = std::str::from_utf8(some(text, at, length)).ok();
+    let number = number.and_then(|number| number.parse().ok());
+    (number, at.saturating_add(length))
+}
