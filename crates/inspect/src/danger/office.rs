@@ -7,7 +7,7 @@ mod rich;
 
 use super::{Said, Within, names, shown};
 use crate::kind::Kind;
-use crate::octets::{begins, holds, rest, some};
+use crate::octets::{begins, count, holds, rest, some};
 use crate::unpack::ole;
 use crate::{Budget, Content, Origin, xml};
 
@@ -145,7 +145,16 @@ pub(super) fn judge(
         rich::judge(&content.octets, said);
     }
     if matches!(kind, Kind::Text | Kind::Html) && !within.inner {
-        table(&content.octets, said);
+        // Excel reads tables in UTF-16, too, by their mark.
+        let is_wide = matches!(*content.octets, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
+        if is_wide {
+            match budget.octets(count(&content.octets)) {
+                Ok(()) => table(xml::decoded(&content.octets).as_bytes(), said),
+                Err(reached) => said.limit(reached),
+            }
+        } else {
+            table(&content.octets, said);
+        }
     }
 }
 
@@ -351,30 +360,56 @@ fn code_format(formats: &[u8], said: &mut Said<'_>) {
     }
 }
 
-/// A table in text: a cell that begins as a formula and names a program (`=cmd|'/C calc'!A0`).
+/// A table in text: a cell that begins as a formula and names a program (`=cmd|'/C calc'!A0`). In a SYLK file, which Excel
+/// tells by how it begins, `E` stands before a formula.
 fn table(text: &[u8], said: &mut Said<'_>) {
+    let is_sylk = begins(text, b"id;");
     for at in memchr::memchr_iter(b'|', text) {
         let after = rest(text, at.saturating_add(1)).trim_ascii_start();
         if !after.starts_with(b"'") {
             continue;
         }
-        let before = some(text, at.saturating_sub(16), at.min(16)).to_ascii_lowercase();
+        let before = some(text, at.saturating_sub(32), at.min(32)).to_ascii_lowercase();
         let named = PROGRAMS
             .iter()
-            .find(|program| before.ends_with(program.as_bytes()));
-        let Some(program) = named else {
+            .find_map(|program| Some((program, before.strip_suffix(program.as_bytes())?)));
+        let Some((program, before)) = named else {
             continue;
         };
-        let sign = before
-            .len()
-            .checked_sub(program.len().saturating_add(1))
-            .and_then(|sign| before.get(sign));
-        if matches!(sign, Some(b'=' | b'+' | b'-' | b'@' | b'(' | b'!'))
-            && holds(some(after, 0, 512), b"!")
-        {
+        let formula = match before {
+            [
+                ..,
+                b'=' | b'+' | b'-' | b'@' | b'(' | b'!' | b'*' | b'/' | b'^' | b'&',
+            ] => true,
+            [.., b';', b'e'] => is_sylk,
+            // Blanks, where nothing but they and the sign stand in the cell.
+            [.., b' '] => matches!(
+                before.trim_ascii_end(),
+                [b'=' | b'+' | b'-' | b'@']
+                    | [
+                        ..,
+                        b'\n' | b',' | b';' | b'\t' | b'"',
+                        b'=' | b'+' | b'-' | b'@'
+                    ]
+            ),
+            _ => false,
+        };
+        if formula && holds(some(after, 0, 512), b"!") {
             said.say("office-dde", "starts a program by DDE", *program);
             return;
         }
+    }
+    // A SYLK file that says of itself that it is a sheet of macros.
+    let mut lines = text.split(|octet| matches!(octet, b'\r' | b'\n'));
+    let is_macros = |line: &[u8]| {
+        let mut fields = line.split(|octet| *octet == b';');
+        fields
+            .next()
+            .is_some_and(|first| first.eq_ignore_ascii_case(b"o"))
+            && fields.any(|field| field.trim_ascii().eq_ignore_ascii_case(b"e"))
+    };
+    if is_sylk && lines.any(is_macros) {
+        sheet(said);
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
         sink.limit(reached);
         return;
     }
-    let mut macros = Macros::default();
+    let mut macros = Macros::of_flat();
     let mut file = File::default();
     // A mistake ends it for programs, too; what came before counts.
     xml::read(&text, &mut |piece| {

@@ -42,6 +42,9 @@ pub fn fuzz(octets: &[u8]) {
         Kind::Chm,
         Kind::Ace,
         Kind::Pkcs7,
+        Kind::Xml,
+        Kind::ActiveMime,
+        Kind::Odf,
     ];
     let Some((first, rest)) = octets.split_first() else {
         return;

@@ -50,12 +50,22 @@ pub(super) fn read(octets: &[u8], sink: &mut Sink<'_>) {
 #[derive(Default)]
 pub(super) struct Macros {
     text: String,
+    /// What is read is one file, in which code stands in elements of another name.
+    is_flat: bool,
     /// What is read is code.
     is_code: bool,
     is_cut: bool,
 }
 
 impl Macros {
+    /// Those of a document in one file.
+    pub(super) fn of_flat() -> Self {
+        Self {
+            is_flat: true,
+            ..Self::default()
+        }
+    }
+
     /// What a member has of them (ODF 1.3 part 3, section 5.5).
     fn member(
         &mut self,
@@ -96,7 +106,8 @@ impl Macros {
     pub(super) fn see(&mut self, piece: &Piece<'_>) {
         match piece {
             Piece::Begin(element) => match element.name() {
-                "module" | "source-code" => self.is_code = true,
+                "source-code" => self.is_code = true,
+                "module" => self.is_code = !self.is_flat,
                 "event-listener" => {
                     let clicked = |name: &String| name.contains("click");
                     // What somebody has to press does not run by itself.

@@ -757,3 +757,43 @@ fn a_template_and_a_field_of_rich_text_are_read_in_any_spelling() {
         assert!(refused("a.rtf", &rich(honest)).is_empty(), "{honest}");
     }
 }
+
+#[test]
+fn a_table_in_text_is_read_in_any_spelling() {
+    for (table, rule) in [
+        ("a,b\r\n=  cmd|'/C calc'!A0", DDE),
+        ("=10*cmd|'/C calc'!A0", DDE),
+        ("a;@SUM(1+1)*cmd|'/C calc'!A0", DDE),
+        ("\"= cmd|'/C calc'!A0\"", DDE),
+        (
+            "=MSEXCEL|'\\..\\..\\Windows\\System32\\cmd.exe /c calc'!''",
+            DDE,
+        ),
+        ("ID;P\r\nC;X1;Y1;K0;Ecmd|'/C calc'!A0\r\nE\r\n", DDE),
+        (
+            "ID;P\r\nO;E\r\nNN;NAuto_open;ER1C1\r\nC;X1;Y1;EEXEC(\"a\")\r\nE\r\n",
+            "office-macro-sheet",
+        ),
+    ] {
+        for octets in [
+            table.as_bytes().to_vec(),
+            wide(table, false, true),
+            wide(table, true, true),
+        ] {
+            let rules = refusing("a.csv", "text/csv", &octets, Level::Default);
+            let is_sylk = table.starts_with("ID;") && octets.len() > table.len();
+            assert!(is_sylk || rules == [rule], "{table}: {rules:?}");
+        }
+    }
+    for honest in [
+        "a | cmd | 'b'!\n",
+        "x = cmd|'grep' and so on!\n",
+        "ID;P\r\nO;L;D;V0;K47;G100 0.001\r\nC;X1;Y1;K\"E\"\r\nE\r\n",
+        "ID;NAME;E\n1;cmd|'a'!;2\n",
+    ] {
+        assert!(
+            refusing("a.csv", "text/csv", honest.as_bytes(), Level::Default).is_empty(),
+            "{honest}"
+        );
+    }
+}

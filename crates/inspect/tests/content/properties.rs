@@ -42,6 +42,18 @@ fn built() -> Vec<Vec<u8>> {
         build::onenote(&program),
         build::tar(&[("a", b"x", None), ("b", b"", Some("a"))]),
         build::zip(&[Entry::new("a", b"x")]),
+        b"{\\rtf1{\\field{\\*\\fldinst D\\u68?{\\b E}AUTO \\'41}}{\\*\\template h}{\\*\\objdata 01\\bin2 ab{\\*\\a 1}\\'41 02}}".to_vec(),
+        b"<?xml version='1.0'?><p><part name='a'><binaryData>TVqQ</binaryData></part><source-code>a&#65;</source-code></p>".to_vec(),
+        [b"ActiveMime\0\0\x01\xf0".as_slice(), &build::zlib(&build::compound(&[("a", b"x")]))].concat(),
+        build::zip(&[
+            Entry::new("[Content_Types].xml", b"<Types/>"),
+            Entry::new("_rels/.rels", b"<Relationship Type='/frame' Target='http:%2f' TargetMode=\"&#69;\"/>"),
+            Entry::new("word/a.xml", b"<w:fldChar w:fldCharType='begin'/><w:instrText>D&#68;E<![CDATA[ cmd]]></w:instrText><a ddeLink='' formula='=cmd|a'/>"),
+        ]),
+        build::zip(&[
+            Entry::new("mimetype", b"application/vnd.oasis.opendocument.text"),
+            Entry::new("content.xml", b"<a><event-listener event-name='x' href='y'/><module>Shell(a)</module></a>"),
+        ]),
     ]
 }
 
@@ -54,14 +66,14 @@ proptest! {
         examine::fuzz(&octets);
         unpack::fuzz_disk(&octets);
         unpack::fuzz_rar(&octets);
-        for reader in b'A'..b'A' + 30 {
+        for reader in b'A'..b'A' + 33 {
             unpack::fuzz(&[&[reader], octets.as_slice()].concat());
         }
     }
 
     #[test]
     fn broken_archives_are_survived(
-        nth in 0..26_usize,
+        nth in 0..31_usize,
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
     ) {
         let mut octets = match nth.checked_sub(FIXTURES.len()) {

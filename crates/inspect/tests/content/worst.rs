@@ -88,6 +88,32 @@ fn the_worst_that_is_known_ends() {
             [b"{\\rtf1\\objdata ", fill(b"\\a0").as_slice()].concat(),
         ),
         (
+            "rtf, read twice",
+            [b"{\\rtf1", fill(b"\\objdata 01\\'01}").as_slice()].concat(),
+        ),
+        (
+            "rtf, fields",
+            [b"{\\rtf1", fill(b"{\\fldinst\\u1 a").as_slice()].concat(),
+        ),
+        (
+            "office, fields",
+            part(&fill(b"<w:fldChar w:fldCharType='begin'/><w:t>&#65;</w:t>")),
+        ),
+        (
+            "office, relations",
+            part(&fill(
+                b"<Relationship Type='/frame' Target='http://a' TargetMode='External'/>",
+            )),
+        ),
+        (
+            "office, one attribute",
+            part(&[b"<Relationship Target='", fill(b"&").as_slice(), b"'/>"].concat()),
+        ),
+        (
+            "office, not well-formed",
+            part(&[fill(b"<w:instrText>a<").as_slice(), b"<!"].concat()),
+        ),
+        (
             "zip, heads",
             fill(b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0a "),
         ),
@@ -147,6 +173,15 @@ fn the_worst_that_is_known_ends() {
     }
     println!("the worst: {worst:.2?}");
     assert!(worst < Duration::from_mins(1));
+}
+
+/// A document of one part.
+fn part(xml: &[u8]) -> Vec<u8> {
+    build::zip(&[
+        Entry::new("[Content_Types].xml", b"<Types/>"),
+        Entry::new("_rels/.rels", b"<Relationships/>"),
+        Entry::new("word/document.xml", xml),
+    ])
 }
 
 /// Bits, the first one highest or lowest in its octet or word.
