@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE};
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
@@ -87,8 +87,8 @@ pub(crate) fn may_be(octets: &[u8]) -> bool {
 /// UTF-16, and by which octet of a pair comes first, by its mark or its first letters (XML 1.0, appendix F).
 fn wide(octets: &[u8]) -> Option<&'static Encoding> {
     match octets {
-        [0xff, 0xfe, ..] | [b'<' | b' ' | b'\t' | b'\r' | b'\n', 0, _, 0, ..] => Some(UTF_16LE),
-        [0xfe, 0xff, ..] | [0, b'<' | b' ' | b'\t' | b'\r' | b'\n', 0, _, ..] => Some(UTF_16BE),
+        [0xff, 0xfe, ..] | [b'<' | b' ' | b'\t' | b'\r' | b'\n', 0, ..] => Some(UTF_16LE),
+        [0xfe, 0xff, ..] | [0, b'<' | b' ' | b'\t' | b'\r' | b'\n', ..] => Some(UTF_16BE),
         _ => None,
     }
 }
@@ -100,23 +100,16 @@ pub(crate) fn decoded(octets: &[u8]) -> Cow<'_, str> {
     }
     let plain = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
     let declared = declared(some(plain, 0, 512));
-    // One of those that shift may say anything in ASCII.
-    if let Some(encoding) = declared
-        && !encoding.is_ascii_compatible()
-        && encoding != UTF_16LE
-        && encoding != UTF_16BE
-    {
-        return encoding.decode_without_bom_handling(plain).0;
+    // It shifts, and letters may stand for others.
+    if declared == Some(ISO_2022_JP) {
+        return ISO_2022_JP.decode_without_bom_handling(plain).0;
     }
-    match std::str::from_utf8(plain) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => {
-            declared
-                .unwrap_or(UTF_8)
-                .decode_without_bom_handling(plain)
-                .0
-        }
+    if let Ok(text) = std::str::from_utf8(plain) {
+        return Cow::Borrowed(text);
     }
+    let declared = declared.filter(|encoding| encoding.is_ascii_compatible());
+    let encoding = declared.unwrap_or(UTF_8);
+    encoding.decode_without_bom_handling(plain).0
 }
 
 /// The encoding that a declaration names.

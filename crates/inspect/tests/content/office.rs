@@ -170,6 +170,17 @@ fn a_field_of_dde_is_read_in_any_spelling() {
     let field = |inner: &str| format!("{begin}{inner}{end}");
     let foreign = "xmlns:y=\"http://example.org/\"";
     for body in [
+        // Elements that Word passes over, or reads through: which, the document says elsewhere.
+        format!("<y:a {foreign}/>{begin}<w:instrText>DDE<y:t>x</y:t>AUTO a</w:instrText>{end}"),
+        format!("<y:a {foreign}/>{begin}<w:instrText>D<y:t>DE</y:t>AUTO a</w:instrText>{end}"),
+        format!("<y:a {foreign}/>{begin}<y:a>{}</y:a>{}{end}", text("XE"), text("DDEAUTO a")),
+        format!("<y:a {foreign}/>{begin}{}<y:a>{}</y:a>{}<y:a>{}</y:a>{}{end}", text("D"), text("x"), text("D"), text("E"), text("AUTO")),
+        format!("<y:a {foreign}/>{begin}<y:a>{end}</y:a>{}{end}", text("DDEAUTO a")),
+        format!("{begin}<w:a {}/>{}{end}{}", foreign.replace(":y", ":w"), text("XE "), text("DDEAUTO a")),
+        begin.repeat(300) + &text("x") + &end.repeat(300) + &field(&text("DDEAUTO a")),
+        format!("{begin}{}{}{}{}{end}", text("D"), begin.repeat(300), end.repeat(300), text("DEAUTO a")),
+        // A result that another field will not have.
+        field(&(field(&(text("REF a") + &separate + "<w:t>XE</w:t>")) + &text(" DDEAUTO a"))),
         field(&text("DDEAUTO c:\\\\windows\\\\system32\\\\a")),
         field(&text("&#68;D<![CDATA[EA]]>U<!-- -->T<?a b?>O c")),
         field(&(text(" D") + &text("d") + "<w:t>E</w:t>" + &text("auto a"))),
@@ -212,6 +223,11 @@ fn a_field_of_dde_is_read_in_any_spelling() {
         )),
         alternatives,
         format!("<w:t>DDEAUTO cmd</w:t>{}", field(&text("PAGE"))),
+        field(
+            &(text("IF a = b \"")
+                + "<m:Choice><wps:txbx><w:t>DDEAUTO cmd</w:t></wps:txbx></m:Choice>"
+                + &text("\"")),
+        ),
         field(&(text("TOC") + &separate + "<w:t>DDEAUTO</w:t>" + &field(&text("PAGEREF a")))),
     ] {
         let document = format!("<w:document {WORD}>{honest}</w:document>");

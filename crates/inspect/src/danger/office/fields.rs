@@ -16,24 +16,26 @@ const NAMESPACES: [&str; 3] = [
 /// More prefixes than these no document has.
 const PREFIXES_MAX: usize = 1000;
 
-/// Fields within fields, beyond which nothing is told apart any more.
+/// Fields within fields, beyond which the outermost are not told apart any more.
 const DEPTH_MAX: usize = 200;
 
 /// The fields of one document while it is read.
 #[derive(Default)]
 pub(super) struct Fields {
     open: Vec<Field>,
-    /// Instructions outside of any field.
+    /// Instructions outside of any field, one a line.
     outside: String,
-    /// All pieces, whosever they are; lines part what begins anew.
+    /// All pieces, whosever they are.
     pieces: String,
-    /// What is read next is part of an instruction.
-    instruction: Option<Place>,
-    /// What each prefix stands for: whether for one of [`NAMESPACES`] alone.
-    prefixes: BTreeMap<String, bool>,
-    /// The branches of alternatives that are open, by number, and how many there were.
-    branches: Vec<usize>,
-    branch: usize,
+    /// The element whose text is read: how deep it lies, and what its text is.
+    reading: Option<(usize, Place)>,
+    /// What each prefix stands for.
+    prefixes: BTreeMap<String, Known>,
+    depth: usize,
+    /// The innermost elements that Word may pass over with all that lies in them, or not: how deep they lie, and their number
+    /// (ISO/IEC 29500-3, section 9).
+    optional: Vec<(usize, usize)>,
+    optionals: usize,
     /// Another program may see other fields than are seen here.
     is_odd: bool,
     starts: bool,
@@ -44,35 +46,49 @@ enum Place {
     Instruction,
     /// Text of a field's result, or of none.
     Text,
-    /// What is marked as deleted.
-    Deleted,
+    /// What is marked as deleted, or is not Word's.
+    Other,
+}
+
+/// What a prefix stands for, in all of a document.
+#[derive(Default, Clone, Copy)]
+struct Known {
+    word: bool,
+    other: bool,
 }
 
 #[derive(Default)]
 struct Field {
+    keyword: Keyword,
     instruction: String,
     /// Its instruction is over, its result follows.
     has_result: bool,
     /// Its instruction holds another field.
     is_computed: bool,
-    /// The branch in which it began.
-    branch: Option<usize>,
+    /// The optional element in which it began.
+    within: Option<usize>,
 }
 
 impl Fields {
     pub(super) fn see(&mut self, piece: &Piece<'_>) {
         match piece {
-            Piece::Begin(element) => self.begin(element),
-            Piece::End(name) => match *name {
-                "instrText" | "delInstrText" | "t" => self.instruction = None,
-                "Choice" | "Fallback" => {
-                    self.branches.pop();
+            Piece::Begin(element) => {
+                self.depth += 1;
+                self.begin(element);
+            }
+            Piece::End(_) => {
+                let ends = |at: usize| at >= self.depth;
+                if self.reading.is_some_and(|(at, _)| ends(at)) {
+                    self.reading = None;
                 }
-                _ => {}
-            },
+                if self.optional.last().is_some_and(|(at, _)| ends(*at)) {
+                    self.optional.pop();
+                }
+                self.depth = self.depth.saturating_sub(1);
+            }
             Piece::Text(text) => {
-                if let Some(place) = self.instruction {
-                    self.text(text, place);
+                if let Some((at, place)) = self.reading {
+                    self.text(text, place, at < self.depth);
                 }
             }
         }
@@ -82,80 +98,78 @@ impl Fields {
         for (prefix, namespace) in element.namespaces() {
             let is_known = NAMESPACES.contains(&namespace.as_str());
             if self.prefixes.len() < PREFIXES_MAX {
-                let always = self.prefixes.entry(prefix).or_insert(is_known);
-                *always &= is_known;
+                let known = self.prefixes.entry(prefix).or_default();
+                known.word |= is_known;
+                known.other |= !is_known;
             } else {
                 self.is_odd = true;
             }
         }
         let name = element.name();
+        let is_field = matches!(name, "instrText" | "delInstrText" | "fldChar" | "fldSimple");
+        let is_word = self.is_word(element.prefix(), is_field);
+        if !is_word || matches!(name, "Choice" | "Fallback") {
+            self.optionals += 1;
+            self.optional.push((self.depth, self.optionals));
+        }
+        if name == "fldSimple" {
+            for instruction in element.values("instr") {
+                self.starts |= starts(&instruction, false);
+            }
+            return;
+        }
+        if name == "fldChar" && is_word {
+            self.mark(element);
+        }
         let place = match name {
-            "instrText" => Place::Instruction,
-            "delInstrText" => Place::Deleted,
-            "t" => Place::Text,
-            "fldChar" => return self.mark(element),
-            "fldSimple" => {
-                self.known(element);
-                for instruction in element.values("instr") {
-                    self.starts |= starts(&instruction, false);
-                    self.pieces.push('\n');
-                    self.pieces.push_str(&instruction);
-                }
-                return;
-            }
-            "Choice" | "Fallback" => {
-                self.branch += 1;
-                self.branches.push(self.branch);
-                return;
-            }
+            "instrText" if is_word => Place::Instruction,
+            "instrText" | "delInstrText" => Place::Other,
+            "t" if is_word => Place::Text,
             _ => return,
         };
-        if place != Place::Text {
-            self.known(element);
-            self.same_branch();
-        }
-        self.is_odd |= place == Place::Deleted;
-        self.instruction = Some(place);
-        if place == Place::Instruction && self.open.is_empty() {
-            // Of what stands in no field, each piece may be an instruction of its own.
-            self.outside.push('\n');
+        // Within such an element there is none.
+        if self.reading.is_none() {
+            self.reading = Some((self.depth, place));
+            if place == Place::Instruction && self.open.is_empty() {
+                // Of what stands in no field, each piece may be an instruction of its own.
+                self.outside.push('\n');
+            }
         }
     }
 
-    /// Whether an element is one of Word's shows by its namespace; a prefix that was not declared is taken for what it is as
-    /// a rule.
-    fn known(&mut self, element: &Element<'_>) {
-        let prefix = element.prefix();
-        let is_usual = matches!(prefix, "" | "w");
-        self.is_odd |= !self.prefixes.get(prefix).copied().unwrap_or(is_usual);
-    }
-
-    /// Of alternatives one is read, and which is not known: a field that begins before them and goes on in one.
-    fn same_branch(&mut self) {
-        let branch = self.branches.last().copied();
-        self.is_odd |= self
-            .open
-            .last()
-            .is_some_and(|field| !field.has_result && field.branch != branch);
+    /// Whether an element is Word's, by its prefix; one that was not declared is taken for what it is as a rule.
+    fn is_word(&mut self, prefix: &str, is_field: bool) -> bool {
+        let Some(known) = self.prefixes.get(prefix) else {
+            return matches!(prefix, "" | "w");
+        };
+        self.is_odd |= is_field && known.word && known.other;
+        known.word
     }
 
     fn mark(&mut self, element: &Element<'_>) {
-        self.known(element);
-        self.same_branch();
+        let within = self.optional.last().map(|(_, number)| *number);
         let kinds = element.values("fldCharType");
+        // A mark in an element that is passed over, perhaps, of a field that began outside.
+        let is_stray = |field: &Field| !field.has_result && field.within != within;
         match kinds.first().map(String::as_str) {
-            Some("begin") if self.open.len() < DEPTH_MAX => {
-                self.pieces.push('\n');
+            Some("begin") => {
+                if self.open.len() >= DEPTH_MAX {
+                    // Some programs forget to end them. What is still an instruction is another matter.
+                    let first = self.open.remove(0);
+                    self.starts |= first.starts();
+                    self.is_odd |= !first.has_result;
+                }
                 if let Some(outer) = self.open.last_mut().filter(|outer| !outer.has_result) {
                     outer.is_computed = true;
                 }
                 self.open.push(Field {
-                    branch: self.branches.last().copied(),
+                    within,
                     ..Field::default()
                 });
             }
             Some("separate") => {
                 if let Some(field) = self.open.last_mut() {
+                    self.is_odd |= is_stray(field);
                     field.has_result = true;
                 }
             }
@@ -163,10 +177,11 @@ impl Fields {
                 let Some(field) = self.open.pop() else {
                     return;
                 };
+                self.is_odd |= is_stray(&field);
                 self.starts |= field.starts();
                 let outer = self.open.last_mut().filter(|outer| !outer.has_result);
                 if let (Some(outer), Some(letters)) = (outer, quoted(&field.instruction)) {
-                    outer.instruction.push_str(&letters);
+                    outer.take(&letters, true);
                 }
             }
             _ => self.is_odd = true,
@@ -174,14 +189,22 @@ impl Fields {
         self.is_odd |= kinds.len() > 1;
     }
 
-    fn text(&mut self, text: &str, place: Place) {
-        // The result of a field within an instruction is part of it.
-        let field = self.open.iter_mut().rev().find(|field| !field.has_result);
-        match (field, place) {
-            (_, Place::Deleted) => {}
-            (Some(field), _) => field.instruction.push_str(text),
+    fn text(&mut self, text: &str, place: Place, is_child: bool) {
+        let within = self.optional.last().map(|(_, number)| *number);
+        // The result of a field within an instruction is part of it, if it is the result that it will have.
+        let innermost = self.open.len().checked_sub(1);
+        let field = self.open.iter_mut().enumerate().rev();
+        let mut field = field.filter(|(_, field)| !field.has_result);
+        match (field.next(), place) {
+            (Some((nth, field)), place) => {
+                let may_be_none = is_child
+                    || place == Place::Other
+                    || field.within != within
+                    || Some(nth) != innermost;
+                field.take(text, may_be_none);
+            }
             (None, Place::Instruction) => self.outside.push_str(text),
-            (None, Place::Text) => return,
+            (None, _) => return,
         }
         self.pieces.push_str(text);
     }
@@ -200,17 +223,80 @@ impl Fields {
             || (self.is_odd && self.speaks_of_it())
     }
 
-    /// Whether its pieces, whatever belongs together, could be such an instruction.
+    /// Whether the letters of such an instruction are among the pieces, whatever belongs together.
     fn speaks_of_it(&self) -> bool {
         let lower = self.pieces.to_ascii_lowercase();
-        let lower = lower.as_bytes();
-        holds(lower, b"ddeauto") || (names_program(lower) && has_word(lower, b"dde"))
+        let mut letters = lower.bytes();
+        b"ddeauto"
+            .iter()
+            .all(|wanted| letters.any(|letter| letter == *wanted))
+            || (names_program(lower.as_bytes()) && has_word(lower.as_bytes(), b"dde"))
     }
 }
 
 impl Field {
+    /// Goes on with its instruction, if this is part of it.
+    fn take(&mut self, text: &str, may_be_none: bool) {
+        let before = self.keyword;
+        self.keyword.take(text);
+        if may_be_none {
+            self.keyword.0 |= before.0;
+        }
+        self.instruction.push_str(text);
+    }
+
     fn starts(&self) -> bool {
-        starts(&self.instruction, self.is_computed)
+        self.keyword.is_automatic()
+            || (self.keyword.is_dde()
+                && (self.is_computed
+                    || names_program(&self.instruction.to_ascii_lowercase().into_bytes())))
+    }
+}
+
+/// How much of `ddeauto` an instruction may have had so far: a bit for each number of letters, and one for `dde` alone.
+#[derive(Clone, Copy)]
+struct Keyword(u16);
+
+impl Default for Keyword {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl Keyword {
+    const WORD: [u8; 7] = *b"ddeauto";
+    const WHOLE: u16 = 1 << 7;
+    const ALONE: u16 = 1 << 8;
+
+    fn take(&mut self, text: &str) {
+        for letter in text.bytes() {
+            // Nothing is left to be told.
+            if self.0 & !(Self::WHOLE | Self::ALONE) == 0 {
+                return;
+            }
+            let mut next = self.0 & (Self::WHOLE | Self::ALONE);
+            for (nth, wanted) in Self::WORD.iter().enumerate() {
+                if self.0 & (1 << nth) == 0 {
+                    continue;
+                }
+                if letter.eq_ignore_ascii_case(wanted) {
+                    next |= 1 << (nth + 1);
+                } else if nth == 0 && !letter.is_ascii_alphanumeric() {
+                    next |= 1;
+                } else if nth == 3 && !letter.is_ascii_alphabetic() {
+                    next |= Self::ALONE;
+                }
+            }
+            self.0 = next;
+        }
+    }
+
+    const fn is_automatic(self) -> bool {
+        self.0 & Self::WHOLE != 0
+    }
+
+    const fn is_dde(self) -> bool {
+        self.0 & (Self::ALONE | 1 << 3) != 0
     }
 }
 
