@@ -7,7 +7,7 @@ mod rich;
 
 use super::{Said, Within, names, shown};
 use crate::kind::Kind;
-use crate::octets::{begins, count, holds, rest, some};
+use crate::octets::{begins, count, holds, place, rest, some, u16le, u32le, utf16le};
 use crate::unpack::ole;
 use crate::{Budget, Content, Origin, xml};
 
@@ -98,6 +98,21 @@ pub(super) fn judge(
             ole::VBA => macros(&content.octets, said),
             ole::MACRO_SHEET => sheet(said),
             ole::FORMATS => code_format(&content.octets, said),
+            ole::FIELDS => {
+                let text = crate::octets::name(&content.octets);
+                let mut lines = text.lines();
+                // A mark stands where another field lies in it.
+                if lines.any(|line| fields::starts(line, line.ends_with('\u{13}'))) {
+                    said.say("office-dde", "starts a program by DDE", "a field");
+                }
+            }
+            ole::DDE_LINKS => {
+                let text = crate::octets::name(&content.octets);
+                let mut links = text.lines().filter_map(|line| line.split_once('\t'));
+                if links.any(|(service, topic)| parts::is_program(service, &[topic])) {
+                    said.say("office-dde", "starts a program by DDE", "a link");
+                }
+            }
             ole::LINK => parts::link(&crate::octets::name(&content.octets), said),
             _ => {}
         }
@@ -240,7 +255,32 @@ fn part(content: &Content<'_>, budget: &mut Budget, said: &mut Said<'_>) {
     if is_sheet {
         sheet(said);
     }
+    if let Some((service, topic)) = binary_link(&content.octets)
+        && parts::is_program(&service, &[&topic])
+    {
+        said.say("office-dde", "starts a program by DDE", "a link");
+    }
     parts::judge(&content.octets, budget, said);
+}
+
+/// Whom a part of a binary workbook asks by DDE, and for what: it begins with the record that says so (MS-XLSB 2.4.209).
+fn binary_link(octets: &[u8]) -> Option<(String, String)> {
+    let record = octets.strip_prefix(b"\xe8\x02")?;
+    let size = record
+        .iter()
+        .take(4)
+        .take_while(|octet| **octet & 0x80 != 0);
+    let body = rest(record, size.count().saturating_add(1));
+    if u16le(body, 0)? != 1 {
+        return None;
+    }
+    let text = |at: usize| {
+        let length = place(u32le(body, at)?).min(4096).saturating_mul(2);
+        let text = some(body, at.checked_add(4)?, length);
+        Some((utf16le(text), at.checked_add(4)?.checked_add(length)?))
+    };
+    let (service, next) = text(2)?;
+    Some((service, text(next)?.0))
 }
 
 /// Whether Excel is asked for one of its own files (`Book2.xlsx`, `C:\\a\\[Book2.xlsx]Sheet1`), by no path that leads up

@@ -179,6 +179,15 @@ fn number(text: &[u8], at: usize, room: usize) -> (Option<i64>, usize) {
 
 /// Hands on what an object holds.
 fn give(object: &[u8], sink: &mut Sink<'_>) -> bool {
+    if let Some(link) = linked(object) {
+        return sink.member(Member {
+            names: vec!["link".to_owned()],
+            types: vec![ole::LINK.to_owned()],
+            octets: Cow::Borrowed(link),
+            inner: true,
+            ..Member::default()
+        });
+    }
     let Some((class, data)) = ole1(object) else {
         return sink.member(Member {
             octets: Cow::Borrowed(object),
@@ -200,6 +209,17 @@ fn give(object: &[u8], sink: &mut Sink<'_>) -> bool {
         inner: true,
         ..Member::default()
     })
+}
+
+/// Where a linked object lies (MS-OLEDS 2.2.6).
+fn linked(object: &[u8]) -> Option<&[u8]> {
+    if u32le(object, 4)? != 1 {
+        return None;
+    }
+    let class = place(u32le(object, 8)?);
+    let at = class.checked_add(12)?;
+    let length = place(u32le(object, at)?);
+    Some(until_zero(some(object, at.checked_add(4)?, length)))
 }
 
 /// The class and the content of an embedded object.

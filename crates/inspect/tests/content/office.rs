@@ -179,6 +179,7 @@ fn a_field_of_dde_is_read_in_any_spelling() {
         format!("{begin}<w:a {}/>{}{end}{}", foreign.replace(":y", ":w"), text("XE "), text("DDEAUTO a")),
         begin.repeat(300) + &text("x") + &end.repeat(300) + &field(&text("DDEAUTO a")),
         format!("{begin}{}{}{}{}{end}", text("D"), begin.repeat(300), end.repeat(300), text("DEAUTO a")),
+        field("<w:t>DDEAUTO a</w:t>"),
         // A result that another field will not have.
         field(&(field(&(text("REF a") + &separate + "<w:t>XE</w:t>")) + &text(" DDEAUTO a"))),
         field(&text("DDEAUTO c:\\\\windows\\\\system32\\\\a")),
@@ -812,4 +813,112 @@ fn a_table_in_text_is_read_in_any_spelling() {
             "{honest}"
         );
     }
+}
+
+#[test]
+fn documents_of_before_and_binary_workbooks_start_nothing_by_dde() {
+    let check = |name: &str, octets: &[u8], rules: &[&str]| {
+        let found = refusing(name, BINARY, octets, Level::Default);
+        assert_eq!(found, rules, "{name}: {octets:?}");
+    };
+    let word = |text: &str, is_wide: bool| {
+        let text = if is_wide {
+            wide(text, false, false)
+        } else {
+            text.as_bytes().to_vec()
+        };
+        build::compound(&[(
+            "WordDocument",
+            &[b"\xec\xa5\xc1\0".as_slice(), &text].concat(),
+        )])
+    };
+    for is_wide in [false, true] {
+        check(
+            "a.doc",
+            &word("a\u{13} DdeAuto c:\\a\u{14}b\u{15}", is_wide),
+            &[DDE],
+        );
+        check(
+            "a.doc",
+            &word("\u{13}DDE cmd \"/c calc\"\u{15}", is_wide),
+            &[DDE],
+        );
+        check(
+            "a.doc",
+            &word("\u{13}DDE \u{13}REF a\u{15}\u{15}", is_wide),
+            &[DDE],
+        );
+        check(
+            "a.doc",
+            &word("DDEAUTO cmd \u{13}XE \"DDEAUTO\"\u{15}", is_wide),
+            &[],
+        );
+        check(
+            "a.doc",
+            &word("\u{13} DDE Excel \"C:\\\\a.xls\"\u{15}", is_wide),
+            &[],
+        );
+    }
+    let book = |service: &str, topic: &str, is_wide: bool| {
+        let text = format!("{service}\u{3}{topic}");
+        let length = u16::try_from(text.len()).unwrap().to_le_bytes();
+        let letters = if is_wide {
+            wide(&text, false, false)
+        } else {
+            text.as_bytes().to_vec()
+        };
+        let body = [&[1, 0], &length[..], &[u8::from(is_wide)], &letters].concat();
+        let size = u16::try_from(body.len()).unwrap().to_le_bytes();
+        let stream = [
+            b"\x09\x08\0\0\xae\x01".as_slice(),
+            &size,
+            &body,
+            b"\x0a\0\0\0",
+        ]
+        .concat();
+        build::compound(&[("WORKbook", &stream)])
+    };
+    let link = |service: &str, topic: &str| {
+        let text = |text: &str| {
+            let length = u32::try_from(text.len()).unwrap().to_le_bytes();
+            [&length[..], &wide(text, false, false)].concat()
+        };
+        let body = [&[1, 0], &text(service)[..], &text(topic)].concat();
+        let part = [
+            &[0xe8, 2, u8::try_from(body.len()).unwrap()],
+            body.as_slice(),
+        ]
+        .concat();
+        ooxml(&[("xl/externalLinks/externalLink1.bin", &part)])
+    };
+    for (service, topic, rules) in [
+        ("cmd", "/c calc", &[DDE][..]),
+        ("MSEXCEL", "\\..\\..\\cmd.exe /c calc", &[DDE]),
+        ("MSExcel", "Book2.xlsx", &[]),
+        ("Reuters", "a", &[]),
+    ] {
+        check("a.xls", &book(service, topic, false), rules);
+        check("a.xls", &book(service, topic, true), rules);
+        check("a.xlsb", &link(service, topic), rules);
+    }
+    // An object that rich text links as OLE 1.0 does.
+    let target = |target: &str| {
+        let length = |text: &str| u32::try_from(text.len()).unwrap().to_le_bytes();
+        let object = [
+            &[1, 5, 0, 0, 1, 0, 0, 0],
+            &length("htmlfile\0")[..],
+            b"htmlfile\0",
+            &length(target),
+            target.as_bytes(),
+            &[0; 8],
+        ]
+        .concat();
+        object_of(&object)
+    };
+    check("a.rtf", &target("http://a.example/b\0"), &[OBJECT]);
+    check("a.rtf", &target("C:\\a\\b.xls\0"), &[]);
+}
+
+fn object_of(octets: &[u8]) -> Vec<u8> {
+    object(&hex(octets))
 }

@@ -152,6 +152,10 @@ fn the_worst_that_is_known_ends() {
             "ole",
             build::compound(&[("VBA/a", &fill(b"\x01\0\xb0\0Attribut"))]),
         ),
+        (
+            "ole, fields",
+            build::compound(&[("WordDocument", &fill(b"\x13\0d\x13\0"))]),
+        ),
         ("iso", fill(&[b'x'; 2048])),
         ("mz", fill(b"MZ")),
         (

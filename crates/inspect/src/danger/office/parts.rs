@@ -21,6 +21,7 @@ static NAMES: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
         b"Relationship",
         b"instrText",
         b"fldSimple",
+        b"fldChar",
         b"ddeLink",
         b"numFmt",
         b"acrosheet",
@@ -276,7 +277,7 @@ fn is_script(target: &str) -> bool {
 }
 
 /// Whether one of [`PROGRAMS`] is asked by DDE, by its name or its path; of Excel a workbook may be asked for.
-fn is_program(service: &str, topics: &[&str]) -> bool {
+pub(super) fn is_program(service: &str, topics: &[&str]) -> bool {
     let service = service.to_ascii_lowercase().replace('\\', "/");
     let name = service.rsplit('/').next().unwrap_or_default();
     let name = name.trim_matches(|letter: char| !letter.is_ascii_alphanumeric());

@@ -27,6 +27,12 @@ pub(crate) const FORMATS: &str = "text/x-number-formats";
 /// The type given to where an object is linked from.
 pub(crate) const LINK: &str = "text/x-ole-link";
 
+/// The type given to instructions of fields of DDE, one a line; a mark stands where another field lies in one.
+pub(crate) const FIELDS: &str = "text/x-dde-fields";
+
+/// The type given to links of a workbook, one a line: whom it asks by DDE, a tab, and for what.
+pub(crate) const DDE_LINKS: &str = "text/x-dde-links";
+
 /// The class of the Equation Editor, as files hold it: {0002CE02-0000-0000-C000-000000000046}.
 pub(crate) const EQUATION: &[u8] = b"\x02\xce\x02\0\0\0\0\0\xc0\0\0\0\0\0\0\x46";
 
@@ -116,6 +122,7 @@ fn one(file: &Compound<'_>, stream: &Stream, macros: &mut Vec<u8>, sink: &mut Si
             return inner(sink, title, &content);
         }
         "POWERPOINT DOCUMENT" => return presentation(&content, sink),
+        "WORDDOCUMENT" if !fields(&content, sink) => return false,
         "WORKBOOK" | "BOOK" => return workbook(title, &content, sink),
         _ => {}
     }
@@ -171,6 +178,57 @@ fn inner(sink: &mut Sink<'_>, title: &str, content: &[u8]) -> bool {
     sink.member(Member {
         names: vec![title.to_owned()],
         octets: Cow::Borrowed(content),
+        inner: true,
+        ..Member::default()
+    })
+}
+
+/// How a field begins in the text of a document, and what ends its instruction: a field within, its result, its end (MS-DOC
+/// 2.8.25).
+const FIELD: u8 = 0x13;
+const FIELD_END: u8 = 0x15;
+
+/// More letters than the instruction of a field of DDE has.
+const INSTRUCTION_MAX: usize = 512;
+
+/// Fields of DDE, in letters of one octet or of two.
+fn fields(content: &[u8], sink: &mut Sink<'_>) -> bool {
+    let mut lines = String::new();
+    for at in memchr::memchr_iter(FIELD, content) {
+        let from = rest(content, at.saturating_add(1));
+        let is_mark = |octet: u8| (FIELD..=FIELD_END).contains(&octet);
+        // No further than to the next mark, so that nothing is read twice.
+        let (instruction, mark) = if let Some(from) = from.strip_prefix(b"\0") {
+            let mut units = some(from, 0, INSTRUCTION_MAX * 2).chunks_exact(2);
+            let end = units.position(|unit| matches!(unit, [low, 0] if is_mark(*low)));
+            let Some(end) = end.map(|end| end.saturating_mul(2)) else {
+                continue;
+            };
+            (utf16le(some(from, 0, end)), from.get(end))
+        } else {
+            let mut letters = some(from, 0, INSTRUCTION_MAX).iter();
+            let Some(end) = letters.position(|letter| is_mark(*letter)) else {
+                continue;
+            };
+            (name(some(from, 0, end)), from.get(end))
+        };
+        let begin = instruction.trim_start_matches(|letter: char| !letter.is_ascii_alphanumeric());
+        if crate::octets::begins(begin.as_bytes(), b"dde") {
+            lines.push_str(&begin.replace(['\r', '\n'], " "));
+            if mark == Some(&FIELD) {
+                lines.push(char::from(FIELD));
+            }
+            lines.push('\n');
+        }
+    }
+    if lines.is_empty() {
+        return true;
+    }
+    sink.produced(lines.as_bytes());
+    sink.member(Member {
+        names: vec!["fields".to_owned()],
+        types: vec![FIELDS.to_owned()],
+        octets: Cow::Owned(lines.into_bytes()),
         inner: true,
         ..Member::default()
     })
@@ -290,11 +348,12 @@ fn presentation(content: &[u8], sink: &mut Sink<'_>) -> bool {
     true
 }
 
-/// What a workbook lists before its first sheet begins: number formats, and sheets of Excel 4 macros (FORMAT,
-/// BOUNDSHEET; MS-XLS 2.4.126, 2.4.28).
+/// What a workbook lists before its first sheet begins: number formats, sheets of Excel 4 macros, and links (FORMAT,
+/// BOUNDSHEET, SUPBOOK; MS-XLS 2.4.126, 2.4.28, 2.4.271).
 fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
     let mut at = 0;
     let mut formats = Vec::new();
+    let mut links = Vec::new();
     let mut sheet = false;
     while let (Some(record), Some(length)) = (u16le(content, at), u16le(content, at + 2)) {
         let body = some(content, at + 4, usize::from(length));
@@ -309,6 +368,20 @@ fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
                     formats.extend_from_slice(text);
                 }
                 formats.push(b'\n');
+            }
+            // SUPBOOK (MS-XLS 2.4.271): a program and a topic, parted by a 3, where it is one of DDE.
+            0x1ae => {
+                let text = rest(body, 5);
+                let text = if body.get(4).is_some_and(|flags| flags & 1 == 1) {
+                    utf16le(text)
+                } else {
+                    name(text)
+                };
+                if let Some((service, topic)) = text.split_once('\u{3}') {
+                    let line = format!("{service}\t{topic}").replace(['\r', '\n'], " ");
+                    links.extend_from_slice(line.as_bytes());
+                    links.push(b'\n');
+                }
             }
             0x0a => break,
             _ => {}
@@ -325,7 +398,9 @@ fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
             ..Member::default()
         })
     };
-    (!sheet || give(MACRO_SHEET, Vec::new())) && (formats.is_empty() || give(FORMATS, formats))
+    (!sheet || give(MACRO_SHEET, Vec::new()))
+        && (links.is_empty() || give(DDE_LINKS, links))
+        && (formats.is_empty() || give(FORMATS, formats))
 }
 
 /// The sound of a reminder in an Outlook message: a property with a name, which a table maps to a number.
