@@ -153,6 +153,10 @@ pub const RULES: &[ContentRule] = &[
         "A document or table that starts a program by DDE; a workbook may ask another for its figures.",
     ),
     refused(
+        "office-program-link",
+        "A presentation that starts a program where it is clicked or pointed at.",
+    ),
+    refused(
         "office-code-format",
         "A number format that holds code (CVE-2023-7101).",
     ),

@@ -170,6 +170,7 @@ fn refused_by_default() -> Vec<Case> {
         case("office-object-external", "a.docx", BINARY, ooxml(&[("word/_rels/document.xml.rels", &relation("oleObject", "mhtml:http://a.example/b.html!x-usc:http://a.example/b.html"))])),
         case("office-dde", "a.docx", BINARY, ooxml(&[("word/document.xml", b"<w:instrText xml:space=\"preserve\"> DDE</w:instrText></w:r><w:instrText>AUTO c:\\a</w:instrText>")])),
         case("office-dde", "a.csv", "text/csv", "a,b\r\n=cmd|'/C calc'!A0,2\r\n"),
+        case("office-program-link", "a.pptx", BINARY, ooxml(&[("ppt/slides/slide1.xml", b"<p:sld><a:hlinkMouseOver r:id=\"rId2\" action=\"ppaction://program\"/></p:sld>")])),
         case("office-code-format", "a.xls", "application/vnd.ms-excel", build::compound(&[("Workbook", &formats)])),
         case("office-code-format", "a.xlsx", BINARY, ooxml(&[("xl/styles.xml", b"<numFmt formatCode=\"[&gt;system('a')]0\"/>")])),
         case("rtf-object", "a.rtf", "text/rtf", build::rich_text("Equation.3", b"\x1c\0\0\0")),

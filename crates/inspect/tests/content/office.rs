@@ -922,3 +922,38 @@ fn documents_of_before_and_binary_workbooks_start_nothing_by_dde() {
 fn object_of(octets: &[u8]) -> Vec<u8> {
     object(&hex(octets))
 }
+
+#[test]
+fn a_presentation_that_starts_a_program_by_a_click_is_refused() {
+    let slide = |action: &str| {
+        of_part(
+            "ppt/slides/slide1.xml",
+            format!("<p:sld><a:hlinkClick r:id='rId2' {action}/></p:sld>").as_bytes(),
+        )
+    };
+    for action in [
+        "action=\"ppaction://program\"",
+        "action=\"ppaction&#58;//progr&#97;m\"",
+        "action = ' PPACTION://program '",
+        "x:action='' action='ppaction://program'",
+    ] {
+        assert_eq!(slide(action), ["office-program-link"], "{action}");
+    }
+    for action in [
+        "action=\"ppaction://hlinkshowjump?jump=nextslide\"",
+        "action=\"ppaction://hlinksldjump\"",
+        "action=\"ppaction://media\"",
+        "action=\"\"",
+        "",
+    ] {
+        assert_eq!(slide(action), [""; 0], "{action}");
+    }
+    let open = |action: &str| {
+        let content = format!(
+            "<office:document-content><presentation:event-listener script:event-name=\"dom:click\" presentation:action=\"{action}\" xlink:href=\"file:///c:/windows/system32/calc.exe\"/></office:document-content>"
+        );
+        refused("a.odp", &odf(&[("content.xml", &content)]))
+    };
+    assert_eq!(open("execute"), ["office-program-link"]);
+    assert_eq!(open("next-page"), [""; 0]);
+}

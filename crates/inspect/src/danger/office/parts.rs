@@ -29,6 +29,7 @@ static NAMES: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
         b"dde-application",
         b"event-listener",
         b"floating-frame",
+        b"hlink",
     ])
 });
 
@@ -98,6 +99,11 @@ impl Part<'_, '_> {
             _ => {}
         }
         let raw = element.raw();
+        if raw.contains("action") {
+            for action in element.values("action") {
+                self.action(element.name(), &action);
+            }
+        }
         if raw.contains("dde-application") {
             self.link(element, "dde-application", "dde-topic");
         }
@@ -131,6 +137,21 @@ impl Part<'_, '_> {
             if is_program(service.unwrap_or_default(), topic.as_slice()) {
                 self.say("office-dde", "starts a program by DDE", "DDE()");
             }
+        }
+    }
+
+    /// What a presentation does where it is clicked or pointed at: in hyperlinks (ECMA-376-1 section 21.1.2.3.5), and in the
+    /// event listeners of `OpenDocument` (part 1, section 19.389).
+    fn action(&mut self, element: &str, action: &str) {
+        let action = plain(action);
+        if action.starts_with("ppaction://program")
+            || (element == "event-listener" && action == "execute")
+        {
+            self.say(
+                "office-program-link",
+                "starts a program where it is clicked or pointed at",
+                shown(&action),
+            );
         }
     }
 
