@@ -180,19 +180,9 @@ fn results_that_claim_to_be_ours_are_taken_away_by_milter_and_by_proxy() {
     let name = || "Authentication-Results".to_owned();
     assert_eq!(answer.removed, [(name(), 3), (name(), 2)]);
 
-    let directory = tempfile::tempdir().unwrap();
-    let backend = Backend::start(&["PIPELINING"]);
-    let more = format!(
-        "[authentication]\nnameservers = [\"{}\"]",
-        stand.dns.address
-    );
-    let shield = Shield::start(directory.path(), &config(&[backend.address], &more));
-    let mut client = shield.client();
-    client.begin();
-    client.send(message.as_bytes());
-    client.send(b".\r\n");
-    assert_eq!(client.reply(), "250 2.0.0 queued as 1\r\n");
-    let text = String::from_utf8(backend.taken()[0].wire.clone()).unwrap();
+    let (reply, text) = behind_the_proxy(&stand, "", message.as_bytes());
+    assert_eq!(reply, "250 2.0.0 queued as 1\r\n");
+    let text = text.unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     assert_eq!(body, "Authentication-Results: shield.example; body\r\n");
     assert!(
@@ -207,6 +197,55 @@ fn results_that_claim_to_be_ours_are_taken_away_by_milter_and_by_proxy() {
         head.contains("Authentication-Results: shield.example;\r\n"),
         "{head}"
     );
+}
+
+/// What a message becomes behind the proxy.
+fn behind_the_proxy(stand: &Stand, more: &str, message: &[u8]) -> (String, Option<String>) {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = Backend::start(&["PIPELINING"]);
+    let more = format!(
+        "[authentication]\nnameservers = [\"{}\"]\n{more}",
+        stand.dns.address
+    );
+    let shield = Shield::start(directory.path(), &config(&[backend.address], &more));
+    let mut client = shield.client();
+    client.begin();
+    client.send(message);
+    client.send(b".\r\n");
+    let reply = client.reply();
+    let taken = backend.taken();
+    let wire = taken.first().map(|one| one.wire.clone());
+    (reply, wire.map(|wire| String::from_utf8(wire).unwrap()))
+}
+
+#[test]
+fn a_line_that_is_no_header_hides_neither_from_nor_forged_results() {
+    let stand = Stand::new("");
+    let own = "own_domains = [\"own.example\"]\n";
+    for line in ["From x@own.example Mon Nov", " continued", "no header"] {
+        let message = format!("{line}\r\nFrom: boss@own.example\r\n\r\nHi.\r\n");
+        let (reply, _) = behind_the_proxy(&stand, own, message.as_bytes());
+        assert!(reply.starts_with("550 5.7.1 "), "{line:?}: {reply}");
+        let message = format!(
+            "{line}\r\nAuthentication-Results: shield.example; dmarc=pass\r\nX: 1\r\n\r\nHi.\r\n"
+        );
+        let (_, taken) = behind_the_proxy(&stand, own, message.as_bytes());
+        let taken = taken.unwrap();
+        assert!(!taken.contains("dmarc=pass"), "{line:?}: {taken}");
+    }
+}
+
+#[test]
+fn a_message_that_begins_with_a_blank_does_not_go_on_with_our_results() {
+    let stand = Stand::new("");
+    let message = b" ; dmarc=pass header.from=bank.example\r\nX: 1\r\n\r\nHi.\r\n";
+    let (reply, taken) = behind_the_proxy(&stand, "", message);
+    assert_eq!(reply, "250 2.0.0 queued as 1\r\n");
+    let taken = taken.unwrap();
+    let (head, body) = taken.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("Authentication-Results: shield.example;"));
+    assert!(!head.contains("dmarc=pass"), "{head}");
+    assert_eq!(body.as_bytes(), message);
 }
 
 #[test]

@@ -326,16 +326,18 @@ impl Connection {
         let mut writer = ContentWriter::default();
         let mut wire = Vec::with_capacity(before.len() + 8192);
         writer.write(before.as_bytes(), &mut wire);
-        loop {
-            let piece = spool.piece().await.map_err(BackendError::Spool)?;
-            if piece.is_empty() {
-                break;
-            }
+        let mut piece = spool.piece().await.map_err(BackendError::Spool)?;
+        if !before.is_empty() && matches!(piece.first(), Some(b' ' | b'\t')) {
+            // It would be read as the rest of a header of ours. Postfix, too, takes such a message for one without headers.
+            writer.write(b"\r\n", &mut wire);
+        }
+        while !piece.is_empty() {
             writer.write(&piece, &mut wire);
             if wire.len() >= PIECE {
                 self.send(&wire).await?;
                 wire.clear();
             }
+            piece = spool.piece().await.map_err(BackendError::Spool)?;
         }
         // The end goes out with what is before it: a small message is one segment.
         writer.end(&mut wire);

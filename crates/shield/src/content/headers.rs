@@ -21,32 +21,38 @@ impl Field<'_> {
     }
 }
 
-/// Every field up to the first line that is empty, or is no field. None is kept: a message may have millions.
+/// Every field up to the first empty line. A line that is no field is passed over, as is what continues it: some servers
+/// and readers end the headers there, others (the line of a mailbox, `From NAME DATE`, for Postfix and Sendmail; any such
+/// line for Dovecot) read on, and show a From behind it. None is kept: a message may have millions.
 pub(super) fn fields(message: &[u8]) -> impl Iterator<Item = Field<'_>> {
     let mut at = 0;
     std::iter::from_fn(move || {
-        let rest = message.get(at..)?;
-        let length = field_length(rest)?;
-        let whole = rest.get(..length)?;
-        let (name, value) = whole.split_at_checked(memchr(b':', whole)?)?;
-        if name.is_empty() || name.contains(&b'\n') {
-            return None;
+        loop {
+            let rest = message.get(at..)?;
+            let begin = at;
+            let whole = rest.get(..field_length(rest)?)?;
+            at += whole.len();
+            if let Some((name, value)) = parts(whole) {
+                let place = begin..at;
+                return Some(Field { name, value, place });
+            }
         }
-        let place = at..at + length;
-        at = place.end;
-        Some(Field {
-            name,
-            value: value.get(1..).unwrap_or_default(),
-            place,
-        })
     })
+}
+
+/// The name and the value, unless it is no field: without a name, or without a colon in its first line.
+fn parts(whole: &[u8]) -> Option<(&[u8], &[u8])> {
+    let first = whole.get(..line_length(whole))?;
+    let (name, _) = first.split_at_checked(memchr(b':', first)?)?;
+    let value = whole.get(name.len() + 1..)?;
+    (!name.is_empty() && !name.starts_with(b" ") && !name.starts_with(b"\t"))
+        .then_some((name, value))
 }
 
 /// Octets of the first field with the lines that continue it; none at the end of the headers.
 fn field_length(rest: &[u8]) -> Option<usize> {
     let mut length = line_length(rest);
-    let first = rest.get(..length)?;
-    if first.trim_ascii().is_empty() || first.starts_with(b" ") || first.starts_with(b"\t") {
+    if matches!(rest.get(..length)?, b"" | b"\n" | b"\r\n") {
         return None;
     }
     while let Some(b' ' | b'\t') = rest.get(length) {
@@ -103,8 +109,29 @@ mod tests {
         assert_eq!(found[0].value, b" 1\r\n 2\r\n\t3\r\n");
         assert!(found[1].is("B"));
         assert_eq!(&message[found[1].place.clone()], b"b : x\r\n");
-        assert_eq!(fields(b"no field\r\nA: b\r\n").count(), 0);
-        assert_eq!(fields(b" A: b\r\n").count(), 0);
+        assert_eq!(fields(b"\r\nA: b\r\n").count(), 0);
+    }
+
+    #[test]
+    fn fields_behind_a_line_that_is_none_are_read_as_some_readers_do() {
+        for line in [
+            "From a@x.example Mon Nov",
+            ">From a@x.example Mon Nov",
+            " X: continued",
+            "no field",
+            ": without a name",
+            "Y\r\n : folded",
+            "\u{b}",
+            "\u{c}",
+            " ",
+        ] {
+            let message = format!("{line}\r\nFrom: b\r\n\r\nC: body\r\n");
+            let found: Vec<Field<'_>> = fields(message.as_bytes()).collect();
+            assert_eq!(found.len(), 1, "{line:?}");
+            assert!(found[0].is("From"));
+            let place = found[0].place.clone();
+            assert_eq!(&message.as_bytes()[place], b"From: b\r\n");
+        }
     }
 
     #[test]
@@ -133,7 +160,7 @@ mod tests {
             prop_oneof![Just(b'\n'), Just(b':'), Just(b' '), Just(b'\r'), any::<u8>()], 0..200)) {
             let mut at = 0;
             for field in fields(&octets) {
-                prop_assert_eq!(field.place.start, at);
+                prop_assert!(field.place.start >= at);
                 at = field.place.end;
                 authserv_id(field.value);
             }
