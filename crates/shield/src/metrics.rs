@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use crate::server::Shared;
 use crate::status::status;
@@ -16,14 +17,24 @@ const LONGEST: usize = 8 << 10;
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Answers until the program ends. One at a time: whoever asks is one of ours.
+/// How many are answered at a time. Who asks is one of ours, but one who is silent must not keep the others from the
+/// state: a hole is open again where it does not come.
+const AT_A_TIME: usize = 16;
+
+/// Answers until the program ends.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    loop {
+    let room = Arc::new(Semaphore::new(AT_A_TIME));
+    // It is never closed.
+    while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
         if let Ok((stream, _)) = listener.accept().await {
-            // One who is too slow is left alone.
-            tokio::time::timeout(PATIENCE, answer(stream, &shared))
-                .await
-                .ok();
+            let shared = Arc::clone(&shared);
+            tokio::spawn(async move {
+                // One who is too slow is left alone.
+                tokio::time::timeout(PATIENCE, answer(stream, &shared))
+                    .await
+                    .ok();
+                drop(permit);
+            });
         } else {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -504,6 +504,20 @@ fn counters_are_served_for_prometheus() {
     }
 }
 
+#[test]
+fn who_is_silent_at_the_metrics_address_keeps_nobody_from_the_state() {
+    let free = free_address();
+    let (_directory, _backend, _shield) = stand_with(OFFER, &format!("metrics = \"{free}\""));
+    let silent: Vec<_> = (0..8)
+        .map(|_| std::net::TcpStream::connect(free).unwrap())
+        .collect();
+    let began = std::time::Instant::now();
+    assert!(get(free, "/status").starts_with('{'));
+    // Each of them may be so for five seconds.
+    assert!(began.elapsed() < Duration::from_secs(5));
+    drop(silent);
+}
+
 /// A certificate for `shield.example` in a directory, as PEM files.
 fn certificate(directory: &std::path::Path, name: &str) -> String {
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
