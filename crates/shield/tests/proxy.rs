@@ -518,6 +518,21 @@ fn who_is_silent_at_the_metrics_address_keeps_nobody_from_the_state() {
     drop(silent);
 }
 
+#[test]
+fn a_recipient_with_more_than_the_backend_offers_now_is_to_come_again() {
+    let (_directory, backend, shield) = stand_with(&["DSN"], "");
+    let mut client = shield.client();
+    assert!(client.ask("EHLO client.example").contains("250-DSN\r\n"));
+    backend.orders.lock().unwrap().offer = Vec::new();
+    let refused = "555 5.5.4 unsupported\r\n";
+    backend.answer("RCPT TO:<b@backend.example> NOTIFY", refused);
+    assert!(client.ask("MAIL FROM:<a@b.example>").starts_with("250 "));
+    let reply = client.ask("RCPT TO:<b@backend.example> NOTIFY=NEVER");
+    assert!(reply.starts_with("451 "), "{reply}");
+    let reply = client.ask("RCPT TO:<b@backend.example>");
+    assert!(reply.starts_with("250 "), "{reply}");
+}
+
 /// A certificate for `shield.example` in a directory, as PEM files.
 fn certificate(directory: &std::path::Path, name: &str) -> String {
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();

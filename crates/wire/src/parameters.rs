@@ -241,6 +241,11 @@ impl RecipientParameters {
         Ok(parameters)
     }
 
+    /// Whether a server that offers this much can take it.
+    pub fn fits(&self, offer: &Offer) -> bool {
+        offer.dsn || (self.notify.is_none() && self.original.is_none())
+    }
+
     /// Written anew, each with a space before it.
     pub fn to_wire(&self) -> String {
         let mut text = String::new();

@@ -182,6 +182,17 @@ impl Client {
             self.say(&Reply::new(452, EnhancedCode::new(4, 5, 3), text));
             return false;
         }
+        let fits = match (&self.backend, command) {
+            (Some(backend), Command::Recipient { parameters, .. }) => {
+                parameters.fits(&backend.offer)
+            }
+            _ => true,
+        };
+        if !fits {
+            // It offered more when the client was greeted; its refusal would be for good.
+            self.say(&try_again());
+            return false;
+        }
         let reply = if self.envelope.lost {
             None
         } else {
