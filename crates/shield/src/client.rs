@@ -295,8 +295,7 @@ impl Client {
             if let Some(spool) = &mut self.envelope.spool
                 && let Err(error) = spool.add(content).await
             {
-                self.log("spool-failed", &[("why", json!(error.to_string()))]);
-                self.envelope.lost = true;
+                self.spool_failed(&error);
                 self.envelope.spool = None;
             }
             content.clear();
@@ -546,6 +545,10 @@ impl Client {
             ("what", json!(error.to_string())),
         ];
         self.log("backend-failed", &fields);
+    }
+
+    fn spool_failed(&self, error: &std::io::Error) {
+        self.log("spool-failed", &[("why", json!(error.to_string()))]);
     }
 
     fn log(&self, event: &'static str, fields: &[(&'static str, Value)]) {

@@ -250,11 +250,19 @@ impl Client {
             };
         }
         let whole = match &mut envelope.spool {
-            Some(spool) => spool.add(content).await.is_ok(),
+            Some(spool) => {
+                let added = spool.add(content).await;
+                added.inspect_err(|error| self.spool_failed(error)).is_ok()
+            }
             None => false,
         };
         content.clear();
-        let taken = if whole && !envelope.lost {
+        let taken = if !whole {
+            let code = EnhancedCode::new(4, 3, 0);
+            let text = "the message could not be stored here; try again later";
+            let fields = vec![("why", json!("spool-failed"))];
+            Taken::of(Reply::new(451, code, text), fields)
+        } else if !envelope.lost {
             let before = self.take_out_who_has(&mut envelope).await;
             if envelope.to.is_empty() {
                 self.reset_backend().await;

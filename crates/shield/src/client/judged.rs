@@ -69,7 +69,10 @@ impl Client {
         let subject = self.subject(envelope);
         let room = content.room(size).await;
         let octets = match &mut envelope.spool {
-            Some(spool) if room.is_some() => spool.octets().await.ok(),
+            Some(spool) if room.is_some() => {
+                let octets = spool.octets().await;
+                octets.inspect_err(|error| self.spool_failed(error)).ok()
+            }
             _ => None,
         };
         let outcome = match octets {

@@ -256,9 +256,14 @@ fn on_a_full_disk_the_sender_keeps_what_does_not_fit() {
         client.begin();
         client.send(body.as_bytes());
         client.send(b".\r\n");
-        assert!(client.reply().starts_with("451 "));
+        assert_eq!(
+            client.reply(),
+            "451 4.3.0 the message could not be stored here; try again later\r\n"
+        );
         shield.event("spool-failed");
-        assert_eq!(shield.event("message")["verdict"], "tempfail");
+        let line = shield.event("message");
+        assert_eq!(line["verdict"], "tempfail");
+        assert_eq!(line["why"], "spool-failed");
     }
     assert_eq!(backend.taken(), []);
     // What fits goes on: nothing is left behind by those that did not.
@@ -267,6 +272,28 @@ fn on_a_full_disk_the_sender_keeps_what_does_not_fit() {
     client.send(b".\r\n");
     assert!(client.reply().starts_with("250 "));
     assert_eq!(backend.taken().len(), 1);
+}
+
+#[test]
+fn a_spool_that_fails_at_the_last_octets_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = Backend::start(OFFER);
+    let gone = directory.path().join("spool");
+    std::fs::create_dir(&gone).unwrap();
+    let more = format!(
+        "spool = \"{}\"\n[limits]\nmemory_per_message = 1000\n",
+        gone.display()
+    );
+    let mut shield = Shield::start(directory.path(), &config(&[backend.address], &more));
+    std::fs::remove_dir(&gone).unwrap();
+    let mut client = shield.client();
+    client.begin();
+    // All of it at once.
+    client.send(format!("A: b\r\n\r\n{}\r\n.\r\n", "x".repeat(2000)).as_bytes());
+    assert!(client.reply().starts_with("451 4.3.0 "));
+    shield.event("spool-failed");
+    assert_eq!(shield.event("message")["why"], "spool-failed");
+    assert_eq!(backend.taken(), []);
 }
 
 /// A certificate for `backend.example` that ends in this year.
