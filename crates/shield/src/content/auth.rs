@@ -557,24 +557,82 @@ impl Senders {
             if room == 0 {
                 continue;
             }
-            let HeaderValue::Address(address) = MessageStream::new(value).parse_address() else {
-                continue;
-            };
-            let list = match address {
-                Address::List(list) => list,
-                Address::Group(groups) => {
-                    groups.into_iter().flat_map(|one| one.addresses).collect()
-                }
-            };
+            // One more than there is room for, and they are not all.
+            let mut list = mailboxes(value, room + 1);
+            if let Some(value) = tightened(value) {
+                let more = mailboxes(&value, room + 1).into_iter();
+                let fresh: Vec<From> = more
+                    .filter(|one| list.iter().all(|other| other.address != one.address))
+                    .collect();
+                list.extend(fresh);
+            }
             found.whole &= list.len() <= room;
-            let mailboxes = list.into_iter().take(room).map(|one| From {
-                name: one.name.unwrap_or_default().into_owned(),
-                address: one.address.unwrap_or_default().into_owned(),
-            });
-            found.mailboxes.extend(mailboxes);
+            found.mailboxes.extend(list.into_iter().take(room));
         }
         found
     }
+}
+
+/// The mailboxes of one From, so many at most.
+fn mailboxes(value: &[u8], most: usize) -> Vec<From> {
+    let HeaderValue::Address(address) = MessageStream::new(value).parse_address() else {
+        return Vec::new();
+    };
+    let list = match address {
+        Address::List(list) => list,
+        Address::Group(groups) => groups.into_iter().flat_map(|one| one.addresses).collect(),
+    };
+    let mailboxes = list.into_iter().take(most).map(|one| From {
+        name: one.name.unwrap_or_default().into_owned(),
+        address: one.address.unwrap_or_default().into_owned(),
+    });
+    mailboxes.collect()
+}
+
+/// The same without blanks and comments around `@`, and around the dots of a domain, where they may stand (RFC 5322 sections
+/// 3.2.3 and 4.4); none where there are none. mail-parser takes what they part for no address.
+fn tightened(value: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(value.len());
+    // Where the blanks and comments begin that were not written yet, and what stood before them.
+    let (mut pending, mut last) = (0, b' ');
+    let (mut depth, mut quoted, mut escaped, mut in_domain) = (0_u32, false, false, false);
+    let mut changed = false;
+    for (at, octet) in value.iter().copied().enumerate() {
+        let was_quoted = quoted;
+        match octet {
+            _ if escaped => escaped = false,
+            b'\\' if quoted || depth > 0 => escaped = true,
+            b'"' if depth == 0 => quoted = !quoted,
+            b'(' if !quoted => depth += 1,
+            b')' if depth > 0 => {
+                depth -= 1;
+                continue;
+            }
+            _ => {}
+        }
+        if depth > 0 || (!was_quoted && octet.is_ascii_whitespace()) {
+            continue;
+        }
+        let parted = |one: u8| !was_quoted && (one == b'@' || (in_domain && one == b'.'));
+        let between = value.get(pending..at).unwrap_or_default();
+        if parted(octet) || parted(last) {
+            changed |= !between.is_empty();
+        } else {
+            out.extend_from_slice(between);
+        }
+        out.push(octet);
+        pending = at + 1;
+        if was_quoted || matches!(octet, b'"' | b',' | b';' | b':' | b'<' | b'>') {
+            in_domain = false;
+        } else if octet == b'@' {
+            in_domain = true;
+        }
+        // What is quoted parts nothing.
+        last = if was_quoted { b'"' } else { octet };
+    }
+    // With its line end.
+    out.extend_from_slice(value.get(pending..).unwrap_or_default());
+    changed.then_some(out)
 }
 
 /// Why the signatures of a message are not looked at: there are too many, or one is too long. To check one, whoever
@@ -660,6 +718,34 @@ mod tests {
         assert_eq!((many.headers, many.whole), (60, false));
         let long = format!("From: {}a@a.example\r\n", " ".repeat(LONGEST_FROM));
         assert!(!Senders::of(long.as_bytes()).whole);
+    }
+
+    #[test]
+    fn blanks_and_comments_part_no_address() {
+        for value in [
+            "boss @ own.example",
+            "boss@ own.example",
+            "boss (x) @ own . example",
+            "Boss <boss@own\r\n .example>",
+            "Boss <boss (a (b) \\) c)@(@)own(.).example>",
+            "\"Boss (\" <boss @own.example>",
+            "a@x.example, boss @ own.example",
+            "\"boss\" @ own.example",
+        ] {
+            let found = Senders::of(format!("From: {value}\r\n\r\n").as_bytes());
+            let mut domains = found.mailboxes.iter().map(From::domain);
+            assert!(domains.any(|one| one == "own.example"), "{value}");
+        }
+        for (value, name) in [
+            ("Bob @ Work <bob@x.example>", "Bob @ Work"),
+            ("John Q. Public <john@x.example>", "John Q. Public"),
+            ("\"a @ b . c\" <a@x.example>", "a @ b . c"),
+        ] {
+            let found = Senders::of(format!("From: {value}\r\n\r\n").as_bytes());
+            let names: Vec<&str> = found.mailboxes.iter().map(|one| &*one.name).collect();
+            assert_eq!(names, [name], "{value}");
+            assert_eq!(found.mailboxes[0].domain(), "x.example", "{value}");
+        }
     }
 
     #[test]
