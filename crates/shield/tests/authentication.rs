@@ -276,6 +276,10 @@ fn names_made_to_be_taken_for_others_are_noticed() {
             "=?utf-8?q?Ada_Lovelac=D0=B5?= <a@client.example>",
             "own-name-from-outside",
         ),
+        (
+            "\"boss@own.example\" <a@client.example>",
+            "own-name-from-outside",
+        ),
         ("a@unrelated.test", "envelope-disagrees"),
     ] {
         let (answer, line) = stand.from("a@client.example", from);

@@ -330,6 +330,14 @@ impl Authenticator {
         let sender_domain = &evidence.sender_domain;
         for from in from {
             let domain = canonical(from.domain());
+            let shown = [&from.name, &from.address];
+            if !self.names.is_own(&domain)
+                && (self.names.is_person(&from.name)
+                    || shown.iter().any(|text| self.names.shows_own(text)))
+            {
+                let evidence = format!("{} at {domain}", from.name);
+                self.notice(found, "own-name-from-outside", &evidence);
+            }
             if domain.is_empty() {
                 continue;
             }
@@ -351,10 +359,6 @@ impl Authenticator {
             if let Some(own) = self.names.looks_like(&domain) {
                 let evidence = format!("{domain} looks like {own}");
                 self.notice(found, "lookalike-domain", &evidence);
-            }
-            if self.names.is_person(&from.name) {
-                let evidence = format!("{} at {domain}", from.name);
-                self.notice(found, "own-name-from-outside", &evidence);
             }
             let signed = evidence.signed.iter().any(|one| related(&domain, one));
             if !sender_domain.is_empty() && !related(&domain, sender_domain) && !signed {

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+/// Addresses in one name that are looked at.
+const ADDRESSES: usize = 16;
+
 /// The site's own domains and people.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
@@ -43,6 +46,16 @@ impl Names {
             skeleton(&tail) == *shape || domain.contains(&format!("{own}."))
         });
         found.map(|(own, _)| own)
+    }
+
+    /// Whether a text shows an address of an own domain.
+    pub(super) fn shows_own(&self, text: &str) -> bool {
+        let ends = |letter: char| !letter.is_alphanumeric() && !matches!(letter, '.' | '-');
+        let mut domains = text.split('@').skip(1).take(ADDRESSES);
+        domains.any(|rest| {
+            let domain = rest.trim_start().split(ends).next().unwrap_or_default();
+            self.is_own(domain.trim_end_matches('.'))
+        })
     }
 
     /// Whether this is how one of the site's people is called.
@@ -154,6 +167,33 @@ mod tests {
     fn names() -> Names {
         let own = ["example.org".to_owned(), "Müller.example".to_owned()];
         Names::new(&own, &["Ada Lovelace".to_owned()])
+    }
+
+    #[test]
+    fn a_name_that_is_an_address_of_an_own_domain_is_seen() {
+        let names = names();
+        for shown in [
+            "boss@example.org",
+            "Boss (boss@mail.example.org)",
+            "boss@EXAMPLE.org via List",
+            "a@b.example, boss@ example.org.",
+            "boss@example.org@evil.example",
+            "chef@m\u{fc}ller.example",
+            "chef@xn--mller-kva.example",
+        ] {
+            assert!(names.shows_own(shown), "{shown}");
+        }
+        for other in [
+            "Boss",
+            "boss@example.net",
+            "Bob @ Work",
+            "a@example.org.evil.example",
+            "a@badexample.org",
+            "@",
+            "",
+        ] {
+            assert!(!names.shows_own(other), "{other}");
+        }
     }
 
     #[test]
