@@ -293,6 +293,7 @@ impl State<'_, '_> {
         let within = Within {
             parent: Some(self.kind),
             inner: member.inner,
+            in_document: danger::opens_as_document(&self.outer.names),
             handed_out: self.handed_out
                 || member.inner && matches!(self.kind, Kind::Html | Kind::Svg),
         };

@@ -11,7 +11,7 @@ mod table;
 
 use archives::shell;
 pub(crate) use archives::{Escape, escapes, of_trouble, of_unread};
-pub(crate) use names::shown;
+pub(crate) use names::{opens_as_document, shown};
 pub use table::{RULES, rule};
 
 use crate::kind::{Class, Kind};
@@ -27,6 +27,8 @@ pub(crate) struct Within {
     pub(crate) inner: bool,
     /// A page made of base64 hands it out as a download.
     pub(crate) handed_out: bool,
+    /// What it lay in is opened by a program for documents, by its name, and not as a folder.
+    pub(crate) in_document: bool,
 }
 
 /// What is dangerous in one piece of content, by itself; what lies in it is not looked at.
@@ -204,10 +206,11 @@ fn by_name(content: &Content<'_>, kind: Kind, within: Within, said: &mut Said<'_
     if let Some((name, reading)) = dangerous.first() {
         let member = content.origin == Origin::Member;
         let source = names::SOURCES.contains(&reading.extension.as_str());
-        let document = matches!(
-            within.parent,
-            Some(Kind::Ooxml | Kind::OoxmlMacro | Kind::Odf)
-        );
+        let document = within.in_document
+            && matches!(
+                within.parent,
+                Some(Kind::Ooxml | Kind::OoxmlMacro | Kind::Odf)
+            );
         let rule = if member
             && source
             && (document || within.parent.is_some_and(|parent| parent == Kind::Jar))

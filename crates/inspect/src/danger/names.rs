@@ -439,6 +439,25 @@ pub(crate) fn shown(name: &str) -> String {
     text
 }
 
+/// Endings of documents that are archives inside, by which a program for documents opens them.
+const DOCUMENTS: &[&str] = &[
+    "docm", "docx", "dotm", "dotx", "epub", "odb", "odc", "odf", "odg", "odi", "odm", "odp", "ods",
+    "odt", "otg", "oth", "otp", "ots", "ott", "potm", "potx", "ppsm", "ppsx", "pptm", "pptx",
+    "sldm", "sldx", "sxc", "sxd", "sxi", "sxw", "thmx", "vsdm", "vsdx", "vssx", "vstx", "xlam",
+    "xlsb", "xlsm", "xlsx", "xltm", "xltx",
+];
+
+/// Whether a file is opened as a document by each of its names. Whoever calls an archive `.zip` has its members shown as
+/// files, whatever else lies in it.
+pub(crate) fn opens_as_document(names: &[String]) -> bool {
+    let is_document = |name: &String| {
+        name.trim_end()
+            .rsplit_once('.')
+            .is_some_and(|(_, ending)| DOCUMENTS.contains(&ending.to_lowercase().as_str()))
+    };
+    !names.is_empty() && names.iter().all(is_document)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

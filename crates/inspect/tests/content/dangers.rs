@@ -988,3 +988,27 @@ fn an_appointment_may_speak_of_scripts_and_name_a_document_on_a_server() {
         check(attack, false);
     }
 }
+
+#[test]
+fn a_script_in_an_archive_that_only_looks_like_a_document_inside_is_refused() {
+    let office = ["[Content_Types].xml", "_rels/.rels"];
+    let book = ["mimetype", "META-INF/manifest.xml"];
+    for (parts, name, passes) in [
+        (office, "invoice.zip", false),
+        (book, "invoice.zip", false),
+        (office, "invoice", false),
+        (book, "invoice.epub.zip", false),
+        (office, "addin.docx", true),
+        (book, "book.EPUB", true),
+        (book, "paper.odt", true),
+    ] {
+        let script = Entry::new("invoice.js", b"alert(1)");
+        let zip = build::zip(&[
+            Entry::new(parts[0], b"<a/>"),
+            Entry::new(parts[1], b"<a/>"),
+            script,
+        ]);
+        let rules = refusing(name, BINARY, &zip, Level::Default);
+        assert_eq!(rules.is_empty(), passes, "{name}: {rules:?}");
+    }
+}
