@@ -441,10 +441,10 @@ pub(crate) fn shown(name: &str) -> String {
 
 /// Endings of documents that are archives inside, by which a program for documents opens them.
 const DOCUMENTS: &[&str] = &[
-    "docm", "docx", "dotm", "dotx", "epub", "odb", "odc", "odf", "odg", "odi", "odm", "odp", "ods",
-    "odt", "otg", "oth", "otp", "ots", "ott", "potm", "potx", "ppsm", "ppsx", "pptm", "pptx",
-    "sldm", "sldx", "sxc", "sxd", "sxi", "sxw", "thmx", "vsdm", "vsdx", "vssx", "vstx", "xlam",
-    "xlsb", "xlsm", "xlsx", "xltm", "xltx",
+    "docm", "docx", "dotm", "dotx", "epub", "ibooks", "odb", "odc", "odf", "odg", "odi", "odm",
+    "odp", "ods", "odt", "otg", "oth", "otp", "ots", "ott", "potm", "potx", "ppsm", "ppsx", "pptm",
+    "pptx", "sldm", "sldx", "sxc", "sxd", "sxi", "sxw", "thmx", "vsdm", "vsdx", "vssx", "vstx",
+    "xlam", "xlsb", "xlsm", "xlsx", "xltm", "xltx",
 ];
 
 /// Whether a file is opened as a document by each of its names. Whoever calls an archive `.zip` has its members shown as
