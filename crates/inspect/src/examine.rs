@@ -18,6 +18,9 @@ const REASONS_MAX: usize = 64;
 /// Among so many files of an archive, source code is nothing strange.
 const SOURCES_FROM: usize = 12;
 
+/// Among so many files even a script that says itself that it is one for Windows Script Host is nothing strange.
+const LIBRARY_FROM: usize = 200;
+
 /// Files that say of an archive what it is: a package of source code, a course, a worksheet, an addition to a browser.
 const PROJECTS: [&str; 5] = [
     "geogebra.xml",
@@ -389,7 +392,12 @@ impl State<'_, '_> {
                     && for_pages
                     && (self.project || (self.page && in_folder))
             };
-            let few = few && !waiting.iter().all(is_kept);
+            // Compilers and libraries have some that know Windows Script Host, among hundreds of files.
+            let is_for_host = |reason: &Reason| {
+                reason.rule == "script" && reason.evidence == Kind::WindowsScript.name()
+            };
+            let alone = self.members < LIBRARY_FROM && waiting.iter().any(is_for_host);
+            let few = (few || alone) && !waiting.iter().all(is_kept);
             for mut reason in waiting {
                 if !few && reason.verdict > Verdict::Accept {
                     let rule = danger::rule("script-in-archive");

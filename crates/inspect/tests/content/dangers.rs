@@ -1012,3 +1012,19 @@ fn a_script_in_an_archive_that_only_looks_like_a_document_inside_is_refused() {
         assert_eq!(rules.is_empty(), passes, "{name}: {rules:?}");
     }
 }
+
+#[test]
+fn a_script_for_windows_is_not_hidden_by_the_files_around_it() {
+    let names: Vec<String> = (0..250).map(|nth| format!("src/{nth}.txt")).collect();
+    let rules = |script: &[u8], count: usize| {
+        let around = names.iter().take(count);
+        let mut entries: Vec<Entry<'_>> = around.map(|name| Entry::new(name, b"x")).collect();
+        entries.push(Entry::new("invoice.js", script));
+        refusing("a.zip", BINARY, &build::zip(&entries), Level::Default)
+    };
+    let host = b"var shell = new ActiveXObject('WScript.Shell'); shell.Run('calc');";
+    assert!(!rules(host, 30).is_empty());
+    assert_eq!(rules(host, 250), [""; 0]);
+    assert_eq!(rules(b"alert(1);", 30), [""; 0]);
+    assert!(!rules(b"alert(1);", 3).is_empty());
+}
