@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use crate::danger::{self, Said, Within};
+use crate::danger::{self, Said, Source, Within};
 use crate::kind::{self, Class, Kind};
 use crate::octets::some;
 use crate::unpack::{self, Member, Trouble, Unread};
@@ -18,7 +18,7 @@ const REASONS_MAX: usize = 64;
 /// Among so many files of an archive, source code is nothing strange.
 const SOURCES_FROM: usize = 12;
 
-/// Among so many files even a script that says itself that it is one for Windows Script Host is nothing strange.
+/// Among so many files even a script that may run by itself is nothing strange: compilers and libraries have some.
 const LIBRARY_FROM: usize = 200;
 
 /// Files that say of an archive what it is: a package of source code, a course, a worksheet, an addition to a browser.
@@ -228,8 +228,8 @@ struct State<'a, 'o> {
     /// Names of links among the members.
     links: BTreeSet<String>,
     members: usize,
-    /// What was said of scripts, until it is known how many other files there are.
-    sources: Vec<Vec<Reason>>,
+    /// What was said of scripts and how each looks, until it is known how many other files there are.
+    sources: Vec<(Vec<Reason>, Source)>,
     /// One of [`PROJECTS`] is among the members; a page is.
     project: bool,
     page: bool,
@@ -312,7 +312,14 @@ impl State<'_, '_> {
                 .iter()
                 .any(|reason| reason.verdict > Verdict::Accept);
         if script_only && self.sources.len() < REASONS_MAX {
-            self.sources.push(reasons);
+            let is_for_host = |reason: &Reason| {
+                reason.rule == "script" && reason.evidence == Kind::WindowsScript.name()
+            };
+            let mut source = danger::source_of(&content, kind);
+            if reasons.iter().any(is_for_host) {
+                source = source.max(Source::Runs);
+            }
+            self.sources.push((reasons, source));
         } else {
             extend(&mut self.reasons, reasons);
         }
@@ -383,7 +390,7 @@ impl State<'_, '_> {
     fn finish(self, profile: &Profile, reasons: &mut Vec<Reason>) {
         let few =
             self.members < SOURCES_FROM || self.sources.len().saturating_mul(2) > self.members;
-        for waiting in self.sources {
+        for (waiting, source) in self.sources {
             // A page keeps its scripts in folders. What is a script by more than its name is none of these.
             let is_kept = |reason: &Reason| {
                 let in_folder = reason.evidence.contains('/');
@@ -392,14 +399,13 @@ impl State<'_, '_> {
                     && for_pages
                     && (self.project || (self.page && in_folder))
             };
-            // Compilers and libraries have some that know Windows Script Host, among hundreds of files.
-            let is_for_host = |reason: &Reason| {
-                reason.rule == "script" && reason.evidence == Kind::WindowsScript.name()
+            let refused = match source {
+                Source::Plain => few && !waiting.iter().all(is_kept),
+                Source::Runs => few || self.members < LIBRARY_FROM,
+                Source::Hides => true,
             };
-            let alone = self.members < LIBRARY_FROM && waiting.iter().any(is_for_host);
-            let few = (few || alone) && !waiting.iter().all(is_kept);
             for mut reason in waiting {
-                if !few && reason.verdict > Verdict::Accept {
+                if !refused && reason.verdict > Verdict::Accept {
                     let rule = danger::rule("script-in-archive");
                     reason.rule = rule.name.into();
                     reason.verdict = profile.verdict_of(rule);

@@ -7,11 +7,15 @@ mod active;
 mod archives;
 mod names;
 mod office;
+mod source;
 mod table;
 
 use archives::shell;
 pub(crate) use archives::{Escape, escapes, of_trouble, of_unread};
 pub(crate) use names::{opens_as_document, shown};
+#[doc(hidden)]
+pub use source::fuzz as fuzz_script;
+pub(crate) use source::{Source, of as source_of};
 pub use table::{RULES, rule};
 
 use crate::kind::{Class, Kind};

@@ -8,7 +8,7 @@ mod magic;
 mod text;
 mod within;
 
-pub(crate) use text::{root, uuencode_begin};
+pub(crate) use text::{readable, root, uuencode_begin};
 pub use within::{AllHidden, Hidden, hidden};
 
 use serde::Serialize;

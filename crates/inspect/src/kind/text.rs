@@ -21,7 +21,7 @@ const HEAD: usize = 64 << 10;
 const SAMPLE: usize = 4096;
 
 pub(super) fn of(octets: &[u8]) -> Kind {
-    let Some(head) = readable(octets) else {
+    let Some(head) = readable(octets, HEAD) else {
         return Kind::Unknown;
     };
     let lower = head.to_ascii_lowercase();
@@ -65,11 +65,11 @@ pub(super) fn of(octets: &[u8]) -> Kind {
     })
 }
 
-/// The head of a text as one octet a character; none where it is no text.
-pub(super) fn readable(octets: &[u8]) -> Option<Cow<'_, [u8]>> {
+/// As many characters of a text, one octet each; none where it is no text.
+pub(crate) fn readable(octets: &[u8], most: usize) -> Option<Cow<'_, [u8]>> {
     let plain = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
     let wide = |skip: usize, low: usize| -> Cow<'_, [u8]> {
-        let units = some(octets, skip, HEAD.saturating_mul(2)).chunks_exact(2);
+        let units = some(octets, skip, most.saturating_mul(2)).chunks_exact(2);
         let narrow = units.map(|pair| match (pair.get(low), pair.get(1 - low)) {
             (Some(octet), Some(0)) => *octet,
             _ => b'?',
@@ -91,7 +91,7 @@ pub(super) fn readable(octets: &[u8]) -> Option<Cow<'_, [u8]>> {
     if zero || strange(sample) * 50 > sample.len() {
         return None;
     }
-    Some(Cow::Borrowed(some(plain, 0, HEAD)))
+    Some(Cow::Borrowed(some(plain, 0, most)))
 }
 
 /// How many octets a text has no use for. In pieces whose number fits an octet, which compilers make quick.

@@ -16,6 +16,7 @@ mod properties;
 mod quick;
 #[path = "../../../../fuzz/replay.rs"]
 mod replay;
+mod sources;
 mod twofold;
 mod udf;
 mod worst;
@@ -23,7 +24,7 @@ mod worst;
 use std::borrow::Cow;
 
 use mailkeep_inspect::{
-    Budget, Content, Level, Origin, Profile, Reason, Verdict, examine, kind, unpack,
+    Budget, Content, Level, Origin, Profile, Reason, Verdict, danger, examine, kind, unpack,
 };
 
 /// What is said of an attachment, with all that lies in it.
@@ -68,4 +69,9 @@ fn every_content_of_the_corpus_is_survived() {
         kind::fuzz(octets);
         examine::fuzz(octets);
     });
+}
+
+#[test]
+fn every_script_of_the_corpus_is_survived() {
+    replay::replay("script", danger::fuzz_script);
 }

@@ -1,6 +1,6 @@
 //! Whatever the octets: no reader panics, none brings forth more than its budget, and what lies in an archive is found.
 
-use mailkeep_inspect::{examine, kind, unpack};
+use mailkeep_inspect::{danger, examine, kind, unpack};
 use proptest::prelude::*;
 
 use crate::archives::fixture;
@@ -69,6 +69,11 @@ proptest! {
         for reader in b'A'..b'A' + 33 {
             unpack::fuzz(&[&[reader], octets.as_slice()].concat());
         }
+    }
+
+    #[test]
+    fn any_text_is_survived_as_a_script(text in "[a-z'\"`/\\\\*\\[\\](){}=>+^%:~ \n]{0,400}") {
+        danger::fuzz_script(text.as_bytes());
     }
 
     #[test]

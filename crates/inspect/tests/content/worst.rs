@@ -35,6 +35,10 @@ fn the_worst_that_is_known_ends() {
             ]
             .concat(),
         ),
+        ("script, open", site(&fill(b"=/[ "))),
+        ("script, backticks", site(&fill(b"`\\"))),
+        ("script, comments", site(&fill(b"/*"))),
+        ("script, strings", site(&fill(b"'a'+"))),
         (
             "html, equals",
             [b"<html>", fill(b"<a=").as_slice()].concat(),
@@ -177,6 +181,14 @@ fn the_worst_that_is_known_ends() {
     }
     println!("the worst: {worst:.2?}");
     assert!(worst < Duration::from_mins(1));
+}
+
+/// A script beside a page, stored.
+fn site(script: &[u8]) -> Vec<u8> {
+    build::zip(&[
+        Entry::new("a.html", b"<html>"),
+        Entry::new("a/a.js", script),
+    ])
 }
 
 /// A document of one part.
