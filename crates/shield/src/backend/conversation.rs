@@ -22,6 +22,8 @@ use crate::stream::Stream;
 const CONNECT: Duration = Duration::from_secs(5);
 /// RFC 5321 section 4.5.3.2.1 to 3 has five minutes; ours stands beside us, and a client is waiting.
 const ANSWER: Duration = Duration::from_mins(1);
+/// How long it may take over a message, until its end goes out: the client waits as long as [`TAKEN`] for both.
+const TAKING: Duration = Duration::from_mins(5);
 /// RFC 5321 section 4.5.3.2.6.
 const TAKEN: Duration = Duration::from_mins(10);
 /// Octets of a message that are sent at a time.
@@ -322,29 +324,11 @@ impl Connection {
             Ok(reply) => return Ok(Handed::Answered(reply)),
             Err(error) => return Ok(Handed::NotBegun(error)),
         }
-        spool.rewind().await.map_err(BackendError::Spool)?;
-        let mut writer = ContentWriter::default();
-        let mut wire = Vec::with_capacity(before.len() + 8192);
-        writer.write(before.as_bytes(), &mut wire);
-        let mut piece = spool.piece().await.map_err(BackendError::Spool)?;
-        if !before.is_empty() && matches!(piece.first(), Some(b' ' | b'\t')) {
-            // It would be read as the rest of a header of ours. Postfix, too, takes such a message for one without headers.
-            writer.write(b"\r\n", &mut wire);
-        }
-        while !piece.is_empty() {
-            writer.write(&piece, &mut wire);
-            if wire.len() >= PIECE {
-                self.send(&wire).await?;
-                wire.clear();
-            }
-            piece = spool.piece().await.map_err(BackendError::Spool)?;
-        }
-        // The end goes out with what is before it: a small message is one segment.
-        writer.end(&mut wire);
-        self.quiet()?;
-        self.send(&wire).await?;
         let begun = Instant::now();
-        let reply = self.answer(TAKEN).await?;
+        let last = self.content(before, spool, TAKING).await?;
+        self.quiet()?;
+        self.send(&last).await?;
+        let reply = self.answer(TAKEN.saturating_sub(begun.elapsed())).await?;
         if self.backend.file.protocol == Protocol::Smtp || recipients < 2 {
             return Ok(Handed::Answered(reply));
         }
@@ -357,6 +341,41 @@ impl Connection {
             }
         }
         Ok(Handed::Each(replies))
+    }
+
+    /// Sends a message but its last piece, which it returns with the end: a small message is one segment. A backend that
+    /// drains it drop by drop is given up while nothing is lost by it.
+    async fn content(
+        &mut self,
+        before: &str,
+        spool: &mut Spool,
+        patience: Duration,
+    ) -> Result<Vec<u8>, BackendError> {
+        let late = BackendError::Late(self.address());
+        let send = async {
+            spool.rewind().await.map_err(BackendError::Spool)?;
+            let mut writer = ContentWriter::default();
+            let mut wire = Vec::with_capacity(before.len() + 8192);
+            writer.write(before.as_bytes(), &mut wire);
+            let mut piece = spool.piece().await.map_err(BackendError::Spool)?;
+            if !before.is_empty() && matches!(piece.first(), Some(b' ' | b'\t')) {
+                // It would be read as the rest of a header of ours. Postfix, too, takes such a message for one without headers.
+                writer.write(b"\r\n", &mut wire);
+            }
+            while !piece.is_empty() {
+                writer.write(&piece, &mut wire);
+                if wire.len() >= PIECE {
+                    self.send(&wire).await?;
+                    wire.clear();
+                }
+                piece = spool.piece().await.map_err(BackendError::Spool)?;
+            }
+            writer.end(&mut wire);
+            Ok(wire)
+        };
+        tokio::time::timeout(patience, send)
+            .await
+            .unwrap_or(Err(late))
     }
 
     /// Says goodbye, without waiting long.
@@ -406,5 +425,56 @@ mod tests {
         assert!(early.is_err(), "there is no place");
         drop(listener.accept().unwrap());
         assert!(connects.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_backend_that_drains_a_message_drop_by_drop_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let file = format!("address = \"unix:{}\"", path.display());
+        let file = toml::from_str(&file).unwrap();
+        let backends = crate::backend::Backends::new("shield.example.org", &[file]).unwrap();
+        let backend = Arc::clone(&backends.all[0]);
+        let mut connection = Connection {
+            stream: connect(&backend.file.address.0).await.unwrap(),
+            reader: ReplyReader::default(),
+            buffer: vec![0; 2048],
+            offer: Offer::default(),
+            knows_client: true,
+            counted: false,
+            backend,
+        };
+        let (mut peer, _) = listener.accept().unwrap();
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let goes_on = Arc::clone(&stop);
+        // Each octet that it takes would have renewed the patience with a single write.
+        let drains = std::thread::spawn(move || {
+            let mut taken = Vec::new();
+            while !goes_on.load(Ordering::Relaxed) {
+                let mut octet = [0];
+                std::io::Read::read_exact(&mut peer, &mut octet).unwrap();
+                taken.push(octet[0]);
+                std::thread::yield_now();
+            }
+            std::io::Read::read_to_end(&mut peer, &mut taken).unwrap();
+            taken
+        });
+        let mut spool = Spool::new(directory.path().to_owned(), 1 << 20);
+        for _ in 0..256 {
+            spool
+                .add(&mut b"0123456789abcde\n".repeat(4096))
+                .await
+                .unwrap();
+        }
+        let sent = connection
+            .content("", &mut spool, Duration::from_millis(200))
+            .await;
+        assert!(matches!(sent, Err(BackendError::Late(_))));
+        stop.store(true, Ordering::Relaxed);
+        drop(connection);
+        let taken = drains.join().unwrap();
+        assert!(taken.len() < 16 << 20);
+        assert!(!taken.windows(5).any(|end| end == b"\r\n.\r\n"));
     }
 }
