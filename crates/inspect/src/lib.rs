@@ -9,6 +9,7 @@
 
 pub mod danger;
 pub mod examine;
+pub mod from;
 mod judge;
 pub mod kept;
 pub mod kind;

@@ -13,6 +13,7 @@ use replay::replay;
 
 #[test]
 fn every_message_of_the_corpus_is_survived() {
+    replay("from_header", mailkeep_inspect::from::fuzz);
     replay("message", mailkeep_inspect::readings::fuzz);
 }
 

@@ -34,6 +34,11 @@ proptest! {
     })]
 
     #[test]
+    fn no_list_of_mailboxes_breaks_the_reader(value in "[a-c.@ <>(),:;\\[\\]\"\\\\=?\n]{0,80}") {
+        mailkeep_inspect::from::fuzz(value.as_bytes());
+    }
+
+    #[test]
     fn no_message_breaks_the_reader(message in pieces()) {
         readings::fuzz(&message);
     }

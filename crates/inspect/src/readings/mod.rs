@@ -23,6 +23,8 @@ mod params;
 mod walk;
 mod words;
 
+pub(crate) use words::{decoded, word_length};
+
 use std::borrow::Cow;
 
 use crate::kind::Kind;

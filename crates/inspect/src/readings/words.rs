@@ -53,6 +53,18 @@ pub(super) fn decode_words(octets: &[u8]) -> Option<Text> {
     decoded.then_some(out.0)
 }
 
+/// Text with its encoded words decoded.
+pub(crate) fn decoded(octets: &[u8]) -> String {
+    decode_words(octets).map_or_else(|| guess(octets), |text| text.usual)
+}
+
+/// The length of the encoded word that begins here; none where none does.
+pub(crate) fn word_length(octets: &[u8]) -> Option<usize> {
+    // Longer ones than lines are would be looked for from each beginning to the end of all.
+    let word = word_at(octets.get(..1000).unwrap_or(octets))?;
+    Some(octets.len().min(1000) - word.behind.len())
+}
+
 /// What one charset has brought so far: letters may be cut between two words.
 struct Pending<'w> {
     charset: &'w [u8],

@@ -12,8 +12,7 @@ use mail_auth::{
     AuthenticatedMessage, AuthenticationResults, DkimOutput, DkimResult, DmarcOutput, DmarcResult,
     MessageAuthenticator, SpfOutput, SpfResult,
 };
-use mail_parser::parsers::MessageStream;
-use mail_parser::{Address, HeaderValue};
+use mailkeep_inspect::from::{self, Mailbox};
 use mailkeep_inspect::{Reason, Verdict};
 use mailkeep_model::text::printable_max;
 use tokio::time::timeout;
@@ -65,7 +64,7 @@ pub(super) const RULES: &[(&str, Verdict, &str)] = &[
     (
         "own-name-from-outside",
         Verdict::Accept,
-        "the name in From is that of one of our people, the address is not",
+        "the name in From is that of one of our people, or an address of ours, and the sender's address is not",
     ),
     (
         "spf-fail",
@@ -224,21 +223,31 @@ impl Authenticator {
             mailboxes: from,
             headers,
             whole,
+            ambiguous,
         } = Senders::of(message);
-        let mut authors: Vec<&From> = Vec::new();
+        let mut authors: Vec<&Mailbox> = Vec::new();
         for one in &from {
             if !authors.iter().any(|other| other.domain() == one.domain()) {
                 authors.push(one);
             }
         }
+        // Part of a name that a comma cuts is nobody.
+        if authors.len() > 1 {
+            authors.retain(|one| !one.domain().is_empty());
+        }
         // What readers show of several is one of them, and DMARC asks nothing then (RFC 9989 section 11.5).
-        if headers > 1 || authors.len() > MOST_AUTHORS || !whole {
+        if headers > 1 || authors.len() > MOST_AUTHORS || !whole || ambiguous {
             let more = if whole { "" } else { " or more" };
-            self.notice(
-                &mut found,
-                "from-ambiguous",
-                &format!("{headers} headers, {}{more} domains", authors.len()),
+            let twofold = if ambiguous {
+                ", addresses that can be read in more than one way"
+            } else {
+                ""
+            };
+            let evidence = format!(
+                "{headers} headers, {}{more} domains{twofold}",
+                authors.len()
             );
+            self.notice(&mut found, "from-ambiguous", &evidence);
         }
         let mut dmarcs = Vec::new();
         for author in authors.iter().take(MOST_AUTHORS) {
@@ -257,7 +266,7 @@ impl Authenticator {
                     .with_dkim_result(late)
             }));
         }
-        let header_from = from.first().map_or("", |from| from.address.as_str());
+        let header_from = authors.first().map_or("", |from| from.address.as_str());
         let mut results = AuthenticationResults::new(&self.id);
         results = if sender.is_empty() {
             results.with_spf_ehlo_result(&spf, client, hello)
@@ -326,16 +335,15 @@ impl Authenticator {
             && says_dmarc_pass(last.results.value)
     }
 
-    fn names(&self, found: &mut Authenticity, from: &[From], evidence: &Evidence) {
+    fn names(&self, found: &mut Authenticity, from: &[Mailbox], evidence: &Evidence) {
         let sender_domain = &evidence.sender_domain;
         for from in from {
             let domain = canonical(from.domain());
-            let shown = [&from.name, &from.address];
+            let is_ours = |text: &&str| self.names.is_person(text) || self.names.shows_own(text);
             if !self.names.is_own(&domain)
-                && (self.names.is_person(&from.name)
-                    || shown.iter().any(|text| self.names.shows_own(text)))
+                && let Some(shown) = from.shown().find(is_ours)
             {
-                let evidence = format!("{} at {domain}", from.name);
+                let evidence = format!("{shown} at {domain}");
                 self.notice(found, "own-name-from-outside", &evidence);
             }
             if domain.is_empty() {
@@ -489,30 +497,6 @@ fn related(domain: &str, other: &str) -> bool {
         || organization(domain) == organization(other)
 }
 
-/// A mailbox in From.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct From {
-    name: String,
-    address: String,
-}
-
-impl From {
-    fn domain(&self) -> &str {
-        let found = self.address.rsplit_once('@');
-        found.map_or("", |(_, domain)| domain)
-    }
-}
-
-impl std::fmt::Display for From {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.name.is_empty() {
-            f.write_str(&self.address)
-        } else {
-            write!(f, "{} <{}>", self.name, self.address)
-        }
-    }
-}
-
 /// Whether results say that DMARC passed; comments and quoted texts, which a stranger may have written, say nothing.
 fn says_dmarc_pass(value: &[u8]) -> bool {
     let text = String::from_utf8_lossy(value);
@@ -541,10 +525,12 @@ fn says_dmarc_pass(value: &[u8]) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Senders {
     /// Not more than [`MOST_MAILBOXES`].
-    pub(super) mailboxes: Vec<From>,
+    pub(super) mailboxes: Vec<Mailbox>,
     headers: usize,
     /// There are no others.
     whole: bool,
+    /// Two readers may see different addresses in one header.
+    ambiguous: bool,
 }
 
 impl Senders {
@@ -561,82 +547,13 @@ impl Senders {
             if room == 0 {
                 continue;
             }
-            // One more than there is room for, and they are not all.
-            let mut list = mailboxes(value, room + 1);
-            if let Some(value) = tightened(value) {
-                let more = mailboxes(&value, room + 1).into_iter();
-                let fresh: Vec<From> = more
-                    .filter(|one| list.iter().all(|other| other.address != one.address))
-                    .collect();
-                list.extend(fresh);
-            }
-            found.whole &= list.len() <= room;
-            found.mailboxes.extend(list.into_iter().take(room));
+            let read = from::mailboxes(value, room);
+            found.whole &= !read.more;
+            found.ambiguous |= read.ambiguous;
+            found.mailboxes.extend(read.list);
         }
         found
     }
-}
-
-/// The mailboxes of one From, so many at most.
-fn mailboxes(value: &[u8], most: usize) -> Vec<From> {
-    let HeaderValue::Address(address) = MessageStream::new(value).parse_address() else {
-        return Vec::new();
-    };
-    let list = match address {
-        Address::List(list) => list,
-        Address::Group(groups) => groups.into_iter().flat_map(|one| one.addresses).collect(),
-    };
-    let mailboxes = list.into_iter().take(most).map(|one| From {
-        name: one.name.unwrap_or_default().into_owned(),
-        address: one.address.unwrap_or_default().into_owned(),
-    });
-    mailboxes.collect()
-}
-
-/// The same without blanks and comments around `@`, and around the dots of a domain, where they may stand (RFC 5322 sections
-/// 3.2.3 and 4.4); none where there are none. mail-parser takes what they part for no address.
-fn tightened(value: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(value.len());
-    // Where the blanks and comments begin that were not written yet, and what stood before them.
-    let (mut pending, mut last) = (0, b' ');
-    let (mut depth, mut quoted, mut escaped, mut in_domain) = (0_u32, false, false, false);
-    let mut changed = false;
-    for (at, octet) in value.iter().copied().enumerate() {
-        let was_quoted = quoted;
-        match octet {
-            _ if escaped => escaped = false,
-            b'\\' if quoted || depth > 0 => escaped = true,
-            b'"' if depth == 0 => quoted = !quoted,
-            b'(' if !quoted => depth += 1,
-            b')' if depth > 0 => {
-                depth -= 1;
-                continue;
-            }
-            _ => {}
-        }
-        if depth > 0 || (!was_quoted && octet.is_ascii_whitespace()) {
-            continue;
-        }
-        let parted = |one: u8| !was_quoted && (one == b'@' || (in_domain && one == b'.'));
-        let between = value.get(pending..at).unwrap_or_default();
-        if parted(octet) || parted(last) {
-            changed |= !between.is_empty();
-        } else {
-            out.extend_from_slice(between);
-        }
-        out.push(octet);
-        pending = at + 1;
-        if was_quoted || matches!(octet, b'"' | b',' | b';' | b':' | b'<' | b'>') {
-            in_domain = false;
-        } else if octet == b'@' {
-            in_domain = true;
-        }
-        // What is quoted parts nothing.
-        last = if was_quoted { b'"' } else { octet };
-    }
-    // With its line end.
-    out.extend_from_slice(value.get(pending..).unwrap_or_default());
-    changed.then_some(out)
 }
 
 /// Why the signatures of a message are not looked at: there are too many, or one is too long. To check one, whoever
@@ -725,31 +642,22 @@ mod tests {
     }
 
     #[test]
-    fn blanks_and_comments_part_no_address() {
-        for value in [
-            "boss @ own.example",
-            "boss@ own.example",
-            "boss (x) @ own . example",
-            "Boss <boss@own\r\n .example>",
-            "Boss <boss (a (b) \\) c)@(@)own(.).example>",
-            "\"Boss (\" <boss @own.example>",
-            "a@x.example, boss @ own.example",
-            "\"boss\" @ own.example",
+    fn each_mailbox_is_an_author_once() {
+        for (value, domains) in [
+            ("a @ a.example", &["a.example"][..]),
+            (
+                "a @ a.example, b @ b.example, c @ c.example",
+                &["a.example", "b.example", "c.example"],
+            ),
+            ("Boss <boss@own\r\n .example>", &["own.example"]),
         ] {
             let found = Senders::of(format!("From: {value}\r\n\r\n").as_bytes());
-            let mut domains = found.mailboxes.iter().map(From::domain);
-            assert!(domains.any(|one| one == "own.example"), "{value}");
+            let all: Vec<&str> = found.mailboxes.iter().map(Mailbox::domain).collect();
+            assert_eq!(all, domains, "{value}");
+            assert!(found.whole && !found.ambiguous, "{value}");
         }
-        for (value, name) in [
-            ("Bob @ Work <bob@x.example>", "Bob @ Work"),
-            ("John Q. Public <john@x.example>", "John Q. Public"),
-            ("\"a @ b . c\" <a@x.example>", "a @ b . c"),
-        ] {
-            let found = Senders::of(format!("From: {value}\r\n\r\n").as_bytes());
-            let names: Vec<&str> = found.mailboxes.iter().map(|one| &*one.name).collect();
-            assert_eq!(names, [name], "{value}");
-            assert_eq!(found.mailboxes[0].domain(), "x.example", "{value}");
-        }
+        let two = Senders::of(b"From: <boss@own.example> <a@x.example>\r\n\r\n");
+        assert!(two.ambiguous);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-/// Addresses in one name that are looked at.
-const ADDRESSES: usize = 16;
+/// Addresses in one name that are looked at: more than a name shows.
+const ADDRESSES: usize = 1000;
 
 /// The site's own domains and people.
 #[derive(Debug, Clone, Default)]
@@ -51,11 +51,12 @@ impl Names {
     /// Whether a text shows an address of an own domain.
     pub(super) fn shows_own(&self, text: &str) -> bool {
         let ends = |letter: char| !letter.is_alphanumeric() && !matches!(letter, '.' | '-');
-        let mut domains = text.split('@').skip(1).take(ADDRESSES);
-        domains.any(|rest| {
+        let domains = text.split('@').skip(1).map(|rest| {
             let domain = rest.trim_start().split(ends).next().unwrap_or_default();
-            self.is_own(domain.trim_end_matches('.'))
-        })
+            domain.trim_end_matches('.')
+        });
+        let mut domains = domains.filter(|domain| !domain.is_empty()).take(ADDRESSES);
+        domains.any(|domain| self.is_own(domain))
     }
 
     /// Whether this is how one of the site's people is called.
@@ -180,6 +181,7 @@ mod tests {
             "boss@example.org@evil.example",
             "chef@m\u{fc}ller.example",
             "chef@xn--mller-kva.example",
+            "@@@@@@@@@@@@@@@@@@@ boss@example.org",
         ] {
             assert!(names.shows_own(shown), "{shown}");
         }
