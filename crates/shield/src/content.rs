@@ -894,9 +894,8 @@ fn reply(reason: Option<&Reason>, trace: &str) -> Option<Reply> {
 
 /// Whether a message is more than one plain text: of what is not, nobody knows what it holds without looking.
 fn may_hold_files(message: &[u8]) -> bool {
-    let (mut types, mut end) = (0, 0);
+    let mut types = 0;
     for field in headers::fields(message) {
-        end = field.place.end;
         let tells = if field.is("Content-Type") {
             types += 1;
             let value = String::from_utf8_lossy(field.value).to_ascii_lowercase();
@@ -911,18 +910,22 @@ fn may_hold_files(message: &[u8]) -> bool {
             return true;
         }
     }
-    holds_encoded(message.get(end..).unwrap_or_default())
+    // Where headers end readers do not agree.
+    holds_encoded(message)
 }
 
 /// Whether a text may hold a file in letters.
 fn holds_encoded(text: &[u8]) -> bool {
-    [
+    let begin = |mark: &[u8]| text.starts_with(mark);
+    let mut marks = [
         &b"\nbegin "[..],
         b"\n=ybegin ",
         b"\n(This file must be converted",
     ]
-    .iter()
-    .any(|mark| memchr::memmem::find(text, mark).is_some())
+    .into_iter();
+    marks.any(|mark| {
+        mark.strip_prefix(b"\n").is_some_and(begin) || memchr::memmem::find(text, mark).is_some()
+    })
 }
 
 #[cfg(test)]
@@ -986,6 +989,9 @@ mod tests {
             "Content-Disposition: attachment\r\n\r\nx\r\n",
             "Subject: x\r\n\r\nhello\r\nbegin 644 a.exe\r\nend\r\n",
             "Content-Type: text/html\r\n\r\n<p>\r\n",
+            "Subject: x\r\nhello\r\nbegin 644 a.exe\r\nM38:0M38:0\r\nend\r\n\r\nx",
+            "Subject: x\r\nbegin 644 a.exe\r\nM38:0\r\nend\r\n",
+            "begin 644 a.exe\r\nM38:0\r\nend\r\n",
         ] {
             assert!(may_hold_files(other.as_bytes()), "{other}");
         }
