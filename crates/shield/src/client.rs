@@ -539,6 +539,9 @@ impl Client {
     }
 
     fn backend_failed(&self, error: &BackendError) {
+        if let BackendError::Spool(error) = error {
+            return self.spool_failed(error);
+        }
         self.shared.counters.backend_failures.one();
         let fields = [
             ("why", json!(error.kind())),

@@ -184,7 +184,7 @@ impl Server {
             match self.milter.step(&mut self.content) {
                 Ok(MilterStep::Feed) => {
                     if self.content.len() >= WAIT {
-                        self.store().await?;
+                        self.store(false).await?;
                     }
                     if !self.read().await? {
                         return Ok(());
@@ -196,7 +196,7 @@ impl Server {
                     self.content.clear();
                 }
                 Ok(MilterStep::Message { size, too_large }) => {
-                    self.store().await?;
+                    self.store(true).await?;
                     let spool = self.spool.take();
                     let octets = self.message(spool, size, too_large).await;
                     self.write(&octets).await?;
@@ -238,18 +238,31 @@ impl Server {
         }
     }
 
-    /// Puts what came of the message where it is kept.
-    async fn store(&mut self) -> Result<(), &'static str> {
-        if self.content.is_empty() {
+    /// Puts what came of the message where it is kept; at its end, with all that may yet fail.
+    async fn store(&mut self, ends: bool) -> Result<(), &'static str> {
+        if self.content.is_empty() && !(ends && self.spool.is_some()) {
             return Ok(());
         }
         let most = self.shared.limits.memory_per_message;
         let spool = self
             .spool
             .get_or_insert_with(|| Spool::new(self.shared.spool.clone(), most));
-        let added = spool.add(&mut self.content).await;
+        let added = if ends {
+            spool.end(&mut self.content).await
+        } else {
+            spool.add(&mut self.content).await
+        };
         self.content.clear();
-        added.ok().ok_or("spool-failed")
+        added.map_err(|error| self.spool_failed(&error))
+    }
+
+    fn spool_failed(&self, error: &io::Error) -> &'static str {
+        let fields = [
+            ("milter", json!(&*self.name)),
+            ("why", json!(error.to_string())),
+        ];
+        self.shared.log.line("spool-failed", &fields);
+        "spool-failed"
     }
 
     /// What is answered to the end of a message.
@@ -272,7 +285,12 @@ impl Server {
             let content = self.shared.content();
             let room = content.room(size).await;
             let octets = match spool {
-                Some(mut spool) if room.is_some() => spool.octets().await.ok(),
+                Some(mut spool) if room.is_some() => {
+                    let octets = spool.octets().await;
+                    octets
+                        .map_err(|error| why = Some(self.spool_failed(&error)))
+                        .ok()
+                }
                 None => Some(Arc::new(Vec::new())),
                 Some(_) => None,
             };
@@ -291,11 +309,7 @@ impl Server {
                     reply = said;
                 }
             } else {
-                why = Some(if room.is_none() {
-                    "no-room"
-                } else {
-                    "spool-failed"
-                });
+                why = why.or(Some("no-room"));
             }
             drop(room);
         }

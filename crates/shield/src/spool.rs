@@ -101,6 +101,15 @@ impl Spool {
         Ok(())
     }
 
+    /// Takes the last octets: where there is no place for them it is said now, and not when it is read back.
+    pub(crate) async fn end(&mut self, octets: &mut Vec<u8>) -> io::Result<()> {
+        self.add(octets).await?;
+        if self.file.is_some() {
+            self.spill().await?;
+        }
+        Ok(())
+    }
+
     /// Makes it ready to be read from its beginning.
     pub(crate) async fn rewind(&mut self) -> io::Result<()> {
         self.whole()?;

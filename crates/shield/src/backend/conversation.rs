@@ -313,6 +313,7 @@ impl Connection {
         spool: &mut Spool,
         recipients: usize,
     ) -> Result<Handed, BackendError> {
+        spool.rewind().await.map_err(BackendError::Spool)?;
         match self.command("DATA\r\n").await {
             Ok(reply) if reply.code() == 354 => {}
             Ok(reply) if reply.is_positive() => {
@@ -353,7 +354,6 @@ impl Connection {
     ) -> Result<Vec<u8>, BackendError> {
         let late = BackendError::Late(self.address());
         let send = async {
-            spool.rewind().await.map_err(BackendError::Spool)?;
             let mut writer = ContentWriter::default();
             let mut wire = Vec::with_capacity(before.len() + 8192);
             writer.write(before.as_bytes(), &mut wire);
@@ -467,6 +467,7 @@ mod tests {
                 .await
                 .unwrap();
         }
+        spool.rewind().await.unwrap();
         let sent = connection
             .content("", &mut spool, Duration::from_millis(200))
             .await;

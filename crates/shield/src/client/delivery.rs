@@ -251,7 +251,7 @@ impl Client {
         }
         let whole = match &mut envelope.spool {
             Some(spool) => {
-                let added = spool.add(content).await;
+                let added = spool.end(content).await;
                 added.inspect_err(|error| self.spool_failed(error)).is_ok()
             }
             None => false,

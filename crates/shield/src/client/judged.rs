@@ -68,13 +68,16 @@ impl Client {
         }
         let subject = self.subject(envelope);
         let room = content.room(size).await;
+        let mut why = "no-room";
         let octets = match &mut envelope.spool {
             Some(spool) if room.is_some() => {
+                why = "spool-failed";
                 let octets = spool.octets().await;
                 octets.inspect_err(|error| self.spool_failed(error)).ok()
             }
             _ => None,
         };
+        let seen = octets.is_some();
         let outcome = match octets {
             Some(octets) => {
                 content
@@ -127,7 +130,8 @@ impl Client {
                 "tempfail"
             }
         };
-        self.log_message(envelope, verdict, Some(size), &[]);
+        let why = (!seen).then(|| ("why", json!(why)));
+        self.log_message(envelope, verdict, Some(size), why.as_slice());
         self.say(&reply);
         false
     }
