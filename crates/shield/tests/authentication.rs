@@ -249,6 +249,25 @@ fn a_message_that_begins_with_a_blank_does_not_go_on_with_our_results() {
 }
 
 #[test]
+fn a_message_that_begins_as_in_a_mailbox_keeps_its_headers() {
+    let stand = Stand::new("");
+    for line in [
+        "From a@client.example Mon Nov 23",
+        ">>From a@client.example Mon",
+    ] {
+        let message = format!("{line}\r\nFrom: Ada <a@client.example>\r\nX: 1\r\n\r\nHi.\r\n");
+        let (reply, taken) = behind_the_proxy(&stand, "", message.as_bytes());
+        assert_eq!(reply, "250 2.0.0 queued as 1\r\n");
+        let taken = taken.unwrap();
+        let (head, body) = taken.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("Authentication-Results: shield.example;"));
+        let rest = format!("\r\nX-Mailbox-Line: {line}\r\nFrom: Ada <a@client.example>\r\nX: 1");
+        assert!(head.ends_with(&rest), "{head}");
+        assert_eq!(body, "Hi.\r\n");
+    }
+}
+
+#[test]
 fn mail_from_our_own_domain_comes_from_there_or_not_at_all() {
     let mut stand = Stand::new("");
     let (answer, line) = stand.from("x@client.example", "Boss <boss@own.example>");

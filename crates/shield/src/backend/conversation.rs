@@ -358,9 +358,8 @@ impl Connection {
             let mut wire = Vec::with_capacity(before.len() + 8192);
             writer.write(before.as_bytes(), &mut wire);
             let mut piece = spool.piece().await.map_err(BackendError::Spool)?;
-            if !before.is_empty() && matches!(piece.first(), Some(b' ' | b'\t')) {
-                // It would be read as the rest of a header of ours. Postfix, too, takes such a message for one without headers.
-                writer.write(b"\r\n", &mut wire);
+            if !before.is_empty() {
+                writer.write(between(&piece), &mut wire);
             }
             while !piece.is_empty() {
                 writer.write(&piece, &mut wire);
@@ -390,6 +389,23 @@ impl Connection {
     /// Its address, for the log.
     pub(crate) fn address(&self) -> BackendAddress {
         self.backend.file.address.clone()
+    }
+}
+
+/// What has to stand between headers of ours and a message that begins so.
+fn between(message: &[u8]) -> &'static [u8] {
+    let arrows = message.iter().take_while(|octet| **octet == b'>').count();
+    match message {
+        // It would be read as the rest of a header of ours. Postfix, too, takes such a message for one without headers.
+        [b' ' | b'\t', ..] => b"\r\n",
+        // Of a mailbox. Postfix makes a header of it where it comes first, and of nothing behind that.
+        _ if message
+            .get(arrows..)
+            .is_some_and(|line| line.starts_with(b"From ")) =>
+        {
+            b"X-Mailbox-Line: "
+        }
+        _ => b"",
     }
 }
 
