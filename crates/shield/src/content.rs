@@ -309,8 +309,10 @@ impl Content {
         let authenticated = async {
             match &self.authenticator {
                 Some(authenticator) => {
-                    let found = authenticator.judge(subject, &message).await;
-                    (found, authenticator.forged_results(&message))
+                    let mut found = authenticator.judge(subject, &message).await;
+                    let (forged, too_many) = authenticator.forged_results(&message);
+                    found.reasons.extend(too_many);
+                    (found, forged)
                 }
                 None => (Authenticity::default(), Vec::new()),
             }

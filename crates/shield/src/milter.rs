@@ -78,9 +78,11 @@ impl Door {
     }
 
     /// Serves every mail server that connects, until it is stopped. `alive` lives as long as their conversations.
+    /// There is `room` for so many, at all doors together.
     pub(crate) async fn serve(
         self,
         shared: Arc<Shared>,
+        room: Arc<Semaphore>,
         mut stopped: watch::Receiver<bool>,
         alive: mpsc::Sender<()>,
     ) {
@@ -92,7 +94,6 @@ impl Door {
         };
         let fields = [("milter", json!(&*self.name)), ("socket", json!(address))];
         shared.log.line("milter-listening", &fields);
-        let room = Arc::new(Semaphore::new(shared.limits.sessions));
         loop {
             let accepted = tokio::select! {
                 accepted = self.accept() => accepted,

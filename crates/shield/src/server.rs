@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::backend::Backends;
 use crate::client::{Client, Partly};
@@ -441,8 +441,10 @@ async fn serve(origin: &Origin, config: Config, log: Log) -> Result<(), RunError
         );
         accepting.push(tokio::spawn(accept));
     }
+    let room = Arc::new(Semaphore::new(shared.limits.sessions));
     for door in doors {
-        let serve = door.serve(Arc::clone(&shared), stopped.clone(), alive.clone());
+        let (shared, room) = (Arc::clone(&shared), Arc::clone(&room));
+        let serve = door.serve(shared, room, stopped.clone(), alive.clone());
         accepting.push(tokio::spawn(serve));
     }
     drop(alive);

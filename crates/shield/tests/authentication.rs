@@ -249,6 +249,28 @@ fn a_message_that_begins_with_a_blank_does_not_go_on_with_our_results() {
 }
 
 #[test]
+fn more_forged_results_than_can_be_taken_away_are_refused() {
+    let mut stand = Stand::new("");
+    let with = |count: usize| {
+        let forged = "Authentication-Results: shield.example; dmarc=pass\r\n".repeat(count);
+        let foreign = "Authentication-Results: other.example; dmarc=pass\r\n".repeat(500);
+        format!("{forged}{foreign}From: a@client.example\r\n\r\nHi.\r\n")
+    };
+    let mut send = |count: usize| {
+        let message = with(count);
+        stand
+            .mta
+            .message("a@client.example", &["b@site.example"], message.as_bytes())
+    };
+    assert!(send(100).accepted());
+    let answer = send(101);
+    assert!(
+        answer.refused_with("550 5.7.1 it has more results"),
+        "{answer:?}"
+    );
+}
+
+#[test]
 fn a_message_that_begins_as_in_a_mailbox_keeps_its_headers() {
     let stand = Stand::new("");
     for line in [

@@ -336,6 +336,40 @@ fn who_is_only_told_is_not_told_that_mail_is_held() {
 }
 
 #[test]
+fn all_milters_together_take_as_many_connections_as_are_allowed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let milter = |name: &str| {
+        let socket = path(name);
+        format!(
+            "[[milter]]\nname = \"{name}\"\nsocket = \"unix:{}\"\nmode = \"600\"\n",
+            socket.display()
+        )
+    };
+    let config = format!(
+        "name = \"shield.example\"\n{}{}[limits]\nsessions = 1\n",
+        milter("one"),
+        milter("two")
+    );
+    let mut shield = Shield::start(directory.path(), &config);
+    shield.event("milter-listening");
+    shield.event("milter-listening");
+    let greet = |name: &str| {
+        let mut mta = UnixStream::connect(path(name)).unwrap();
+        mta.write_all(b"\0\0\0\x0dO\0\0\0\x06\0\0\x01\xff\0\x1f\xff\xff")
+            .unwrap();
+        let mut answer = [0; 17];
+        (mta.read_exact(&mut answer).is_ok(), mta)
+    };
+    let (taken, first) = greet("one");
+    assert!(taken);
+    let (taken, _) = greet("two");
+    assert!(!taken);
+    shield.event("milter-too-many");
+    drop(first);
+}
+
+#[test]
 fn a_socket_that_a_killed_shield_left_is_replaced_and_that_of_a_living_one_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("milter.sock");

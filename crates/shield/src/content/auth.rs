@@ -47,6 +47,11 @@ pub(super) const RULES: &[(&str, Verdict, &str)] = &[
         "the envelope names another domain than From",
     ),
     (
+        "forged-results",
+        Verdict::Refuse,
+        "it has more results of checks in our name than can be taken away",
+    ),
+    (
         "from-ambiguous",
         Verdict::Refuse,
         "it has more than one From, and different readers show different ones",
@@ -91,6 +96,10 @@ const MOST_AUTHORS: usize = 4;
 const MOST_MAILBOXES: usize = 100;
 /// Octets of one From that are looked at.
 const LONGEST_FROM: usize = 64 << 10;
+
+/// Authentication-Results in our name that are taken away. Postfix 3.7 goes through all headers for each, and its
+/// cleanup ends at some thousands.
+const MOST_FORGED: usize = 100;
 
 /// What was found of a sender.
 #[derive(Debug, Default)]
@@ -421,17 +430,27 @@ impl Authenticator {
     }
 
     /// Which Authentication-Results of a message say that they are ours, and are not: their number among those
-    /// headers, counted from one, and where they lie (RFC 8601 section 5).
-    pub(super) fn forged_results(&self, message: &[u8]) -> Vec<(u32, std::ops::Range<usize>)> {
+    /// headers, counted from one, and where they lie (RFC 8601 section 5). A reason to refuse where they are too many.
+    pub(super) fn forged_results(&self, message: &[u8]) -> (Vec<Forged>, Option<Reason>) {
         let id = self.id.to_ascii_lowercase();
         let all = fields(message).filter(|field| field.is("Authentication-Results"));
         let numbered = (1_u32..).zip(all);
-        numbered
-            .filter(|(_, field)| authserv_id(field.value) == id)
-            .map(|(nth, field)| (nth, field.place))
-            .collect()
+        let ours = numbered.filter(|(_, field)| authserv_id(field.value) == id);
+        let ours = ours.map(|(nth, field)| (nth, field.place));
+        let found: Vec<Forged> = ours.take(MOST_FORGED + 1).collect();
+        if found.len() <= MOST_FORGED {
+            return (found, None);
+        }
+        let mut said = Authenticity::default();
+        let evidence = format!("more than {MOST_FORGED}");
+        // Whatever is configured: those that are left would be believed.
+        self.at_least(&mut said, "forged-results", &evidence, Verdict::Refuse);
+        (Vec::new(), said.reasons.pop())
     }
 }
+
+/// The number of a header among those of its name, and where it lies.
+pub(super) type Forged = (u32, std::ops::Range<usize>);
 
 /// What is known of a sender before there is any content.
 #[derive(Debug)]
