@@ -121,6 +121,7 @@ fn what_comes_by_a_pipe_is_judged_whole() {
         assert_eq!(all.len(), 2);
         assert_eq!(all[1]["verdict"], "refuse");
         assert_eq!(all[1]["file"], path);
+        bench.run_with(&scan, b"").exits(2).says("nothing came");
     }
 }
 

@@ -16,28 +16,48 @@ pub(super) struct Source {
     pub(super) index: Option<usize>,
 }
 
+/// What can be read only once: a pipe, a terminal.
+pub(super) type Stream = BufReader<Box<dyn Read + Send>>;
+
 /// A message that was found.
-#[derive(Debug)]
 pub(super) struct Message {
     pub(super) source: Source,
-    /// Its octets, if the finder had to read them.
-    read: Option<Vec<u8>>,
+    held: Held,
+}
+
+/// What the finder has of a message.
+enum Held {
+    /// Nothing: it lies in its file.
+    File,
+    Octets(Vec<u8>),
+    Stream(Stream),
 }
 
 impl Message {
     /// Its octets; to be asked for once.
     pub(super) fn octets(&mut self) -> Result<Vec<u8>, String> {
-        match self.read.take() {
-            Some(octets) => Ok(octets),
-            None => File::open(&self.source.path)
-                .and_then(whole)
-                .map_err(|error| problem(&self.source.path, &error)),
+        let read = match std::mem::replace(&mut self.held, Held::File) {
+            Held::Octets(octets) => Ok(octets),
+            Held::Stream(stream) => whole(stream),
+            Held::File => File::open(&self.source.path).and_then(whole),
+        };
+        read.map_err(|error| problem(&self.source.path, &error))
+    }
+
+    /// What can be read only once, and was asked for unread.
+    pub(super) fn stream(&mut self) -> Option<Stream> {
+        match std::mem::replace(&mut self.held, Held::File) {
+            Held::Stream(stream) => Some(stream),
+            other => {
+                self.held = other;
+                None
+            }
         }
     }
 
-    /// Its octets, where they cannot be read a second time.
-    pub(super) fn held(&self) -> Option<&[u8]> {
-        self.read.as_deref()
+    /// Whether it lies in a file of its own, and can be read again.
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.held, Held::File)
     }
 }
 
@@ -64,13 +84,15 @@ fn whole(reader: impl Read) -> io::Result<Vec<u8>> {
 /// Takes what was found; `false`: nobody wants more.
 type Take<'t> = dyn FnMut(Result<Message, String>) -> bool + 't;
 
-/// Finds all messages below a path that somebody named; `-` is the standard input. Whether more is wanted.
-pub(super) fn find(path: &Path, take: &mut Take<'_>) -> bool {
+/// Finds all messages below a path that somebody named; `-` is the standard input. What can be read only once and begins as
+/// `unread` says comes unread. Whether more is wanted.
+pub(super) fn find(path: &Path, unread: fn(&[u8]) -> bool, take: &mut Take<'_>) -> bool {
     if path == Path::new("-") {
-        return once(path, Ok(io::stdin().lock()), take);
+        return once(path, Ok(io::stdin()), unread, take);
     }
     match fs::metadata(path) {
         Ok(meta) if meta.is_dir() => directory(path, take),
+        Ok(meta) if !meta.is_file() => once(path, File::open(path), unread, take),
         Ok(_) => file(path, take),
         Err(error) => take(Err(problem(path, &error))),
     }
@@ -132,31 +154,43 @@ fn begun<R: Read>(reader: R) -> io::Result<(BufReader<R>, bool)> {
     Ok((reader, mailbox))
 }
 
-/// Reads what can be read only once: a pipe, a terminal.
-fn once(path: &Path, opened: io::Result<impl Read>, take: &mut Take<'_>) -> bool {
-    let read = match opened.and_then(begun) {
-        Ok((reader, true)) => return mailbox(path, reader, take),
-        Ok((reader, false)) => whole(reader),
+/// Reads what can be read only once.
+fn once(
+    path: &Path,
+    opened: io::Result<impl Read + Send + 'static>,
+    unread: fn(&[u8]) -> bool,
+    take: &mut Take<'_>,
+) -> bool {
+    let opened = opened.map(|reader| -> Box<dyn Read + Send> { Box::new(reader) });
+    let held = match opened.and_then(begun) {
+        Ok((stream, true)) => return mailbox(path, stream, take),
+        Ok((mut stream, false)) => {
+            if stream.fill_buf().is_ok_and(unread) {
+                Ok(Held::Stream(stream))
+            } else {
+                whole(stream).map(Held::Octets)
+            }
+        }
         Err(error) => Err(error),
     };
-    let source = Source {
-        path: path.to_owned(),
-        index: None,
-    };
-    take(match read {
-        Ok(octets) => Ok(Message {
-            source,
-            read: Some(octets),
+    take(match held {
+        // A command that failed in front of a pipe leaves nothing, and that is no message without faults.
+        Ok(Held::Octets(octets)) if octets.is_empty() => {
+            let none = io::Error::new(io::ErrorKind::UnexpectedEof, "nothing came");
+            Err(problem(path, &none))
+        }
+        Ok(held) => Ok(Message {
+            source: Source {
+                path: path.to_owned(),
+                index: None,
+            },
+            held,
         }),
         Err(error) => Err(problem(path, &error)),
     })
 }
 
 fn file(path: &Path, take: &mut Take<'_>) -> bool {
-    let is_kept = fs::metadata(path).is_ok_and(|meta| meta.is_file());
-    if !is_kept {
-        return once(path, File::open(path), take);
-    }
     match File::open(path).and_then(begun) {
         Ok((reader, true)) => mailbox(path, reader, take),
         Ok((_, false)) => take(Ok(Message {
@@ -164,7 +198,7 @@ fn file(path: &Path, take: &mut Take<'_>) -> bool {
                 path: path.to_owned(),
                 index: None,
             },
-            read: None,
+            held: Held::File,
         })),
         Err(error) => take(Err(problem(path, &error))),
     }
@@ -206,7 +240,7 @@ fn mailbox(path: &Path, mut reader: impl BufRead, take: &mut Take<'_>) -> bool {
                             path: path.to_owned(),
                             index: Some(index),
                         },
-                        read: Some(std::mem::take(&mut message)),
+                        held: Held::Octets(std::mem::take(&mut message)),
                     })
                 };
                 if !take(found) {

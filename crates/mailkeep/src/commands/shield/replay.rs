@@ -161,17 +161,15 @@ impl std::fmt::Display for Place {
 
 /// Finds all mail below a path that somebody named. Whether more is wanted.
 fn below(path: &Path, rules: &Rules, found: &mut dyn FnMut(Found) -> bool) -> bool {
-    find(path, &mut |message| match message {
+    find(path, is_capture, &mut |message| match message {
         Err(problem) => found(Found::Problem(problem)),
         Ok(mut message) if message.source.index.is_none() => {
             let path = message.source.path.clone();
-            match message.held().map(is_capture) {
-                Some(false) => return found(Found::Message(message)),
-                Some(true) => {
-                    let octets = message.octets().unwrap_or_default();
-                    return capture(&path, io::Cursor::new(octets), rules, found);
-                }
-                None => {}
+            if let Some(stream) = message.stream() {
+                return capture(&path, stream, rules, found);
+            }
+            if !message.is_file() {
+                return found(Found::Message(message));
             }
             match opened(&path) {
                 Ok(Some(file)) => capture(&path, file, rules, found),

@@ -28,7 +28,7 @@ pub(super) fn run(args: &ScanMessagesArgs) -> anyhow::Result<Done> {
     pool::in_order(
         |found| {
             for path in &args.paths {
-                if !find(path, found) {
+                if !find(path, |_| false, found) {
                     break;
                 }
             }
