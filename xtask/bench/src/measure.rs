@@ -155,6 +155,34 @@ pub(crate) fn row_time(case: &str, ours: Duration, peer: Option<(&str, Duration)
     row(case, &time(ours), told.as_deref(), ratio, &met);
 }
 
+/// A row about times of both in the same turns: the ratio is the median of each turn's own.
+pub(crate) fn row_turns(
+    case: &str,
+    ours: &[Duration],
+    (name, theirs): (&str, &[Duration]),
+    goal: Option<f64>,
+) {
+    let ratios = ours.iter().zip(theirs);
+    let mut ratios: Vec<f64> = ratios
+        .map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64())
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    let ratio = ratios.get(ratios.len() / 2).copied();
+    let peer = format!("{} {name}", time(median(theirs.to_vec())));
+    let met = goal
+        .zip(ratio)
+        .map(|(most, ratio)| verdict(&format!("{most:.3}"), ratio <= most));
+    let met = met.unwrap_or_default();
+    row(case, &time(median(ours.to_vec())), Some(&peer), ratio, &met);
+}
+
+/// Turns of several cases, added up turn by turn.
+pub(crate) fn together(cases: &[Vec<Duration>]) -> Vec<Duration> {
+    let turns = cases.iter().map(Vec::len).min().unwrap_or(0);
+    let sum = |turn: usize| cases.iter().filter_map(|case| case.get(turn)).sum();
+    (0..turns).map(sum).collect()
+}
+
 /// A row about memory.
 pub(crate) fn row_memory(case: &str, ours: u64, peer: Option<(&str, u64)>, goal: Goal) {
     let ratio = peer.map(|(_, theirs)| to_f64(ours) / to_f64(theirs));

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use self::client::ask;
 use self::mail::{Kind, Mail};
-use crate::measure::{Goal, head, median, row, row_time};
+use crate::measure::{head, row, row_turns, together};
 use crate::shield::{Running, cpu, on_path};
 use crate::{Options, Outcome};
 
@@ -35,6 +35,8 @@ use crate::{Options, Outcome};
 const MESSAGES: usize = 600;
 /// Three times rspamd's messages for each second of processor time.
 const RSPAMD: f64 = 1.0 / 3.0;
+/// The row of one message of each kind.
+const TOGETHER: &str = "one of each";
 /// What scanner and shield may cost together, by what the scanner costs alone.
 const CLAMD: f64 = 1.2;
 
@@ -70,6 +72,7 @@ fn beside_rspamd(
         &format!("[authentication]\nnameservers = [\"{dns}\"]\n"),
     )?;
     let theirs = start_rspamd(&rspamd, directory, dns)?;
+    let (mut all_ours, mut all_theirs) = (Vec::new(), Vec::new());
     for kind in kinds {
         for filter in [&ours, &theirs] {
             for mail in &kind.mails {
@@ -81,9 +84,17 @@ fn beside_rspamd(
             our_times.push(ours.turn(&kind.mails)?);
             their_times.push(theirs.turn(&kind.mails)?);
         }
-        let peer = Some(("rspamd", median(their_times)));
-        row_time(kind.name, median(our_times), peer, Goal::Ratio(RSPAMD));
+        row_turns(
+            kind.name,
+            &our_times,
+            ("rspamd", &their_times),
+            Some(RSPAMD),
+        );
+        all_ours.push(our_times);
+        all_theirs.push(their_times);
     }
+    let peer = ("rspamd", &*together(&all_theirs));
+    row_turns(TOGETHER, &together(&all_ours), peer, Some(RSPAMD));
     Ok(())
 }
 
@@ -112,6 +123,7 @@ fn with_clamd(options: &Options, directory: &Path, kinds: &[Kind]) -> Outcome<()
         "bare",
         &format!("[content]\nlevel = \"off\"\n{engine}"),
     )?;
+    let (mut all_alone, mut all_scanned) = (Vec::new(), Vec::new());
     for kind in kinds {
         let octets: Vec<Vec<u8>> = kind.mails.iter().map(Mail::octets).collect();
         let (mut alone, mut through, mut scanned) = (Vec::new(), Vec::new(), Vec::new());
@@ -136,14 +148,17 @@ fn with_clamd(options: &Options, directory: &Path, kinds: &[Kind]) -> Outcome<()
                 through.push(whole);
             }
         }
-        let peer = Some(("clamd", median(alone)));
-        row_time(kind.name, median(scanned), peer, Goal::Ratio(CLAMD));
+        row_turns(kind.name, &scanned, ("clamd", &alone), Some(CLAMD));
         let case = format!(
             "  the same, and looked into: {}",
             kind.name.split(':').next().unwrap_or("")
         );
-        row_time(&case, median(through), peer, Goal::None);
+        row_turns(&case, &through, ("clamd", &alone), None);
+        all_alone.push(alone);
+        all_scanned.push(scanned);
     }
+    let peer = ("clamd", &*together(&all_alone));
+    row_turns(TOGETHER, &together(&all_scanned), peer, Some(CLAMD));
     Ok(())
 }
 
