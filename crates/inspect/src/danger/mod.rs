@@ -89,6 +89,9 @@ pub(crate) struct Said<'a> {
     profile: &'a Profile,
 }
 
+/// Reasons of one rule for one piece of content.
+const SAID_MAX: usize = 4;
+
 impl<'a> Said<'a> {
     pub(crate) fn new(content: &'a Content<'a>, profile: &'a Profile) -> Self {
         Self {
@@ -101,12 +104,21 @@ impl<'a> Said<'a> {
     /// Adds the reason that a limit was reached while it was looked at.
     pub(crate) fn limit(&mut self, reached: LimitReached) {
         let reason = limit_reason(reached, &self.content.place, self.profile);
-        self.reasons.push(reason);
+        if !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
     }
 
-    /// Adds a reason: what content it is, and what it does.
+    /// Adds a reason: what content it is, and what it does. More than some of one rule say nothing new.
     pub(crate) fn say(&mut self, name: &'static str, does: &str, evidence: impl Into<String>) {
         let rule = rule(name);
+        let same = self
+            .reasons
+            .iter()
+            .filter(|reason| reason.rule == rule.name);
+        if same.count() >= SAID_MAX {
+            return;
+        }
         self.reasons.push(Reason {
             rule: rule.name.into(),
             verdict: self.profile.verdict_of(rule),

@@ -80,9 +80,6 @@ const ACTS: &[&str] = &[
     "vnd.sun.star.script:..",
 ];
 
-/// So often a part says a thing of one kind.
-const SAID_MAX: usize = 4;
-
 /// How many characters by number hide what a macro does.
 const CHARACTERS: usize = 40;
 

@@ -11,6 +11,7 @@ mod build;
 mod built;
 mod dangers;
 mod docs;
+mod holes;
 mod office;
 mod properties;
 mod quick;

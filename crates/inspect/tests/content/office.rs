@@ -9,13 +9,14 @@ const BINARY: &str = "application/octet-stream";
 const TEMPLATE: &str = "office-template-external";
 const OBJECT: &str = "office-object-external";
 const DDE: &str = "office-dde";
-const WORD: &str = "xmlns:w=\"http://schemas.openxmlformats.org/wordprocessingml/2006/main\"";
+pub(crate) const WORD: &str =
+    "xmlns:w=\"http://schemas.openxmlformats.org/wordprocessingml/2006/main\"";
 
 /// Types of relations in the usual form of the standard, and in its strict one.
-const BASE: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
+pub(crate) const BASE: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
 const STRICT: &str = "http://purl.oclc.org/ooxml/officeDocument/relationships";
 
-fn ooxml(parts: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn ooxml(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut entries = vec![
         Entry::new("[Content_Types].xml", b"<Types/>"),
         Entry::new("_rels/.rels", b"<Relationships/>"),
@@ -386,7 +387,7 @@ fn what_a_document_of_one_file_does_is_read_as_in_a_packed_one() {
     }
 }
 
-fn odf(members: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn odf(members: &[(&str, &str)]) -> Vec<u8> {
     let kind = "application/vnd.oasis.opendocument.text";
     let mut entries = vec![
         Entry::new("mimetype", kind.as_bytes()),

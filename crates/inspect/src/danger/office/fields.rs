@@ -113,6 +113,13 @@ impl Fields {
             self.optional.push((self.depth, self.optionals));
         }
         if name == "fldSimple" {
+            let outer = self.open.last_mut().filter(|outer| !outer.has_result);
+            if let Some(outer) = outer {
+                outer.is_computed = true;
+                let letters = element.values("instr");
+                let letters = letters.iter().filter_map(|instruction| quoted(instruction));
+                letters.for_each(|letters| outer.take(&letters, true));
+            }
             for instruction in element.values("instr") {
                 self.starts |= starts(&instruction, false);
             }
@@ -327,6 +334,16 @@ fn quoted(instruction: &str) -> Option<String> {
         .next()
         .filter(|word| word.eq_ignore_ascii_case("quote"))?;
     words
-        .map(|number| char::from_u32(number.trim_matches('"').parse().ok()?))
+        .map(|number| {
+            let number = number.trim_matches('"');
+            let number = match number
+                .strip_prefix("0x")
+                .or_else(|| number.strip_prefix("0X"))
+            {
+                Some(digits) => u32::from_str_radix(digits, 16).ok(),
+                None => number.parse().ok(),
+            };
+            char::from_u32(number?)
+        })
         .collect()
 }

@@ -7,9 +7,7 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 
 use super::fields::Fields;
-use super::{
-    PROGRAMS, SAID_MAX, code_format, is_shared_document, is_workbook, loose, sheet, table,
-};
+use super::{PROGRAMS, code_format, is_shared_document, is_workbook, loose, sheet, table};
 use crate::Budget;
 use crate::danger::{Said, shown};
 use crate::octets::{any_of, count, holds};
@@ -55,23 +53,21 @@ pub(super) fn judge(octets: &[u8], budget: &mut Budget, said: &mut Said<'_>) {
     let mut part = Part {
         said,
         fields: Fields::default(),
-        told: 0,
     };
     let is_whole = xml::read(&text, &mut |piece| part.see(&piece));
-    let Part { said, fields, .. } = part;
+    let Part { said, fields } = part;
     if fields.starts_program() {
         said.say("office-dde", "starts a program by DDE", "a field");
     }
     // What lies behind a mistake no program should read; by its letters it is looked at all the same.
     if !is_whole {
-        loose::judge(text.as_bytes(), said);
+        loose::judge(text.as_bytes(), budget, said);
     }
 }
 
 struct Part<'s, 'c> {
     said: &'s mut Said<'c>,
     fields: Fields,
-    told: usize,
 }
 
 impl Part<'_, '_> {
@@ -117,10 +113,7 @@ impl Part<'_, '_> {
     }
 
     fn say(&mut self, rule: &'static str, does: &str, evidence: impl Into<String>) {
-        self.told += 1;
-        if self.told <= SAID_MAX {
-            self.said.say(rule, does, evidence);
-        }
+        self.said.say(rule, does, evidence);
     }
 
     fn external(&mut self, does: &str, target: &str) {
@@ -130,13 +123,8 @@ impl Part<'_, '_> {
     /// A formula of a workbook that stands in one file, or of `OpenDocument`: `=cmd|'/C calc'!A0`, `of:=DDE("cmd";"/C calc")`.
     fn formula(&mut self, formula: &str) {
         table(formula.as_bytes(), self.said);
-        let lower = formula.to_ascii_lowercase();
-        for call in lower.split("dde(").skip(1).take(SAID_MAX) {
-            let mut words = call.split('"');
-            let (service, topic) = (words.nth(1), words.nth(1));
-            if is_program(service.unwrap_or_default(), topic.as_slice()) {
-                self.say("office-dde", "starts a program by DDE", "DDE()");
-            }
+        if dde_calls(&formula.to_ascii_lowercase()) {
+            self.say("office-dde", "starts a program by DDE", "DDE()");
         }
     }
 
@@ -186,20 +174,65 @@ impl Part<'_, '_> {
             if !is_external && !is_web(&target) && !is_script(&target) {
                 continue;
             }
-            if is_script(&target)
-                || (is("oleobject") && is_web(&target) && !is_shared(&target))
-                || (is("frame") && is_web(&target))
-            {
-                self.external("loads an object from elsewhere", &target);
-            } else if is("attachedtemplate") && is_web(&target) {
-                self.say(
-                    "office-template-external",
-                    "loads its template from elsewhere",
-                    shown(&target),
-                );
-            }
+            relation(&is, &target, self.said);
         }
     }
+}
+
+/// What a relation of some kind loads from a target as programs take it ([`plain`]).
+pub(super) fn relation(is: &dyn Fn(&str) -> bool, target: &str, said: &mut Said<'_>) {
+    if is_script(target)
+        || (is("oleobject") && is_web(target) && !is_shared(target))
+        || (is("frame") && is_web(target))
+    {
+        said.say(
+            "office-object-external",
+            "loads an object from elsewhere",
+            shown(target),
+        );
+    } else if is("attachedtemplate") && is_web(target) {
+        said.say(
+            "office-template-external",
+            "loads its template from elsewhere",
+            shown(target),
+        );
+    }
+}
+
+/// Whether a formula, in small letters, asks a program by DDE: `DDE("cmd";"/C calc";"a")`. What program it is must be written there
+/// (ODF 1.3 part 4, section 6.11.2 lets it be computed).
+fn dde_calls(formula: &str) -> bool {
+    let mut calls = formula.match_indices("dde");
+    calls.any(|(at, _)| {
+        let (before, behind) = (formula.get(..at), formula.get(at + 3..));
+        let begins_name = before.is_none_or(|text| !text.ends_with(|c: char| c.is_alphanumeric()));
+        let Some(call) = behind.and_then(|text| text.trim_ascii_start().strip_prefix('(')) else {
+            return false;
+        };
+        if !begins_name {
+            return false;
+        }
+        // As it is written in XML, and with the blanks that formulas may have.
+        let written = |text: &'_ str| -> Option<(String, usize)> {
+            let inner = text.trim_ascii_start().strip_prefix('"')?;
+            let end = inner.find('"')?;
+            let behind = inner.get(end + 1..)?;
+            let is_all = behind.trim_ascii_start().starts_with([';', ',', ')']);
+            is_all.then(|| {
+                (
+                    inner.get(..end).unwrap_or_default().to_owned(),
+                    text.len() - behind.len(),
+                )
+            })
+        };
+        let Some((service, length)) = written(call) else {
+            return true;
+        };
+        let rest = call.get(length..).unwrap_or_default().trim_ascii_start();
+        let topic = written(rest.get(1..).unwrap_or_default());
+        let topic: Vec<&str> = topic.iter().map(|(topic, _)| topic.as_str()).collect();
+        is_program(&service, &topic)
+    })
 }
 
 /// What an object in an OLE2 file is linked from.
@@ -235,7 +268,7 @@ fn last(kind: &str) -> String {
 }
 
 /// A target as programs take it: in small letters, without blanks around and ends of lines within, percent signs resolved.
-fn plain(target: &str) -> String {
+pub(super) fn plain(target: &str) -> String {
     let letters: Vec<u8> = target
         .trim_matches(|letter: char| letter <= ' ')
         .bytes()

@@ -2,24 +2,24 @@
 
 use memchr::memmem;
 
-use super::{SAID_MAX, fields, parts};
+use super::{fields, parts};
 use crate::danger::Said;
 use crate::octets::{holds, rest, some};
+use crate::{Limit, LimitReached};
 
 pub(super) fn judge(octets: &[u8], said: &mut Said<'_>) {
-    let mut told = 0;
-    groups(octets, b"\\template", &mut |group| {
-        if told < SAID_MAX {
-            told += 1;
-            parts::template(&group.text, said);
-        }
+    let template = groups(octets, b"\\template", &mut |group| {
+        parts::template(&group.text, said);
     });
     let mut starts = false;
-    groups(octets, b"\\fldinst", &mut |group| {
+    let field = groups(octets, b"\\fldinst", &mut |group| {
         starts |= fields::starts(&group.text, group.is_computed);
     });
     if starts {
         said.say("office-dde", "starts a program by DDE", "a field");
+    }
+    if !(template && field) {
+        said.limit(LimitReached(Limit::Readings));
     }
 }
 
@@ -29,33 +29,48 @@ struct Group {
     text: String,
     /// Another of its kind lies in it.
     is_computed: bool,
-    /// How many groups are open in it.
+    /// How many groups are open in it, and how many more in those that readers pass over.
     depth: usize,
+    hidden: usize,
 }
 
 /// The text of all groups that a control word begins, by each number of characters that may stand for one that is given by
-/// its own.
-fn groups(octets: &[u8], word: &[u8], see: &mut dyn FnMut(&Group)) {
-    let mut beyond = 0;
+/// its own, and by either text of those that are given twice. False where they lie more deeply than is looked into.
+fn groups(octets: &[u8], word: &[u8], see: &mut dyn FnMut(&Group)) -> bool {
+    let (mut beyond, mut is_whole) = (0, true);
     for at in memmem::find_iter(octets, word) {
         let from = at.saturating_add(word.len());
         if at < beyond || octets.get(from).is_some_and(u8::is_ascii_alphabetic) {
             continue;
         }
         let text = rest(octets, from);
-        let mut end = read(text, word, 1, see);
-        if holds(some(text, 0, end), b"\\u") {
+        let (mut end, all) = read(text, word, 1, false, see);
+        is_whole &= all;
+        let inner = some(text, 0, end);
+        let mut ways = Vec::new();
+        if holds(inner, b"\\ud") {
+            ways.push((1, true));
+        }
+        if holds(inner, b"\\u") {
             let before = some(octets, at.saturating_sub(NEAR), at.min(NEAR));
             let stated = memmem::rfind(before, b"\\uc")
                 .and_then(|at| number(before, at.saturating_add(3)).0)
                 .and_then(|number| usize::try_from(number).ok());
-            let stated = stated.filter(|stated| *stated > 1);
-            for instead in [0].into_iter().chain(stated) {
-                end = end.max(read(text, word, instead, see));
-            }
+            ways.push((0, false));
+            ways.extend(
+                stated
+                    .filter(|stated| *stated > 1)
+                    .map(|stated| (stated, false)),
+            );
+        }
+        for (instead, twofold) in ways {
+            let (to, all) = read(text, word, instead, twofold, see);
+            end = end.max(to);
+            is_whole &= all;
         }
         beyond = from.saturating_add(end);
     }
+    is_whole
 }
 
 /// How far back it is looked for how many characters stand for one.
@@ -64,45 +79,47 @@ const NEAR: usize = 512;
 /// Groups of one kind within one another that are told apart.
 const DEPTH_MAX: usize = 100;
 
-/// Reads a group to its end, and gives back where that is.
-fn read(text: &[u8], word: &[u8], instead: usize, see: &mut dyn FnMut(&Group)) -> usize {
+/// Reads a group to its end, and gives back where that is, and whether all of it was read. `twofold`: where a text is given
+/// twice (`\\upr`), the second is taken, in Unicode, which programs of today show.
+fn read(
+    text: &[u8],
+    word: &[u8],
+    instead: usize,
+    twofold: bool,
+    see: &mut dyn FnMut(&Group),
+) -> (usize, bool) {
     let mut open = vec![Group::default()];
-    let mut instead = instead;
-    // Characters that still stand for one by number; groups that are none of the text.
-    let (mut skipped, mut hidden) = (0_usize, 0_usize);
+    let (mut instead, mut is_whole) = (instead, true);
+    // Characters that still stand for one by number; the first of two texts comes next.
+    let (mut skipped, mut first) = (0_usize, false);
     // The first half of a character beyond 16 bits.
     let mut high = None;
     let mut at = 0;
     while let Some(octet) = text.get(at) {
         at = at.saturating_add(1);
+        let hidden = open.last().map_or(0, |group| group.hidden);
         let letter = match octet {
             b'{' => {
                 skipped = 0;
-                if hidden > 0 || is_hidden(rest(text, at), word) {
-                    hidden += 1;
-                } else if let Some(group) = open.last_mut() {
-                    group.depth += 1;
+                let passes = std::mem::take(&mut first) || is_hidden(rest(text, at), word, twofold);
+                if let Some(group) = open.last_mut() {
+                    if hidden > 0 || passes {
+                        group.hidden += 1;
+                    } else {
+                        group.depth += 1;
+                    }
                 }
-                continue;
-            }
-            b'}' if hidden > 0 => {
-                hidden -= 1;
                 continue;
             }
             b'}' => {
                 skipped = 0;
-                let is_over = open.last_mut().is_none_or(|group| {
-                    let is_over = group.depth == 0;
-                    group.depth = group.depth.saturating_sub(1);
-                    is_over
-                });
-                if is_over {
+                if open.last_mut().is_some_and(Group::ends) {
                     open.pop().iter().for_each(&mut *see);
                     match open.last_mut() {
                         // It began within a group of its own.
-                        Some(outer) => outer.depth = outer.depth.saturating_sub(1),
-                        None => return at,
-                    }
+                        Some(outer) => outer.ends(),
+                        None => return (at, is_whole),
+                    };
                 }
                 continue;
             }
@@ -157,13 +174,20 @@ fn read(text: &[u8], word: &[u8], instead: usize, see: &mut dyn FnMut(&Group)) -
                             continue;
                         }
                         b"par" | b"line" | b"tab" => ' ',
-                        found if hidden == 0 && rest(word, 1) == found => {
+                        b"upr" => {
+                            first = twofold;
+                            continue;
+                        }
+                        found if rest(word, 1) == found => {
+                            if open.len() >= DEPTH_MAX {
+                                is_whole = false;
+                                continue;
+                            }
+                            // Also in what is passed over: it may be known to a reader.
                             if let Some(outer) = open.last_mut() {
-                                outer.is_computed = true;
+                                outer.is_computed |= hidden == 0;
                             }
-                            if open.len() < DEPTH_MAX {
-                                open.push(Group::default());
-                            }
+                            open.push(Group::default());
                             continue;
                         }
                         _ => continue,
@@ -179,14 +203,32 @@ fn read(text: &[u8], word: &[u8], instead: usize, see: &mut dyn FnMut(&Group)) -
         }
     }
     open.iter().for_each(see);
-    at
+    (at, is_whole)
+}
+
+impl Group {
+    /// Ends the innermost group in it; true where that is itself.
+    fn ends(&mut self) -> bool {
+        if self.hidden > 0 {
+            self.hidden -= 1;
+            return false;
+        }
+        let is_over = self.depth == 0;
+        self.depth = self.depth.saturating_sub(1);
+        is_over
+    }
 }
 
 /// Whether a group is one that readers pass over that do not know it, and not another field's.
-fn is_hidden(text: &[u8], word: &[u8]) -> bool {
+fn is_hidden(text: &[u8], word: &[u8], twofold: bool) -> bool {
     let text = text.trim_ascii_start();
-    text.strip_prefix(b"\\*")
-        .is_some_and(|text| !text.trim_ascii_start().starts_with(word))
+    text.strip_prefix(b"\\*").is_some_and(|text| {
+        let text = text.trim_ascii_start();
+        let is_second = twofold
+            && text.starts_with(b"\\ud")
+            && !text.get(3).is_some_and(u8::is_ascii_alphabetic);
+        !(is_second || text.starts_with(word))
+    })
 }
 
 /// The character that 16 bits make, by themselves or with those before.

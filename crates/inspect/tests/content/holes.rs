@@ -1,0 +1,145 @@
+//! What hid behind limits, and behind what is harmless.
+
+use mailkeep_inspect::Level;
+
+use crate::build;
+use crate::office::{BASE, WORD, odf, ooxml};
+use crate::refusing;
+
+const BINARY: &str = "application/octet-stream";
+
+/// What is refused at the default level.
+fn refused(name: &str, octets: &[u8]) -> Vec<String> {
+    refusing(name, BINARY, octets, Level::Default)
+}
+
+fn relation(kind: &str, target: &str) -> String {
+    format!("<Relationship Type=\"{BASE}/{kind}\" Target=\"{target}\" TargetMode=\"External\"/>")
+}
+
+fn relations(all: &str) -> Vec<u8> {
+    let part = format!("<Relationships>{all}</Relationships>");
+    ooxml(&[("word/_rels/a.rels", part.as_bytes())])
+}
+
+#[test]
+fn what_is_noticed_only_crowds_out_nothing_that_is_refused() {
+    let template = relation("attachedTemplate", "http://a.example/b").repeat(9);
+    let object = relation(
+        "oleObject",
+        "mhtml:http://a.example/b!x-usc:http://a.example",
+    );
+    let all = format!("{template}{object}");
+    assert_eq!(
+        refused("a.docx", &relations(&all)),
+        ["office-object-external"]
+    );
+    let broken = format!("{all}<a <");
+    assert_eq!(
+        refused("a.docx", &relations(&broken)),
+        ["office-object-external"]
+    );
+    let mut others = template;
+    others.push_str(
+        "<hlinkClick action='ppaction://program'/><ddeLink ddeService='cmd' ddeTopic='/c'/>",
+    );
+    assert_eq!(
+        refused("a.docx", &relations(&others)),
+        ["office-dde", "office-program-link"]
+    );
+}
+
+#[test]
+fn a_formula_that_asks_by_dde_is_found_however_many_stand_before_it() {
+    let check = |formula: &str| {
+        let cell = format!(
+            "<office:document-content><a table:formula='of:={formula}'/></office:document-content>"
+        );
+        refused("a.ods", &odf(&[("content.xml", &cell)]))
+    };
+    let honest = "DDE(\"soffice\";\"b\";\"c\")+".repeat(9);
+    assert_eq!(check(&format!("{honest}1")), [""; 0]);
+    assert_eq!(
+        check("DDE(\"soffice\" ; \"b\"; \"c\") + ADDER(1)+DDES"),
+        [""; 0]
+    );
+    for call in [
+        "DDE(\"cmd\";\"/C calc\";\"a\")",
+        "DDE (\"cmd\";\"/C calc\";\"a\")",
+        "DDE( \"cmd\" ;\"/C calc\";\"a\")",
+        "DDE(\"c\"&amp;\"md\";\"/C calc\";\"a\")",
+        "DDE([.A1];\"/C calc\";\"a\")",
+    ] {
+        assert_eq!(check(&format!("{honest}{call}")), ["office-dde"], "{call}");
+    }
+}
+
+fn rich(text: &str) -> Vec<u8> {
+    format!("{{\\rtf1\\ansi\\uc1 Hello {text}}}").into_bytes()
+}
+
+#[test]
+fn templates_of_rich_text_are_looked_at_however_many_there_are() {
+    let mut text = "{\\*\\template C:\\\\a.dotx}".repeat(9);
+    assert_eq!(refused("a.rtf", &rich(&text)), [""; 0]);
+    text.push_str("{\\*\\template mhtml:http://a.example/b!x-usc:http://a}");
+    assert_eq!(refused("a.rtf", &rich(&text)), ["office-object-external"]);
+}
+
+#[test]
+fn of_two_texts_in_rich_text_each_is_read() {
+    for text in [
+        "{\\field{\\*\\fldinst {\\upr{XE }{\\*\\ud{DDEAUTO }}} c:\\\\a}}",
+        "{\\field{\\*\\fldinst {\\upr{DDEAUTO }{\\*\\ud{XE }}} c:\\\\a}}",
+        "{\\field{\\*\\fldinst IF 1=1 {\\shp{\\*\\shpinst{\\shptxt {\\field{\\*\\fldinst DDEAUTO c:\\\\a}}}}} }}",
+    ] {
+        assert_eq!(refused("a.rtf", &rich(text)), ["office-dde"], "{text}");
+    }
+    let honest = "{\\field{\\*\\fldinst {\\upr{PAGE }{\\*\\ud{PAGE }}}}}";
+    assert_eq!(refused("a.rtf", &rich(honest)), [""; 0]);
+}
+
+#[test]
+fn fields_that_lie_too_deep_in_rich_text_are_a_limit() {
+    let nested = |count: usize| {
+        let mut text = "{\\field{\\*\\fldinst XE ".repeat(count);
+        text.push_str("{\\field{\\*\\fldinst DDEAUTO c:\\\\a}}");
+        refused("a.rtf", &rich(&text))
+    };
+    assert_eq!(nested(98), ["office-dde"]);
+    assert_eq!(nested(150), ["limit-readings"]);
+}
+
+#[test]
+fn a_simple_field_within_an_instruction_is_part_of_it() {
+    let mark = |kind: &str| format!("<w:fldChar w:fldCharType=\"{kind}\"/>");
+    let (begin, end) = (mark("begin"), mark("end"));
+    let text = |text: &str| format!("<w:instrText>{text}</w:instrText>");
+    let simple = |text: &str| format!("<w:fldSimple w:instr=\"{text}\"/>");
+    let quoted = format!("{begin}{}{end}", text("QUOTE 0x44 0x44 0x45"));
+    for inner in [
+        format!("{}{}{}", text("DDE "), simple("REF a"), text(" a")),
+        format!("{}{}", simple("QUOTE 68 68 69"), text("AUTO a")),
+        format!("{quoted}{}", text("AUTO a")),
+    ] {
+        let part = format!("<w:document {WORD}>{begin}{inner}{end}</w:document>");
+        let document = ooxml(&[("word/document.xml", part.as_bytes())]);
+        assert_eq!(refused("a.docx", &document), ["office-dde"], "{inner}");
+    }
+    let honest = format!("{begin}{}{}{end}", text("IF "), simple("REF a"));
+    let part = format!("<w:document {WORD}>{honest}</w:document>");
+    assert_eq!(
+        refused("a.docx", &ooxml(&[("word/document.xml", part.as_bytes())])),
+        [""; 0]
+    );
+}
+
+#[test]
+fn a_page_that_speaks_of_instructions_reaches_no_limit() {
+    let page = format!(
+        "<html><body>Formula <br>{}</body>",
+        "instructions ".repeat(20_001)
+    );
+    let archive = build::zip(&[build::Entry::new("a.html", page.as_bytes())]);
+    assert_eq!(refused("a.zip", &archive), [""; 0]);
+}
