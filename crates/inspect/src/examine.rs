@@ -18,6 +18,9 @@ const REASONS_MAX: usize = 64;
 /// Among so many files of an archive, source code is nothing strange.
 const SOURCES_FROM: usize = 12;
 
+/// Scripts of one archive that wait until it is known how many other files there are; more than it may have.
+const SOURCES_MAX: usize = 5000;
+
 /// Among so many files even a script that may run by itself is nothing strange: compilers and libraries have some.
 const LIBRARY_FROM: usize = 200;
 
@@ -311,7 +314,7 @@ impl State<'_, '_> {
             && reasons
                 .iter()
                 .any(|reason| reason.verdict > Verdict::Accept);
-        if script_only && self.sources.len() < REASONS_MAX {
+        if script_only && self.sources.len() < SOURCES_MAX {
             let is_for_host = |reason: &Reason| {
                 reason.rule == "script" && reason.evidence == Kind::WindowsScript.name()
             };

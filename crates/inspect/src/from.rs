@@ -3,7 +3,7 @@
 //! Entry: [`mailboxes`]. A message shows its reader one of the addresses in From, and is held to the domain of another
 //! where two programs read it differently: what can be read in more than one way is said to be so, and every address is told.
 
-use crate::octets::{rest, some};
+use crate::octets::{find, rest, some};
 use crate::readings::{decoded, word_length};
 
 /// One mailbox in a list.
@@ -57,6 +57,15 @@ pub struct Mailboxes {
 /// The mailboxes in the value of a header, so many at most.
 pub fn mailboxes(value: &[u8], most: usize) -> Mailboxes {
     let tokens = tokens(value);
+    // A program that takes marks for marks in there, too, sees other addresses.
+    let is_mixed = |token: &Token<'_>| match token {
+        Token::Encoded(word) => {
+            word.contains(&b'<')
+                || (word.contains(&b'@')
+                    && word.iter().any(|octet| is_mark(*octet) && *octet != b'@'))
+        }
+        _ => false,
+    };
     let mut list = List {
         draft: Draft::default(),
         group: None,
@@ -92,6 +101,7 @@ pub fn mailboxes(value: &[u8], most: usize) -> Mailboxes {
     }
     list.end_mailbox();
     list.end_group();
+    list.found.ambiguous |= tokens.iter().any(is_mixed);
     list.found
 }
 
@@ -103,7 +113,9 @@ enum Token<'v> {
     Comment(&'v [u8]),
     /// A string in quotes, as it stands there and as it shows.
     Quoted(&'v [u8], Vec<u8>),
-    /// Anything else that holds no mark, or whose marks mean nothing: an encoded word, a domain of numbers.
+    /// An encoded word (RFC 2047), whose marks mean nothing.
+    Encoded(&'v [u8]),
+    /// Anything else that holds no mark, or whose marks mean nothing: a domain of numbers.
     Atom(&'v [u8]),
     Mark(u8),
 }
@@ -116,7 +128,7 @@ impl<'v> Token<'v> {
         match self {
             Self::Blank => b" ",
             Self::Comment(_) => &[],
-            Self::Quoted(raw, _) | Self::Atom(raw) => raw,
+            Self::Quoted(raw, _) | Self::Encoded(raw) | Self::Atom(raw) => raw,
             Self::Mark(mark) => std::slice::from_ref(mark),
         }
     }
@@ -151,7 +163,7 @@ fn tokens(value: &[u8]) -> Vec<Token<'_>> {
             let blanks = left.iter().take_while(|octet| octet.is_ascii_whitespace());
             (Token::Blank, blanks.count())
         } else if let Some(length) = word_length(left) {
-            (Token::Atom(some(left, 0, length)), length)
+            (Token::Encoded(some(left, 0, length)), length)
         } else if first == b'"'
             && quotes
             && let Some((shown, length)) = told(&mut quotes, quoted(left))
@@ -232,6 +244,8 @@ struct Word {
     shown: Vec<u8>,
     /// Where its unquoted `@` stand.
     ats: Vec<usize>,
+    /// Other programs may read another address.
+    is_odd: bool,
 }
 
 impl Word {
@@ -244,13 +258,43 @@ impl Word {
     }
 }
 
+impl Word {
+    /// Whether programs may take its address for another: it is cut by a blank, holds an encoded word, or its domain is none (RFC 5321
+    /// section 4.1.2).
+    fn is_twofold(&self) -> bool {
+        let Some(at) = self.ats.last() else {
+            // In quotes.
+            return self.raw.contains(&b'@');
+        };
+        let domain = rest(&self.raw, at + 1);
+        let is_literal = domain.first() == Some(&b'[') && domain.last() == Some(&b']');
+        let is_letter = |octet: &u8| match octet {
+            b'-' | b'_' | b'.' | 0x80.. => true,
+            b'[' | b']' | b':' => is_literal,
+            other => other.is_ascii_alphanumeric(),
+        };
+        self.is_odd || !domain.iter().all(is_letter) || find(&self.raw, b"=?").is_some()
+    }
+}
+
 /// What stands in angle brackets: one word, whatever is between.
 fn joined(tokens: &[Token<'_>]) -> Word {
     let mut word = Word::default();
+    let mut parted = false;
     for token in tokens {
-        if !matches!(token, Token::Blank | Token::Comment(_)) {
-            word.push(token);
+        if matches!(token, Token::Blank | Token::Comment(_)) {
+            parted = true;
+            continue;
         }
+        // Some end an address at a blank where none may stand.
+        let dotted = |octets: &[u8], one: &[u8]| octets.ends_with(one);
+        let joins = *token == Token::Mark(b'@')
+            || token.raw().starts_with(b".")
+            || dotted(&word.raw, b".")
+            || dotted(&word.raw, b"@");
+        word.is_odd |= parted && !joins && !word.ats.is_empty();
+        word.push(token);
+        parted = false;
     }
     word
 }
@@ -343,10 +387,21 @@ impl List<'_> {
         if found.is_empty() {
             found = with_at;
         }
-        found.retain(|word| !word.raw.is_empty());
         let behind = words(&draft.behind).into_iter();
         found.extend(behind.filter(|word| !word.ats.is_empty()));
-        self.found.ambiguous |= found.len() > 1;
+        found.retain(|word| !word.raw.is_empty());
+        // `Jobs <IT> <jobs@example.org>`, and the same twice.
+        if found.iter().any(|word| !word.ats.is_empty()) {
+            found.retain(|word| !word.ats.is_empty());
+        }
+        found.dedup_by(|one, other| one.raw.eq_ignore_ascii_case(&other.raw));
+        self.found.ambiguous |= found.len() > 1 || found.iter().any(Word::is_twofold);
+        // What is told of a name is taken for its address, where there is no other.
+        let is_named = |text: &str| {
+            text.split_once('@')
+                .is_some_and(|(_, domain)| domain.contains('.'))
+        };
+        self.found.ambiguous |= found.iter().all(|word| word.ats.is_empty()) && is_named(&shown);
         let mut addresses: Vec<String> = found
             .iter()
             .flat_map(|word| self.found.addresses(word))
@@ -359,6 +414,10 @@ impl List<'_> {
             addresses.push(String::new());
         }
         for address in addresses {
+            if self.found.list.len() >= self.most {
+                self.found.more = true;
+                return;
+            }
             let group = self
                 .group
                 .as_mut()
@@ -444,8 +503,8 @@ pub fn fuzz(value: &[u8]) {
     let octets: usize = found.list.iter().map(|one| one.address.len()).sum();
     assert!(found.list.len() <= 20, "no more than were asked for");
     assert!(
-        octets <= value.len().saturating_mul(60),
-        "an address is a part of the value"
+        octets <= value.len().saturating_mul(27),
+        "of each word nine addresses, and each octet three at most"
     );
 }
 
@@ -591,6 +650,8 @@ mod tests {
             "boss@own.example@a@x.example",
             "boss@own.example: a@x.example;",
             "<boss@own.example>: a@x.example",
+            "=?utf-8?q?<boss@own.example>?= <a@x.example>",
+            "=?utf-8?q?,boss@own.example,?= <a@x.example>",
         ] {
             let found = read(value);
             assert!(found.ambiguous, "{value}");
@@ -605,6 +666,47 @@ mod tests {
         let routed = read("<@own.example:a@x.example>");
         assert!(routed.ambiguous);
         assert_eq!(routed.list[0].address, "a@x.example");
+    }
+
+    #[test]
+    fn an_address_that_some_read_shorter_is_ambiguous() {
+        for value in [
+            "<boss@own.example x>",
+            "<boss@own.example evil.example>",
+            "<boss@own.example (c) evil.example>",
+            "<boss@own.example,>",
+            "<boss@own.example;>",
+            "boss@own.example>",
+            "boss@own.example)",
+            "boss@own.example\"x\"",
+            "<boss@own.example\0.x.example>",
+            "a@[<boss@own.example>]",
+            "<\"boss@own.example\">",
+            "\"boss@own.example\"",
+            "=?utf-8?q?boss=40own.example?=",
+            "=?utf-8?b?Ym9zc0Bvd24uZXhhbXBsZQ==?==?utf-8?Q?=00?=@x.example",
+        ] {
+            assert!(read(value).ambiguous, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_twice_or_aside_is_no_other_address() {
+        for value in [
+            "John <j@x.example> <J@x.example>",
+            "John <j@x.example> j@x.example",
+            "j@x.example j@x.example",
+            "Jobs <IT> <j@x.example>",
+            "<John Doe <j@x.example>>",
+            "j@x.example.",
+            "j@m\u{fc}ller.example",
+        ] {
+            let found = read(value);
+            assert!(
+                !found.ambiguous && found.list.len() == 1,
+                "{value}: {found:?}"
+            );
+        }
     }
 
     #[test]

@@ -169,20 +169,20 @@ impl Middle {
 
 /// Processor time so far, of user and system, its children's too, those that live and those that have ended.
 pub(crate) fn cpu(Running(child): &Running) -> Outcome<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
-    let (_, fields) = stat.rsplit_once(") ").ok_or("no such process")?;
-    // Of children that have ended: proc_pid_stat(5), 16 and 17, counted from the third, in hundredths.
-    let ended = fields.split(' ').skip(13).take(2).map(str::parse::<u64>);
-    let mut all = Duration::from_millis(ended.sum::<Result<u64, _>>()? * 10) + used(child.id())?;
+    let mut all = used(child.id())?;
     for entry in fs::read_dir(format!("/proc/{}/task", child.id()))? {
         let children = fs::read_to_string(entry?.path().join("children")).unwrap_or_default();
         let children = children.split_whitespace();
         for child in children.filter_map(|one| one.parse::<u32>().ok()) {
-            // One that has just ended is in its parent's count.
+            // One that has just ended is in its parent's count, which is read afterwards.
             all += used(child).unwrap_or_default();
         }
     }
-    Ok(all)
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
+    let (_, fields) = stat.rsplit_once(") ").ok_or("no such process")?;
+    // Of children that have ended: proc_pid_stat(5), 16 and 17, counted from the third, in hundredths.
+    let ended = fields.split(' ').skip(13).take(2).map(str::parse::<u64>);
+    Ok(all + Duration::from_millis(ended.sum::<Result<u64, _>>()? * 10))
 }
 
 /// What a process that lives has used, with its threads that have ended, in nanoseconds (`clock_getcpuclockid`).

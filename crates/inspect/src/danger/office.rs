@@ -325,7 +325,7 @@ const PROGRAMS: &[&str] = &[
 ];
 
 /// Whether a word stands there, and is no piece of another.
-fn has_word(text: &[u8], word: &[u8]) -> bool {
+pub(super) fn has_word(text: &[u8], word: &[u8]) -> bool {
     let is_letter = |octet: Option<&u8>| octet.is_some_and(u8::is_ascii_alphabetic);
     memchr::memmem::find_iter(text, word).any(|at| {
         let before = at.checked_sub(1).and_then(|before| text.get(before));

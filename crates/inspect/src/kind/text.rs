@@ -72,6 +72,8 @@ pub(crate) fn readable(octets: &[u8], most: usize) -> Option<Cow<'_, [u8]>> {
         let units = some(octets, skip, most.saturating_mul(2)).chunks_exact(2);
         let narrow = units.map(|pair| match (pair.get(low), pair.get(1 - low)) {
             (Some(octet), Some(0)) => *octet,
+            // U+2028 and U+2029, which end lines and paragraphs.
+            (Some(0x28 | 0x29), Some(0x20)) => b'\n',
             _ => b'?',
         });
         Cow::Owned(narrow.collect())

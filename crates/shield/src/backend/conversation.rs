@@ -358,6 +358,14 @@ impl Connection {
             let mut wire = Vec::with_capacity(before.len() + 8192);
             writer.write(before.as_bytes(), &mut wire);
             let mut piece = spool.piece().await.map_err(BackendError::Spool)?;
+            while piece.len() < FIRST_LINE {
+                // What is left out may have cut it.
+                let more = spool.piece().await.map_err(BackendError::Spool)?;
+                if more.is_empty() {
+                    break;
+                }
+                piece.extend(more);
+            }
             if !before.is_empty() {
                 writer.write(between(&piece), &mut wire);
             }
@@ -392,19 +400,22 @@ impl Connection {
     }
 }
 
+/// As much of a message as tells how it begins.
+const FIRST_LINE: usize = 1024;
+
 /// What has to stand between headers of ours and a message that begins so.
 fn between(message: &[u8]) -> &'static [u8] {
     let arrows = message.iter().take_while(|octet| **octet == b'>').count();
+    let begins_mailbox = |line: &[u8]| {
+        // `From : a@example.org` is a header (RFC 5322 section 4.5.2).
+        let behind = line.strip_prefix(b"From ").map(<[u8]>::trim_ascii_start);
+        behind.is_some_and(|behind| !behind.starts_with(b":"))
+    };
     match message {
         // It would be read as the rest of a header of ours. Postfix, too, takes such a message for one without headers.
         [b' ' | b'\t', ..] => b"\r\n",
         // Of a mailbox. Postfix makes a header of it where it comes first, and of nothing behind that.
-        _ if message
-            .get(arrows..)
-            .is_some_and(|line| line.starts_with(b"From ")) =>
-        {
-            b"X-Mailbox-Line: "
-        }
+        _ if message.get(arrows..).is_some_and(begins_mailbox) => b"X-Mailbox-Line: ",
         _ => b"",
     }
 }
@@ -416,6 +427,24 @@ mod tests {
     use socket2::{Domain, SockAddr, Type};
 
     use super::*;
+
+    #[test]
+    fn a_header_is_no_line_of_a_mailbox() {
+        for (message, stands) in [
+            (
+                &b"From a@x.example Mon\r\nA: b"[..],
+                &b"X-Mailbox-Line: "[..],
+            ),
+            (b">From a@x.example", b"X-Mailbox-Line: "),
+            (b"From : a@x.example\r\n", b""),
+            (b"From: a@x.example\r\n", b""),
+            (b"\tx", b"\r\n"),
+            (b">x", b""),
+            (b"", b""),
+        ] {
+            assert_eq!(between(message), stands, "{}", message.escape_ascii());
+        }
+    }
 
     #[tokio::test]
     async fn a_full_queue_is_waited_for() {

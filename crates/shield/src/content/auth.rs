@@ -2,6 +2,7 @@
 //!
 //! Entry: [`Authenticator`]. What a name server did not answer is a temporary error, and never a pass.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 
@@ -346,9 +347,15 @@ impl Authenticator {
 
     fn names(&self, found: &mut Authenticity, from: &[Mailbox], evidence: &Evidence) {
         let sender_domain = &evidence.sender_domain;
+        // A group's name is that of all in it.
+        let mut seen = BTreeMap::new();
         for from in from {
             let domain = canonical(from.domain());
-            let is_ours = |text: &&str| self.names.is_person(text) || self.names.shows_own(text);
+            let is_ours = |text: &&str| {
+                *seen
+                    .entry((*text).to_owned())
+                    .or_insert_with(|| self.names.is_person(text) || self.names.shows_own(text))
+            };
             if !self.names.is_own(&domain)
                 && let Some(shown) = from.shown().find(is_ours)
             {

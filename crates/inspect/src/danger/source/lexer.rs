@@ -1,7 +1,8 @@
 //! Tokens of `JavaScript` (ECMA-262 section 12), as far as is needed to tell names, strings and comments apart.
 //!
-//! Not more than one octet a character is read; what it is written in besides letters of ASCII does not matter here. What
-//! cannot be told without a grammar, a regular expression behind a bracket, is read as a division.
+//! Not more than one octet a character is read; what it is written in besides letters of ASCII does not matter here, and is passed
+//! over as blanks are, of which Unicode has many. Whether a slash divides, what stands before it tells; behind `}` it needs a
+//! grammar, and what may be read both ways is told ([`Lexer::is_twofold`]).
 
 use crate::octets::{find, rest, some};
 
@@ -18,11 +19,26 @@ pub(super) enum Token<'t> {
     Mark(u8),
 }
 
+/// Strings in backticks within one another that are followed.
+const TEMPLATES_MAX: usize = 16;
+
 /// Reads tokens, each octet once.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing that was seen or not"
+)]
 pub(super) struct Lexer<'t> {
     left: &'t [u8],
-    /// A slash that comes now divides.
+    /// A slash that comes now divides; behind `}`, it may.
     divides: bool,
+    may_divide: bool,
+    /// The token before, and whether it is of the kind that an expression follows.
+    last: u8,
+    /// For each bracket that is open, whether it belongs to a word such as `if`.
+    brackets: Vec<bool>,
+    after_if: bool,
+    /// Something was read as a regular expression that may be something else, and would change what follows.
+    pub(super) is_twofold: bool,
     /// What is left from where on regular expressions are looked for again: before it, one did not end.
     regex_from: usize,
     /// Strings in backticks are looked for: none did not end.
@@ -34,23 +50,46 @@ impl<'t> Lexer<'t> {
         Self {
             left: text,
             divides: false,
+            may_divide: false,
+            last: b';',
+            brackets: Vec::new(),
+            after_if: false,
+            is_twofold: false,
             regex_from: usize::MAX,
             templates: true,
         }
     }
 
-    /// Passes over blanks and comments.
+    /// Passes over blanks and comments, which end with their line however lines end (section 12.3).
     fn blanks(&mut self) {
         loop {
-            self.left = self.left.trim_ascii_start();
-            let end: &[u8] = match self.left {
-                [b'/', b'/', ..] => b"\n",
-                [b'/', b'*', ..] => b"*/",
+            let is_blank =
+                |octet: &u8| octet.is_ascii_whitespace() || *octet == 0x0b || *octet >= 0x80;
+            let end = self.left.iter().position(|octet| !is_blank(octet));
+            let blanks = some(self.left, 0, end.unwrap_or(self.left.len()));
+            // A letter that is none of ASCII may be a name.
+            self.divides |= !blanks.is_ascii();
+            self.left = rest(self.left, blanks.len());
+            match self.left {
+                [b'/', b'/', ..] => {
+                    let end = memchr::memchr3(b'\n', b'\r', 0xe2, self.left);
+                    self.left = rest(self.left, end.map_or(self.left.len(), |end| end));
+                    // U+2028 and U+2029 end a line, too; other letters do not.
+                    while let Some(0xe2) = self.left.first()
+                        && !matches!(self.left, [0xe2, 0x80, 0xa8 | 0xa9, ..])
+                    {
+                        let behind = rest(self.left, 1);
+                        let end = memchr::memchr3(b'\n', b'\r', 0xe2, behind);
+                        self.left = rest(behind, end.unwrap_or(behind.len()));
+                    }
+                }
+                [b'/', b'*', ..] => {
+                    let inner = rest(self.left, 2);
+                    let behind = find(inner, b"*/").map_or(inner.len(), |at| at + 2);
+                    self.left = rest(inner, behind);
+                }
                 _ => return,
-            };
-            let inner = rest(self.left, 2);
-            let behind = find(inner, end).map_or(inner.len(), |at| at + end.len());
-            self.left = rest(inner, behind);
+            }
         }
     }
 
@@ -58,7 +97,10 @@ impl<'t> Lexer<'t> {
     fn text(&mut self, quote: u8) -> Vec<u8> {
         let mut text = Vec::new();
         loop {
-            let end = memchr::memchr3(quote, b'\\', b'\n', self.left);
+            let end = self
+                .left
+                .iter()
+                .position(|octet| *octet == quote || matches!(octet, b'\\' | b'\n' | b'\r'));
             let end = end.unwrap_or(self.left.len());
             text.extend_from_slice(some(self.left, 0, end));
             self.left = rest(self.left, end);
@@ -68,7 +110,7 @@ impl<'t> Lexer<'t> {
                     text.extend(octet);
                     self.left = rest(self.left, length + 1);
                 }
-                Some(b'\n') | None => return text,
+                Some(b'\n' | b'\r') | None => return text,
                 Some(_) => {
                     self.left = rest(self.left, 1);
                     return text;
@@ -77,16 +119,38 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    /// The length of a string in backticks behind the first. None where it does not end.
-    fn template(inner: &[u8]) -> Option<usize> {
-        let mut at = 0;
+    /// The length of a string in backticks behind the first, with what is computed in it. None where it does not end, or others
+    /// lie in it too deeply.
+    fn template(inner: &[u8], depth: usize) -> Option<usize> {
+        let (mut at, mut braces) = (0, 0_usize);
         loop {
-            let next = memchr::memchr2(b'`', b'\\', rest(inner, at))?;
-            at += next + 1;
-            if inner.get(at - 1) == Some(&b'`') {
-                return Some(at);
-            }
+            let octet = inner.get(at)?;
             at += 1;
+            match (octet, braces) {
+                (b'\\', _) => at += 1,
+                (b'`', 0) => return Some(at),
+                (b'`', _) if depth < TEMPLATES_MAX => {
+                    at += Self::template(rest(inner, at), depth + 1)?;
+                }
+                (b'`', _) => return None,
+                (b'$', 0) if inner.get(at) == Some(&b'{') => {
+                    braces = 1;
+                    at += 1;
+                }
+                (b'{', 1..) => braces += 1,
+                (b'}', 1..) => braces -= 1,
+                (b'"' | b'\'', 1..) => {
+                    // To its end, if that is on this line.
+                    let line = rest(inner, at);
+                    let end = memchr::memchr3(*octet, b'\n', b'\\', line);
+                    if let Some(end) = end
+                        && line.get(end) == Some(octet)
+                    {
+                        at += end + 1;
+                    }
+                }
+                _ => {}
+            }
         }
     }
 
@@ -95,9 +159,9 @@ impl<'t> Lexer<'t> {
         let (mut at, mut in_class) = (0, false);
         while let Some(octet) = inner.get(at) {
             match octet {
-                b'\n' => return Err(at),
+                b'\n' | b'\r' => return Err(at),
                 // Not a line end.
-                b'\\' if inner.get(at + 1) != Some(&b'\n') => at += 1,
+                b'\\' if !matches!(inner.get(at + 1), Some(b'\n' | b'\r')) => at += 1,
                 b'[' => in_class = true,
                 b']' => in_class = false,
                 b'/' if !in_class => return Ok(at + 1),
@@ -120,11 +184,26 @@ impl<'t> Iterator for Lexer<'t> {
         if length > 0 {
             let word = some(self.left, 0, length);
             self.left = rest(self.left, length);
-            self.divides = !is_control(word);
+            // A member may be called as words of the language are.
+            let is_member = self.last == b'.';
+            self.divides = is_member || !is_control(word);
+            self.may_divide = false;
+            self.after_if = !is_member && matches!(word, b"if" | b"for" | b"while" | b"with");
+            self.last = b'a';
             return Some(Token::Word(word));
         }
         let inner = rest(self.left, 1);
-        let divides = std::mem::replace(&mut self.divides, matches!(first, b')' | b']' | b'}'));
+        let last = std::mem::replace(&mut self.last, first);
+        let may_divide = std::mem::replace(&mut self.may_divide, first == b'}');
+        let after_if = std::mem::take(&mut self.after_if);
+        // Behind `a++` something divides.
+        let mut divides = first == b']' || (matches!(first, b'+' | b'-') && first == last);
+        match first {
+            b'(' => self.brackets.push(after_if),
+            b')' => divides = !self.brackets.pop().unwrap_or(false),
+            _ => {}
+        }
+        let divides = std::mem::replace(&mut self.divides, divides);
         self.left = inner;
         match first {
             b'"' | b'\'' => {
@@ -132,7 +211,7 @@ impl<'t> Iterator for Lexer<'t> {
                 Some(Token::Text(self.text(first)))
             }
             b'`' if self.templates => {
-                let Some(length) = Self::template(inner) else {
+                let Some(length) = Self::template(inner, 0) else {
                     self.templates = false;
                     return Some(Token::Mark(first));
                 };
@@ -142,6 +221,8 @@ impl<'t> Iterator for Lexer<'t> {
             }
             b'/' if !divides && inner.len() <= self.regex_from => match Self::regex(inner) {
                 Ok(length) => {
+                    let is_string = |octet: &u8| matches!(octet, b'"' | b'\'' | b'`' | b'*');
+                    self.is_twofold |= may_divide && some(inner, 0, length).iter().any(is_string);
                     self.divides = true;
                     self.left = rest(inner, length);
                     Some(Token::Regex)
@@ -158,7 +239,7 @@ impl<'t> Iterator for Lexer<'t> {
 
 /// Whether a name may have it. A backslash begins an escape in one (section 12.7).
 fn is_of_word(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b'$' | b'\\' | 0x80..)
+    octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b'$' | b'\\')
 }
 
 /// Words behind which an expression begins.
@@ -246,6 +327,17 @@ mod tests {
             ("(a) / b; '/'", "( a ) / b ; \"/\""),
             ("return /'/g", "return R g"),
             ("`a\\`${b}` + `", "T + `"),
+            ("`a${f(`b${'}'}`)}\n` c", "T c"),
+            ("// b\rc // d\u{2028}e // \u{2014}f\ng", "c e g"),
+            (
+                "if (a) /'/.b; (c) / d / e",
+                "if ( a ) R . b ; ( c ) / d / e",
+            ),
+            (
+                "{} /'/.a; a++ / b / c; a.in / d / e",
+                "{ } R . a ; a + + / b / c ; a . in / d / e",
+            ),
+            ("a\u{a0}\u{b}b \u{444} / c / d", "a b / c / d"),
             ("'open\nnext", "\"open\" next"),
             ("a /* open", "a"),
             ("'\\", "\"\""),

@@ -17,7 +17,7 @@ pub(super) struct Source {
 }
 
 /// What can be read only once: a pipe, a terminal.
-pub(super) type Stream = BufReader<Box<dyn Read + Send>>;
+pub(super) type Stream = Begun<Box<dyn Read + Send>>;
 
 /// A message that was found.
 pub(super) struct Message {
@@ -147,11 +147,20 @@ fn directory(path: &Path, take: &mut Take<'_>) -> bool {
     true
 }
 
-/// Whether it is a mailbox.
-fn begun<R: Read>(reader: R) -> io::Result<(BufReader<R>, bool)> {
-    let mut reader = BufReader::with_capacity(64 << 10, reader);
-    let mailbox = reader.fill_buf()?.starts_with(b"From ");
-    Ok((reader, mailbox))
+/// What begins so, with what was read of it.
+type Begun<R> = BufReader<io::Chain<io::Cursor<Vec<u8>>, R>>;
+
+/// Whether it is a mailbox. A pipe may bring its first octets one by one.
+fn begun<R: Read>(mut reader: R) -> io::Result<(Begun<R>, bool)> {
+    const MARK: &[u8] = b"From ";
+    let mut head = Vec::new();
+    reader
+        .by_ref()
+        .take(MARK.len() as u64)
+        .read_to_end(&mut head)?;
+    let is_mailbox = head == MARK;
+    let whole = io::Cursor::new(head).chain(reader);
+    Ok((BufReader::with_capacity(64 << 10, whole), is_mailbox))
 }
 
 /// Reads what can be read only once.
