@@ -61,8 +61,9 @@ pub fn hidden(octets: &[u8], kind: Kind) -> AllHidden {
     }
     if !stores(octets, kind) {
         let more = behind(octets, kind, found);
-        // Archives that an archive holds unpacked are its members.
-        all.more = more && kind.class() != Class::Archive;
+        // Archives that an archive holds unpacked are its members, and so are those in messages and notes.
+        let holds = matches!(kind, Kind::Ole2 | Kind::Msi | Kind::Tnef | Kind::OneNote);
+        all.more = more && !holds && kind.class() != Class::Archive;
     }
     if kind.class() != Class::Program && octets.len() > 128 {
         programs(octets, found);

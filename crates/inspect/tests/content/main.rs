@@ -12,6 +12,7 @@ mod built;
 mod crowded;
 mod dangers;
 mod docs;
+mod holes;
 mod office;
 mod properties;
 mod quick;
