@@ -109,13 +109,20 @@ impl Macros {
                 "source-code" => self.is_code = true,
                 "module" => self.is_code = !self.is_flat,
                 "event-listener" => {
-                    let clicked = |name: &String| name.contains("click");
-                    // What somebody has to press does not run by itself.
-                    let runs = !element.values("event-name").iter().any(clicked);
-                    for macros in element.values("href") {
-                        self.push(if runs { "document_open = " } else { "' " });
-                        self.push(&macros);
-                        self.push("\n");
+                    // What somebody has to press does not run by itself; which of two names counts is not known.
+                    let clicked = |name: &String| {
+                        let name = name.rsplit(':').next().unwrap_or_default();
+                        name.ends_with("click")
+                    };
+                    let names = element.values("event-name");
+                    let runs = names.is_empty() || !names.iter().all(clicked);
+                    // By its address, or by its name alone.
+                    for bound in ["href", "macro-name"] {
+                        for macros in element.values(bound) {
+                            self.push(if runs { "document_open = " } else { "' " });
+                            self.push(&unescaped(&macros));
+                            self.push("\n");
+                        }
                     }
                 }
                 _ => {}
@@ -158,4 +165,24 @@ impl Macros {
             ..Member::default()
         });
     }
+}
+
+/// An address without percent signs: programs resolve them before they look for the macro (CVE-2019-9850, CVE-2019-9852).
+fn unescaped(address: &str) -> Cow<'_, str> {
+    if !address.contains('%') {
+        return Cow::Borrowed(address);
+    }
+    let octets = address.as_bytes();
+    let mut plain = Vec::with_capacity(octets.len());
+    let mut at = 0_usize;
+    while let Some(octet) = octets.get(at) {
+        let digit = |at: usize| char::from(*octets.get(at)?).to_digit(16);
+        let value = (*octet == b'%')
+            .then(|| Some(digit(at.saturating_add(1))? << 4 | digit(at.saturating_add(2))?))
+            .flatten()
+            .and_then(|value| u8::try_from(value).ok());
+        plain.push(value.unwrap_or(*octet));
+        at = at.saturating_add(if value.is_some() { 3 } else { 1 });
+    }
+    Cow::Owned(String::from_utf8_lossy(&plain).into_owned())
 }

@@ -2,10 +2,11 @@
 
 use mailkeep_inspect::Level;
 
-use crate::build;
+use crate::build::{self, Entry};
 use crate::refusing;
 
 const BINARY: &str = "application/octet-stream";
+const RUNS: &str = "office-macro-runs";
 
 fn refused(name: &str, octets: &[u8]) -> Vec<String> {
     refusing(name, BINARY, octets, Level::Default)
@@ -31,4 +32,74 @@ fn messages_and_notes_with_many_archives_pass() {
         notes.extend_from_slice(&one[80..]);
     }
     assert_eq!(refused("a.one", &notes), [""; 0]);
+}
+
+fn odf(members: &[(&str, &str)]) -> Vec<u8> {
+    let kind = "application/vnd.oasis.opendocument.text";
+    let mut entries = vec![
+        Entry::new("mimetype", kind.as_bytes()),
+        Entry::new("META-INF/manifest.xml", b"<manifest/>"),
+    ];
+    entries.extend(
+        members
+            .iter()
+            .map(|(name, text)| Entry::new(name, text.as_bytes())),
+    );
+    build::zip(&entries)
+}
+
+const MODULE: (&str, &str) = (
+    "Basic/Standard/Module1.xml",
+    "<script:module script:name=\"Module1\">Sub Main\nShell(&quot;calc&quot;)\nEnd Sub</script:module>",
+);
+
+fn event(attributes: &str) -> String {
+    format!(
+        "<office:document-content><script:event-listener {attributes}/></office:document-content>"
+    )
+}
+
+const MAIN: &str =
+    "xlink:href=\"vnd.sun.star.script:Standard.Module1.Main?language=Basic&amp;location=document\"";
+
+#[test]
+fn an_event_that_only_seems_to_be_a_click_runs_a_macro() {
+    let check = |attributes: &str, rules: &[&str]| {
+        let file = odf(&[("content.xml", &event(attributes)), MODULE]);
+        assert_eq!(refused("a.odt", &file), rules, "{attributes}");
+    };
+    for running in [
+        format!("script:event-name=\"dom:load\" {MAIN}"),
+        format!("x:event-name=\"click\" script:event-name=\"dom:load\" {MAIN}"),
+        format!("script:event-name=\"click:load\" {MAIN}"),
+        MAIN.to_owned(),
+        "script:event-name=\"dom:load\" script:macro-name=\"document:Standard.Module1.Main\""
+            .to_owned(),
+    ] {
+        check(&running, &[RUNS]);
+    }
+    for pressed in [
+        format!("script:event-name=\"dom:click\" {MAIN}"),
+        format!("script:event-name=\"dom:dblclick\" {MAIN}"),
+        "script:event-name=\"on-click\" script:macro-name=\"document:Standard.Module1.Main\""
+            .to_owned(),
+    ] {
+        check(&pressed, &[]);
+    }
+}
+
+#[test]
+fn a_macro_of_the_program_is_known_in_percent_signs() {
+    for place in [
+        "LibreLogo|LibreLogo.py$run?language=Python&amp;location=share",
+        "Libre%4cogo|Libre%4Cogo.py$run?language=Python&amp;location=share",
+        "../../program/pydoc.py$tempfilepager(1, calc.exe )?language=Python",
+        "%2e%2e/%2E%2e/program/pydoc.py$tempfilepager(1, calc.exe )?language=Python",
+    ] {
+        let href = format!(
+            "script:event-name=\"dom:mouseover\" xlink:href=\"vnd.sun.star.script:{place}\""
+        );
+        let file = odf(&[("content.xml", &event(&href))]);
+        assert_eq!(refused("a.odt", &file), [RUNS], "{place}");
+    }
 }
