@@ -275,12 +275,7 @@ fn zip(octets: &[u8]) -> Kind {
             return Kind::Odf;
         }
     }
-    let directory = zip_end(octets)
-        .and_then(|end| {
-            let size = crate::octets::place(u32le(octets, end.checked_add(12)?)?);
-            octets.get(end.checked_sub(size)?..end)
-        })
-        .unwrap_or(octets);
+    let directory = zip_directory(octets);
     let has = |name: &[u8]| find(directory, name).is_some();
     if has(b"AndroidManifest.xml") && has(b"classes.dex") {
         return Kind::Apk;
@@ -314,6 +309,22 @@ fn zip(octets: &[u8]) -> Kind {
         return Kind::Odf;
     }
     Kind::Zip
+}
+
+/// The directory of a zip; all of it, where none is found.
+fn zip_directory(octets: &[u8]) -> &[u8] {
+    zip_end(octets)
+        .and_then(|end| {
+            let size = crate::octets::place(u32le(octets, end.checked_add(12)?)?);
+            octets.get(end.checked_sub(size)?..end)
+        })
+        .unwrap_or(octets)
+}
+
+/// Whether a zip is one of `OpenDocument`, whatever else it is: without this member none is opened (ODF 1.3 part 2,
+/// section 3.2).
+pub(crate) fn lists_manifest(octets: &[u8]) -> bool {
+    find(zip_directory(octets), b"META-INF/manifest.xml").is_some()
 }
 
 /// Opaque S/MIME: a sequence that begins with the number of what it is.

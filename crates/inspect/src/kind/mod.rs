@@ -8,6 +8,7 @@ mod magic;
 mod text;
 mod within;
 
+pub(crate) use magic::lists_manifest;
 pub(crate) use text::{readable, root, uuencode_begin};
 pub use within::{AllHidden, Hidden, hidden};
 

@@ -40,7 +40,7 @@ use std::cell::Cell;
 use std::io::{ErrorKind, Read};
 
 use self::inflate::Meter;
-use crate::kind::{Class, Kind};
+use crate::kind::{self, Class, Kind};
 use crate::octets::count;
 use crate::{Budget, Limit, LimitReached, xml};
 
@@ -129,6 +129,11 @@ pub fn members(
         give,
     };
     match kind {
+        Kind::Jar | Kind::Apk | Kind::Appx | Kind::Ooxml | Kind::OoxmlMacro
+            if kind::lists_manifest(octets) =>
+        {
+            odf::read(octets, &mut sink);
+        }
         Kind::Zip | Kind::Jar | Kind::Apk | Kind::Appx | Kind::Ooxml | Kind::OoxmlMacro => {
             zip::read(octets, &mut sink);
         }

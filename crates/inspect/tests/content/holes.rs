@@ -103,3 +103,25 @@ fn a_macro_of_the_program_is_known_in_percent_signs() {
         assert_eq!(refused("a.odt", &file), [RUNS], "{place}");
     }
 }
+
+#[test]
+fn macros_of_opendocument_are_read_beside_members_of_other_documents() {
+    let load = event(&format!("script:event-name=\"dom:load\" {MAIN}"));
+    let check = |others: &[(&str, &str)]| {
+        let own = [("content.xml", load.as_str()), MODULE];
+        let file = odf(&[&own[..], others].concat());
+        let rules = refused("a.odt", &file);
+        assert!(rules.contains(&RUNS.to_owned()), "{others:?}: {rules:?}");
+    };
+    check(&[]);
+    check(&[("[Content_Types].xml", "<a/>"), ("_rels/.rels", "<a/>")]);
+    check(&[("[Content_Types].xml", "<a/>"), ("word/", "")]);
+    check(&[
+        ("[Content_Types].xml", "<a/>"),
+        ("AppxManifest.xml", "<a/>"),
+    ]);
+    check(&[
+        ("META-INF/MANIFEST.MF", "Manifest-Version: 1.0"),
+        ("a.class", "a"),
+    ]);
+}
