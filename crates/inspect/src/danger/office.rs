@@ -157,15 +157,16 @@ pub(super) fn judge(
         rich::judge(&content.octets, said);
     }
     if matches!(kind, Kind::Text | Kind::Html) && !within.inner {
+        let is_letter = content.origin == Origin::Body;
         // Excel reads tables in UTF-16, too, by their mark.
         let is_wide = matches!(*content.octets, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
         if is_wide {
             match budget.octets(count(&content.octets)) {
-                Ok(()) => table(xml::decoded(&content.octets).as_bytes(), said),
+                Ok(()) => cells(xml::decoded(&content.octets).as_bytes(), is_letter, said),
                 Err(reached) => said.limit(reached),
             }
         } else {
-            table(&content.octets, said);
+            cells(&content.octets, is_letter, said);
         }
     }
 }
@@ -397,19 +398,31 @@ fn code_format(formats: &[u8], said: &mut Said<'_>) {
     }
 }
 
+/// The formula of one cell, or more.
+fn table(text: &[u8], said: &mut Said<'_>) {
+    cells(text, false, said);
+}
+
 /// A table in text: a cell that begins as a formula and names a program (`=cmd|'/C calc'!A0`). In a SYLK file, which Excel
 /// tells by how it begins, `E` stands before a formula.
-fn table(text: &[u8], said: &mut Said<'_>) {
+fn cells(text: &[u8], is_letter: bool, said: &mut Said<'_>) {
     let is_sylk = begins(text, b"id;");
+    let mut cells = Cells::new(text, is_sylk);
+    let mut mark = 0;
     for at in memchr::memchr_iter(b'|', text) {
-        let after = rest(text, at.saturating_add(1)).trim_ascii_start();
+        let behind = at.saturating_add(1);
+        let after = some(text, behind, BLANKS_MAX).trim_ascii_start();
         if !after.starts_with(b"'") {
             continue;
         }
-        let before = some(text, at.saturating_sub(32), at.min(32)).to_ascii_lowercase();
+        let before = some(text, at.saturating_sub(BLANKS_MAX), at.min(BLANKS_MAX));
+        let before = before.to_ascii_lowercase();
+        // The name may stand between quotes.
+        let shown = before.trim_ascii_end();
+        let shown = shown.strip_suffix(b"'").unwrap_or(shown);
         let named = PROGRAMS
             .iter()
-            .find_map(|program| Some((program, before.strip_suffix(program.as_bytes())?)));
+            .find_map(|program| Some((program, shown.strip_suffix(program.as_bytes())?)));
         let Some((program, before)) = named else {
             continue;
         };
@@ -419,19 +432,16 @@ fn table(text: &[u8], said: &mut Said<'_>) {
                 b'=' | b'+' | b'-' | b'@' | b'(' | b'!' | b'*' | b'/' | b'^' | b'&',
             ] => true,
             [.., b';', b'e'] => is_sylk,
-            // Blanks, where nothing but they and the sign stand in the cell.
-            [.., b' '] => matches!(
-                before.trim_ascii_end(),
-                [b'=' | b'+' | b'-' | b'@']
-                    | [
-                        ..,
-                        b'\n' | b',' | b';' | b'\t' | b'"',
-                        b'=' | b'+' | b'-' | b'@'
-                    ]
-            ),
-            _ => false,
+            [.., letter] if letter.is_ascii_alphanumeric() => false,
+            // Lists in letters begin with such signs.
+            _ => !is_letter && cells.is_formula(at),
         };
-        if formula && holds(some(after, 0, 512), b"!") {
+        // What it is asked for ends somewhere behind; each octet is looked at once.
+        if formula && mark < behind {
+            let found = memchr::memchr(b'!', rest(text, behind));
+            mark = found.map_or(usize::MAX, |found| behind.saturating_add(found));
+        }
+        if formula && mark.saturating_sub(behind) <= FORMULA_MAX {
             said.say("office-dde", "starts a program by DDE", *program);
             return;
         }
@@ -447,6 +457,97 @@ fn table(text: &[u8], said: &mut Said<'_>) {
     };
     if is_sylk && lines.any(is_macros) {
         sheet(said);
+    }
+}
+
+/// So far around the name of a program its formula is looked at.
+const BLANKS_MAX: usize = 64;
+
+/// No formula of Excel has more letters.
+const FORMULA_MAX: usize = 8192;
+
+/// The cells of a table in text, by whatever they are parted: which sign a program takes depends on its country, and whether
+/// it goes by quotes on the program. Everything is looked at once.
+struct Cells<'t> {
+    text: &'t [u8],
+    next: usize,
+    ways: [Cell; 6],
+    is_sylk: bool,
+    /// A field of SYLK with a formula stands in this line.
+    in_line: bool,
+}
+
+/// The cell one is in, if they are parted by this.
+#[derive(Default, Clone, Copy)]
+struct Cell {
+    separator: u8,
+    by_quotes: bool,
+    /// Whether it begins as a formula; none: there were only blanks and quotes so far.
+    formula: Option<bool>,
+    is_quoted: bool,
+    /// The quote before ended what was quoted, if no other follows.
+    was_quote: bool,
+}
+
+impl<'t> Cells<'t> {
+    fn new(text: &'t [u8], is_sylk: bool) -> Self {
+        let way = |separator, by_quotes| Cell {
+            separator,
+            by_quotes,
+            ..Cell::default()
+        };
+        Self {
+            text,
+            next: 0,
+            ways: [
+                way(b',', false),
+                way(b',', true),
+                way(b';', false),
+                way(b';', true),
+                way(b'\t', false),
+                way(b'\t', true),
+            ],
+            is_sylk,
+            in_line: false,
+        }
+    }
+
+    /// Whether the cell that a place lies in begins as a formula. Places come in their order.
+    fn is_formula(&mut self, at: usize) -> bool {
+        let mut before = b'\n';
+        for octet in some(self.text, self.next, at.saturating_sub(self.next)) {
+            for way in &mut self.ways {
+                way.see(*octet);
+            }
+            self.in_line = !matches!(octet, b'\r' | b'\n')
+                && (self.in_line || (before == b';' && matches!(octet, b'e' | b'E')));
+            before = *octet;
+        }
+        self.next = at;
+        if self.is_sylk {
+            return self.in_line;
+        }
+        self.ways.iter().any(|way| way.formula == Some(true))
+    }
+}
+
+impl Cell {
+    fn see(&mut self, octet: u8) {
+        if octet == b'"' && self.by_quotes {
+            let opens = self.formula.is_none() || self.was_quote;
+            self.was_quote = self.is_quoted;
+            self.is_quoted = !self.is_quoted && opens;
+            return;
+        }
+        self.was_quote = false;
+        if !self.is_quoted && (octet == self.separator || matches!(octet, b'\r' | b'\n')) {
+            self.formula = None;
+        } else if self.formula.is_none()
+            && !octet.is_ascii_whitespace()
+            && !matches!(octet, b'"' | 0xef | 0xbb | 0xbf)
+        {
+            self.formula = Some(matches!(octet, b'=' | b'+' | b'-' | b'@'));
+        }
     }
 }
 

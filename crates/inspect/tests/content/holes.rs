@@ -6,6 +6,7 @@ use crate::build::{self, Entry};
 use crate::refusing;
 
 const BINARY: &str = "application/octet-stream";
+const DDE: &str = "office-dde";
 const RUNS: &str = "office-macro-runs";
 
 fn refused(name: &str, octets: &[u8]) -> Vec<String> {
@@ -124,4 +125,49 @@ fn macros_of_opendocument_are_read_beside_members_of_other_documents() {
         ("META-INF/MANIFEST.MF", "Manifest-Version: 1.0"),
         ("a.class", "a"),
     ]);
+}
+
+#[test]
+fn a_formula_that_names_a_program_is_found_anywhere_in_its_cell() {
+    let check = |table: &str| {
+        let rules = refusing("a.csv", "text/csv", table.as_bytes(), Level::Default);
+        assert_eq!(rules, [DDE], "{table:.60?}");
+    };
+    for table in [
+        "a,b\r\n=cmd|'/C calc'!A0",
+        "a,b\r\n\"=SUM(1,cmd|'/C calc'!A0)\"",
+        "a;b\r\n=SUM(1;cmd|'/C calc'!A0)",
+        "a,b\r\n=IF(1=1, cmd|'/C calc'!A0)",
+        "a,b\r\n=1<cmd|'/C calc'!A0",
+        "a,b\r\n=1>cmd|'/C calc'!A0",
+        "a,b\r\n=1* cmd|'/C calc'!A0",
+        "a,b\r=  cmd|'/C calc'!A0",
+        "a,b\r\n\"=1+\r\ncmd|'/C calc'!A0\"",
+        "a,\"b\"\"c\",\"=\"\"a\"\"& cmd|'/C calc'!A0\"",
+        "a,\" -1+{cmd|'/C calc'!A0\"",
+        "a\t+1, cmd|'/C calc'!A0",
+        "ID;PWXL\r\nC;Y1;X1;K0;E1< cmd|'/C calc'!A0\r\n",
+    ] {
+        check(table);
+    }
+    check(&format!("a,b\r\n={}cmd|'/C calc'!A0", " ".repeat(40)));
+    check(&format!(
+        "a,b\r\n=cmd|'/C powershell {}'!A0",
+        "a".repeat(600)
+    ));
+}
+
+#[test]
+fn a_table_that_names_programs_in_words_passes() {
+    for table in [
+        "a,b\r\ncmd|'hello'!,2",
+        "a,b\r\n\"pipe it to cmd|'hello'!\",2",
+        "=A1,\"x\"\r\n\"use cmd|'hello'!\"",
+        "a|b!|'c'!\r\n=1+2,d|'e'!f",
+        "=1+2\r\nxcmd|'hello'!",
+        "-1,\"a\r\nb\",c|'!'\r\n",
+    ] {
+        let rules = refusing("a.csv", "text/csv", table.as_bytes(), Level::Default);
+        assert_eq!(rules, [""; 0], "{table:?}");
+    }
 }
