@@ -110,7 +110,16 @@ pub(super) fn judge(
                     said.say("office-dde", "starts a program by DDE", "a link");
                 }
             }
-            ole::LINK => parts::link(&crate::octets::name(&content.octets), said),
+            ole::LINK => {
+                let before = said.reasons.len();
+                for place in crate::octets::name(&content.octets).split('\0') {
+                    parts::link(place, said);
+                    // One is enough.
+                    if said.reasons.len() > before {
+                        break;
+                    }
+                }
+            }
             _ => {}
         }
     }

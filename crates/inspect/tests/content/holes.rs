@@ -7,6 +7,7 @@ use crate::refusing;
 
 const BINARY: &str = "application/octet-stream";
 const DDE: &str = "office-dde";
+const OBJECT: &str = "office-object-external";
 const RUNS: &str = "office-macro-runs";
 
 fn refused(name: &str, octets: &[u8]) -> Vec<String> {
@@ -170,4 +171,58 @@ fn a_table_that_names_programs_in_words_passes() {
         let rules = refusing("a.csv", "text/csv", table.as_bytes(), Level::Default);
         assert_eq!(rules, [""; 0], "{table:?}");
     }
+}
+
+#[test]
+fn every_moniker_of_a_linked_object_is_read() {
+    let address = |link: &str| {
+        let link: Vec<u8> = link
+            .encode_utf16()
+            .chain([0])
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let class = b"\xe0\xc9\xea\x79\xf9\xba\xce\x11\x8c\x82\0\xaa\0\x4b\xa9\x0b";
+        let length = u32::try_from(link.len()).unwrap().to_le_bytes();
+        [class.as_slice(), &length, &link].concat()
+    };
+    // MS-OSHARED 2.3.7.8: a path in letters of one octet, and again in UTF-16.
+    let file = |narrow: &str, wide: &str| {
+        let class = b"\x03\x03\0\0\0\0\0\0\xc0\0\0\0\0\0\0\x46";
+        let wide: Vec<u8> = wide.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let number = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
+        [
+            class.as_slice(),
+            b"\0\0",
+            &number(narrow.len() + 1),
+            narrow.as_bytes(),
+            b"\0\xff\xff\xad\xde",
+            &[0; 20],
+            &number(wide.len() + 6),
+            &number(wide.len()),
+            b"\x03\0",
+            &wide,
+        ]
+        .concat()
+    };
+    let check = |monikers: &[Vec<u8>], rules: &[&str]| {
+        let stream = [&[0; 24][..], &monikers.concat()].concat();
+        let octets = build::compound(&[("\u{1}Ole", &stream), ("\u{3}ObjInfo", b"abc")]);
+        assert_eq!(refused("a.doc", &octets), rules, "{monikers:?}");
+    };
+    let web = "http://a.example/b.hta";
+    let shared = "https://acme.sharepoint.com/sites/a/a.xlsx";
+    let share = "\\\\a.example@SSL\\DavWWWRoot\\b.hta";
+    let own = "\\\\acme.sharepoint.com@SSL\\DavWWWRoot\\sites\\a\\a.xlsx";
+    check(&[address(web)], &[OBJECT]);
+    check(&[address(shared), address(web)], &[OBJECT]);
+    check(&[address(""), address(web)], &[OBJECT]);
+    check(&[file(share, "")], &[OBJECT]);
+    check(&[file("a.xlsx", share)], &[OBJECT]);
+    check(&[file("C:\\a\\b.xlsx", ""), file(share, "")], &[OBJECT]);
+    check(&[address(shared), address(shared)], &[]);
+    check(
+        &[file(own, own), file("C:\\a\\b.xlsx", "C:\\a\\b.xlsx")],
+        &[],
+    );
+    check(&[file("\\\\srv01\\a\\b.xlsx", "\\\\srv01\\a\\b.xlsx")], &[]);
 }

@@ -6,7 +6,7 @@ mod compound;
 mod vba;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use compound::{Compound, Stream};
 
@@ -24,7 +24,7 @@ pub(crate) const MACRO_SHEET: &str = "application/x-macro-sheet";
 /// The type given to the number formats of a workbook, one a line.
 pub(crate) const FORMATS: &str = "text/x-number-formats";
 
-/// The type given to where an object is linked from.
+/// The type given to where an object is linked from; places are parted by noughts.
 pub(crate) const LINK: &str = "text/x-ole-link";
 
 /// The type given to instructions of fields of DDE, one a line; a mark stands where another field lies in one.
@@ -38,6 +38,12 @@ pub(crate) const EQUATION: &[u8] = b"\x02\xce\x02\0\0\0\0\0\xc0\0\0\0\0\0\0\x46"
 
 /// The class of a moniker that is an address: {79EAC9E0-BAF9-11CE-8C82-00AA004BA90B}.
 const ADDRESS: &[u8] = b"\xe0\xc9\xea\x79\xf9\xba\xce\x11\x8c\x82\0\xaa\0\x4b\xa9\x0b";
+
+/// That of one that is a file: {00000303-0000-0000-C000-000000000046}.
+const FILE: &[u8] = b"\x03\x03\0\0\0\0\0\0\xc0\0\0\0\0\0\0\x46";
+
+/// No address or path is longer.
+const LINK_MAX: usize = 4096;
 
 /// Those of monikers that run what they lead to: a script, what a class makes anew, SOAP (CVE-2017-8570, CVE-2017-8759).
 const RUNNING: [&[u8]; 3] = [
@@ -234,16 +240,35 @@ fn fields(content: &[u8], sink: &mut Sink<'_>) -> bool {
     })
 }
 
-/// Where an object is linked from, if by a moniker that is an address or one that runs something (MS-OLEDS 2.3.3).
+/// Where an object is linked from: monikers that are addresses or files, and whether one runs something (MS-OLEDS
+/// 2.3.3). Which of them a program binds is not known.
 fn link(content: &[u8], sink: &mut Sink<'_>) -> bool {
-    let address = crate::octets::find(content, ADDRESS)
-        .map(|at| utf16le(some(content, at.saturating_add(20), 4096)));
     let runs = RUNNING
         .iter()
         .any(|class| crate::octets::holds(content, class));
-    let Some(link) = runs.then(|| "script:".to_owned()).or(address) else {
+    let mut links = BTreeSet::new();
+    if runs {
+        links.insert("script:".to_owned());
+    }
+    for (class, is_file) in [(ADDRESS, false), (FILE, true)] {
+        let mut left = content;
+        while let Some(at) = crate::octets::find(left, class) {
+            left = rest(left, at.saturating_add(class.len()));
+            // No further than to the next one, so that nothing is read twice.
+            let end = crate::octets::find(left, class).unwrap_or(left.len());
+            let moniker = some(left, 0, end);
+            if is_file {
+                links.extend(paths(moniker));
+            } else {
+                links.insert(utf16le(some(moniker, 4, LINK_MAX)));
+            }
+        }
+    }
+    links.remove("");
+    if links.is_empty() {
         return true;
-    };
+    }
+    let link = links.into_iter().collect::<Vec<_>>().join("\0");
     sink.produced(link.as_bytes());
     sink.member(Member {
         names: vec!["link".to_owned()],
@@ -252,6 +277,23 @@ fn link(content: &[u8], sink: &mut Sink<'_>) -> bool {
         inner: true,
         ..Member::default()
     })
+}
+
+/// The paths of a moniker that is a file: in letters of one octet, and in UTF-16 where those do not do (MS-OSHARED 2.3.7.8).
+fn paths(moniker: &[u8]) -> Vec<String> {
+    let length = u32le(moniker, 2).map_or(0, place);
+    let mut paths = vec![name(until_zero(some(moniker, 6, length.min(LINK_MAX))))];
+    // Behind it, where the server's name ends, a version and twenty octets of nothing.
+    let at = length.saturating_add(30);
+    if u32le(moniker, at).is_some_and(|size| size > 0) {
+        let octets = u32le(moniker, at.saturating_add(4)).map_or(0, place);
+        paths.push(utf16le(some(
+            moniker,
+            at.saturating_add(10),
+            octets.min(LINK_MAX),
+        )));
+    }
+    paths
 }
 
 /// What the packager of Windows keeps: a label, a path, another path, the content (as in `Ole10Native`).
