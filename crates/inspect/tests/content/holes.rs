@@ -226,3 +226,31 @@ fn every_moniker_of_a_linked_object_is_read() {
     );
     check(&[file("\\\\srv01\\a\\b.xlsx", "\\\\srv01\\a\\b.xlsx")], &[]);
 }
+
+#[test]
+fn a_field_of_dde_is_found_however_long_it_is() {
+    let word = |text: &[u8]| {
+        let head = b"\xec\xa5\xc1\0".as_slice();
+        build::compound(&[("WordDocument", &[head, text].concat())])
+    };
+    let check = |text: &str, rules: &[&str]| {
+        let narrow: Vec<u8> = text.chars().map(|letter| letter as u8).collect();
+        let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(refused("a.doc", &word(&narrow)), rules, "{text:?}");
+        assert_eq!(refused("a.doc", &word(&wide)), rules, "{text:?}");
+    };
+    let blanks = " ".repeat(600);
+    let start = "DDEAUTO c:\\a\\cmd.exe \"/k calc\"";
+    check(&format!("\u{13} {start} \u{14}x\u{15}"), &[DDE]);
+    check(&format!("\u{13} {start} {blanks}\u{14}x\u{15}"), &[DDE]);
+    check(&format!("\u{13}{blanks}{start} \u{14}x\u{15}"), &[DDE]);
+    check(
+        &format!("\u{13} DDE {blanks} cmd \"/k calc\" \u{14}x\u{15}"),
+        &[DDE],
+    );
+    check(&format!("\u{13} TOC {blanks}\u{14}x\u{15}"), &[]);
+    check(
+        &format!("\u{13} DDE {blanks} Excel \"a.xlsx\" \u{14}x\u{15}"),
+        &[],
+    );
+}

@@ -194,33 +194,30 @@ fn inner(sink: &mut Sink<'_>, title: &str, content: &[u8]) -> bool {
 const FIELD: u8 = 0x13;
 const FIELD_END: u8 = 0x15;
 
-/// More letters than the instruction of a field of DDE has.
-const INSTRUCTION_MAX: usize = 512;
-
 /// Fields of DDE, in letters of one octet or of two.
 fn fields(content: &[u8], sink: &mut Sink<'_>) -> bool {
     let mut lines = String::new();
     for at in memchr::memchr_iter(FIELD, content) {
         let from = rest(content, at.saturating_add(1));
         let is_mark = |octet: u8| (FIELD..=FIELD_END).contains(&octet);
-        // No further than to the next mark, so that nothing is read twice.
+        // To the next mark, however far it is: so nothing is read twice. Where none comes, programs may take what there is.
         let (instruction, mark) = if let Some(from) = from.strip_prefix(b"\0") {
-            let mut units = some(from, 0, INSTRUCTION_MAX * 2).chunks_exact(2);
+            let mut units = from.chunks_exact(2);
             let end = units.position(|unit| matches!(unit, [low, 0] if is_mark(*low)));
-            let Some(end) = end.map(|end| end.saturating_mul(2)) else {
-                continue;
-            };
+            let end = end.map_or(from.len(), |end| end.saturating_mul(2));
             (utf16le(some(from, 0, end)), from.get(end))
         } else {
-            let mut letters = some(from, 0, INSTRUCTION_MAX).iter();
-            let Some(end) = letters.position(|letter| is_mark(*letter)) else {
-                continue;
-            };
+            let mut letters = from.iter();
+            let end = letters.position(|letter| is_mark(*letter));
+            let end = end.unwrap_or(from.len());
             (name(some(from, 0, end)), from.get(end))
         };
         let begin = instruction.trim_start_matches(|letter: char| !letter.is_ascii_alphanumeric());
         if crate::octets::begins(begin.as_bytes(), b"dde") {
-            lines.push_str(&begin.replace(['\r', '\n'], " "));
+            for word in begin.split_whitespace() {
+                lines.push_str(word);
+                lines.push(' ');
+            }
             if mark == Some(&FIELD) {
                 lines.push(char::from(FIELD));
             }
