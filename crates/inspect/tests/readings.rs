@@ -157,6 +157,15 @@ fn a_draft_that_is_fetched_from_a_server_by_hand_may_be_announced() {
             text,
         ),
         ("access-type=\"anon-ftp\"; access-type=\"local-file\"", text),
+        (
+            "access-type=\"anon-ftp\"; access-type*=us-ascii''local-file",
+            text,
+        ),
+        ("access-type*0=anon-; access-type*1=ftp", text),
+        (
+            "access-type=\"anon-ftp\"; name=\"a.txt\"; name*=us-ascii''a.exe",
+            text,
+        ),
         ("access-type=URL; URL=\"http://example.org/a.txt\"", text),
         ("access-type=local-file; name=\"a.txt\"", text),
         ("name=\"a.txt\"", text),

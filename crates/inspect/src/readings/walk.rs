@@ -949,6 +949,11 @@ fn fetched_by_hand(types: &[Vec<Parsed>], body: &[u8]) -> bool {
     let values = types.iter().flatten().flat_map(|parsed| &parsed.readings);
     let mut said = values.filter(|value| value.main == b"message/external-body");
     let by_hand = said.all(|value| {
+        // In another form, which programs read otherwise (RFC 2231), a name says nothing certain.
+        let is_plain = |(name, _): &(Vec<u8>, Vec<u8>)| {
+            let bare = name.split(|octet| *octet == b'*').next();
+            bare == Some(name.as_slice()) || !matches!(bare, Some(b"access-type" | b"name"))
+        };
         let mut how = value
             .parameters
             .iter()
@@ -958,6 +963,7 @@ fn fetched_by_hand(types: &[Vec<Parsed>], body: &[u8]) -> bool {
         how.next()
             .is_some_and(|(_, how)| programs.contains(&&*how.to_ascii_lowercase()))
             && how.next().is_none()
+            && value.parameters.iter().all(is_plain)
             && names
                 .into_iter()
                 .all(|(_, name)| name.to_ascii_lowercase().ends_with(b".txt"))
