@@ -310,12 +310,15 @@ fn names_decoded(octets: &[u8]) -> Cow<'_, [u8]> {
 /// Appointments.
 fn calendar(octets: &[u8], said: &mut Said<'_>) {
     let mut properties = 0;
-    let mut in_alarm = false;
+    let mut alarms = 0_usize;
     for line in unfolded(octets) {
-        if begins(&line, b"begin:valarm") {
-            in_alarm = true;
-        } else if begins(&line, b"end:valarm") {
-            in_alarm = false;
+        let (property, value) = property(&line);
+        if value.trim_ascii().eq_ignore_ascii_case(b"valarm") {
+            if property.eq_ignore_ascii_case(b"begin") {
+                alarms = alarms.saturating_add(1);
+            } else if property.eq_ignore_ascii_case(b"end") {
+                alarms = alarms.saturating_sub(1);
+            }
         }
         // Each of two events may have it once, and so came the attack: a short list, and a long one in the next event.
         if begins(&line, b"x-microsoft-cdo-modprops") {
@@ -328,11 +331,7 @@ fn calendar(octets: &[u8], said: &mut Said<'_>) {
                 line.len().to_string(),
             );
         }
-        if begins(&line, b"attach")
-            && let Some(colon) = memchr::memchr(b':', &line)
-            && server(rest(&line, colon + 1))
-            && (in_alarm || !is_document(rest(&line, colon + 1)))
-        {
+        if begins(&line, b"attach") && server(value) && (alarms > 0 || !is_document(value)) {
             said.say("reminder-unc", "plays a sound from a server", "ATTACH");
         }
         let lower = line.to_ascii_lowercase();
@@ -349,6 +348,20 @@ fn calendar(octets: &[u8], said: &mut Said<'_>) {
             "",
         );
     }
+}
+
+/// The name and the value of a property; parameters between may hold colons in quotes (RFC 5545 section 3.1).
+fn property(line: &[u8]) -> (&[u8], &[u8]) {
+    let end = memchr::memchr2(b':', b';', line).unwrap_or(line.len());
+    let mut is_quoted = false;
+    let colon = line.iter().position(|octet| {
+        is_quoted ^= *octet == b'"';
+        *octet == b':' && !is_quoted
+    });
+    // What is never closed quotes nothing.
+    let colon = colon.or_else(|| memchr::memchr(b':', line));
+    let value = colon.map_or(&[][..], |colon| rest(line, colon.saturating_add(1)));
+    (some(line, 0, end), value)
 }
 
 /// Whether a file is one that people attach to an appointment and read.

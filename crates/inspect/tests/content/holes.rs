@@ -254,3 +254,34 @@ fn a_field_of_dde_is_found_however_long_it_is() {
         &[],
     );
 }
+
+#[test]
+fn an_alarm_is_known_by_its_depth_and_whatever_its_parameters() {
+    let check = |lines: &str, rules: &[&str]| {
+        let file =
+            format!("BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\n{lines}END:VEVENT\r\nEND:VCALENDAR\r\n");
+        let found = refusing("a.ics", "text/calendar", file.as_bytes(), Level::Default);
+        assert_eq!(found, rules, "{lines:?}");
+    };
+    let attach = "ATTACH:\\\\203.0.113.1\\a.pdf\r\n";
+    let end = "END:VALARM\r\n";
+    for begin in [
+        "BEGIN:VALARM\r\n",
+        "BEGIN;X-A=B:VALARM\r\n",
+        "BEGIN;X-A=\"B:C\":valarm \r\n",
+        "BEGIN:VALARM\r\nBEGIN:VALARM\r\nEND:VALARM\r\n",
+        "BEGIN:VALARM\r\nEND:VALARMS\r\n",
+    ] {
+        check(&format!("{begin}{attach}{end}"), &["reminder-unc"]);
+    }
+    check(
+        "BEGIN:VALARM\r\nATTACH;X-A=\"B:C\":\\\\203.0.113.1\\a.wav\r\nEND:VALARM\r\n",
+        &["reminder-unc"],
+    );
+    check(attach, &[]);
+    check(&format!("BEGIN:VALARM\r\n{end}{attach}"), &[]);
+    check(
+        "BEGIN:VALARM\r\nATTACH;VALUE=URI:https://example.org/a.wav\r\nEND:VALARM\r\n",
+        &[],
+    );
+}
