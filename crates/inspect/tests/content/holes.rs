@@ -285,3 +285,23 @@ fn an_alarm_is_known_by_its_depth_and_whatever_its_parameters() {
         &[],
     );
 }
+
+#[test]
+fn a_file_in_base64_goes_on_behind_its_padding() {
+    use base64::Engine;
+    let encode = |octets: &[u8]| base64::engine::general_purpose::STANDARD.encode(octets);
+    let check = |letters: &str| {
+        let document = format!(
+            "<office:document><office:binary-data>{letters}</office:binary-data></office:document>"
+        );
+        let rules = refused("a.fodt", document.as_bytes());
+        assert!(rules.contains(&"executable".to_owned()), "{rules:?}");
+    };
+    let program = build::program();
+    check(&encode(&program));
+    for split in [1, 2, 3] {
+        let (head, tail) = program.split_at(split);
+        check(&format!("{}{}", encode(head), encode(tail)));
+        check(&format!("{}\r\n{}", encode(head), encode(tail)));
+    }
+}
