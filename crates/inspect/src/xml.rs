@@ -41,17 +41,19 @@ impl Element<'_> {
         if !self.0.attributes_raw().contains(name) {
             return Vec::new();
         }
-        let of_name = |(key, value): (String, String)| {
-            (key.rsplit(':').next() == Some(name)).then_some(value)
-        };
-        self.attributes().filter_map(of_name).collect()
+        let mut values: Vec<String> = Vec::new();
+        for (key, value) in self.attributes() {
+            // What was there is not kept again: one tag may have any number of them.
+            let known = rest_of(&values, VALUES_KNOWN);
+            if key.rsplit(':').next() == Some(name) && !known.contains(&value) {
+                values.push(value);
+            }
+        }
+        values
     }
 
     /// Prefixes, and the namespaces they stand for from here on.
-    pub(crate) fn namespaces(&self) -> Vec<(String, String)> {
-        if !self.0.attributes_raw().contains("xmlns") {
-            return Vec::new();
-        }
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = (String, String)> {
         let declared = |(key, value): (String, String)| {
             let prefix = key.strip_prefix("xmlns")?;
             let prefix = prefix
@@ -59,7 +61,9 @@ impl Element<'_> {
                 .or(prefix.is_empty().then_some(""))?;
             Some((prefix.to_owned(), value))
         };
-        self.attributes().filter_map(declared).collect()
+        let is_there = self.0.attributes_raw().contains("xmlns");
+        let attributes = is_there.then(|| self.attributes());
+        attributes.into_iter().flatten().filter_map(declared)
     }
 
     /// What stands in the tag behind the name.
@@ -76,6 +80,14 @@ impl Element<'_> {
             (attribute.key.into_inner().to_owned(), value)
         })
     }
+}
+
+/// So many of the values before are looked at for the same one.
+const VALUES_KNOWN: usize = 8;
+
+fn rest_of(values: &[String], count: usize) -> &[String] {
+    let from = values.len().saturating_sub(count);
+    values.get(from..).unwrap_or_default()
 }
 
 /// Whether octets may be XML: a document begins with an element, a declaration, or a mark of its encoding.

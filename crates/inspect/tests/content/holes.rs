@@ -305,3 +305,33 @@ fn a_file_in_base64_goes_on_behind_its_padding() {
         check(&format!("{}\r\n{}", encode(head), encode(tail)));
     }
 }
+
+#[test]
+fn a_relation_with_more_attributes_than_any_is_read() {
+    let type_of =
+        "Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/oleObject\"";
+    for count in [100, 10_000] {
+        for padding in [" xmlns:a=\"\"", " a:Target=\"b\"", " x=''"] {
+            let relation = format!(
+                "<Relationships><Relationship{} {type_of} Target=\"mhtml:http://a.example/b!x-usc:http://a.example\" TargetMode=\"External\"/></Relationships>",
+                padding.repeat(count)
+            );
+            let file = ooxml(&[("word/_rels/a.rels", relation.as_bytes())]);
+            let rules = refused("a.docx", &file);
+            assert_eq!(rules, [OBJECT], "{count} {padding}");
+        }
+    }
+}
+
+fn ooxml(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut entries = vec![
+        Entry::new("[Content_Types].xml", b"<Types/>"),
+        Entry::new("_rels/.rels", b"<Relationships/>"),
+    ];
+    entries.extend(
+        parts
+            .iter()
+            .map(|(name, content)| Entry::new(name, content)),
+    );
+    build::zip(&entries)
+}
