@@ -9,7 +9,7 @@ use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE};
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-use crate::octets::{find, rest, some};
+use crate::octets::{find, holds, rest, some};
 
 /// What is told of a document, in its order.
 pub(crate) enum Piece<'x> {
@@ -93,7 +93,7 @@ fn rest_of(values: &[String], count: usize) -> &[String] {
 /// Whether octets may be XML: a document begins with an element, a declaration, or a mark of its encoding.
 pub(crate) fn may_be(octets: &[u8]) -> bool {
     let octets = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
-    wide(octets).is_some() || octets.trim_ascii_start().starts_with(b"<")
+    wide(octets).is_some() || wider(octets).is_some() || octets.trim_ascii_start().starts_with(b"<")
 }
 
 /// UTF-16, and by which octet of a pair comes first, by its mark or its first letters (XML 1.0, appendix F).
@@ -105,13 +105,32 @@ fn wide(octets: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
+/// UTF-32, and how four octets make a letter, by its mark or its first one (XML 1.0, appendix F).
+fn wider(octets: &[u8]) -> Option<fn([u8; 4]) -> u32> {
+    match octets {
+        [0xff, 0xfe, 0, 0, ..] | [b'<', 0, 0, 0, ..] => Some(u32::from_le_bytes),
+        [0, 0, 0xfe, 0xff, ..] | [0, 0, 0, b'<', ..] => Some(u32::from_be_bytes),
+        _ => None,
+    }
+}
+
 /// The text of a document. What is in no encoding it could be in is replaced.
 pub(crate) fn decoded(octets: &[u8]) -> Cow<'_, str> {
+    if let Some(number) = wider(octets) {
+        let letters = octets.as_chunks().0.iter().map(|letter| number(*letter));
+        let letters = letters.filter(|letter| *letter != 0xfeff);
+        let replaced = |letter| char::from_u32(letter).unwrap_or(char::REPLACEMENT_CHARACTER);
+        return Cow::Owned(letters.map(replaced).collect());
+    }
     if let Some(encoding) = wide(octets) {
         return encoding.decode_with_bom_removal(octets).0;
     }
     let plain = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
-    let declared = declared(some(plain, 0, 512));
+    let label = declared(plain).unwrap_or_default();
+    if holds(&label.to_ascii_lowercase(), b"utf-7") {
+        return Cow::Owned(crate::readings::utf7(plain, b'+'));
+    }
+    let declared = Encoding::for_label(label);
     // It shifts, and letters may stand for others.
     if declared == Some(ISO_2022_JP) {
         return ISO_2022_JP.decode_without_bom_handling(plain).0;
@@ -124,9 +143,9 @@ pub(crate) fn decoded(octets: &[u8]) -> Cow<'_, str> {
     encoding.decode_without_bom_handling(plain).0
 }
 
-/// The encoding that a declaration names.
-fn declared(head: &[u8]) -> Option<&'static Encoding> {
-    let declaration = head.strip_prefix(b"<?xml")?;
+/// The encoding that a declaration names, however long it is.
+fn declared(octets: &[u8]) -> Option<&[u8]> {
+    let declaration = octets.strip_prefix(b"<?xml")?;
     let declaration = some(declaration, 0, find(declaration, b"?>")?);
     let value = rest(
         declaration,
@@ -134,7 +153,7 @@ fn declared(head: &[u8]) -> Option<&'static Encoding> {
     );
     let value = value.trim_ascii_start().strip_prefix(b"=")?;
     let (quote, value) = value.trim_ascii_start().split_first()?;
-    Encoding::for_label(some(value, 0, memchr::memchr(*quote, value)?))
+    Some(some(value, 0, memchr::memchr(*quote, value)?.min(64)))
 }
 
 /// Tells `see` of all pieces, in order. False: it is not well-formed, and something may not have been read.

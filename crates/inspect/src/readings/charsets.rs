@@ -287,7 +287,7 @@ fn escaped(octets: &[u8]) -> String {
 }
 
 /// UTF-7 (RFC 2152), or as IMAP has it (RFC 3501 section 5.1.3).
-fn utf7(octets: &[u8], shift: u8) -> String {
+pub(crate) fn utf7(octets: &[u8], shift: u8) -> String {
     let mut out = String::new();
     let mut rest = octets;
     while let Some((octet, behind)) = rest.split_first() {

@@ -23,6 +23,7 @@ mod params;
 mod walk;
 mod words;
 
+pub(crate) use charsets::utf7;
 pub(crate) use words::{decoded, word_length};
 
 use std::borrow::Cow;

@@ -335,3 +335,42 @@ fn ooxml(parts: &[(&str, &[u8])]) -> Vec<u8> {
     );
     build::zip(&entries)
 }
+
+#[test]
+fn a_part_is_read_in_whatever_encoding_it_says() {
+    let relations = |scheme: &str| {
+        format!(
+            "<Relationships><Relationship Type=\"a/oleObject\" Target=\"{scheme}:http://a.example/b!x-usc:http://a.example\" TargetMode=\"External\"/></Relationships>"
+        )
+    };
+    let check = |part: &[u8], rules: &[&str]| {
+        let file = ooxml(&[("word/_rels/a.rels", part)]);
+        let shown = String::from_utf8_lossy(part).into_owned();
+        assert_eq!(refused("a.docx", &file), rules, "{shown:.80?}");
+    };
+    for blanks in [1, 600, 20_000] {
+        let declared = |encoding: &str| {
+            let blanks = " ".repeat(blanks);
+            format!("<?xml version='1.0'{blanks}encoding='{encoding}'?>")
+        };
+        let japanese = declared("iso-2022-jp")
+            + &relations("sc\u{1b}(Bript").replace("!x-usc", "!x-u\u{1b}(Bsc");
+        check(japanese.as_bytes(), &[OBJECT]);
+        let seven =
+            declared("UTF-7") + &relations("+AHMAYwByAGkAcAB0-").replace("!x-usc", "+ACE-x");
+        check(seven.as_bytes(), &[OBJECT]);
+        check((declared("UTF-8") + "<Relationships/>").as_bytes(), &[]);
+    }
+    for mark in ["", "\u{feff}"] {
+        let text = format!("{mark}<?xml version='1.0'?>{}", relations("script"));
+        let letters = || text.chars().map(u32::from);
+        check(
+            &letters().flat_map(u32::to_le_bytes).collect::<Vec<u8>>(),
+            &[OBJECT],
+        );
+        check(
+            &letters().flat_map(u32::to_be_bytes).collect::<Vec<u8>>(),
+            &[OBJECT],
+        );
+    }
+}
