@@ -245,11 +245,34 @@ pub(crate) fn is_document(octets: &[u8]) -> bool {
     if !may_be(octets) {
         return false;
     }
-    let head = decoded(some(octets, 0, 8192));
+    let behind = behind_comments(octets);
+    let head = decoded(some(behind, 0, 8192));
     let head = head.trim_start();
     let root = String::from_utf8_lossy(crate::kind::root(head.as_bytes())).into_owned();
     let root = root.rsplit(':').next().unwrap_or_default();
     head.starts_with("<?xml")
         || head.starts_with("<?mso")
         || ROOTS.iter().any(|known| root.eq_ignore_ascii_case(known))
+}
+
+/// What follows the comments a text begins with, however many; instructions that are no declaration are passed over, too.
+fn behind_comments(octets: &[u8]) -> &[u8] {
+    let mut behind = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
+    loop {
+        let begin = behind.trim_ascii_start();
+        let end: &[u8] = if begin.starts_with(b"<!--") {
+            b"-->"
+        } else if begin.starts_with(b"<?")
+            && !begin.starts_with(b"<?xml")
+            && !begin.starts_with(b"<?mso")
+        {
+            b"?>"
+        } else {
+            return behind;
+        };
+        let Some(at) = find(rest(begin, 2), end) else {
+            return behind;
+        };
+        behind = rest(begin, at.saturating_add(2).saturating_add(end.len()));
+    }
 }

@@ -148,7 +148,15 @@ pub(super) fn judge(
     }
     if matches!(
         within.parent,
-        Some(Kind::Ooxml | Kind::OoxmlMacro | Kind::Odf | Kind::Zip)
+        Some(
+            Kind::Ooxml
+                | Kind::OoxmlMacro
+                | Kind::Odf
+                | Kind::Zip
+                // A document may be one file.
+                | Kind::Xml
+                | Kind::Text
+        )
     ) {
         part(content, budget, said);
     } else if kind == Kind::Xml

@@ -374,3 +374,35 @@ fn a_part_is_read_in_whatever_encoding_it_says() {
         );
     }
 }
+
+#[test]
+fn a_document_of_one_file_is_found_behind_any_comments() {
+    let relation = "<Relationship Type=\"a/oleObject\" Target=\"script:http://a.example\" TargetMode=\"External\"/>";
+    let package = |before: &str| {
+        format!(
+            "{before}<pkg:package xmlns:pkg=\"http://schemas.microsoft.com/office/2006/xmlPackage\"><pkg:part><pkg:xmlData>{relation}</pkg:xmlData></pkg:part></pkg:package>"
+        )
+    };
+    for before in [
+        String::new(),
+        "<!-- a -->\n".repeat(17),
+        "<!-- a -->".repeat(1000),
+        format!("<!-- {} -->", "x".repeat(9000)),
+        format!(" <?a {}?>", "x".repeat(9000)),
+    ] {
+        let document = package(&before);
+        let rules = refused("a.doc", document.as_bytes());
+        assert_eq!(rules, [OBJECT], "{before:.40}");
+    }
+}
+
+#[test]
+fn relations_kept_in_base64_are_read() {
+    use base64::Engine;
+    let relations = "<Relationships xmlns=\"x\"><Relationship Type=\"a/oleObject\" Target=\"script:http://a.example\" TargetMode=\"External\"/></Relationships>";
+    let letters = base64::engine::general_purpose::STANDARD.encode(relations);
+    let document = format!(
+        "<?xml version='1.0'?><pkg:package><pkg:part pkg:name='/word/_rels/settings.xml.rels'><pkg:binaryData>{letters}</pkg:binaryData></pkg:part></pkg:package>"
+    );
+    assert_eq!(refused("a.doc", document.as_bytes()), [OBJECT]);
+}
