@@ -406,3 +406,32 @@ fn relations_kept_in_base64_are_read() {
     );
     assert_eq!(refused("a.doc", document.as_bytes()), [OBJECT]);
 }
+
+#[test]
+fn links_of_workbooks_of_before_97_start_no_program() {
+    // Excel 5 and 95: a link is one record in the book or in a sheet, its length in an octet.
+    let link = |text: &str| {
+        let length = u8::try_from(text.len()).unwrap();
+        let body = [&[length], text.as_bytes()].concat();
+        let size = u16::try_from(body.len()).unwrap().to_le_bytes();
+        [b"\x17\0".as_slice(), &size, &body].concat()
+    };
+    let begin = b"\x09\x08\x08\0\0\x05\x05\0\0\0\0\0".as_slice();
+    let end = b"\x0a\0\0\0".as_slice();
+    let check = |text: &str, rules: &[&str]| {
+        let in_book = [begin, &link(text), end].concat();
+        let in_sheet = [begin, end, begin, &link(text), end].concat();
+        for stream in [in_book, in_sheet] {
+            let file = build::compound(&[("Book", &stream)]);
+            assert_eq!(refused("a.xls", &file), rules, "{text:?}");
+        }
+    };
+    check("cmd\u{3}/c calc", &[DDE]);
+    check(
+        "MSEXCEL\u{3}\\..\\..\\Windows\\System32\\cmd.exe /c calc",
+        &[DDE],
+    );
+    check("Excel\u{3}C:\\a\\[Book2.xls]Sheet1", &[]);
+    check("\u{3}Sheet2", &[]);
+    check("\u{1}[Book2.xls]Sheet1", &[]);
+}

@@ -394,6 +394,15 @@ fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
     let mut formats = Vec::new();
     let mut links = Vec::new();
     let mut sheet = false;
+    // BOF: the version of all that follows.
+    let is_old = u16le(content, 0) == Some(0x809) && u16le(content, 4) == Some(0x500);
+    let dde = |text: &str, links: &mut Vec<u8>| {
+        if let Some((service, topic)) = text.split_once('\u{3}') {
+            let line = format!("{service}\t{topic}").replace(['\r', '\n'], " ");
+            links.extend_from_slice(line.as_bytes());
+            links.push(b'\n');
+        }
+    };
     while let (Some(record), Some(length)) = (u16le(content, at), u16le(content, at + 2)) {
         let body = some(content, at + 4, usize::from(length));
         match record {
@@ -408,6 +417,11 @@ fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
                 }
                 formats.push(b'\n');
             }
+            // EXTERNSHEET of Excel 5 and 95: its length, and the same text; in later ones it holds numbers.
+            0x17 if is_old => {
+                let length = body.first().map_or(0, |length| usize::from(*length));
+                dde(&name(some(body, 1, length)), &mut links);
+            }
             // SUPBOOK (MS-XLS 2.4.271): a program and a topic, parted by a 3, where it is one of DDE.
             0x1ae => {
                 let text = rest(body, 5);
@@ -416,13 +430,10 @@ fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
                 } else {
                     name(text)
                 };
-                if let Some((service, topic)) = text.split_once('\u{3}') {
-                    let line = format!("{service}\t{topic}").replace(['\r', '\n'], " ");
-                    links.extend_from_slice(line.as_bytes());
-                    links.push(b'\n');
-                }
+                dde(&text, &mut links);
             }
-            0x0a => break,
+            // In old ones each sheet lists its links.
+            0x0a if !is_old => break,
             _ => {}
         }
         at += 4 + usize::from(length);
