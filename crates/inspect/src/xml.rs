@@ -48,6 +48,9 @@ impl Element<'_> {
             if key.rsplit(':').next() == Some(name) && !known.contains(&value) {
                 values.push(value);
             }
+            if values.len() >= VALUES_MAX {
+                break;
+            }
         }
         values
     }
@@ -84,6 +87,9 @@ impl Element<'_> {
 
 /// So many of the values before are looked at for the same one.
 const VALUES_KNOWN: usize = 8;
+
+/// No program reads a tag of more: each name stands there once (XML 1.0 section 3.1).
+const VALUES_MAX: usize = 1000;
 
 fn rest_of(values: &[String], count: usize) -> &[String] {
     let from = values.len().saturating_sub(count);
