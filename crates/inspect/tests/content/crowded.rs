@@ -63,6 +63,15 @@ fn a_formula_that_asks_by_dde_is_found_however_many_stand_before_it() {
         check("DDE(\"soffice\" ; \"b\"; \"c\") + ADDER(1)+DDES"),
         [""; 0]
     );
+    for honest in [
+        "[.A1]&amp;\" dde (old)\"",
+        "\"a \"\"dde(b)\"\"\"",
+        "my_dde([.A1])",
+        "COM.X.DDE(1)",
+    ] {
+        assert_eq!(check(honest), [""; 0], "{honest}");
+    }
+    assert_eq!(check("\"a\"&amp;DDE([.A1])"), ["office-dde"]);
     for call in [
         "DDE(\"cmd\";\"/C calc\";\"a\")",
         "DDE (\"cmd\";\"/C calc\";\"a\")",

@@ -203,9 +203,15 @@ pub(super) fn relation(is: &dyn Fn(&str) -> bool, target: &str, said: &mut Said<
 /// (ODF 1.3 part 4, section 6.11.2 lets it be computed).
 fn dde_calls(formula: &str) -> bool {
     let mut calls = formula.match_indices("dde");
+    // What stands between quotes is text.
+    let (mut counted, mut is_text) = (0, false);
     calls.any(|(at, _)| {
         let (before, behind) = (formula.get(..at), formula.get(at + 3..));
-        let begins_name = before.is_none_or(|text| !text.ends_with(|c: char| c.is_alphanumeric()));
+        let quotes = formula.get(counted..at).unwrap_or_default().bytes();
+        is_text ^= quotes.filter(|octet| *octet == b'"').count() % 2 == 1;
+        counted = at;
+        let of_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
+        let begins_name = !is_text && before.is_none_or(|text| !text.ends_with(of_name));
         let Some(call) = behind.and_then(|text| text.trim_ascii_start().strip_prefix('(')) else {
             return false;
         };
