@@ -646,7 +646,7 @@ fn an_object_in_rich_text_is_found_however_its_digits_are_hidden() {
             .into_bytes(),
         Level::Default,
     );
-    assert!(!rules.is_empty());
+    assert_eq!(rules, ["archive-ambiguous", "rtf-object"]);
     assert!(
         refusing(
             "a.rtf",
@@ -793,14 +793,14 @@ fn a_table_in_text_is_read_in_any_spelling() {
             "office-macro-sheet",
         ),
     ] {
-        for octets in [
-            table.as_bytes().to_vec(),
-            wide(table, false, true),
-            wide(table, true, true),
-        ] {
+        let mut spellings = vec![table.as_bytes().to_vec()];
+        // SYLK is told by its first octets, and in UTF-16 it is none.
+        if !table.starts_with("ID;") {
+            spellings.extend([wide(table, false, true), wide(table, true, true)]);
+        }
+        for octets in spellings {
             let rules = refusing("a.csv", "text/csv", &octets, Level::Default);
-            let is_sylk = table.starts_with("ID;") && octets.len() > table.len();
-            assert!(is_sylk || rules == [rule], "{table}: {rules:?}");
+            assert_eq!(rules, [rule], "{table}");
         }
     }
     for honest in [
