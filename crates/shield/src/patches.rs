@@ -33,6 +33,8 @@ use crate::veto::{CommandLine, CommandVeto, Veto};
 
 /// How often a bundle's files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long a bundle may wait for its signature, which is written after it, until it is said to be refused.
+const SIGNING: Duration = Duration::from_mins(1);
 /// Packages of mail servers that ask milters. They have read a message before they ask.
 const ASKS_MILTERS: [&str; 2] = ["postfix", "sendmail"];
 /// Octets of a signature or a list of signers.
@@ -66,6 +68,14 @@ impl Refused {
         match self {
             Self::Read(..) => "read",
             Self::Bundle(_, error) => error.kind(),
+        }
+    }
+
+    /// Whether it lacks a signature that counts.
+    fn is_of_signature(&self) -> bool {
+        match self {
+            Self::Read(path, _) => path.extension().is_some_and(|ending| ending == "sig"),
+            Self::Bundle(_, error) => error.kind() == "signature",
         }
     }
 
@@ -134,6 +144,15 @@ impl Stamp {
         });
         Self(stamps.collect())
     }
+
+    /// Whether the bundle may yet be signed: it is newer than its signature, and not old.
+    fn awaits_signature(&self, now: SystemTime) -> bool {
+        let changed = |nth: usize| Some(self.0.get(nth)?.as_ref()?.0);
+        let (bundle, signature) = (changed(0), changed(1));
+        // A clock that was set back makes nobody wait.
+        let age = bundle.and_then(|bundle| now.duration_since(bundle).ok());
+        bundle > signature && age.is_some_and(|age| age < SIGNING)
+    }
 }
 
 impl Patches {
@@ -177,17 +196,25 @@ impl Patches {
     }
 
     /// Brings a site's own bundle into force; if it is refused, what was stays. `true`: it is another than before.
-    /// What else somebody should know is put to `problems`, by the event's name. Blocks.
+    /// What else somebody should know is put to `problems`, by the event's name. `patient`: one that may yet be signed is
+    /// looked at again, and not refused. Blocks.
     pub(crate) fn load(
         &self,
         source: &Source,
         now: Timestamp,
+        patient: bool,
         problems: &mut Vec<(&'static str, String)>,
     ) -> Result<bool, Refused> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         // Before they are read: what changes meanwhile is looked at again.
         let stamp = Stamp::of(source);
         let loaded = self.admitted(source, now, &mut taken, problems);
+        let unsigned = loaded.as_ref().is_err_and(Refused::is_of_signature);
+        if patient && unsigned && stamp.awaits_signature(now.into()) {
+            // Told once, by the look that counts.
+            problems.clear();
+            return Ok(false);
+        }
         let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
         loads.looked_at = Some(stamp);
         match loaded {
@@ -463,15 +490,15 @@ impl CommandVeto for Patches {
 }
 
 /// Brings the site's own bundle into force, where there is one, and tells of it. Blocks: its rules are held to their
-/// self-tests.
-pub(crate) fn load(shared: &Shared) {
+/// self-tests. `patient`: see [`Patches::load`].
+pub(crate) fn load(shared: &Shared, patient: bool) {
     let Some(source) = shared.patches.source() else {
         return;
     };
     let mut problems = Vec::new();
     let loaded = shared
         .patches
-        .load(&source, Timestamp::now(), &mut problems);
+        .load(&source, Timestamp::now(), patient, &mut problems);
     for (event, why) in problems {
         shared.log.line(event, &[("why", json!(why))]);
     }
@@ -508,7 +535,7 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
 fn look(shared: &Shared, before: Option<&Stamp>) -> Option<Stamp> {
     let found = Stamp::of(&shared.patches.source()?);
     if before == Some(&found) && !shared.patches.has_looked_at(&found) {
-        load(shared);
+        load(shared, true);
     }
     Some(found)
 }
@@ -566,6 +593,54 @@ mod tests {
                 assert!(known, "{} is closed by {name}, which is no rule", rule.name);
             }
         }
+    }
+
+    #[test]
+    fn a_bundle_is_not_refused_while_it_may_yet_be_signed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let source = Source {
+            bundle: path("bundle.toml"),
+            signers: path("signers"),
+            state: None,
+        };
+        for name in ["bundle.toml.sig", "signers", "bundle.toml"] {
+            std::fs::write(path(name), "x").unwrap();
+        }
+        let now = Timestamp::now();
+        let changed = |name: &str, second: i64| {
+            let at = SystemTime::from(now - jiff::SignedDuration::from_secs(second));
+            File::options()
+                .write(true)
+                .open(path(name))
+                .unwrap()
+                .set_modified(at)
+                .unwrap();
+        };
+        let patches = Patches::new("shield.example", now).unwrap();
+        let load = |patient: bool| {
+            let loaded = patches.load(&source, now, patient, &mut Vec::new());
+            loaded.map_err(|refused| refused.kind())
+        };
+        // The signature is that of the bundle before.
+        changed("bundle.toml.sig", 600);
+        changed("bundle.toml", 5);
+        assert_eq!(load(true), Ok(false));
+        assert!(
+            !patches.has_looked_at(&Stamp::of(&source)),
+            "it is looked at again"
+        );
+        // Who asks is told.
+        assert_eq!(load(false), Err("signature"));
+        // It does not come any more; it is there, and does not count.
+        changed("bundle.toml", 61);
+        assert_eq!(load(true), Err("signature"));
+        changed("bundle.toml", 5);
+        changed("bundle.toml.sig", 5);
+        assert_eq!(load(true), Err("signature"));
+        std::fs::remove_file(path("bundle.toml.sig")).unwrap();
+        assert_eq!(load(true), Ok(false));
+        assert_eq!(load(false), Err("read"));
     }
 
     #[test]
