@@ -871,3 +871,32 @@ pub(crate) fn apple_single(name: &str, content: &[u8]) -> Vec<u8> {
     octets.extend(content);
     octets
 }
+
+/// A document of Office, with these parts besides those that each has.
+pub(crate) fn ooxml(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut entries = vec![
+        Entry::new("[Content_Types].xml", b"<Types/>"),
+        Entry::new("_rels/.rels", b"<Relationships/>"),
+    ];
+    entries.extend(
+        parts
+            .iter()
+            .map(|(name, content)| Entry::new(name, content)),
+    );
+    zip(&entries)
+}
+
+/// A document of `OpenDocument`, with these members besides those that each has.
+pub(crate) fn odf(members: &[(&str, &str)]) -> Vec<u8> {
+    let kind = "application/vnd.oasis.opendocument.text";
+    let mut entries = vec![
+        Entry::new("mimetype", kind.as_bytes()),
+        Entry::new("META-INF/manifest.xml", b"<manifest/>"),
+    ];
+    entries.extend(
+        members
+            .iter()
+            .map(|(name, text)| Entry::new(name, text.as_bytes())),
+    );
+    zip(&entries)
+}

@@ -3,7 +3,7 @@
 use mailkeep_inspect::Level;
 
 use crate::build;
-use crate::office::{BASE, WORD, odf, ooxml};
+use crate::office::{BASE, WORD};
 use crate::refusing;
 
 const BINARY: &str = "application/octet-stream";
@@ -19,7 +19,7 @@ fn relation(kind: &str, target: &str) -> String {
 
 fn relations(all: &str) -> Vec<u8> {
     let part = format!("<Relationships>{all}</Relationships>");
-    ooxml(&[("word/_rels/a.rels", part.as_bytes())])
+    build::ooxml(&[("word/_rels/a.rels", part.as_bytes())])
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_formula_that_asks_by_dde_is_found_however_many_stand_before_it() {
         let cell = format!(
             "<office:document-content><a table:formula='of:={formula}'/></office:document-content>"
         );
-        refused("a.ods", &odf(&[("content.xml", &cell)]))
+        refused("a.ods", &build::odf(&[("content.xml", &cell)]))
     };
     let honest = "DDE(\"soffice\";\"b\";\"c\")+".repeat(9);
     assert_eq!(check(&format!("{honest}1")), [""; 0]);
@@ -132,13 +132,16 @@ fn a_simple_field_within_an_instruction_is_part_of_it() {
         format!("{quoted}{}", text("AUTO a")),
     ] {
         let part = format!("<w:document {WORD}>{begin}{inner}{end}</w:document>");
-        let document = ooxml(&[("word/document.xml", part.as_bytes())]);
+        let document = build::ooxml(&[("word/document.xml", part.as_bytes())]);
         assert_eq!(refused("a.docx", &document), ["office-dde"], "{inner}");
     }
     let honest = format!("{begin}{}{}{end}", text("IF "), simple("REF a"));
     let part = format!("<w:document {WORD}>{honest}</w:document>");
     assert_eq!(
-        refused("a.docx", &ooxml(&[("word/document.xml", part.as_bytes())])),
+        refused(
+            "a.docx",
+            &build::ooxml(&[("word/document.xml", part.as_bytes())])
+        ),
         [""; 0]
     );
 }

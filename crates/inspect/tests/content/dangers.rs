@@ -31,19 +31,6 @@ fn case(
 const BINARY: &str = "application/octet-stream";
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR0000000000000";
 
-fn ooxml(parts: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut entries = vec![
-        Entry::new("[Content_Types].xml", b"<Types/>"),
-        Entry::new("_rels/.rels", b"<Relationships/>"),
-    ];
-    entries.extend(
-        parts
-            .iter()
-            .map(|(name, content)| Entry::new(name, content)),
-    );
-    build::zip(&entries)
-}
-
 fn macros(text: &str) -> Vec<u8> {
     build::compound(&[("VBA/Module1", &build::module(text))])
 }
@@ -162,17 +149,17 @@ fn refused_by_default() -> Vec<Case> {
             "office-macro-runs",
             "a.docm",
             BINARY,
-            ooxml(&[("word/vbaProject.bin", &macros("Sub Document_Open()\r\nCreateObject(\"WScript.Shell\").Run a\r\nEnd Sub"))]),
+            build::ooxml(&[("word/vbaProject.bin", &macros("Sub Document_Open()\r\nCreateObject(\"WScript.Shell\").Run a\r\nEnd Sub"))]),
         ),
-        case("office-macro-hidden", "a.docx", BINARY, ooxml(&[("word/vbaProject.bin", &macros("Sub A()\r\nEnd Sub"))])),
+        case("office-macro-hidden", "a.docx", BINARY, build::ooxml(&[("word/vbaProject.bin", &macros("Sub A()\r\nEnd Sub"))])),
         case("office-macro-sheet", "a.xls", "application/vnd.ms-excel", build::compound(&[("Workbook", &sheet)])),
-        case("office-macro-sheet", "a.xlsm", BINARY, ooxml(&[("xl/macrosheets/sheet1.xml", b"<a/>")])),
-        case("office-object-external", "a.docx", BINARY, ooxml(&[("word/_rels/document.xml.rels", &relation("oleObject", "mhtml:http://a.example/b.html!x-usc:http://a.example/b.html"))])),
-        case("office-dde", "a.docx", BINARY, ooxml(&[("word/document.xml", b"<w:instrText xml:space=\"preserve\"> DDE</w:instrText></w:r><w:instrText>AUTO c:\\a</w:instrText>")])),
+        case("office-macro-sheet", "a.xlsm", BINARY, build::ooxml(&[("xl/macrosheets/sheet1.xml", b"<a/>")])),
+        case("office-object-external", "a.docx", BINARY, build::ooxml(&[("word/_rels/document.xml.rels", &relation("oleObject", "mhtml:http://a.example/b.html!x-usc:http://a.example/b.html"))])),
+        case("office-dde", "a.docx", BINARY, build::ooxml(&[("word/document.xml", b"<w:instrText xml:space=\"preserve\"> DDE</w:instrText></w:r><w:instrText>AUTO c:\\a</w:instrText>")])),
         case("office-dde", "a.csv", "text/csv", "a,b\r\n=cmd|'/C calc'!A0,2\r\n"),
-        case("office-program-link", "a.pptx", BINARY, ooxml(&[("ppt/slides/slide1.xml", b"<p:sld><a:hlinkMouseOver r:id=\"rId2\" action=\"ppaction://program\"/></p:sld>")])),
+        case("office-program-link", "a.pptx", BINARY, build::ooxml(&[("ppt/slides/slide1.xml", b"<p:sld><a:hlinkMouseOver r:id=\"rId2\" action=\"ppaction://program\"/></p:sld>")])),
         case("office-code-format", "a.xls", "application/vnd.ms-excel", build::compound(&[("Workbook", &formats)])),
-        case("office-code-format", "a.xlsx", BINARY, ooxml(&[("xl/styles.xml", b"<numFmt formatCode=\"[&gt;system('a')]0\"/>")])),
+        case("office-code-format", "a.xlsx", BINARY, build::ooxml(&[("xl/styles.xml", b"<numFmt formatCode=\"[&gt;system('a')]0\"/>")])),
         case("rtf-object", "a.rtf", "text/rtf", build::rich_text("Equation.3", b"\x1c\0\0\0")),
         case("html-smuggling", "a.html", "text/html", smuggled(&build::zip(&[Entry::new("a.txt", &[b'x'; 64])]))),
         case("pdf-launch", "a.pdf", "application/pdf", "%PDF-1.4\n1 0 obj\n<</S/L#61unch/F(cmd)>>\nendobj\n"),
@@ -271,7 +258,7 @@ fn refused_when_strict() -> Vec<Case> {
             "office-template-external",
             "a.docx",
             BINARY,
-            ooxml(&[(
+            build::ooxml(&[(
                 "word/_rels/settings.xml.rels",
                 &relation("attachedTemplate", "https://a.example/b.dotm"),
             )]),
@@ -597,7 +584,7 @@ fn a_text_that_quotes_a_shortcut_is_none() {
 
 #[test]
 fn what_looks_like_a_danger_passes() {
-    let docx = ooxml(&[
+    let docx = build::ooxml(&[
         (
             "word/document.xml",
             b"<w:t>The DDEAUTO field and cmd.exe</w:t>",
@@ -611,7 +598,7 @@ fn what_looks_like_a_danger_passes() {
             &relation("attachedTemplate", "file:///C:\\Templates\\a.dotx"),
         ),
     ]);
-    let xlsx = ooxml(&[
+    let xlsx = build::ooxml(&[
         (
             "xl/styles.xml",
             b"<numFmt formatCode=\"[Red][&gt;=100]0;[$-409]0\"/>",
@@ -774,7 +761,7 @@ fn what_leads_to_documents_passes_and_what_leads_to_programs_does_not() {
         check("a.pdf", action.as_bytes(), false);
     }
     let linked = |target: &str| {
-        ooxml(&[(
+        build::ooxml(&[(
             "word/_rels/document.xml.rels",
             &relation("oleObject", target),
         )])
@@ -821,7 +808,7 @@ fn what_leads_to_documents_passes_and_what_leads_to_programs_does_not() {
     );
     let field = |text: &str| {
         let document = format!("<w:instrText>{text}</w:instrText>");
-        ooxml(&[("word/document.xml", document.as_bytes())])
+        build::ooxml(&[("word/document.xml", document.as_bytes())])
     };
     check(
         "a.docx",
@@ -888,7 +875,7 @@ fn packed_data_in_a_page_is_judged_by_what_it_holds() {
 #[test]
 fn a_field_of_dde_is_told_from_an_index_that_names_it() {
     let check = |document: &str, passes: bool| {
-        let octets = ooxml(&[("word/document.xml", document.as_bytes())]);
+        let octets = build::ooxml(&[("word/document.xml", document.as_bytes())]);
         let rules = refusing("a.docx", BINARY, &octets, Level::Default);
         assert_eq!(rules.is_empty(), passes, "{document}: {rules:?}");
     };
@@ -931,7 +918,7 @@ fn a_workbook_may_ask_another_and_no_program_behind_it() {
         let link = format!(
             "<externalLink><ddeLink ddeService=\"{service}\" ddeTopic=\"{topic}\"><ddeItems/></ddeLink></externalLink>"
         );
-        let octets = ooxml(&[("xl/externalLinks/externalLink1.xml", link.as_bytes())]);
+        let octets = build::ooxml(&[("xl/externalLinks/externalLink1.xml", link.as_bytes())]);
         let rules = refusing("a.xlsx", BINARY, &octets, Level::Default);
         assert_eq!(rules.is_empty(), passes, "{service} {topic}: {rules:?}");
     };

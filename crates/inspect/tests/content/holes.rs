@@ -2,7 +2,7 @@
 
 use mailkeep_inspect::Level;
 
-use crate::build::{self, Entry};
+use crate::build;
 use crate::refusing;
 
 const BINARY: &str = "application/octet-stream";
@@ -36,20 +36,6 @@ fn messages_and_notes_with_many_archives_pass() {
     assert_eq!(refused("a.one", &notes), [""; 0]);
 }
 
-fn odf(members: &[(&str, &str)]) -> Vec<u8> {
-    let kind = "application/vnd.oasis.opendocument.text";
-    let mut entries = vec![
-        Entry::new("mimetype", kind.as_bytes()),
-        Entry::new("META-INF/manifest.xml", b"<manifest/>"),
-    ];
-    entries.extend(
-        members
-            .iter()
-            .map(|(name, text)| Entry::new(name, text.as_bytes())),
-    );
-    build::zip(&entries)
-}
-
 const MODULE: (&str, &str) = (
     "Basic/Standard/Module1.xml",
     "<script:module script:name=\"Module1\">Sub Main\nShell(&quot;calc&quot;)\nEnd Sub</script:module>",
@@ -67,7 +53,7 @@ const MAIN: &str =
 #[test]
 fn an_event_that_only_seems_to_be_a_click_runs_a_macro() {
     let check = |attributes: &str, rules: &[&str]| {
-        let file = odf(&[("content.xml", &event(attributes)), MODULE]);
+        let file = build::odf(&[("content.xml", &event(attributes)), MODULE]);
         assert_eq!(refused("a.odt", &file), rules, "{attributes}");
     };
     for running in [
@@ -101,7 +87,7 @@ fn a_macro_of_the_program_is_known_in_percent_signs() {
         let href = format!(
             "script:event-name=\"dom:mouseover\" xlink:href=\"vnd.sun.star.script:{place}\""
         );
-        let file = odf(&[("content.xml", &event(&href))]);
+        let file = build::odf(&[("content.xml", &event(&href))]);
         assert_eq!(refused("a.odt", &file), [RUNS], "{place}");
     }
 }
@@ -111,7 +97,7 @@ fn macros_of_opendocument_are_read_beside_members_of_other_documents() {
     let load = event(&format!("script:event-name=\"dom:load\" {MAIN}"));
     let check = |others: &[(&str, &str)]| {
         let own = [("content.xml", load.as_str()), MODULE];
-        let file = odf(&[&own[..], others].concat());
+        let file = build::odf(&[&own[..], others].concat());
         let rules = refused("a.odt", &file);
         assert!(rules.contains(&RUNS.to_owned()), "{others:?}: {rules:?}");
     };
@@ -316,24 +302,11 @@ fn a_relation_with_more_attributes_than_any_is_read() {
                 "<Relationships><Relationship{} {type_of} Target=\"mhtml:http://a.example/b!x-usc:http://a.example\" TargetMode=\"External\"/></Relationships>",
                 padding.repeat(count)
             );
-            let file = ooxml(&[("word/_rels/a.rels", relation.as_bytes())]);
+            let file = build::ooxml(&[("word/_rels/a.rels", relation.as_bytes())]);
             let rules = refused("a.docx", &file);
             assert_eq!(rules, [OBJECT], "{count} {padding}");
         }
     }
-}
-
-fn ooxml(parts: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut entries = vec![
-        Entry::new("[Content_Types].xml", b"<Types/>"),
-        Entry::new("_rels/.rels", b"<Relationships/>"),
-    ];
-    entries.extend(
-        parts
-            .iter()
-            .map(|(name, content)| Entry::new(name, content)),
-    );
-    build::zip(&entries)
 }
 
 #[test]
@@ -344,7 +317,7 @@ fn a_part_is_read_in_whatever_encoding_it_says() {
         )
     };
     let check = |part: &[u8], rules: &[&str]| {
-        let file = ooxml(&[("word/_rels/a.rels", part)]);
+        let file = build::ooxml(&[("word/_rels/a.rels", part)]);
         let shown = String::from_utf8_lossy(part).into_owned();
         assert_eq!(refused("a.docx", &file), rules, "{shown:.80?}");
     };

@@ -16,26 +16,13 @@ pub(crate) const WORD: &str =
 pub(crate) const BASE: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
 const STRICT: &str = "http://purl.oclc.org/ooxml/officeDocument/relationships";
 
-pub(crate) fn ooxml(parts: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut entries = vec![
-        Entry::new("[Content_Types].xml", b"<Types/>"),
-        Entry::new("_rels/.rels", b"<Relationships/>"),
-    ];
-    entries.extend(
-        parts
-            .iter()
-            .map(|(name, content)| Entry::new(name, content)),
-    );
-    build::zip(&entries)
-}
-
 fn refused(name: &str, octets: &[u8]) -> Vec<String> {
     refusing(name, BINARY, octets, Level::Strict)
 }
 
 /// What refuses a document with this part; none: it passes.
 fn of_part(part: &str, xml: &[u8]) -> Vec<String> {
-    refused("a.docx", &ooxml(&[(part, xml)]))
+    refused("a.docx", &build::ooxml(&[(part, xml)]))
 }
 
 fn wide(text: &str, high_first: bool, mark: bool) -> Vec<u8> {
@@ -277,7 +264,7 @@ fn a_link_and_a_format_of_a_workbook_are_read_in_any_spelling() {
         ),
     ] {
         for octets in encodings(link) {
-            let xlsx = ooxml(&[("xl/a/b.xml", &octets)]);
+            let xlsx = build::ooxml(&[("xl/a/b.xml", &octets)]);
             assert_eq!(refused("a.xlsx", &xlsx), [rule], "{link}");
         }
     }
@@ -387,20 +374,6 @@ fn what_a_document_of_one_file_does_is_read_as_in_a_packed_one() {
     }
 }
 
-pub(crate) fn odf(members: &[(&str, &str)]) -> Vec<u8> {
-    let kind = "application/vnd.oasis.opendocument.text";
-    let mut entries = vec![
-        Entry::new("mimetype", kind.as_bytes()),
-        Entry::new("META-INF/manifest.xml", b"<manifest/>"),
-    ];
-    entries.extend(
-        members
-            .iter()
-            .map(|(name, text)| Entry::new(name, text.as_bytes())),
-    );
-    build::zip(&entries)
-}
-
 #[test]
 fn macros_of_an_open_document_are_judged_with_what_calls_them() {
     let event = |name: &str, macros: &str| {
@@ -422,7 +395,7 @@ fn macros_of_an_open_document_are_judged_with_what_calls_them() {
     let sums = module("Sub Main\nx = 1\nEnd Sub");
     let basic = "Basic/Standard/Module1.xml";
     let check = |members: &[(&str, &str)], level: Level, rule: Option<&str>| {
-        let rules = refusing("a.odt", BINARY, &odf(members), level);
+        let rules = refusing("a.odt", BINARY, &build::odf(members), level);
         let is_so = rule.map_or(rules.is_empty(), |rule| {
             rules.iter().any(|found| found == rule)
         });
@@ -496,11 +469,11 @@ fn links_of_an_open_document_that_start_programs_are_refused() {
         ),
     ] {
         let content = format!("<office:document-content>{content}</office:document-content>");
-        let rules = refused("a.odt", &odf(&[("content.xml", &content)]));
+        let rules = refused("a.odt", &build::odf(&[("content.xml", &content)]));
         assert_eq!(rules, [rule], "{content}");
     }
     let honest = "<a><text:dde-connection-decl office:dde-application=\"soffice\" office:dde-topic=\"b.ods\"/><b table:formula=\"of:=SUM([.A1:.A2])\"/></a>";
-    assert!(refused("a.ods", &odf(&[("content.xml", honest)])).is_empty());
+    assert!(refused("a.ods", &build::odf(&[("content.xml", honest)])).is_empty());
 }
 
 #[test]
@@ -524,7 +497,7 @@ fn a_document_is_one_however_the_names_of_its_parts_are_written() {
         assert_eq!(rules, [OBJECT], "{names:?}");
     }
     // Behind the first member of another kind of document.
-    let octets = odf(&[
+    let octets = build::odf(&[
         ("[Content_Types].xml", "<Types/>"),
         ("word/a.rels", std::str::from_utf8(link).unwrap()),
     ]);
@@ -890,7 +863,7 @@ fn documents_of_before_and_binary_workbooks_start_nothing_by_dde() {
             body.as_slice(),
         ]
         .concat();
-        ooxml(&[("xl/externalLinks/externalLink1.bin", &part)])
+        build::ooxml(&[("xl/externalLinks/externalLink1.bin", &part)])
     };
     for (service, topic, rules) in [
         ("cmd", "/c calc", &[DDE][..]),
@@ -953,7 +926,7 @@ fn a_presentation_that_starts_a_program_by_a_click_is_refused() {
         let content = format!(
             "<office:document-content><presentation:event-listener script:event-name=\"dom:click\" presentation:action=\"{action}\" xlink:href=\"file:///c:/windows/system32/calc.exe\"/></office:document-content>"
         );
-        refused("a.odp", &odf(&[("content.xml", &content)]))
+        refused("a.odp", &build::odf(&[("content.xml", &content)]))
     };
     assert_eq!(open("execute"), ["office-program-link"]);
     assert_eq!(open("next-page"), [""; 0]);
