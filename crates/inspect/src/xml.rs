@@ -36,23 +36,13 @@ impl Element<'_> {
         prefix.map_or("", quick_xml::name::Prefix::into_inner)
     }
 
-    /// The values of all attributes of a name, whatever their prefixes: which of two a program takes is not known.
-    pub(crate) fn values(&self, name: &str) -> Vec<String> {
-        if !self.0.attributes_raw().contains(name) {
-            return Vec::new();
-        }
-        let mut values: Vec<String> = Vec::new();
-        for (key, value) in self.attributes() {
-            // What was there is not kept again: one tag may have any number of them.
-            let known = rest_of(&values, VALUES_KNOWN);
-            if key.rsplit(':').next() == Some(name) && !known.contains(&value) {
-                values.push(value);
-            }
-            if values.len() >= VALUES_MAX {
-                break;
-            }
-        }
-        values
+    /// The values of all attributes of a name, whatever their prefixes: which of two a program takes is not known. There may be any
+    /// number of them, in a namespace each.
+    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = String> {
+        let of_name = move |(key, value): (String, String)| {
+            (key.rsplit(':').next() == Some(name)).then_some(value)
+        };
+        self.attributes_if(name).filter_map(of_name)
     }
 
     /// Prefixes, and the namespaces they stand for from here on.
@@ -64,14 +54,18 @@ impl Element<'_> {
                 .or(prefix.is_empty().then_some(""))?;
             Some((prefix.to_owned(), value))
         };
-        let is_there = self.0.attributes_raw().contains("xmlns");
-        let attributes = is_there.then(|| self.attributes());
-        attributes.into_iter().flatten().filter_map(declared)
+        self.attributes_if("xmlns").filter_map(declared)
     }
 
     /// What stands in the tag behind the name.
     pub(crate) fn raw(&self) -> &str {
         self.0.attributes_raw()
+    }
+
+    /// None where the tag does not hold this word.
+    fn attributes_if(&self, word: &str) -> impl Iterator<Item = (String, String)> {
+        let is_there = self.raw().contains(word);
+        is_there.then(|| self.attributes()).into_iter().flatten()
     }
 
     fn attributes(&self) -> impl Iterator<Item = (String, String)> {
@@ -83,17 +77,6 @@ impl Element<'_> {
             (attribute.key.into_inner().to_owned(), value)
         })
     }
-}
-
-/// So many of the values before are looked at for the same one.
-const VALUES_KNOWN: usize = 8;
-
-/// No program reads a tag of more: each name stands there once (XML 1.0 section 3.1).
-const VALUES_MAX: usize = 1000;
-
-fn rest_of(values: &[String], count: usize) -> &[String] {
-    let from = values.len().saturating_sub(count);
-    values.get(from..).unwrap_or_default()
 }
 
 /// Whether octets may be XML: a document begins with an element, a declaration, or a mark of its encoding.

@@ -24,6 +24,7 @@ mod walk;
 mod words;
 
 pub(crate) use charsets::utf7;
+pub(crate) use params::percent;
 pub(crate) use words::{decoded, word_length};
 
 use std::borrow::Cow;

@@ -548,7 +548,7 @@ fn extended(text: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
 }
 
 /// Octets with each `%XX` decoded; what is no such thing is kept.
-pub(super) fn percent(text: &[u8]) -> Vec<u8> {
+pub(crate) fn percent(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((octet, behind)) = rest.split_first() {

@@ -61,11 +61,11 @@ impl File {
     fn see(&mut self, piece: &Piece<'_>, sink: &mut Sink<'_>) {
         match piece {
             Piece::Begin(element) => match element.name() {
-                "part" => self.name = element.values("name").pop(),
+                "part" => self.name = element.values("name").last(),
                 name @ ("binData" | "binaryData" | "binary-data") => {
                     self.give(sink);
                     if name == "binData" {
-                        self.name = element.values("name").pop();
+                        self.name = element.values("name").last();
                     }
                     self.letters = Some(String::new());
                 }

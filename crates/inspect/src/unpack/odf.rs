@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{Member, Sink, Trouble, ole, zip};
 use crate::octets::{count, holds};
+use crate::readings::percent;
 use crate::xml::{self, Piece};
 use crate::{Limit, LimitReached};
 
@@ -110,17 +111,18 @@ impl Macros {
                 "module" => self.is_code = !self.is_flat,
                 "event-listener" => {
                     // What somebody has to press does not run by itself; which of two names counts is not known.
-                    let clicked = |name: &String| {
+                    let clicked = |name: String| {
                         let name = name.rsplit(':').next().unwrap_or_default();
                         name.ends_with("click")
                     };
-                    let names = element.values("event-name");
-                    let runs = names.is_empty() || !names.iter().all(clicked);
-                    // By its address, or by its name alone.
+                    let mut names = element.values("event-name").peekable();
+                    let runs = names.peek().is_none() || !names.all(clicked);
+                    // By its address, whose percent signs programs resolve before they look for it (CVE-2019-9850, CVE-2019-9852), or by
+                    // its name alone.
                     for bound in ["href", "macro-name"] {
                         for macros in element.values(bound) {
                             self.push(if runs { "document_open = " } else { "' " });
-                            self.push(&unescaped(&macros));
+                            self.push(&crate::octets::name(&percent(macros.as_bytes())));
                             self.push("\n");
                         }
                     }
@@ -165,24 +167,4 @@ impl Macros {
             ..Member::default()
         });
     }
-}
-
-/// An address without percent signs: programs resolve them before they look for the macro (CVE-2019-9850, CVE-2019-9852).
-fn unescaped(address: &str) -> Cow<'_, str> {
-    if !address.contains('%') {
-        return Cow::Borrowed(address);
-    }
-    let octets = address.as_bytes();
-    let mut plain = Vec::with_capacity(octets.len());
-    let mut at = 0_usize;
-    while let Some(octet) = octets.get(at) {
-        let digit = |at: usize| char::from(*octets.get(at)?).to_digit(16);
-        let value = (*octet == b'%')
-            .then(|| Some(digit(at.saturating_add(1))? << 4 | digit(at.saturating_add(2))?))
-            .flatten()
-            .and_then(|value| u8::try_from(value).ok());
-        plain.push(value.unwrap_or(*octet));
-        at = at.saturating_add(if value.is_some() { 3 } else { 1 });
-    }
-    Cow::Owned(String::from_utf8_lossy(&plain).into_owned())
 }

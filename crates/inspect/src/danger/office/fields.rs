@@ -117,7 +117,7 @@ impl Fields {
             if let Some(outer) = outer {
                 outer.is_computed = true;
                 let letters = element.values("instr");
-                let letters = letters.iter().filter_map(|instruction| quoted(instruction));
+                let letters = letters.filter_map(|instruction| quoted(&instruction));
                 letters.for_each(|letters| outer.take(&letters, true));
             }
             for instruction in element.values("instr") {
@@ -155,10 +155,10 @@ impl Fields {
 
     fn mark(&mut self, element: &Element<'_>) {
         let within = self.optional.last().map(|(_, number)| *number);
-        let kinds = element.values("fldCharType");
+        let mut kinds = element.values("fldCharType");
         // A mark in an element that is passed over, perhaps, of a field that began outside.
         let is_stray = |field: &Field| !field.has_result && field.within != within;
-        match kinds.first().map(String::as_str) {
+        match kinds.next().as_deref() {
             Some("begin") => {
                 if self.open.len() >= DEPTH_MAX {
                     // Some programs forget to end them. What is still an instruction is another matter.
@@ -193,7 +193,7 @@ impl Fields {
             }
             _ => self.is_odd = true,
         }
-        self.is_odd |= kinds.len() > 1;
+        self.is_odd |= kinds.next().is_some();
     }
 
     fn text(&mut self, text: &str, place: Place, is_child: bool) {

@@ -2,6 +2,7 @@
 //! relations lead to them by any name (ECMA-376-2 section 6.5).
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
@@ -145,28 +146,32 @@ impl Part<'_, '_> {
 
     /// A link of DDE.
     fn link(&mut self, element: &Element<'_>, service: &'static str, topic: &'static str) {
-        let topics = element.values(topic);
-        let topics: Vec<_> = topics.iter().map(String::as_str).collect();
-        let services = element.values(service);
-        if services.iter().any(|service| is_program(service, &topics)) {
+        // One, or more than one.
+        let topics: Vec<String> = element.values(topic).take(2).collect();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        if element
+            .values(service)
+            .any(|service| is_program(&service, &topics))
+        {
             self.say("office-dde", "starts a program by DDE", service);
         }
     }
 
     /// A relation of a part to what lies elsewhere. Links and pictures are honest.
     fn relation(&mut self, element: &Element<'_>) {
-        let kinds: Vec<String> = element
+        let kinds: BTreeSet<&str> = element
             .values("Type")
-            .iter()
-            .map(|kind| last(kind))
+            .filter_map(|kind| {
+                let kind = last(&kind);
+                KINDS.into_iter().find(|known| kind == *known)
+            })
             .collect();
-        let is = |kind: &str| kinds.iter().any(|found| found == kind);
+        let is = |kind: &str| kinds.contains(kind);
         if is("xlmacrosheet") || is("xlintlmacrosheet") {
             sheet(self.said);
         }
         let is_external = element
             .values("TargetMode")
-            .iter()
             .any(|mode| mode.trim().eq_ignore_ascii_case("external"));
         for target in element.values("Target") {
             let target = plain(&target);
@@ -178,6 +183,15 @@ impl Part<'_, '_> {
         }
     }
 }
+
+/// Kinds of relations that are told apart.
+const KINDS: [&str; 5] = [
+    "attachedtemplate",
+    "frame",
+    "oleobject",
+    "xlintlmacrosheet",
+    "xlmacrosheet",
+];
 
 /// What a relation of some kind loads from a target as programs take it ([`plain`]).
 pub(super) fn relation(is: &dyn Fn(&str) -> bool, target: &str, said: &mut Said<'_>) {
@@ -199,46 +213,38 @@ pub(super) fn relation(is: &dyn Fn(&str) -> bool, target: &str, said: &mut Said<
     }
 }
 
-/// Whether a formula, in small letters, asks a program by DDE: `DDE("cmd";"/C calc";"a")`. What program it is must be written there
-/// (ODF 1.3 part 4, section 6.11.2 lets it be computed).
+/// Whether a formula, in small letters, asks a program by DDE: `DDE("cmd";"/C calc";"a")`. One that computes what it asks may ask any.
 fn dde_calls(formula: &str) -> bool {
-    let mut calls = formula.match_indices("dde");
     // What stands between quotes is text.
-    let (mut counted, mut is_text) = (0, false);
-    calls.any(|(at, _)| {
-        let (before, behind) = (formula.get(..at), formula.get(at + 3..));
-        let quotes = formula.get(counted..at).unwrap_or_default().bytes();
-        is_text ^= quotes.filter(|octet| *octet == b'"').count() % 2 == 1;
-        counted = at;
+    let (mut seen, mut is_text) = (0, false);
+    formula.match_indices("dde").any(|(at, name)| {
+        let (before, behind) = formula.split_at(at);
+        let since = before.get(seen..).unwrap_or_default();
+        is_text ^= since.matches('"').count() % 2 == 1;
+        seen = at;
         let of_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
-        let begins_name = !is_text && before.is_none_or(|text| !text.ends_with(of_name));
-        let Some(call) = behind.and_then(|text| text.trim_ascii_start().strip_prefix('(')) else {
-            return false;
-        };
-        if !begins_name {
-            return false;
+        let call = behind
+            .strip_prefix(name)
+            .unwrap_or_default()
+            .trim_ascii_start();
+        match call.strip_prefix('(') {
+            Some(call) if !is_text && !before.ends_with(of_name) => {
+                let Some((service, call)) = written(call) else {
+                    return true;
+                };
+                let topic = written(call).map(|(topic, _)| topic);
+                is_program(service, topic.as_slice())
+            }
+            _ => false,
         }
-        // As it is written in XML, and with the blanks that formulas may have.
-        let written = |text: &'_ str| -> Option<(String, usize)> {
-            let inner = text.trim_ascii_start().strip_prefix('"')?;
-            let end = inner.find('"')?;
-            let behind = inner.get(end + 1..)?;
-            let is_all = behind.trim_ascii_start().starts_with([';', ',', ')']);
-            is_all.then(|| {
-                (
-                    inner.get(..end).unwrap_or_default().to_owned(),
-                    text.len() - behind.len(),
-                )
-            })
-        };
-        let Some((service, length)) = written(call) else {
-            return true;
-        };
-        let rest = call.get(length..).unwrap_or_default().trim_ascii_start();
-        let topic = written(rest.get(1..).unwrap_or_default());
-        let topic: Vec<&str> = topic.iter().map(|(topic, _)| topic.as_str()).collect();
-        is_program(&service, &topic)
     })
+}
+
+/// The next argument of a call, where it is nothing but a text, and what follows it.
+fn written(call: &str) -> Option<(&str, &str)> {
+    let (text, behind) = call.trim_ascii_start().strip_prefix('"')?.split_once('"')?;
+    let behind = behind.trim_ascii_start();
+    Some((text, behind.strip_prefix([';', ',', ')'])?))
 }
 
 /// What an object in an OLE2 file is linked from.
