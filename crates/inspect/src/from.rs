@@ -2,6 +2,7 @@
 //!
 //! Entry: [`mailboxes`]. A message shows its reader one of the addresses in From, and is held to the domain of another
 //! where two programs read it differently: what can be read in more than one way is said to be so, and every address is told.
+//! mail-parser, which others are read by, gives one reading, and makes one address of two that no comma parts.
 
 use crate::octets::{find, rest, some};
 use crate::readings::{decoded, word_length};
@@ -256,9 +257,13 @@ impl Word {
         self.raw.extend_from_slice(token.raw());
         self.shown.extend_from_slice(token.shown());
     }
-}
 
-impl Word {
+    /// Whether an address goes on behind a blank: beside an `@`, and beside the dots of a domain (section 4.4).
+    fn goes_on(&self, token: &Token<'_>) -> bool {
+        let dotted = token.raw().starts_with(b".") || self.raw.ends_with(b".");
+        *token == Token::Mark(b'@') || self.raw.ends_with(b"@") || (dotted && !self.ats.is_empty())
+    }
+
     /// Whether programs may take its address for another: it is cut by a blank, holds an encoded word, or its domain is none (RFC 5321
     /// section 4.1.2).
     fn is_twofold(&self) -> bool {
@@ -287,19 +292,14 @@ fn joined(tokens: &[Token<'_>]) -> Word {
             continue;
         }
         // Some end an address at a blank where none may stand.
-        let dotted = |octets: &[u8], one: &[u8]| octets.ends_with(one);
-        let joins = *token == Token::Mark(b'@')
-            || token.raw().starts_with(b".")
-            || dotted(&word.raw, b".")
-            || dotted(&word.raw, b"@");
-        word.is_odd |= parted && !joins && !word.ats.is_empty();
+        word.is_odd |= parted && !word.ats.is_empty() && !word.goes_on(token);
         word.push(token);
         parted = false;
     }
     word
 }
 
-/// Words; blanks beside an `@` and beside the dots of a domain part none (section 4.4).
+/// Words, as blanks part them.
 fn words(tokens: &[&Token<'_>]) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
     let mut parted = true;
@@ -308,17 +308,13 @@ fn words(tokens: &[&Token<'_>]) -> Vec<Word> {
             parted = true;
             continue;
         }
-        let goes_on = !parted
-            || words.last().is_some_and(|last| {
-                let is_at = **token == Token::Mark(b'@') || last.raw.ends_with(b"@");
-                let dotted = token.raw().starts_with(b".") || last.raw.ends_with(b".");
-                is_at || (dotted && !last.ats.is_empty())
-            });
-        if !goes_on || words.is_empty() {
-            words.push(Word::default());
-        }
-        if let Some(last) = words.last_mut() {
-            last.push(token);
+        match words.last_mut() {
+            Some(last) if !parted || last.goes_on(token) => last.push(token),
+            _ => {
+                let mut word = Word::default();
+                word.push(token);
+                words.push(word);
+            }
         }
         parted = false;
     }
@@ -414,8 +410,8 @@ impl List<'_> {
             addresses.push(String::new());
         }
         for address in addresses {
-            if self.found.list.len() >= self.most {
-                self.found.more = true;
+            // Before anything is copied for it.
+            if self.is_full() {
                 return;
             }
             let group = self
@@ -425,7 +421,7 @@ impl List<'_> {
                     *is_empty = false;
                     name.clone()
                 });
-            self.push(Mailbox {
+            self.found.list.push(Mailbox {
                 name: shown.clone(),
                 comment: comment.clone(),
                 group,
@@ -434,12 +430,10 @@ impl List<'_> {
         }
     }
 
-    fn push(&mut self, mailbox: Mailbox) {
-        if self.found.list.len() < self.most {
-            self.found.list.push(mailbox);
-        } else {
-            self.found.more = true;
-        }
+    /// Whether there is room for no more, which is told.
+    fn is_full(&mut self) -> bool {
+        self.found.more |= self.found.list.len() >= self.most;
+        self.found.more
     }
 
     fn begin_group(&mut self) {
@@ -462,8 +456,10 @@ impl List<'_> {
     }
 
     fn end_group(&mut self) {
-        if let Some((group, true)) = self.group.take() {
-            self.push(Mailbox {
+        if let Some((group, true)) = self.group.take()
+            && !self.is_full()
+        {
+            self.found.list.push(Mailbox {
                 group,
                 ..Mailbox::default()
             });
@@ -563,6 +559,12 @@ mod tests {
                 "bob@x.example",
             ),
             (
+                "\"a @ b . c\" <a@x.example>",
+                "a @ b . c",
+                "",
+                "a@x.example",
+            ),
+            (
                 "John Q. Public <john@x.example>",
                 "John Q. Public",
                 "",
@@ -630,6 +632,9 @@ mod tests {
             assert_eq!(domains, ["own.example"], "{value}");
             assert!(!found.ambiguous, "{value}");
         }
+        let found = read("a@x.example, boss @ own.example");
+        let domains: Vec<&str> = found.list.iter().map(Mailbox::domain).collect();
+        assert_eq!(domains, ["x.example", "own.example"]);
         let found = read("a @ a.example, b @ b . example, <c@c.example>;");
         let domains: Vec<&str> = found.list.iter().map(Mailbox::domain).collect();
         assert_eq!(domains, ["a.example", "b.example", "c.example"]);

@@ -111,13 +111,8 @@ pub(super) fn judge(
                 }
             }
             ole::LINK => {
-                let before = said.reasons.len();
                 for place in crate::octets::name(&content.octets).split('\0') {
                     parts::link(place, said);
-                    // One is enough.
-                    if said.reasons.len() > before {
-                        break;
-                    }
                 }
             }
             _ => {}

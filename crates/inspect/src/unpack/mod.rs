@@ -30,6 +30,7 @@ pub(crate) mod ole;
 #[doc(hidden)]
 pub use fuzz::{fuzz, fuzz_disk, fuzz_rar};
 pub(crate) use pdf::OBJECTS as PDF_OBJECTS;
+pub(crate) use rtf::number as rtf_number;
 pub(crate) use smime::{COMPRESSED, SIGNED, is_openpgp};
 pub(crate) use stream::binhex_at;
 pub(crate) use tape::sum_holds as tar_sum_holds;

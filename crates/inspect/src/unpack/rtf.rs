@@ -161,8 +161,8 @@ fn digits(text: &[u8], most: usize, reading: Reading) -> (Vec<u8>, usize) {
     (object, at)
 }
 
-/// The number of a control word, and where it ends.
-fn number(text: &[u8], at: usize, room: usize) -> (Option<i64>, usize) {
+/// The number of a control word, of so many digits at most, and where it ends.
+pub(crate) fn number(text: &[u8], at: usize, room: usize) -> (Option<i64>, usize) {
     let sign = usize::from(text.get(at) == Some(&b'-'));
     let digits = rest(text, at.saturating_add(sign))
         .iter()

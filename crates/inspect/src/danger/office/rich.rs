@@ -5,6 +5,7 @@ use memchr::memmem;
 use super::{fields, parts};
 use crate::danger::Said;
 use crate::octets::{holds, rest, some};
+use crate::unpack::rtf_number as number;
 use crate::{Limit, LimitReached};
 
 pub(super) fn judge(octets: &[u8], said: &mut Said<'_>) {
@@ -54,7 +55,7 @@ fn groups(octets: &[u8], word: &[u8], see: &mut dyn FnMut(&Group)) -> bool {
         if holds(inner, b"\\u") {
             let before = some(octets, at.saturating_sub(NEAR), at.min(NEAR));
             let stated = memmem::rfind(before, b"\\uc")
-                .and_then(|at| number(before, at.saturating_add(3)).0)
+                .and_then(|at| number(before, at.saturating_add(3), NEAR).0)
                 .and_then(|number| usize::try_from(number).ok());
             ways.push((0, false));
             ways.extend(
@@ -146,7 +147,7 @@ fn read(
                         _ => continue,
                     }
                 } else {
-                    let (value, end) = number(text, at.saturating_add(letters));
+                    let (value, end) = number(text, at.saturating_add(letters), usize::MAX);
                     at = end;
                     if text.get(at) == Some(&b' ') {
                         at = at.saturating_add(1);
@@ -240,20 +241,4 @@ fn wide(high: &mut Option<u16>, unit: u16) -> Option<char> {
         return None;
     }
     char::decode_utf16(units).last()?.ok()
-}
-
-/// The number of a control word, and where it ends.
-fn number(text: &[u8], at: usize) -> (Option<i64>, usize) {
-    let sign = usize::from(text.get(at) == Some(&b'-'));
-    let digits = rest(text, at.saturating_add(sign))
-        .iter()
-        .take_while(|digit| digit.is_ascii_digit())
-        .count();
-    if digits == 0 {
-        return (None, at);
-    }
-    let length = sign.saturating_add(digits);
-    let number = std::str::from_utf8(some(text, at, length)).ok();
-    let number = number.and_then(|number| number.parse().ok());
-    (number, at.saturating_add(length))
 }

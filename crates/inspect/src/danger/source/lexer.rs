@@ -72,15 +72,15 @@ impl<'t> Lexer<'t> {
             self.left = rest(self.left, blanks.len());
             match self.left {
                 [b'/', b'/', ..] => {
-                    let end = memchr::memchr3(b'\n', b'\r', 0xe2, self.left);
-                    self.left = rest(self.left, end.map_or(self.left.len(), |end| end));
-                    // U+2028 and U+2029 end a line, too; other letters do not.
-                    while let Some(0xe2) = self.left.first()
-                        && !matches!(self.left, [0xe2, 0x80, 0xa8 | 0xa9, ..])
-                    {
-                        let behind = rest(self.left, 1);
-                        let end = memchr::memchr3(b'\n', b'\r', 0xe2, behind);
-                        self.left = rest(behind, end.unwrap_or(behind.len()));
+                    // U+2028 and U+2029 end a line, too; what else begins with their first octet does not.
+                    loop {
+                        let end = memchr::memchr3(b'\n', b'\r', 0xe2, self.left);
+                        self.left = rest(self.left, end.unwrap_or(self.left.len()));
+                        match self.left {
+                            [0xe2, 0x80, 0xa8 | 0xa9, ..] => break,
+                            [0xe2, behind @ ..] => self.left = behind,
+                            _ => break,
+                        }
                     }
                 }
                 [b'/', b'*', ..] => {
