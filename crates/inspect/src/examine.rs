@@ -158,6 +158,7 @@ fn holdings(
         kind: as_kind,
         // Whoever hands a packed file out hands out what it holds.
         handed_out: read.within.handed_out && as_kind.is_packed_data(),
+        in_document: danger::opens_as_document(&content.names),
         links: BTreeSet::new(),
         members: 0,
         sources: Vec::new(),
@@ -223,11 +224,17 @@ fn holds_something(kind: Kind) -> bool {
 }
 
 /// One archive while its members come.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says one thing of the archive or of its members"
+)]
 struct State<'a, 'o> {
     outer: &'a Content<'o>,
     kind: Kind,
     /// A page hands out what it lies in.
     handed_out: bool,
+    /// It is opened as a document, by its names.
+    in_document: bool,
     /// Names of links among the members.
     links: BTreeSet<String>,
     members: usize,
@@ -299,7 +306,7 @@ impl State<'_, '_> {
         let within = Within {
             parent: Some(self.kind),
             inner: member.inner,
-            in_document: danger::opens_as_document(&self.outer.names),
+            in_document: self.in_document,
             handed_out: self.handed_out
                 || member.inner && matches!(self.kind, Kind::Html | Kind::Svg),
         };
@@ -318,7 +325,12 @@ impl State<'_, '_> {
             let is_for_host = |reason: &Reason| {
                 reason.rule == "script" && reason.evidence == Kind::WindowsScript.name()
             };
-            let mut source = danger::source_of(&content, kind);
+            let source = danger::source_of(&content, kind, budget);
+            let mut source = source.unwrap_or_else(|reached| {
+                let reason = danger::limit_reason(reached, &content.place, profile);
+                extend(&mut self.reasons, vec![reason]);
+                Source::Runs
+            });
             if reasons.iter().any(is_for_host) {
                 source = source.max(Source::Runs);
             }

@@ -6,13 +6,15 @@
 
 mod lexer;
 
+use std::collections::BTreeSet;
+
 use lexer::{Lexer, Token};
 
 use super::names;
 use super::office::has_word;
-use crate::Content;
 use crate::kind::{self, Kind};
 use crate::octets::{holds, rest};
+use crate::{Budget, Content, LimitReached};
 
 /// Source code that somebody wrote is smaller.
 const MOST: usize = 8 << 20;
@@ -28,28 +30,41 @@ pub(crate) enum Source {
     Hides,
 }
 
-/// Looks at a script by its names. What a text editor opens, as it does scripts for `PowerShell`, is plain.
-pub(crate) fn of(content: &Content<'_>, kind: Kind) -> Source {
-    let look = |extension: &str| match extension {
-        "js" | "mjs" => whole(content, script),
-        "bat" | "cmd" => whole(content, batch),
-        "reg" => whole(content, registry),
-        _ if kind == Kind::Batch => whole(content, batch),
-        _ => Source::Plain,
-    };
+/// Looks at text in one language.
+type Look = fn(&[u8]) -> Source;
+
+/// Looks at a script, in each language that one of its names says, once. What a text editor opens, as it does scripts for
+/// `PowerShell`, is plain.
+///
+/// # Errors
+/// It may not be looked through any more.
+pub(crate) fn of(
+    content: &Content<'_>,
+    kind: Kind,
+    budget: &mut Budget,
+) -> Result<Source, LimitReached> {
     let readings = content.names.iter().flat_map(|name| names::readings(name));
-    readings
-        .map(|reading| look(&reading.extension))
-        .max()
-        .unwrap_or(Source::Plain)
+    let endings: BTreeSet<String> = readings.map(|reading| reading.extension).collect();
+    let is = |wanted: &[&str]| wanted.iter().any(|ending| endings.contains(*ending));
+    let languages: [(bool, Look); 3] = [
+        (is(&["js", "mjs"]), script),
+        (is(&["bat", "cmd"]) || kind == Kind::Batch, batch),
+        (is(&["reg"]), registry),
+    ];
+    let mut found = Source::Plain;
+    for (_, look) in languages.into_iter().filter(|(is, _)| *is) {
+        budget.search(content.octets.len())?;
+        found = found.max(whole(&content.octets, look));
+    }
+    Ok(found)
 }
 
 /// Looks at all of it, as one octet a character. What is no text is no source code.
-fn whole(content: &Content<'_>, look: fn(&[u8]) -> Source) -> Source {
-    if content.octets.len() > MOST {
+fn whole(octets: &[u8], look: Look) -> Source {
+    if octets.len() > MOST {
         return Source::Runs;
     }
-    kind::readable(&content.octets, MOST).map_or(Source::Runs, |text| look(&text))
+    kind::readable(octets, MOST).map_or(Source::Runs, |text| look(&text))
 }
 
 /// Objects of Windows by which a script does what no page can do.
