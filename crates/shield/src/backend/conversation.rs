@@ -358,15 +358,15 @@ impl Connection {
             let mut wire = Vec::with_capacity(before.len() + 8192);
             writer.write(before.as_bytes(), &mut wire);
             let mut piece = spool.piece().await.map_err(BackendError::Spool)?;
-            while piece.len() < FIRST_LINE {
-                // What is left out may have cut it.
-                let more = spool.piece().await.map_err(BackendError::Spool)?;
-                if more.is_empty() {
-                    break;
-                }
-                piece.extend(more);
-            }
             if !before.is_empty() {
+                // What is left out may have cut its first line.
+                while (1..FIRST_LINE).contains(&piece.len()) {
+                    let more = spool.piece().await.map_err(BackendError::Spool)?;
+                    if more.is_empty() {
+                        break;
+                    }
+                    piece.extend(more);
+                }
                 writer.write(between(&piece), &mut wire);
             }
             while !piece.is_empty() {

@@ -351,13 +351,11 @@ impl Authenticator {
         let mut seen = BTreeMap::new();
         for from in from {
             let domain = canonical(from.domain());
-            let is_ours = |text: &&str| {
-                *seen
-                    .entry((*text).to_owned())
-                    .or_insert_with(|| self.names.is_person(text) || self.names.shows_own(text))
-            };
             if !self.names.is_own(&domain)
-                && let Some(shown) = from.shown().find(is_ours)
+                && let Some(shown) = from.shown().find(|&text| {
+                    let is_ours = || self.names.is_person(text) || self.names.shows_own(text);
+                    *seen.entry(text).or_insert_with(is_ours)
+                })
             {
                 let evidence = format!("{shown} at {domain}");
                 self.notice(found, "own-name-from-outside", &evidence);

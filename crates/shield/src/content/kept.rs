@@ -40,11 +40,13 @@ fn record(quarantine: &Quarantine, subject: &Subject, message: &[u8], reasons: &
         HeaderValue::Text(text) => text.into_owned(),
         _ => String::new(),
     };
-    let mut from = Senders::of(message).mailboxes;
+    let from = Senders::of(message).mailboxes;
     // Part of a name that a comma cuts has no address.
-    from.sort_by_key(|one| one.address.is_empty());
-    let from = from.into_iter().next();
-    let from = from.map_or_else(String::new, |one| one.to_string());
+    let from = from
+        .iter()
+        .find(|one| !one.address.is_empty())
+        .or(from.first());
+    let from = from.map_or_else(String::new, ToString::to_string);
     let first = reasons.first();
     Kept {
         format: 1,
