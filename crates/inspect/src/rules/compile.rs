@@ -107,9 +107,16 @@ impl Compiled {
         for rule in rules {
             let number = count(compiled.rules.len());
             for test in &rule.when {
-                let tests = std::iter::once(test)
-                    .chain(&test.also)
-                    .map(|test| compiled.add(test, &mut building))
+                // All must hold of one content: none says anything of another type than the first asks for.
+                let also = test.also.iter().cloned().map(|mut also| {
+                    if also.types.is_empty() {
+                        also.types.clone_from(&test.types);
+                    }
+                    also
+                });
+                let tests = std::iter::once(test.clone())
+                    .chain(also)
+                    .map(|test| compiled.add(&test, &mut building))
                     .collect::<Result<_, _>>()
                     .map_err(|what| wrong(rule, what))?;
                 compiled.conditions.push(Condition {
@@ -651,6 +658,28 @@ also = [{ in = ["header"], names = ["y"] }]
         run.header(b"X: abc\r\nY: 1");
         run.header(b"X: abc\r\nY: 1");
         assert_eq!(run.finish(), []);
+    }
+
+    #[test]
+    fn a_test_beside_one_of_a_type_is_not_made_of_other_types() {
+        let of_a_type = r#"[[rule.when]]
+in = ["content"]
+types = ["application/ms-tnef"]
+regex = 'abc'
+also = [{ in = ["content"], regex = 'def' }, { in = ["name"], types = ["image/*"], regex = 'x' }]
+"#;
+        let text = format!("{BUNDLE}{of_a_type}");
+        let bundle = Bundle::read(text.as_bytes()).unwrap();
+        let compiled = Compiled::new(&bundle).unwrap();
+        let types: Vec<&[String]> = compiled
+            .tests
+            .iter()
+            .rev()
+            .take(3)
+            .map(Ready::types)
+            .collect();
+        let tnef = ["application/ms-tnef".to_owned()];
+        assert_eq!(types, [&["image/*".to_owned()][..], &tnef, &tnef]);
     }
 
     #[test]
