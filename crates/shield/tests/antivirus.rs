@@ -227,6 +227,45 @@ fn what_waits_for_a_scanner_counts_as_memory() {
 }
 
 #[test]
+fn a_message_that_finds_no_room_is_put_off_at_every_door_and_that_is_told() {
+    let clamd = Clamd::start(&version(1));
+    let directory = tempfile::tempdir().unwrap();
+    let backend = Backend::start(&[]);
+    let engine = clamd
+        .engine("one", "")
+        .replace("seconds = 1", "seconds = 300");
+    let more = format!(
+        "[content]\nmemory = 8192\nseconds = 1\n{engine}\n\
+         [[milter]]\nname = \"filter\"\nsocket = \"inet:127.0.0.1:0\"\n"
+    );
+    let mut shield = Shield::start(directory.path(), &config(&[backend.address], &more));
+    let address = milter_address(&mut shield);
+    let to = ["b@site.example"];
+    let mta = || {
+        let mut mta = Mta::connect(address);
+        mta.client("client.example", "192.0.2.1", "client.example");
+        mta
+    };
+    clamd.now(Does::Hangs);
+    let mut waits = mta();
+    waits.envelope("a@client.example", &to);
+    waits.content(&[PLAIN, &b"x".repeat(10_000)].concat());
+    bench::until(|| clamd.hung.load(Ordering::SeqCst) > 0);
+
+    let answer = mta().message("a@client.example", &to, PLAIN);
+    assert!(answer.refused_with("451 4.7.1 "), "{answer:?}");
+    assert_eq!(shield.event("message")["why"], "no-room");
+    let mut client = shield.client();
+    client.begin();
+    client.send(PLAIN);
+    client.send(b".\r\n");
+    let reply = client.reply();
+    assert!(reply.starts_with("451 4.7.1 "), "{reply}");
+    assert_eq!(shield.event("message")["why"], "no-room");
+    assert_eq!(backend.taken(), []);
+}
+
+#[test]
 fn a_message_that_takes_all_memory_is_scanned_with_its_parts() {
     let clamd = Clamd::start(&version(1));
     let directory = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::bench::mta::{Mta, milter_address, milter_config};
 use super::bench::{Backend, Client, Shield, config};
 use super::{OFFER, secure, stand_with, tls_config};
 
@@ -307,6 +308,27 @@ fn a_spool_that_fails_at_the_last_octets_is_told() {
     shield.event("spool-failed");
     assert_eq!(shield.event("message")["why"], "spool-failed");
     assert_eq!(backend.taken(), []);
+}
+
+#[test]
+fn a_mail_server_keeps_what_its_filter_cannot_store_and_the_log_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let gone = directory.path().join("spool");
+    std::fs::create_dir(&gone).unwrap();
+    let more = format!(
+        "spool = \"{}\"\n[limits]\nmemory_per_message = 1000\n",
+        gone.display()
+    );
+    let mut shield = Shield::start(directory.path(), &milter_config(&more));
+    std::fs::remove_dir(&gone).unwrap();
+    let mut mta = Mta::connect(milter_address(&mut shield));
+    mta.client("client.example", "192.0.2.1", "client.example");
+    mta.envelope("a@client.example", &["b@site.example"]);
+    mta.content(format!("A: b\r\n\r\n{}\r\n", "x".repeat(2000)).as_bytes());
+    // It does what it was told for a filter that hangs up.
+    assert_eq!(mta.answer(), None);
+    assert_eq!(shield.event("spool-failed")["milter"], "filter");
+    assert_eq!(shield.event("milter-broken")["why"], "spool-failed");
 }
 
 /// A certificate for `backend.example` that ends in this year.
