@@ -10,7 +10,7 @@ use aho_corasick::{AhoCorasick, MatchKind, Span, packed};
 use mailkeep_model::text::printable_max;
 
 use super::bundle::{Bundle, BundleError, PatchRule};
-use super::condition::{Item, Ready, Subject, Test, is_type, literals};
+use super::condition::{AskedNames, Item, Ready, Subject, Test, is_type, literals};
 use super::view::{self, CommandView};
 use crate::{Content, Origin, Reason, Verdict};
 
@@ -52,11 +52,35 @@ struct Condition {
 /// The tests that look at one subject.
 #[derive(Debug, Default)]
 struct Index {
-    all: Search,
-    /// The types of content that some of them are for, and no other.
+    all: Group,
+    /// The names of items and the types of content that some of them are for, and no other.
+    names: AskedNames,
     types: BTreeSet<String>,
     /// Without these, where there are any.
-    of_any_type: Option<Search>,
+    of_any: Option<Group>,
+    /// The tags that any of them is for.
+    tags: AskedNames,
+}
+
+impl Index {
+    /// Those that may concern an item.
+    fn group(&self, item: &Item<'_>) -> &Group {
+        let is_asked_for = || {
+            let mut types = self.types.iter();
+            self.names.hold(item.name)
+                || types.any(|own| item.types.iter().any(|found| is_type(own, found)))
+        };
+        match &self.of_any {
+            Some(group) if !is_asked_for() => group,
+            _ => &self.all,
+        }
+    }
+}
+
+/// Tests that look at the same items.
+#[derive(Debug, Default)]
+struct Group {
+    search: Search,
     /// Those that have to be made in any case.
     always: Vec<u32>,
 }
@@ -210,9 +234,27 @@ impl Compiled {
     }
 
     fn looks_at(&self, subject: Subject) -> bool {
-        self.subjects
-            .get(subject.index())
-            .is_some_and(|index| index.all.automaton.is_some() || !index.always.is_empty())
+        self.subjects.get(subject.index()).is_some_and(|index| {
+            index.all.search.automaton.is_some() || !index.all.always.is_empty()
+        })
+    }
+
+    /// Whether any rule may hold of an address in a field.
+    fn looks_at_addresses(&self, name: &str, value: &[u8]) -> bool {
+        let Some(index) = self.subjects.get(Subject::HeaderAddress.index()) else {
+            return false;
+        };
+        let item = Item {
+            name,
+            tag: "",
+            types: &[],
+            value,
+        };
+        let group = index.group(&item);
+        // What has no comments and no quotes holds its addresses as they are written.
+        !group.always.is_empty()
+            || memchr::memchr2(b'(', b'"', value).is_some()
+            || group.search.finds(value)
     }
 
     fn show(&self, subject: Subject, name: &str, value: &[u8], hits: &mut Hits) {
@@ -229,17 +271,10 @@ impl Compiled {
         let Some(index) = self.subjects.get(subject.index()) else {
             return;
         };
-        for test in &index.always {
+        let Group { search, always } = index.group(item);
+        for test in always {
             self.make(*test, subject, item, hits);
         }
-        let concerned = index
-            .types
-            .iter()
-            .any(|own| item.types.iter().any(|found| is_type(own, found)));
-        let search = match &index.of_any_type {
-            Some(search) if !concerned => search,
-            _ => &index.all,
-        };
         let mut left = search.tests;
         hits.item += 1;
         search.each(item.value, |literal| {
@@ -326,17 +361,19 @@ impl MessageRun<'_> {
     pub fn header(&mut self, block: &[u8]) {
         let compiled = self.compiled;
         let mut hits = Hits::default();
-        let addresses = compiled.looks_at(Subject::HeaderAddress);
-        let tags = compiled.looks_at(Subject::HeaderTag);
+        let tags = compiled.subjects.get(Subject::HeaderTag.index());
         view::fields(block, |name, value| {
             compiled.show(Subject::Header, name, value, &mut hits);
-            if addresses {
+            if compiled.looks_at_addresses(name, value) {
                 view::addresses(value, |address| {
                     compiled.show(Subject::HeaderAddress, name, address, &mut hits);
                 });
             }
-            if tags && (name == "dkim-signature" || name.starts_with("arc-")) {
-                view::tags(value, |tag, value| {
+            if let Some(index) = tags
+                && (name == "dkim-signature" || name.starts_with("arc-"))
+            {
+                let wanted = |tag: &str| index.tags.hold(tag);
+                view::tags(value, wanted, |tag, value| {
                     let item = Item {
                         name,
                         tag,
@@ -429,25 +466,35 @@ impl Building {
     }
 
     fn finish(self, tests: &[Ready]) -> Result<Index, String> {
-        let types_of = |test: &u32| tests.get(*test as usize).map_or(&[][..], Ready::types);
-        let searched = || self.literals.values().flatten();
-        let types: BTreeSet<String> = searched().flat_map(types_of).cloned().collect();
-        let of_any_type = if types.is_empty() {
-            None
-        } else {
+        let ready = |test: &u32| tests.get(*test as usize);
+        let is_of_any = |test: &u32| {
+            ready(test).is_some_and(|test| test.names().is_empty() && test.types().is_empty())
+        };
+        let mut index = Index::default();
+        let all = || self.literals.values().flatten().chain(&self.always);
+        for test in all().filter_map(ready) {
+            index.tags.add(test.tags());
+            if !test.names().is_empty() {
+                index.names.add(test.names());
+            }
+            index.types.extend(test.types().iter().cloned());
+        }
+        if !all().all(is_of_any) {
             let mut literals = self.literals.clone();
             for tests in literals.values_mut() {
-                tests.retain(|test| types_of(test).is_empty());
+                tests.retain(is_of_any);
             }
             literals.retain(|_, tests| !tests.is_empty());
-            Some(Search::new(literals)?)
-        };
-        Ok(Index {
-            types,
-            of_any_type,
-            all: Search::new(self.literals)?,
+            index.of_any = Some(Group {
+                search: Search::new(literals)?,
+                always: self.always.iter().copied().filter(is_of_any).collect(),
+            });
+        }
+        index.all = Group {
+            search: Search::new(self.literals)?,
             always: self.always,
-        })
+        };
+        Ok(index)
     }
 }
 
@@ -473,6 +520,16 @@ impl Search {
             found,
             tests,
         })
+    }
+
+    /// Whether any literal is in a value.
+    fn finds(&self, value: &[u8]) -> bool {
+        let mut found = false;
+        self.each(value, |_| {
+            found = true;
+            false
+        });
+        found
     }
 
     /// Tells of each literal in a value, however capitals are set, by its number and once or more, until it is told to stop.
@@ -658,6 +715,31 @@ also = [{ in = ["header"], names = ["y"] }]
         run.header(b"X: abc\r\nY: 1");
         run.header(b"X: abc\r\nY: 1");
         assert_eq!(run.finish(), []);
+    }
+
+    #[test]
+    fn addresses_are_looked_at_wherever_a_rule_may_hold_of_one() {
+        let of_addresses = r#"[[rule.when]]
+in = ["header-address"]
+regex = '\$\{run'
+[[rule.when]]
+in = ["header-address"]
+names = ["to"]
+not_regex = '@'
+"#;
+        let text = format!("{BUNDLE}{of_addresses}");
+        let compiled = Compiled::new(&Bundle::read(text.as_bytes()).unwrap()).unwrap();
+        let says = |block: &str| {
+            let mut run = compiled.message();
+            run.header(block.as_bytes());
+            !run.finish().is_empty()
+        };
+        for block in ["Y: a, ${run", "Y: $(c){run", "Y: $\"q\"{run", "To: a@b, c"] {
+            assert!(says(block), "{block}");
+        }
+        for block in ["Y: $,{run", "Y: \"${run\"", "Y: a@b, c", "To: a@b"] {
+            assert!(!says(block), "{block}");
+        }
     }
 
     #[test]

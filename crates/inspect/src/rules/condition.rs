@@ -1,5 +1,7 @@
 //! Conditions: what is looked at, and what has to be true of it. A closed set.
 
+use std::collections::HashSet;
+
 use regex::bytes::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
@@ -280,9 +282,34 @@ pub(super) struct Ready {
 
 /// Names in small letters, and what names begin with.
 #[derive(Debug, Default)]
-struct Names {
+pub(super) struct Names {
     whole: Vec<String>,
     starts: Vec<String>,
+}
+
+/// The names that any of many tests is for.
+#[derive(Debug, Default)]
+pub(super) struct AskedNames {
+    whole: HashSet<String>,
+    starts: Vec<String>,
+    /// One is for all.
+    all: bool,
+}
+
+impl AskedNames {
+    /// Of no name: of all.
+    pub(super) fn add(&mut self, names: &Names) {
+        self.whole.extend(names.whole.iter().cloned());
+        self.starts.extend(names.starts.iter().cloned());
+        self.all |= names.is_empty();
+    }
+
+    pub(super) fn hold(&self, name: &str) -> bool {
+        let mut starts = self.starts.iter();
+        self.all
+            || self.whole.contains(name)
+            || starts.any(|start| name.starts_with(start.as_str()))
+    }
 }
 
 impl Names {
@@ -298,7 +325,7 @@ impl Names {
         made
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.whole.is_empty() && self.starts.is_empty()
     }
 
@@ -345,6 +372,16 @@ impl Ready {
             unbalanced: pair.and_then(|pair| Some((*pair.first()?, *pair.get(1)?))),
             at_least: test.at_least.unwrap_or(1),
         })
+    }
+
+    /// The names of items that it is for; empty: of all.
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The tags that it is for; empty: of all.
+    pub(super) fn tags(&self) -> &Names {
+        &self.tags
     }
 
     /// The types of content that it is for; empty: of all.

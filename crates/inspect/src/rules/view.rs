@@ -144,7 +144,7 @@ pub(super) fn fields(block: &[u8], mut show: impl FnMut(&str, &[u8])) {
 }
 
 /// The addresses of a field: between commas, without comments and quoted strings. Where one of those does not end,
-/// nothing is taken out: a server might read it either way. A comma within angle brackets is one of a route, and a
+/// nothing is taken out: a server might read it either way. What has neither is shown as it is written. A comma within angle brackets is one of a route, and a
 /// semicolon there that of an empty group, as some programs write it.
 pub(super) fn addresses(value: &[u8], mut show: impl FnMut(&[u8])) {
     let Some(bare) = without_comments(value) else {
@@ -185,11 +185,14 @@ fn without_comments(value: &[u8]) -> Option<Vec<u8>> {
     (depth == 0 && !quoted).then_some(bare)
 }
 
-/// The tags of a list (RFC 6376 section 3.2): names in small letters, values without white space.
-pub(super) fn tags(value: &[u8], mut show: impl FnMut(&str, &[u8])) {
+/// The tags of a list (RFC 6376 section 3.2) that anybody wants: names in small letters, values without white space.
+pub(super) fn tags(value: &[u8], wanted: impl Fn(&str) -> bool, mut show: impl FnMut(&str, &[u8])) {
     for tag in value.split(|octet| *octet == b';') {
         if let (name, Some(value)) = cut(tag, b'=') {
             let name = String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase();
+            if !wanted(&name) {
+                continue;
+            }
             let value: Vec<u8> = value
                 .iter()
                 .copied()
@@ -362,7 +365,8 @@ mod tests {
                 seen.push(format!("{name}={}", String::from_utf8_lossy(value)));
             },
         );
-        tags(b"v=1; bh=a\t b=; d = x", |name, value| {
+        let wanted = |name: &str| name != "c";
+        tags(b"v=1; bh=a\t b=; c=no; d = x", wanted, |name, value| {
             seen.push(format!("{name}={}", String::from_utf8_lossy(value)));
         });
         calendar_lines(
