@@ -49,6 +49,37 @@ fn what_is_noticed_only_crowds_out_nothing_that_is_refused() {
     );
 }
 
+/// Records FORMAT of a workbook (MS-XLS 2.4.126), one for each text.
+fn workbook<'t>(formats: impl Iterator<Item = &'t str>) -> Vec<u8> {
+    let mut stream = b"\x09\x08\x10\0\0\x06\x05\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec();
+    for format in formats {
+        let length = u16::try_from(format.len()).unwrap();
+        stream.extend_from_slice(&0x41e_u16.to_le_bytes());
+        stream.extend_from_slice(&(length + 5).to_le_bytes());
+        stream.extend_from_slice(&[0xa4, 0]);
+        stream.extend_from_slice(&length.to_le_bytes());
+        stream.push(0);
+        stream.extend_from_slice(format.as_bytes());
+    }
+    build::compound(&[("Workbook", &stream)])
+}
+
+#[test]
+fn code_in_a_number_format_is_found_however_many_stand_before_it() {
+    let honest = format!("[>100]{}", "0".repeat(2000));
+    for before in [0, 1, 520, 1100] {
+        let others = std::iter::repeat_n(honest.as_str(), before);
+        let all = workbook(others.chain(["[>123;system('id')]0"]));
+        assert_eq!(
+            refused("a.xls", &all),
+            ["office-code-format"],
+            "{before} before it"
+        );
+    }
+    let honest = workbook(std::iter::repeat_n(honest.as_str(), 1100));
+    assert_eq!(refused("a.xls", &honest), Vec::<String>::new());
+}
+
 #[test]
 fn a_formula_that_asks_by_dde_is_found_however_many_stand_before_it() {
     let check = |formula: &str| {

@@ -390,6 +390,8 @@ fn presentation(content: &[u8], sink: &mut Sink<'_>) -> bool {
 /// What a workbook lists before its first sheet begins: number formats, sheets of Excel 4 macros, and links (FORMAT,
 /// BOUNDSHEET, SUPBOOK; MS-XLS 2.4.126, 2.4.28, 2.4.271).
 fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
+    /// Octets of number formats that are handed out as one.
+    const TOGETHER: usize = 1 << 20;
     let mut at = 0;
     let mut formats = Vec::new();
     let mut links = Vec::new();
@@ -403,11 +405,21 @@ fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
             links.push(b'\n');
         }
     };
+    let mut give = |kind: &str, octets: Vec<u8>| {
+        sink.produced(&octets);
+        sink.member(Member {
+            names: vec![title.to_owned()],
+            types: vec![kind.to_owned()],
+            octets: Cow::Owned(octets),
+            inner: true,
+            ..Member::default()
+        })
+    };
     while let (Some(record), Some(length)) = (u16le(content, at), u16le(content, at + 2)) {
         let body = some(content, at + 4, usize::from(length));
         match record {
             0x85 => sheet |= body.get(5) == Some(&1),
-            0x41e if formats.len() < 1 << 20 => {
+            0x41e => {
                 // Letters of one octet or of two.
                 let text = rest(body, 5);
                 if body.get(4) == Some(&1) {
@@ -416,6 +428,9 @@ fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
                     formats.extend_from_slice(text);
                 }
                 formats.push(b'\n');
+                if formats.len() >= TOGETHER && !give(FORMATS, std::mem::take(&mut formats)) {
+                    return false;
+                }
             }
             // EXTERNSHEET of Excel 5 and 95: its length, and the same text; in later ones it holds numbers.
             0x17 if is_old => {
@@ -438,16 +453,6 @@ fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
         }
         at += 4 + usize::from(length);
     }
-    let mut give = |kind: &str, octets: Vec<u8>| {
-        sink.produced(&octets);
-        sink.member(Member {
-            names: vec![title.to_owned()],
-            types: vec![kind.to_owned()],
-            octets: Cow::Owned(octets),
-            inner: true,
-            ..Member::default()
-        })
-    };
     (!sheet || give(MACRO_SHEET, Vec::new()))
         && (links.is_empty() || give(DDE_LINKS, links))
         && (formats.is_empty() || give(FORMATS, formats))
