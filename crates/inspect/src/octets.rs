@@ -113,9 +113,16 @@ pub(crate) fn utf16le(octets: &[u8]) -> String {
         .chunks_exact(2)
         .filter_map(|pair| u16le(pair, 0))
         .take_while(|unit| *unit != 0);
-    char::decode_utf16(units)
-        .map(|found| found.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .collect()
+    decoded(units)
+}
+
+/// UTF-16 with the low octet first, all of it without zeros; what is not UTF-16 is replaced.
+pub(crate) fn utf16le_whole(octets: &[u8]) -> String {
+    let units = octets
+        .chunks_exact(2)
+        .filter_map(|pair| u16le(pair, 0))
+        .filter(|unit| *unit != 0);
+    decoded(units)
 }
 
 /// UTF-16 with the high octet first, up to its first zero; what is not UTF-16 is replaced.
@@ -124,6 +131,10 @@ pub(crate) fn utf16be(octets: &[u8]) -> String {
         .chunks_exact(2)
         .filter_map(|pair| u16be(pair, 0))
         .take_while(|unit| *unit != 0);
+    decoded(units)
+}
+
+fn decoded(units: impl Iterator<Item = u16>) -> String {
     char::decode_utf16(units)
         .map(|found| found.unwrap_or(char::REPLACEMENT_CHARACTER))
         .collect()

@@ -379,10 +379,12 @@ fn is_shared_document(target: &[u8]) -> bool {
 
 /// Number formats, one a line: between brackets stands a colour, a language, or a comparison with a number.
 fn code_format(formats: &[u8], said: &mut Said<'_>) {
+    /// Octets of a comparison. Excel takes no format that is longer than 255 letters.
+    const LONGEST: usize = 256;
     for at in memchr::memchr_iter(b'[', formats) {
-        let from = some(formats, at.saturating_add(1), 256);
-        let end = memchr::memchr(b']', from).unwrap_or(from.len());
-        let condition = some(from, 0, end);
+        let from = some(formats, at.saturating_add(1), LONGEST);
+        let end = memchr::memchr(b']', from);
+        let condition = some(from, 0, end.unwrap_or(from.len()));
         let operand = condition.trim_ascii_start();
         let Some(operand) = operand
             .strip_prefix(b"<".as_slice())
@@ -395,11 +397,12 @@ fn code_format(formats: &[u8], said: &mut Said<'_>) {
             .strip_prefix(b"=")
             .or_else(|| operand.strip_prefix(b">"))
             .unwrap_or(operand);
-        let number = operand.trim_ascii().iter().all(|octet| {
+        let is_number = operand.trim_ascii().iter().all(|octet| {
             octet.is_ascii_digit()
                 || matches!(octet, b'.' | b',' | b'-' | b'+' | b'e' | b'E' | b' ' | b'%')
         });
-        if !number {
+        let goes_on = end.is_none() && from.len() == LONGEST;
+        if !is_number || goes_on {
             said.say(
                 "office-code-format",
                 "has a number format with code in it",

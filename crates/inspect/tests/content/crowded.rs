@@ -49,19 +49,68 @@ fn what_is_noticed_only_crowds_out_nothing_that_is_refused() {
     );
 }
 
-/// Records FORMAT of a workbook (MS-XLS 2.4.126), one for each text.
+/// A record of a workbook.
+fn record(kind: u16, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(body.len()).unwrap();
+    let head = [kind.to_le_bytes(), length.to_le_bytes()].concat();
+    [&head, body].concat()
+}
+
+/// Records FORMAT (MS-XLS 2.4.126), one for each text.
 fn workbook<'t>(formats: impl Iterator<Item = &'t str>) -> Vec<u8> {
-    let mut stream = b"\x09\x08\x10\0\0\x06\x05\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec();
+    let mut stream = record(0x809, b"\0\x06\x05\0\0\0\0\0");
     for format in formats {
-        let length = u16::try_from(format.len()).unwrap();
-        stream.extend_from_slice(&0x41e_u16.to_le_bytes());
-        stream.extend_from_slice(&(length + 5).to_le_bytes());
-        stream.extend_from_slice(&[0xa4, 0]);
-        stream.extend_from_slice(&length.to_le_bytes());
-        stream.push(0);
-        stream.extend_from_slice(format.as_bytes());
+        let length = u16::try_from(format.len()).unwrap().to_le_bytes();
+        let body = [&[0xa4, 0], &length[..], &[0], format.as_bytes()];
+        stream.extend(record(0x41e, &body.concat()));
     }
     build::compound(&[("Workbook", &stream)])
+}
+
+#[test]
+fn code_in_a_number_format_is_found_in_every_form_of_a_record() {
+    const CODE: &str = "[>123;system('id')]0";
+    let wide: Vec<u8> = CODE.bytes().flat_map(|octet| [octet, 0]).collect();
+    let plain = CODE.as_bytes();
+    let begin = |version: &[u8]| record(0x809, &[version, b"\x05\0\0\0\0\0"].concat());
+    let (later, old) = (begin(b"\0\x06"), begin(b"\0\x05"));
+    let format = |head: &[u8], text: &[u8]| record(0x41e, &[&[0xa4, 0], head, text].concat());
+    let sheet = [record(0x0a, b""), later.clone()].concat();
+    for (case, stream) in [
+        ("Excel 5", [old.clone(), format(&[20], plain)].concat()),
+        ("wide", [later.clone(), format(&[20, 0, 1], &wide)].concat()),
+        (
+            "a reserved flag",
+            [later.clone(), format(&[20, 0, 3], &wide)].concat(),
+        ),
+        (
+            "rich",
+            [later.clone(), format(&[20, 0, 9, 1, 0], &wide)].concat(),
+        ),
+        (
+            "in a sheet",
+            [later.clone(), sheet, format(&[20, 0, 0], plain)].concat(),
+        ),
+        (
+            "old, later on",
+            [later, record(0x0a, b""), old, format(&[20], plain)].concat(),
+        ),
+    ] {
+        let all = build::compound(&[("Workbook", &stream)]);
+        assert_eq!(refused("a.xls", &all), ["office-code-format"], "{case}");
+    }
+}
+
+#[test]
+fn code_behind_a_long_number_is_no_number() {
+    for blanks in [10, 300, 5000] {
+        let format = format!("[>1{};system('id')]0", " ".repeat(blanks));
+        let old = workbook([format.as_str()].into_iter());
+        assert_eq!(refused("a.xls", &old), ["office-code-format"], "{blanks}");
+        let styles = format!("<numFmt formatCode=\"{}\"/>", format.replace('>', "&gt;"));
+        let new = build::ooxml(&[("xl/styles.xml", styles.as_bytes())]);
+        assert_eq!(refused("a.xlsx", &new), ["office-code-format"], "{blanks}");
+    }
 }
 
 #[test]

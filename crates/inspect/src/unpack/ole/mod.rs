@@ -12,7 +12,7 @@ pub(crate) use compound::{Compound, Stream};
 
 use super::{Member, Sink, Trouble, Unread, inflate};
 use crate::kind::{self, Class, Kind};
-use crate::octets::{name, place, rest, some, u16le, u32le, until_zero, utf16le};
+use crate::octets::{name, place, rest, some, u16le, u32le, until_zero, utf16le, utf16le_whole};
 use crate::{Limit, LimitReached};
 
 /// The type given to the text of a macro.
@@ -387,8 +387,8 @@ fn presentation(content: &[u8], sink: &mut Sink<'_>) -> bool {
     true
 }
 
-/// What a workbook lists before its first sheet begins: number formats, sheets of Excel 4 macros, and links (FORMAT,
-/// BOUNDSHEET, SUPBOOK; MS-XLS 2.4.126, 2.4.28, 2.4.271).
+/// What a workbook lists: number formats, sheets of Excel 4 macros, and links (FORMAT, BOUNDSHEET, SUPBOOK; MS-XLS 2.4.126,
+/// 2.4.28, 2.4.271). Excel has them before its first sheet; `Spreadsheet::ParseExcel` takes formats wherever they stand.
 fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
     /// Octets of number formats that are handed out as one.
     const TOGETHER: usize = 1 << 20;
@@ -396,8 +396,7 @@ fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
     let mut formats = Vec::new();
     let mut links = Vec::new();
     let mut sheet = false;
-    // BOF: the version of all that follows.
-    let is_old = u16le(content, 0) == Some(0x809) && u16le(content, 4) == Some(0x500);
+    let mut is_old = false;
     let dde = |text: &str, links: &mut Vec<u8>| {
         if let Some((service, topic)) = text.split_once('\u{3}') {
             let line = format!("{service}\t{topic}").replace(['\r', '\n'], " ");
@@ -419,15 +418,20 @@ fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
         let body = some(content, at + 4, usize::from(length));
         match record {
             0x85 => sheet |= body.get(5) == Some(&1),
+            // BOF: the version of what follows.
+            0x809 => is_old |= u16le(body, 0) == Some(0x500),
             0x41e => {
-                // Letters of one octet or of two.
-                let text = rest(body, 5);
-                if body.get(4) == Some(&1) {
-                    formats.extend_from_slice(utf16le(text).as_bytes());
-                } else {
-                    formats.extend_from_slice(text);
+                // Letters of two octets, with whatever else is said of them in front, or of one, which old versions have only.
+                let is_wide = body.get(4).is_some_and(|flags| flags & 1 == 1);
+                if is_wide {
+                    formats.extend_from_slice(utf16le_whole(rest(body, 5)).as_bytes());
+                    formats.push(b'\n');
                 }
-                formats.push(b'\n');
+                if is_old || !is_wide {
+                    let text = rest(body, 3).iter().copied();
+                    formats.extend(text.filter(|octet| *octet != 0));
+                    formats.push(b'\n');
+                }
                 if formats.len() >= TOGETHER && !give(FORMATS, std::mem::take(&mut formats)) {
                     return false;
                 }
@@ -447,8 +451,6 @@ fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
                 };
                 dde(&text, &mut links);
             }
-            // In old ones each sheet lists its links.
-            0x0a if !is_old => break,
             _ => {}
         }
         at += 4 + usize::from(length);
