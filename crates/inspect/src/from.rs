@@ -738,6 +738,15 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_stands_in_from_has_an_end_and_a_bound(
+            value in "([a-c@.,;: <>()\"\\\\\\[\\]\r\n]|=\\?utf-8\\?[qb]\\?|\\?=|\\PC){0,60}",
+        ) {
+            fuzz(value.as_bytes());
+        }
+    }
+
     #[test]
     fn no_more_are_told_than_were_asked_for() {
         let many = "a@x.example,".repeat(30);

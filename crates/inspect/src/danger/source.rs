@@ -33,8 +33,8 @@ pub(crate) enum Source {
 /// Looks at text in one language.
 type Look = fn(&[u8]) -> Source;
 
-/// Looks at a script, in each language that one of its names says, once. What a text editor opens, as it does scripts for
-/// `PowerShell`, is plain.
+/// Looks at a script, in each language that one of its names says, once; what is a batch file by its content is looked at as
+/// one whatever it is called. What a text editor opens, as it does scripts for `PowerShell`, is plain.
 ///
 /// # Errors
 /// It may not be looked through any more.

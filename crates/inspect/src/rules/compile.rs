@@ -120,20 +120,35 @@ impl Compiled {
     pub(super) fn of<'a>(
         rules: impl IntoIterator<Item = &'a PatchRule>,
     ) -> Result<Self, BundleError> {
+        Self::made(rules, true)
+    }
+
+    /// With every test made of every item, so that the search can be compared with it.
+    pub(super) fn without_search<'a>(
+        rules: impl IntoIterator<Item = &'a PatchRule>,
+    ) -> Result<Self, BundleError> {
+        Self::made(rules, false)
+    }
+
+    fn made<'a>(
+        rules: impl IntoIterator<Item = &'a PatchRule>,
+        searched: bool,
+    ) -> Result<Self, BundleError> {
         let mut compiled = Self {
             rules: Vec::new(),
             conditions: Vec::new(),
             tests: Vec::new(),
             subjects: Vec::new(),
         };
-        let mut building: Vec<Building> =
-            (0..Subject::COUNT).map(|_| Building::default()).collect();
+        let mut building: Vec<Building> = (0..Subject::COUNT)
+            .map(|_| Building::new(searched))
+            .collect();
         for rule in rules {
             let number = count(compiled.rules.len());
             for test in &rule.when {
                 // All must hold of one content: none says anything of another type than the first asks for.
                 let also = test.also.iter().cloned().map(|mut also| {
-                    if also.types.is_empty() {
+                    if searched && also.types.is_empty() {
                         also.types.clone_from(&test.types);
                     }
                     also
@@ -252,9 +267,8 @@ impl Compiled {
         };
         let group = index.group(&item);
         // What has no comments and no quotes holds its addresses as they are written.
-        !group.always.is_empty()
-            || memchr::memchr2(b'(', b'"', value).is_some()
-            || group.search.finds(value)
+        let may_hold = || memchr::memchr2(b'(', b'"', value).is_some() || group.search.finds(value);
+        !group.always.is_empty() || (group.search.automaton.is_some() && may_hold())
     }
 
     fn show(&self, subject: Subject, name: &str, value: &[u8], hits: &mut Hits) {
@@ -362,6 +376,7 @@ impl MessageRun<'_> {
         let compiled = self.compiled;
         let mut hits = Hits::default();
         let tags = compiled.subjects.get(Subject::HeaderTag.index());
+        let tags = tags.filter(|_| compiled.looks_at(Subject::HeaderTag));
         view::fields(block, |name, value| {
             compiled.show(Subject::Header, name, value, &mut hits);
             if compiled.looks_at_addresses(name, value) {
@@ -449,13 +464,22 @@ impl MessageRun<'_> {
 /// An index that is being made.
 #[derive(Debug, Default)]
 struct Building {
+    searched: bool,
     literals: BTreeMap<Vec<u8>, Vec<u32>>,
     always: Vec<u32>,
 }
 
 impl Building {
+    fn new(searched: bool) -> Self {
+        Self {
+            searched,
+            literals: BTreeMap::new(),
+            always: Vec::new(),
+        }
+    }
+
     fn add(&mut self, test: u32, literals: Option<&[Vec<u8>]>) {
-        match literals {
+        match literals.filter(|_| self.searched) {
             Some(literals) => {
                 for literal in literals {
                     self.literals.entry(literal.clone()).or_default().push(test);
@@ -479,7 +503,7 @@ impl Building {
             }
             index.types.extend(test.types().iter().cloned());
         }
-        if !all().all(is_of_any) {
+        if self.searched && !all().all(is_of_any) {
             let mut literals = self.literals.clone();
             for tests in literals.values_mut() {
                 tests.retain(is_of_any);
@@ -762,6 +786,33 @@ also = [{ in = ["content"], regex = 'def' }, { in = ["name"], types = ["image/*"
             .collect();
         let tnef = ["application/ms-tnef".to_owned()];
         assert_eq!(types, [&["image/*".to_owned()][..], &tnef, &tnef]);
+    }
+
+    #[test]
+    fn what_stands_beside_a_test_of_a_type_is_looked_for_in_content_of_that_type() {
+        let of_a_type = r#"[[rule.when]]
+in = ["content"]
+types = ["application/ms-tnef"]
+regex = 'abc'
+also = [{ in = ["content"], regex = 'def' }]
+"#;
+        let text = format!("{BUNDLE}{of_a_type}");
+        let bundle = Bundle::read(text.as_bytes()).unwrap();
+        let compiled = Compiled::new(&bundle).unwrap();
+        let finds = |kind: &str, octets: &[u8]| {
+            let mut run = compiled.message();
+            run.content(&Content {
+                octets: octets.into(),
+                names: Vec::new(),
+                types: vec!["text/plain".to_owned(), kind.to_owned()],
+                origin: Origin::Member,
+                place: "1".to_owned(),
+            });
+            !run.finish().is_empty()
+        };
+        assert!(finds("application/ms-tnef", b"def abc"));
+        assert!(!finds("application/ms-tnef", b"abc"));
+        assert!(!finds("image/png", b"def abc"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Conditions: what is looked at, and what has to be true of it. A closed set.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use regex::bytes::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
@@ -291,7 +291,7 @@ pub(super) struct Names {
 #[derive(Debug, Default)]
 pub(super) struct AskedNames {
     whole: HashSet<String>,
-    starts: Vec<String>,
+    starts: BTreeSet<String>,
     /// One is for all.
     all: bool,
 }

@@ -45,7 +45,7 @@ pub fn fuzz_condition(data: &[u8]) {
     let rules = RULES.get_or_init(|| {
         let bundle = super::builtin().ok()?;
         let signatures = bundle.rules.iter().filter(|rule| rule.is_signature());
-        let alone = signatures.map(|rule| Compiled::of([rule]).ok());
+        let alone = signatures.map(|rule| Compiled::without_search([rule]).ok());
         Some((Compiled::new(&bundle).ok()?, alone.collect::<Option<_>>()?))
     });
     let (Some((all, alone)), Some((kind, octets))) = (rules, data.split_first()) else {
@@ -63,7 +63,9 @@ pub fn fuzz_condition(data: &[u8]) {
                 run.content(&Content {
                     octets: octets.into(),
                     names: vec![String::from_utf8_lossy(octets).into_owned()],
-                    types: vec!["text/calendar".to_owned(), "text/html".to_owned()],
+                    types: ["text/calendar", "text/html", "application/ms-tnef"]
+                        .map(str::to_owned)
+                        .to_vec(),
                     origin: Origin::Member,
                     place: "1".to_owned(),
                 });

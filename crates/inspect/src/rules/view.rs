@@ -144,8 +144,9 @@ pub(super) fn fields(block: &[u8], mut show: impl FnMut(&str, &[u8])) {
 }
 
 /// The addresses of a field: between commas, without comments and quoted strings. Where one of those does not end,
-/// nothing is taken out: a server might read it either way. What has neither is shown as it is written. A comma within angle brackets is one of a route, and a
-/// semicolon there that of an empty group, as some programs write it.
+/// nothing is taken out: a server might read it either way. What has neither is shown as it is written, on which
+/// `Compiled::looks_at_addresses` relies. A comma within angle brackets is one of a route, and a semicolon there that of an
+/// empty group, as some programs write it.
 pub(super) fn addresses(value: &[u8], mut show: impl FnMut(&[u8])) {
     let Some(bare) = without_comments(value) else {
         value.split(|octet| *octet == b',').for_each(show);
