@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use mailkeep_inspect::rules::{
@@ -33,7 +33,7 @@ use crate::veto::{CommandLine, CommandVeto, Veto};
 
 /// How often a bundle's files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How long a bundle may wait for its signature, which is written after it, until it is said to be refused.
+/// How long a bundle that lies there may wait for its signature, which is written after it, until it is said to be refused.
 const SIGNING: Duration = Duration::from_mins(1);
 /// Packages of mail servers that ask milters. They have read a message before they ask.
 const ASKS_MILTERS: [&str; 2] = ["postfix", "sendmail"];
@@ -145,13 +145,10 @@ impl Stamp {
         Self(stamps.collect())
     }
 
-    /// Whether the bundle may yet be signed: it is newer than its signature, and not old.
-    fn awaits_signature(&self, now: SystemTime) -> bool {
+    /// Whether the bundle is newer than its signature.
+    fn lacks_signature(&self) -> bool {
         let changed = |nth: usize| Some(self.0.get(nth)?.as_ref()?.0);
-        let (bundle, signature) = (changed(0), changed(1));
-        // A clock that was set back makes nobody wait.
-        let age = bundle.and_then(|bundle| now.duration_since(bundle).ok());
-        bundle > signature && age.is_some_and(|age| age < SIGNING)
+        changed(0) > changed(1)
     }
 }
 
@@ -196,13 +193,13 @@ impl Patches {
     }
 
     /// Brings a site's own bundle into force; if it is refused, what was stays. `true`: it is another than before.
-    /// What else somebody should know is put to `problems`, by the event's name. `patient`: one that may yet be signed is
-    /// looked at again, and not refused. Blocks.
+    /// What else somebody should know is put to `problems`, by the event's name. `seen`: for how long the files have been
+    /// as they are; one that may yet be signed is looked at again, and not refused. Nothing: somebody asks now. Blocks.
     pub(crate) fn load(
         &self,
         source: &Source,
         now: Timestamp,
-        patient: bool,
+        seen: Option<Duration>,
         problems: &mut Vec<(&'static str, String)>,
     ) -> Result<bool, Refused> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -210,7 +207,10 @@ impl Patches {
         let stamp = Stamp::of(source);
         let loaded = self.admitted(source, now, &mut taken, problems);
         let unsigned = loaded.as_ref().is_err_and(Refused::is_of_signature);
-        if patient && unsigned && stamp.awaits_signature(now.into()) {
+        let may_be_signed = || stamp.lacks_signature() && seen.is_some_and(|seen| seen < SIGNING);
+        // Another bundle came before the one that was looked at was read.
+        let changes = || seen.is_some() && Stamp::of(source) != stamp;
+        if unsigned && (may_be_signed() || changes()) {
             // Told once, by the look that counts.
             problems.clear();
             return Ok(false);
@@ -490,15 +490,15 @@ impl CommandVeto for Patches {
 }
 
 /// Brings the site's own bundle into force, where there is one, and tells of it. Blocks: its rules are held to their
-/// self-tests. `patient`: see [`Patches::load`].
-pub(crate) fn load(shared: &Shared, patient: bool) {
+/// self-tests. `seen`: see [`Patches::load`].
+pub(crate) fn load(shared: &Shared, seen: Option<Duration>) {
     let Some(source) = shared.patches.source() else {
         return;
     };
     let mut problems = Vec::new();
     let loaded = shared
         .patches
-        .load(&source, Timestamp::now(), patient, &mut problems);
+        .load(&source, Timestamp::now(), seen, &mut problems);
     for (event, why) in problems {
         shared.log.line(event, &[("why", json!(why))]);
     }
@@ -523,7 +523,7 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let looking = Arc::clone(&shared);
-        let look = tokio::task::spawn_blocking(move || look(&looking, before.as_ref()));
+        let look = tokio::task::spawn_blocking(move || look(&looking, before));
         before = look.await.ok().flatten();
         if shared.patches.has_expired(Timestamp::now()) {
             shared.log.line("bundle-expired", &shared.patches.fields());
@@ -531,13 +531,16 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
     }
 }
 
-/// Loads what has come to rest since it was looked at before.
-fn look(shared: &Shared, before: Option<&Stamp>) -> Option<Stamp> {
+/// Loads what has come to rest since it was looked at before. Gives the files, and when they were first seen so.
+fn look(shared: &Shared, before: Option<(Stamp, Instant)>) -> Option<(Stamp, Instant)> {
     let found = Stamp::of(&shared.patches.source()?);
-    if before == Some(&found) && !shared.patches.has_looked_at(&found) {
-        load(shared, true);
+    let Some((_, since)) = before.filter(|(before, _)| *before == found) else {
+        return Some((found, Instant::now()));
+    };
+    if !shared.patches.has_looked_at(&found) {
+        load(shared, Some(since.elapsed()));
     }
-    Some(found)
+    Some((found, since))
 }
 
 /// What was taken last; nothing where none was.
@@ -618,29 +621,28 @@ mod tests {
                 .unwrap();
         };
         let patches = Patches::new("shield.example", now).unwrap();
-        let load = |patient: bool| {
-            let loaded = patches.load(&source, now, patient, &mut Vec::new());
+        let load = |seen: Option<u64>| {
+            let seen = seen.map(Duration::from_secs);
+            let loaded = patches.load(&source, now, seen, &mut Vec::new());
             loaded.map_err(|refused| refused.kind())
         };
-        // The signature is that of the bundle before.
-        changed("bundle.toml.sig", 600);
-        changed("bundle.toml", 5);
-        assert_eq!(load(true), Ok(false));
+        // The signature is that of the bundle before; both were brought with their times.
+        changed("bundle.toml.sig", 6000);
+        changed("bundle.toml", 500);
+        assert_eq!(load(Some(5)), Ok(false));
         assert!(
             !patches.has_looked_at(&Stamp::of(&source)),
             "it is looked at again"
         );
         // Who asks is told.
-        assert_eq!(load(false), Err("signature"));
+        assert_eq!(load(None), Err("signature"));
         // It does not come any more; it is there, and does not count.
-        changed("bundle.toml", 61);
-        assert_eq!(load(true), Err("signature"));
-        changed("bundle.toml", 5);
-        changed("bundle.toml.sig", 5);
-        assert_eq!(load(true), Err("signature"));
+        assert_eq!(load(Some(61)), Err("signature"));
+        changed("bundle.toml.sig", 500);
+        assert_eq!(load(Some(5)), Err("signature"));
         std::fs::remove_file(path("bundle.toml.sig")).unwrap();
-        assert_eq!(load(true), Ok(false));
-        assert_eq!(load(false), Err("read"));
+        assert_eq!(load(Some(5)), Ok(false));
+        assert_eq!(load(None), Err("read"));
     }
 
     #[test]

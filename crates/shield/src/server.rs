@@ -251,7 +251,7 @@ impl Shared {
                     .unwrap_or_else(PoisonError::into_inner) = reloadable;
                 self.backends.reload(&config.backends);
                 self.patches.set_source(config.patches.clone());
-                patches::load(self, false);
+                patches::load(self, None);
                 let waits = running.differs(&config);
                 self.log
                     .line("reloaded", &[("waits_for_restart", json!(waits))]);
@@ -370,7 +370,7 @@ async fn serve(origin: &Origin, config: Config, log: Log) -> Result<(), RunError
     if config.patches.is_none() {
         shared.log.line("bundle-loaded", &shared.patches.fields());
     }
-    patches::load(&shared, false);
+    patches::load(&shared, None);
     tokio::spawn(patches::watch(Arc::clone(&shared)));
     shared.content().tell(&shared.log);
     let mut sockets = Sockets::from_environment().map_err(RunError::Start)?;

@@ -235,7 +235,7 @@ fn a_message_that_finds_no_room_is_put_off_at_every_door_and_that_is_told() {
         .engine("one", "")
         .replace("seconds = 1", "seconds = 300");
     let more = format!(
-        "[content]\nmemory = 8192\nseconds = 1\n{engine}\n\
+        "[content]\nmemory = 8192\nseconds = 5\n{engine}\n\
          [[milter]]\nname = \"filter\"\nsocket = \"inet:127.0.0.1:0\"\n"
     );
     let mut shield = Shield::start(directory.path(), &config(&[backend.address], &more));
