@@ -1,22 +1,27 @@
 //! Questions to name servers. Entry: [`asker`] for what is asked about senders, [`Reverse`] for the names of clients.
 
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use mail_auth::MessageAuthenticator;
 use mail_auth::hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use mail_auth::hickory_resolver::net::{DnsError, NetError};
 use mail_auth::hickory_resolver::proto::rr::{Name, RData};
 use mail_auth::hickory_resolver::system_conf::read_system_conf;
+use mail_auth::{MessageAuthenticator, ResolverCache};
 use mailkeep_wire::Domain;
 use serde::Deserialize;
 use tokio::time::timeout;
 
 /// Answers of name servers that are kept for as long as they hold.
 const CACHED: u64 = 16_384;
+/// Of each kind, those that are kept as they are used.
+const READY: usize = 4096;
 /// Names of one address that are looked at. An owner may give it thousands.
 const MOST_NAMES: usize = 5;
 
@@ -49,6 +54,69 @@ pub(crate) fn asker(nameservers: &[SocketAddr]) -> Result<MessageAuthenticator, 
     options.use_hosts_file = ResolveHosts::Never;
     MessageAuthenticator::new(config, options)
         .map_err(|error| format!("name servers cannot be asked: {error}"))
+}
+
+/// Answers as they are used, for as long as they hold: those that the library keeps are copied whole and read anew for each
+/// question.
+pub(crate) struct Answers<K, V> {
+    all: Mutex<HashMap<K, (V, Instant)>>,
+}
+
+impl<K, V> Default for Answers<K, V> {
+    fn default() -> Self {
+        Self {
+            all: Mutex::new(HashMap::new()),
+        }
+    }
+}
+
+impl<K: Hash + Eq, V: Clone> Answers<K, V> {
+    fn all(&self) -> MutexGuard<'_, HashMap<K, (V, Instant)>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at<Q: Hash + Eq + ?Sized>(&self, name: &Q, now: Instant) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        let all = self.all();
+        let (answer, until) = all.get(name)?;
+        (*until > now).then(|| answer.clone())
+    }
+
+    fn put(&self, name: K, answer: V, until: Instant, now: Instant) {
+        if until <= now {
+            return;
+        }
+        let mut all = self.all();
+        if all.len() >= READY {
+            all.retain(|_, (_, until)| *until > now);
+        }
+        if all.len() >= READY {
+            all.clear();
+        }
+        all.insert(name, (answer, until));
+    }
+}
+
+impl<K: Hash + Eq, V: Clone> ResolverCache<K, V> for Answers<K, V> {
+    fn get<Q: Hash + Eq + ?Sized>(&self, name: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.at(name, Instant::now())
+    }
+
+    fn remove<Q: Hash + Eq + ?Sized>(&self, name: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.all().remove(name).map(|(answer, _)| answer)
+    }
+
+    fn insert(&self, name: K, answer: V, until: Instant) {
+        self.put(name, answer, until, Instant::now());
+    }
 }
 
 /// `[client_names]`
@@ -209,6 +277,37 @@ fn usable(name: &Name) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_is_given_again_only_for_as_long_as_it_holds() {
+        let answers: Answers<Box<str>, u32> = Answers::default();
+        let now = Instant::now();
+        let until = now + Duration::from_mins(1);
+        answers.put("a.example".into(), 1, until, now);
+        answers.put("b.example".into(), 2, now, now);
+        assert_eq!(answers.at("a.example", now), Some(1));
+        assert_eq!(answers.at("a.example", until), None);
+        assert_eq!(answers.at("b.example", now), None);
+        answers.put("a.example".into(), 3, until, now);
+        assert_eq!(answers.at("a.example", now), Some(3));
+    }
+
+    #[test]
+    fn only_so_many_answers_are_kept_and_those_that_hold_before_others() {
+        let answers: Answers<usize, usize> = Answers::default();
+        let now = Instant::now();
+        let (soon, late) = (now + Duration::from_secs(1), now + Duration::from_mins(1));
+        for nth in 0..READY {
+            answers.put(nth, nth, if nth == 7 { late } else { soon }, now);
+        }
+        answers.put(READY, READY, late, soon);
+        assert_eq!(answers.all().len(), 2);
+        assert_eq!(answers.at(&7, soon), Some(7));
+        for nth in 0..3 * READY {
+            answers.put(nth, nth, late, now);
+            assert!(answers.all().len() <= READY);
+        }
+    }
 
     #[test]
     fn only_a_host_name_is_a_name() {

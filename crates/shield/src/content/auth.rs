@@ -11,7 +11,7 @@ use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::{
     AuthenticatedMessage, AuthenticationResults, DkimOutput, DkimResult, DmarcOutput, DmarcResult,
-    MessageAuthenticator, SpfOutput, SpfResult,
+    MessageAuthenticator, Parameters, SpfOutput, SpfResult, Txt,
 };
 use mailkeep_inspect::from::{self, Mailbox};
 use mailkeep_inspect::{Reason, Verdict};
@@ -22,8 +22,8 @@ use super::Subject;
 use super::config::{AuthenticationFile, AuthenticationPolicy};
 use super::headers::{authserv_id, fields};
 use super::names::{Names, canonical, is_below};
-use super::spf::Spf;
-use crate::resolver::asker;
+use super::spf::{self, Spf};
+use crate::resolver::{Answers, asker};
 
 /// The rules: name, what each does unless the configuration says otherwise, what the sender is told.
 pub(super) const RULES: &[(&str, Verdict, &str)] = &[
@@ -113,6 +113,9 @@ pub(super) struct Authenticity {
 /// Asks name servers whether a sender is who he says.
 pub(super) struct Authenticator {
     asker: MessageAuthenticator,
+    /// Keys and policies.
+    texts: Answers<Box<str>, Txt>,
+    spf_records: spf::Known,
     /// What Authentication-Results begin with.
     pub(super) id: String,
     names: Names,
@@ -138,6 +141,8 @@ impl Authenticator {
         let asker = asker(&file.nameservers)?;
         Ok(Self {
             asker,
+            texts: Answers::default(),
+            spf_records: spf::Known::default(),
             id: file.id.clone().unwrap_or_else(|| name.to_owned()),
             names: Names::new(&file.own_domains, &file.people),
             arc_trusted: file.arc_trusted.iter().map(|one| canonical(one)).collect(),
@@ -194,8 +199,8 @@ impl Authenticator {
     /// in From is asked in.
     async fn spf(&self, subject: &Subject, client: IpAddr) -> (SpfResult, String) {
         let (hello, sender) = (subject.hello.as_str(), subject.sender.as_str());
-        let resolver = self.asker.resolver();
-        let asked = Spf::check(resolver, client, hello, sender);
+        let names = (self.asker.resolver(), &self.spf_records);
+        let asked = Spf::check(names, client, hello, sender);
         let found = timeout(self.policy.patience / 4, asked).await;
         found.unwrap_or_else(|_| (SpfResult::TempError, sender_domain(subject).to_owned()))
     }
@@ -221,11 +226,13 @@ impl Authenticator {
             AuthenticatedMessage::parse(message)
         };
         let parsed = parsed.unwrap_or_default();
-        let (dkim, late) = match timeout(step, self.asker.verify_dkim(&parsed)).await {
+        let asked = Parameters::new(&parsed).with_txt_cache(&self.texts);
+        let (dkim, late) = match timeout(step, self.asker.verify_dkim(asked)).await {
             Ok(dkim) => (dkim, false),
             Err(_) => (Vec::new(), true),
         };
-        let arc = timeout(step, self.asker.verify_arc(&parsed)).await;
+        let asked = Parameters::new(&parsed).with_txt_cache(&self.texts);
+        let arc = timeout(step, self.asker.verify_arc(asked)).await;
         let arc = arc.unwrap_or_default();
         let evidence = Evidence::new(sender_domain, spf.result(), &dkim, late.then_some(&parsed));
 
@@ -267,6 +274,7 @@ impl Authenticator {
                 ..AuthenticatedMessage::default()
             };
             let asked = DmarcParameters::new(&alone, &dkim, sender_domain, &spf);
+            let asked = Parameters::new(asked).with_txt_cache(&self.texts);
             let asked = timeout(step, self.asker.verify_dmarc(asked)).await;
             dmarcs.push(asked.unwrap_or_else(|_| {
                 let late = DmarcResult::TempError(mail_auth::Error::ParseError);

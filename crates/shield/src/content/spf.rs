@@ -10,14 +10,16 @@ mod suite;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use mail_auth::SpfResult;
 use mail_auth::hickory_resolver::TokioResolver;
 use mail_auth::hickory_resolver::net::{DnsError, NetError};
 use mail_auth::hickory_resolver::proto::op::ResponseCode;
 use mail_auth::hickory_resolver::proto::rr::{Name, RData};
+use mail_auth::{ResolverCache as _, SpfResult};
 
 use self::record::{Mechanism, Piece, Qualifier, Record, Template, same_network};
+use crate::resolver::Answers;
 
 /// Terms that ask name servers (section 4.6.4).
 const MOST_ASKING: u32 = 10;
@@ -28,9 +30,13 @@ const MOST_NAMES: usize = 10;
 /// Octets of a name (section 7.3).
 const LONGEST_NAME: usize = 253;
 
+/// Records that were asked for.
+pub(super) type Known = Answers<(Name, Kind), Arc<[Found]>>;
+
 /// One question: whose mail it is, and what it has cost so far.
 pub(super) struct Spf<'a> {
     resolver: &'a TokioResolver,
+    known: &'a Known,
     client: IpAddr,
     hello: &'a str,
     sender: String,
@@ -52,7 +58,7 @@ impl<'a> Spf<'a> {
     /// Whether this address may send for this sender, and for which domain that was asked: the sender's, or for a
     /// bounce the one that the client greeted with.
     pub(super) async fn check(
-        resolver: &'a TokioResolver,
+        (resolver, known): (&'a TokioResolver, &'a Known),
         client: IpAddr,
         hello: &'a str,
         sender: &str,
@@ -65,6 +71,7 @@ impl<'a> Spf<'a> {
         };
         let mut spf = Self {
             resolver,
+            known,
             client: client.to_canonical(),
             hello,
             sender: format!("{local}@{domain}"),
@@ -95,8 +102,9 @@ impl<'a> Spf<'a> {
     }
 
     async fn follow(&mut self, domain: &str) -> Answer<SpfResult> {
-        let texts = self.texts(domain).await?;
-        let mut records = texts.iter().filter(|text| Record::is_one(text));
+        let found = self.texts(domain).await?;
+        let texts = found.iter().filter_map(Found::text);
+        let mut records = texts.filter(|text| Record::is_one(text));
         let Some(text) = records.next() else {
             return Ok(SpfResult::None);
         };
@@ -154,11 +162,11 @@ impl<'a> Spf<'a> {
                 if exchanges.len() > MOST_NAMES {
                     return Err(Stop::Permanent);
                 }
-                for exchange in exchanges {
+                for exchange in exchanges.iter() {
                     let Found::Name(exchange) = exchange else {
                         continue;
                     };
-                    let found = self.addresses(Some(exchange)).await?;
+                    let found = self.addresses(Some(exchange.clone())).await?;
                     if found.iter().any(|one| cidr.joins(*one, self.client)) {
                         return Ok(true);
                     }
@@ -214,10 +222,11 @@ impl<'a> Spf<'a> {
             return Vec::new();
         };
         let mut valid = Vec::new();
-        for found in names.into_iter().take(MOST_NAMES) {
+        for found in names.iter().take(MOST_NAMES) {
             let Found::Name(name) = found else { continue };
             let text = name.to_ascii();
-            let addresses = self.ask(name, self.kind()).await.unwrap_or_default();
+            let addresses = self.ask(name.clone(), self.kind()).await;
+            let addresses = addresses.unwrap_or_default();
             if addresses.contains(&Found::Address(self.client)) {
                 valid.push(text.trim_end_matches('.').to_ascii_lowercase());
             }
@@ -310,30 +319,25 @@ impl<'a> Spf<'a> {
 
     async fn addresses(&mut self, name: Option<Name>) -> Answer<Vec<IpAddr>> {
         let found = self.records(name, self.kind()).await?;
-        let address = |found| match found {
-            Found::Address(address) => Some(address),
+        let address = |found: &Found| match found {
+            Found::Address(address) => Some(*address),
             Found::Name(_) | Found::Text(_) => None,
         };
-        Ok(found.into_iter().filter_map(address).collect())
+        Ok(found.iter().filter_map(address).collect())
     }
 
-    async fn texts(&mut self, domain: &str) -> Answer<Vec<Vec<u8>>> {
-        let Some(name) = absolute(domain) else {
-            return Ok(Vec::new());
-        };
-        let found = self.ask(name, Kind::Txt).await?;
-        let text = |found| match found {
-            Found::Text(text) => Some(text),
-            Found::Address(_) | Found::Name(_) => None,
-        };
-        Ok(found.into_iter().filter_map(text).collect())
+    async fn texts(&mut self, domain: &str) -> Answer<Arc<[Found]>> {
+        match absolute(domain) {
+            Some(name) => self.ask(name, Kind::Txt).await,
+            None => Ok(Arc::default()),
+        }
     }
 
     /// Asks for a mechanism: a question in vain counts, and so does a name that cannot be one.
-    async fn records(&mut self, name: Option<Name>, kind: Kind) -> Answer<Vec<Found>> {
+    async fn records(&mut self, name: Option<Name>, kind: Kind) -> Answer<Arc<[Found]>> {
         let found = match name {
             Some(name) => self.ask(name, kind).await?,
-            None => Vec::new(),
+            None => Arc::default(),
         };
         if found.is_empty() {
             self.void += 1;
@@ -344,7 +348,12 @@ impl<'a> Spf<'a> {
         Ok(found)
     }
 
-    async fn ask(&self, name: Name, kind: Kind) -> Answer<Vec<Found>> {
+    async fn ask(&self, name: Name, kind: Kind) -> Answer<Arc<[Found]>> {
+        let question = (name, kind);
+        if let Some(known) = self.known.get(&question) {
+            return Ok(known);
+        }
+        let name = question.0.clone();
         let lookup = match kind {
             Kind::A => self.resolver.ipv4_lookup(name).await,
             Kind::Aaaa => self.resolver.ipv6_lookup(name).await,
@@ -360,7 +369,7 @@ impl<'a> Spf<'a> {
                     ResponseCode::NXDomain | ResponseCode::NoError
                 ) =>
             {
-                return Ok(Vec::new());
+                return Ok(Arc::default());
             }
             Err(_) => return Err(Stop::Temporary),
         };
@@ -380,12 +389,16 @@ impl<'a> Spf<'a> {
                 }
                 _ => None,
             });
-        Ok(found.collect())
+        let found: Arc<[Found]> = found.collect();
+        let until = lookup.valid_until();
+        self.known.insert(question, Arc::clone(&found), until);
+        Ok(found)
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
     A,
     Aaaa,
     Mx,
@@ -393,11 +406,21 @@ enum Kind {
     Txt,
 }
 
+/// What one record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Found {
+pub(super) enum Found {
     Address(IpAddr),
     Name(Name),
     Text(Vec<u8>),
+}
+
+impl Found {
+    fn text(&self) -> Option<&[u8]> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Address(_) | Self::Name(_) => None,
+        }
+    }
 }
 
 /// A name without as many labels in front as make it too long.
@@ -484,6 +507,7 @@ mod tests {
             .unwrap();
         let mut spf = Spf {
             resolver: &resolver,
+            known: &Known::default(),
             client: Ipv4Addr::LOCALHOST.into(),
             hello: "client.example",
             sender: format!("{}@example.org", "a.".repeat(100)),

@@ -12,7 +12,7 @@ use mail_auth::hickory_resolver::config::{
 };
 use mail_auth::hickory_resolver::net::runtime::TokioRuntimeProvider;
 
-use super::Spf;
+use super::{Known, Spf};
 use dns::{Dns, Zone};
 
 #[allow(
@@ -124,12 +124,12 @@ async fn every_test_of_the_suite_gives_what_it_says() {
             load(&mut zone, name, records.as_array().unwrap());
         }
         let dns = Dns::start(zone);
-        let resolver = resolver(&dns);
+        let (resolver, known) = (resolver(&dns), Known::default());
         for (name, test) in part["tests"].as_object().unwrap() {
             let text = |key: &str| test[key].as_str().unwrap_or_default().to_owned();
             let (hello, sender) = (text("helo"), text("mailfrom"));
             let client: IpAddr = text("host").parse().unwrap();
-            let (found, _) = Spf::check(&resolver, client, &hello, &sender).await;
+            let (found, _) = Spf::check((&resolver, &known), client, &hello, &sender).await;
             let found = name_of(found);
             let expected: Vec<&str> = match &test["result"] {
                 Value::String(one) => vec![one],
