@@ -15,9 +15,11 @@ pub(super) struct Shape {
 impl Shape {
     /// Looks through a message once.
     pub(super) fn of(octets: &[u8]) -> Self {
-        let feeds = memchr::memchr_iter(b'\n', octets).count();
-        let returns = memchr::memchr_iter(b'\r', octets).count();
-        let pairs = pairs(octets);
+        let Ends {
+            feeds,
+            returns,
+            pairs,
+        } = Ends::of(octets);
         Self {
             bare_cr: returns > pairs,
             bare_lf: feeds > pairs,
@@ -27,17 +29,50 @@ impl Shape {
     }
 }
 
-/// How often a line feed follows a carriage return. In pieces whose number fits an octet, which compilers make quick.
-fn pairs(octets: &[u8]) -> usize {
-    let next = octets.get(1..).unwrap_or_default();
-    let pieces = octets.chunks(255).zip(next.chunks(255));
-    pieces
-        .map(|(piece, next)| {
-            let both = piece.iter().zip(next);
-            let ends = both.map(|(one, other)| u8::from(*one == b'\r') & u8::from(*other == b'\n'));
-            usize::from(ends.sum::<u8>())
-        })
-        .sum()
+/// How often each end of a line stands in a message.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Ends {
+    feeds: usize,
+    returns: usize,
+    /// Line feeds that follow a carriage return.
+    pairs: usize,
+}
+
+/// Octets whose ends of lines fit one octet, and that compilers take many at a time.
+const PIECE: usize = 224;
+
+impl Ends {
+    fn of(octets: &[u8]) -> Self {
+        let mut all = Self::default();
+        let next = octets.get(1..).unwrap_or_default();
+        let (pieces, _) = octets.as_chunks::<PIECE>();
+        let (nexts, rest) = next.as_chunks::<PIECE>();
+        for (piece, next) in pieces.iter().zip(nexts) {
+            all.count(piece, next);
+        }
+        let last = octets.get(next.len() - rest.len()..);
+        all.count(last.unwrap_or_default(), rest);
+        // Each was looked at as one of two neighbours.
+        all.feeds += usize::from(octets.first() == Some(&b'\n'));
+        all.returns += usize::from(octets.last() == Some(&b'\r'));
+        all
+    }
+
+    /// Counts in octets that have neighbours, of which there are no more than [`PIECE`].
+    #[inline]
+    fn count(&mut self, octets: &[u8], next: &[u8]) {
+        let (mut feeds, mut returns, mut pairs) = (0_u8, 0_u8, 0_u8);
+        for (one, next) in octets.iter().zip(next) {
+            let back = u8::from(*one == b'\r');
+            let feed = u8::from(*next == b'\n');
+            returns += back;
+            feeds += feed;
+            pairs += back & feed;
+        }
+        self.returns += usize::from(returns);
+        self.feeds += usize::from(feeds);
+        self.pairs += usize::from(pairs);
+    }
 }
 
 /// With a line feed behind each carriage return.
@@ -68,4 +103,21 @@ pub(super) fn line_feeds_as_blanks(octets: &[u8]) -> Vec<u8> {
             seen
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_end_of_a_line_is_counted(text in "([a\r\n]{0,3}|[a-f]{200,300}){0,8}") {
+            let octets = text.as_bytes();
+            let count = |end: &str| text.matches(end).count();
+            let seen = Ends { feeds: count("\n"), returns: count("\r"), pairs: count("\r\n") };
+            prop_assert_eq!(Ends::of(octets), seen);
+        }
+    }
 }

@@ -934,14 +934,29 @@ fn is_file_of(kind: Kind, octets: &[u8]) -> bool {
     }
 }
 
+/// One for each octet that no text has.
+static ODD: [u8; 256] = odd();
+
+const fn odd() -> [u8; 256] {
+    let mut odd = [0; 256];
+    let mut octet = 0;
+    #[expect(clippy::indexing_slicing, reason = "constant, checked by the compiler")]
+    while octet < b' ' as usize {
+        odd[octet] = !matches!(octet, 0x09 | 0x0a | 0x0c | 0x0d | 0x1b) as u8;
+        octet += 1;
+    }
+    odd
+}
+
 /// Whether octets look like text: few that no text has.
 pub(super) fn is_textual(octets: &[u8]) -> bool {
     let sample = octets.get(..1024).unwrap_or(octets);
-    let odd = sample
-        .iter()
-        .filter(|octet| **octet < b' ' && !matches!(octet, b'\t' | b'\r' | b'\n' | 0x0c | 0x1b))
-        .count();
-    odd * 50 <= sample.len() && !sample.contains(&0)
+    // A look into a table for each octet: of what is no text, whether it is one can't be foreseen.
+    let odd = sample.iter().map(|octet| {
+        let odd = ODD.get(usize::from(*octet));
+        usize::from(odd.copied().unwrap_or(0))
+    });
+    odd.sum::<usize>() * 50 <= sample.len() && !sample.contains(&0)
 }
 /// Whether what lies elsewhere is a text that is fetched by a program for it, as the IETF's announcements of drafts say
 /// (RFC 2046 section 5.2.3): nothing of it comes by mail, and none opens it by itself.
