@@ -1,10 +1,13 @@
 //! `bench shield`, second part: the shield as a milter beside rspamd at equal checks, and what it adds to a virus scanner.
 //!
-//! A mail server that asks its filter for one message after another, each in a connection of its own over a Unix socket,
-//! as Postfix does for sessions of one message. Both filters read MIME, check types of attachments, and hold the sender to SPF, DKIM and
+//! A mail server whose processes ask their filter, each for one message after another in connections of their own over a Unix
+//! socket, as Postfix does for sessions of one message: ten at once, as beside haproxy, and one alone, which waits for each answer.
+//! Both filters read MIME, check types of attachments, and hold the sender to SPF, DKIM and
 //! DMARC, against one name server on loopback; before anything is measured each must have said that all three pass. Of
 //! rspamd nothing else runs: no statistics, no fuzzy hashes, no network lists, no regular expressions, no Redis; it has one
-//! worker, which does everything itself. Processor time is what the kernel counts for all processes of each.
+//! worker, which does everything itself. The shield has a bundle that selects no virtual patch, as for servers without open
+//! holes, and beside that all that come with it, for which rspamd has nothing. Processor time is what the kernel counts for
+//! all processes of each.
 
 mod client;
 #[allow(
@@ -33,6 +36,8 @@ use crate::{Options, Outcome};
 
 /// Messages of one turn.
 const MESSAGES: usize = 600;
+/// Connections at once, as many as beside haproxy.
+const AT_ONCE: usize = 10;
 /// Three times rspamd's messages for each second of processor time.
 const RSPAMD: f64 = 1.0 / 3.0;
 /// The row of one message of each kind.
@@ -65,37 +70,79 @@ fn beside_rspamd(
         );
         return Ok(());
     };
+    let auth = format!("[authentication]\nnameservers = [\"{dns}\"]\n");
     let ours = shield(
         options,
         directory,
         "auth",
-        &format!("[authentication]\nnameservers = [\"{dns}\"]\n"),
+        &format!("{}{auth}", no_patches(directory)?),
     )?;
+    let patches = shield(options, directory, "patches", &auth)?;
     let theirs = start_rspamd(&rspamd, directory, dns)?;
     let (mut all_ours, mut all_theirs) = (Vec::new(), Vec::new());
     for kind in kinds {
-        for filter in [&ours, &theirs] {
+        for filter in [&ours, &patches, &theirs] {
             for mail in &kind.mails {
                 filter.proves(mail)?;
             }
         }
-        let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
+        let mut turns: [Vec<Duration>; 5] = Default::default();
         for _ in 0..options.runs {
-            our_times.push(ours.turn(&kind.mails)?);
-            their_times.push(theirs.turn(&kind.mails)?);
+            let filters = [
+                (&ours, AT_ONCE),
+                (&patches, AT_ONCE),
+                (&theirs, AT_ONCE),
+                (&ours, 1),
+                (&theirs, 1),
+            ];
+            for (turns, (filter, at_once)) in turns.iter_mut().zip(filters) {
+                turns.push(filter.turn(&kind.mails, at_once)?);
+            }
         }
+        let [ours, patches, theirs, alone, theirs_alone] = turns;
+        row_turns(kind.name, &ours, ("rspamd", &theirs), Some(RSPAMD));
+        let peer = ("rspamd", &*theirs);
+        row_turns("  with all virtual patches besides", &patches, peer, None);
+        let peer = ("rspamd", &*theirs_alone);
         row_turns(
-            kind.name,
-            &our_times,
-            ("rspamd", &their_times),
-            Some(RSPAMD),
+            "  without them, one connection at a time",
+            &alone,
+            peer,
+            None,
         );
-        all_ours.push(our_times);
-        all_theirs.push(their_times);
+        all_ours.push(ours);
+        all_theirs.push(theirs);
     }
     let peer = ("rspamd", &*together(&all_theirs));
     row_turns(TOGETHER, &together(&all_ours), peer, Some(RSPAMD));
     Ok(())
+}
+
+/// The lines of a configuration whose bundle selects no rule, and is signed.
+fn no_patches(directory: &Path) -> Outcome<String> {
+    let at = |name: &str| directory.join(name);
+    let now = jiff::Timestamp::now();
+    let bundle = format!(
+        "format = 1\nid = \"bench\"\nversion = {}\nmade = \"{now}\"\nexpires = \"{}\"\nselected = []\n",
+        now.as_second(),
+        now + jiff::SignedDuration::from_hours(24),
+    );
+    fs::write(at("bundle.toml"), bundle)?;
+    let make = ["-q", "-t", "ed25519", "-N", "", "-f"];
+    let sign = ["-q", "-Y", "sign", "-n", "mailkeep-bundle", "-f"];
+    for (arguments, file) in [(&make[..], None), (&sign[..], Some(at("bundle.toml")))] {
+        let mut command = Command::new("ssh-keygen");
+        command.args(arguments).arg(at("bundle.key")).args(file);
+        if !command.stderr(Stdio::null()).status()?.success() {
+            return Err(format!("{command:?} failed").into());
+        }
+    }
+    let key = fs::read_to_string(at("bundle.key.pub"))?;
+    fs::write(at("signers"), format!("bench {key}"))?;
+    let at = directory.display();
+    Ok(format!(
+        "bundle = \"{at}/bundle.toml\"\nbundle_signers = \"{at}/signers\"\nbundle_state = \"{at}/state.json\"\n"
+    ))
 }
 
 fn with_clamd(options: &Options, directory: &Path, kinds: &[Kind]) -> Outcome<()> {
@@ -130,15 +177,18 @@ fn with_clamd(options: &Options, directory: &Path, kinds: &[Kind]) -> Outcome<()
         // The first turn warms everything up, and is not counted.
         for turn in 0..=options.runs {
             let before = cpu(&clamd)?;
-            let mut session = Session::open(&socket)?;
-            for octets in octets.iter().cycle().take(MESSAGES) {
-                session.scan(octets)?;
-            }
-            drop(session);
+            at_once(AT_ONCE, |nth| {
+                let mut session = Session::open(&socket)?;
+                let octets = octets.iter().cycle().skip(nth);
+                for octets in octets.take(MESSAGES / AT_ONCE) {
+                    session.scan(octets)?;
+                }
+                Ok(())
+            })?;
             let own = (cpu(&clamd)?.saturating_sub(before)) / u32::try_from(MESSAGES)?;
             let both = |filter: &Filter| -> Outcome<Duration> {
                 let before = cpu(&clamd)?;
-                let filter = filter.turn(&kind.mails)?;
+                let filter = filter.turn(&kind.mails, AT_ONCE)?;
                 Ok(filter + cpu(&clamd)?.saturating_sub(before) / u32::try_from(MESSAGES)?)
             };
             let (bare, whole) = (both(&bare)?, both(&ours)?);
@@ -182,15 +232,32 @@ impl Filter {
     }
 
     /// Processor time a message.
-    fn turn(&self, mails: &[Mail]) -> Outcome<Duration> {
+    fn turn(&self, mails: &[Mail], connections: usize) -> Outcome<Duration> {
         let before = cpu(&self.process)?;
-        for mail in mails.iter().cycle().take(MESSAGES) {
-            if !ask(&self.socket, mail)?.accepted {
-                return Err(format!("{} does not accept an honest message", self.name).into());
+        at_once(connections, |nth| {
+            for mail in mails.iter().cycle().skip(nth).take(MESSAGES / connections) {
+                if !ask(&self.socket, mail)?.accepted {
+                    return Err(format!("{} does not accept an honest message", self.name).into());
+                }
             }
-        }
+            Ok(())
+        })?;
         Ok(cpu(&self.process)?.saturating_sub(before) / u32::try_from(MESSAGES)?)
     }
+}
+
+/// Does something so many times at once, each with its number.
+fn at_once(count: usize, act: impl Fn(usize) -> Outcome<()> + Sync) -> Outcome<()> {
+    let act = &act;
+    std::thread::scope(|scope| {
+        let each = |nth| scope.spawn(move || act(nth).map_err(|error| error.to_string()));
+        let all: Vec<_> = (0..count).map(each).collect();
+        for one in all {
+            one.join()
+                .unwrap_or_else(|_| Err("a sender panicked".to_owned()))?;
+        }
+        Ok(())
+    })
 }
 
 fn shield(options: &Options, directory: &Path, name: &str, more: &str) -> Outcome<Filter> {
