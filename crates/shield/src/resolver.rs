@@ -18,10 +18,10 @@ use mailkeep_wire::Domain;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-/// Answers of name servers that are kept for as long as they hold.
-const CACHED: u64 = 16_384;
+/// Answers of name servers that are kept for as long as they hold. Each may have 64 KiB, if its sender wants it so.
+const CACHED: u64 = 4096;
 /// Of each kind, those that are kept as they are used.
-const READY: usize = 4096;
+const READY: usize = 1024;
 /// Names of one address that are looked at. An owner may give it thousands.
 const MOST_NAMES: usize = 5;
 

@@ -27,6 +27,8 @@ const MOST_ASKING: u32 = 10;
 const MOST_VOID: u32 = 2;
 /// Names behind one MX or PTR (section 4.6.4).
 const MOST_NAMES: usize = 10;
+/// Octets of an answer that is kept.
+const MOST_KEPT: usize = 4096;
 /// Octets of a name (section 7.3).
 const LONGEST_NAME: usize = 253;
 
@@ -390,8 +392,10 @@ impl<'a> Spf<'a> {
                 _ => None,
             });
         let found: Arc<[Found]> = found.collect();
-        let until = lookup.valid_until();
-        self.known.insert(question, Arc::clone(&found), until);
+        if found.iter().map(Found::size).sum::<usize>() <= MOST_KEPT {
+            let until = lookup.valid_until();
+            self.known.insert(question, Arc::clone(&found), until);
+        }
         Ok(found)
     }
 }
@@ -415,6 +419,14 @@ pub(super) enum Found {
 }
 
 impl Found {
+    /// About how many octets it takes.
+    fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => size_of::<Self>() + text.len(),
+            Self::Address(_) | Self::Name(_) => size_of::<Self>(),
+        }
+    }
+
     fn text(&self) -> Option<&[u8]> {
         match self {
             Self::Text(text) => Some(text),
