@@ -207,6 +207,18 @@ fn two_hosts_of_one_name_are_a_mistake_with_its_place() {
 }
 
 #[test]
+fn who_names_the_hole_before_the_host_is_told_so() {
+    let bench = with_tracker();
+    bench.write("mailkeep.toml", fleet("[hosts.mx1]\n"));
+    bench
+        .run(&["explain", "cve-2023-42115", "mx1"])
+        .exits(2)
+        .says("the host comes first: mailkeep explain mx1 cve-2023-42115");
+    let ran = bench.run(&["explain", "mx2", "CVE-2023-42115"]).exits(2);
+    assert!(!ran.err.contains("comes first"), "{}", ran.err);
+}
+
+#[test]
 fn a_clock_in_the_future_or_the_past_makes_nothing_look_fresh() {
     let bench = with_tracker();
     let root = bench.exim_host();

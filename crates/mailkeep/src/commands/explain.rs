@@ -14,6 +14,19 @@ use crate::cli::{ExplainArgs, Scope};
 
 /// Runs it.
 pub fn run(app: &App, args: &ExplainArgs) -> anyhow::Result<Done> {
+    explain(app, args).map_err(|error| {
+        let is_hole = args.on.as_str().to_ascii_uppercase().starts_with("CVE-");
+        match &args.advisory {
+            Some(second) if is_hole => error.context(format!(
+                "the host comes first: mailkeep explain {second} {}",
+                args.on
+            )),
+            _ => error,
+        }
+    })
+}
+
+fn explain(app: &App, args: &ExplainArgs) -> anyhow::Result<Done> {
     let mut scope = Scope {
         fleet: args.fleet.clone(),
         root: args.root.clone(),
