@@ -213,6 +213,7 @@ fn holds_something(kind: Kind) -> bool {
             Kind::Apk
                 | Kind::Appx
                 | Kind::Ole2
+                | Kind::Workbook
                 | Kind::Ooxml
                 | Kind::OoxmlMacro
                 | Kind::Odf

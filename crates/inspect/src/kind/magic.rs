@@ -122,6 +122,9 @@ pub(super) fn of(octets: &[u8]) -> Option<Kind> {
     if octets.starts_with(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") {
         return Some(ole2(octets));
     }
+    if is_workbook(octets) {
+        return Some(Kind::Workbook);
+    }
     if octets.starts_with(b"PK\x03\x04")
         || octets.starts_with(b"PK\x05\x06")
         || octets.starts_with(b"PK00PK\x03\x04")
@@ -207,6 +210,20 @@ pub(super) fn is_pe(octets: &[u8]) -> bool {
         .is_some_and(|signature| {
             signature == b"PE\0\0" || signature.starts_with(b"NE") || signature.starts_with(b"LE")
         })
+}
+
+/// Whether octets begin with the record BOF of any version of Excel (2, 3, 4, and from 5 on): its length, and what begins (MS-XLS
+/// 2.4.21).
+fn is_workbook(octets: &[u8]) -> bool {
+    let lengths = match u16le(octets, 0) {
+        Some(0x009) => 4..=4,
+        Some(0x209 | 0x409) => 6..=6,
+        Some(0x809) => 8..=16,
+        _ => return false,
+    };
+    let fits = u16le(octets, 2).is_some_and(|length| lengths.contains(&length));
+    // A workbook, a module, a sheet, a chart, macros, a workspace.
+    fits && matches!(u16le(octets, 6), Some(5 | 6 | 0x10 | 0x20 | 0x40 | 0x100))
 }
 
 /// An OLE2 file: an installer, or a document. The root's class stands in the first directory sector.

@@ -68,6 +68,8 @@ pub enum Kind {
 
     /// An OLE2 file: Word, Excel and `PowerPoint` up to 2003, Outlook messages.
     Ole2,
+    /// A workbook of Excel without a file around it, as up to version 4, and as some programs wrote later ones.
+    Workbook,
     /// An Office document of today without macros.
     Ooxml,
     /// An Office document of today with a place for macros.
@@ -237,6 +239,7 @@ impl Kind {
             Self::UrlShortcut => "url-shortcut",
             Self::ShellFile => "shell-file",
             Self::Ole2 => "ole2",
+            Self::Workbook => "workbook",
             Self::Ooxml => "ooxml",
             Self::OoxmlMacro => "ooxml-macro",
             Self::Odf => "odf",
@@ -317,6 +320,7 @@ impl Kind {
             Self::UrlShortcut => "an internet shortcut",
             Self::ShellFile => "a command file of the Windows shell",
             Self::Ole2 => "an OLE2 document",
+            Self::Workbook => "a workbook of old Excel",
             Self::Ooxml => "an Office document",
             Self::OoxmlMacro => "an Office document with macros",
             Self::Odf => "an OpenDocument",
@@ -423,6 +427,7 @@ impl Kind {
             | Self::Warc => Class::Archive,
             Self::Iso | Self::VirtualDisk | Self::Dmg | Self::LinuxDisk => Class::Disk,
             Self::Ole2
+            | Self::Workbook
             | Self::Ooxml
             | Self::OoxmlMacro
             | Self::Odf

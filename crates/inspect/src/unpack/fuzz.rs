@@ -45,6 +45,7 @@ pub fn fuzz(octets: &[u8]) {
         Kind::Xml,
         Kind::ActiveMime,
         Kind::Odf,
+        Kind::Workbook,
     ];
     let Some((first, rest)) = octets.split_first() else {
         return;

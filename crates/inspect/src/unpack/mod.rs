@@ -159,6 +159,7 @@ pub fn members(
         Kind::Cab => cab::read(octets, &mut sink),
         Kind::Iso => disk::iso(octets, &mut sink),
         Kind::Ole2 | Kind::Msi => ole::read(octets, &mut sink),
+        Kind::Workbook => ole::bare_workbook(octets, &mut sink),
         Kind::Tnef => tnef::read(octets, &mut sink),
         Kind::Pkcs7 => smime::read(octets, &mut sink),
         Kind::Rtf => rtf::read(octets, &mut sink),

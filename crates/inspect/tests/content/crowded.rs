@@ -102,6 +102,35 @@ fn code_in_a_number_format_is_found_in_every_form_of_a_record() {
 }
 
 #[test]
+fn a_workbook_without_a_file_around_it_is_judged_as_one() {
+    let begin = |kind: u16, body: &[u8]| record(kind, body);
+    let end = record(0x0a, &[]);
+    let check =
+        |records: &[&[u8]]| refused("a.xls", &[&records.concat(), &end[..], &[0; 64]].concat());
+    let sheet = "office-macro-sheet";
+    // Of Excel 2, 3, 4, 5 and 97: a sheet of macros, and one of numbers.
+    for (kind, length) in [(0x009, 4), (0x209, 6), (0x409, 6), (0x809, 8), (0x809, 16)] {
+        let body = |what: u8| [&[0, 5, what, 0][..], &[0; 12]].concat()[..length].to_vec();
+        assert_eq!(check(&[&begin(kind, &body(0x40))]), [sheet], "{kind:x}");
+        assert_eq!(check(&[&begin(kind, &body(0x10))]), [""; 0], "{kind:x}");
+        let link = [&[9][..], b"cmd\x03/c ca"].concat();
+        let link = begin(0x17, &link);
+        assert_eq!(
+            check(&[&begin(kind, &body(0x10)), &link]),
+            ["office-dde"],
+            "{kind:x}"
+        );
+    }
+    let book = begin(0x409, &[0, 4, 0, 1, 0, 0]);
+    let format = begin(0x41e, b"\0\0\x14[>123;system('id')]0");
+    assert_eq!(check(&[&book, &format]), ["office-code-format"]);
+    let macros = begin(0x409, &[0, 4, 0x40, 0, 0, 0]);
+    assert_eq!(check(&[&book, &macros]), [sheet]);
+    // Octets that only begin so.
+    assert_eq!(refused("a.xls", b"\x09\x08\x08\0 a\tb\tc\r\n"), [""; 0]);
+}
+
+#[test]
 fn code_behind_a_long_number_is_no_number() {
     for blanks in [10, 300, 5000] {
         let format = format!("[>1{};system('id')]0", " ".repeat(blanks));

@@ -387,6 +387,11 @@ fn presentation(content: &[u8], sink: &mut Sink<'_>) -> bool {
     true
 }
 
+/// A workbook without a file around it.
+pub(super) fn bare_workbook(octets: &[u8], sink: &mut Sink<'_>) {
+    workbook("workbook", octets, sink);
+}
+
 /// What a workbook lists: number formats, sheets of Excel 4 macros, and links (FORMAT, BOUNDSHEET, SUPBOOK; MS-XLS 2.4.126,
 /// 2.4.28, 2.4.271). Excel has them before its first sheet; `Spreadsheet::ParseExcel` takes formats wherever they stand.
 fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
@@ -418,8 +423,11 @@ fn workbook(title: &str, content: &[u8], sink: &mut Sink<'_>) -> bool {
         let body = some(content, at + 4, usize::from(length));
         match record {
             0x85 => sheet |= body.get(5) == Some(&1),
-            // BOF: the version of what follows.
-            0x809 => is_old |= u16le(body, 0) == Some(0x500),
+            // BOF (MS-XLS 2.4.21): the version of what follows, and whether it is a sheet of macros.
+            0x009 | 0x209 | 0x409 | 0x809 => {
+                is_old |= record != 0x809 || u16le(body, 0) == Some(0x500);
+                sheet |= u16le(body, 2) == Some(0x40);
+            }
             0x41e => {
                 // Letters of two octets, with whatever else is said of them in front, or of one, which old versions have only.
                 let is_wide = body.get(4).is_some_and(|flags| flags & 1 == 1);
