@@ -212,18 +212,13 @@ pub(super) fn is_pe(octets: &[u8]) -> bool {
         })
 }
 
-/// Whether octets begin with the record BOF of any version of Excel (2, 3, 4, and from 5 on): its length, and what begins (MS-XLS
-/// 2.4.21).
+/// Whether octets begin with the record BOF of any version of Excel (2, 3, 4, and from 5 on; MS-XLS 2.4.21): how long it is, and
+/// what begins.
 fn is_workbook(octets: &[u8]) -> bool {
-    let lengths = match u16le(octets, 0) {
-        Some(0x009) => 4..=4,
-        Some(0x209 | 0x409) => 6..=6,
-        Some(0x809) => 8..=16,
-        _ => return false,
-    };
-    let fits = u16le(octets, 2).is_some_and(|length| lengths.contains(&length));
+    let is_one = matches!(u16le(octets, 0), Some(0x009 | 0x209 | 0x409 | 0x809));
+    let fits = u16le(octets, 2).is_some_and(|length| (4..=16).contains(&length));
     // A workbook, a module, a sheet, a chart, macros, a workspace.
-    fits && matches!(u16le(octets, 6), Some(5 | 6 | 0x10 | 0x20 | 0x40 | 0x100))
+    is_one && fits && matches!(u16le(octets, 6), Some(5 | 6 | 0x10 | 0x20 | 0x40 | 0x100))
 }
 
 /// An OLE2 file: an installer, or a document. The root's class stands in the first directory sector.
